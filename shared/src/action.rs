@@ -1,0 +1,75 @@
+//! What clients may ask for and what they are answered: the vocabulary between protocol and rules.
+//! How an action is decided is in `rules`; how it travels is in `protocol`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::SectorId;
+use crate::value::Value;
+
+/// A player's own word about themselves. `link_dead` is never asked for: the room sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Online,
+    Away,
+    Busy,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Online => "online",
+            Status::Away => "away",
+            Status::Busy => "busy",
+        }
+    }
+}
+
+/// A request to change state. In both codecs a map of one: `{"move": {"to": "12"}}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Fly along a warp of this sector to the sector it leads to.
+    Move { to: SectorId },
+    /// Show a presence status.
+    Status { status: Status },
+}
+
+/// Why an action was refused. It did not and will not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectCode {
+    /// No warp leads from this sector to `to`.
+    NoWarp,
+    /// The drive is not ready; facts: `ready_at`, `now` (ms since 1970).
+    CoolingDown,
+    /// The action's seq is more than 128 below the newest: whatever it was, it does not run now.
+    TooOld,
+    /// The room does not know this actor (8 newest kept, 7 days): say hello without an actor and start at its first seq.
+    UnknownActor,
+    /// The action's seq is more than 128 above the newest: earlier ones are missing.
+    TooFar,
+    /// Sent by a connection that a newer one has replaced.
+    StaleSession,
+    /// The action ran and was answered, but the answer is no longer kept.
+    Already,
+}
+
+/// Facts a rejection carries, by name.
+pub type Facts = BTreeMap<String, Value>;
+
+/// The one answer an action gets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Ack,
+    Reject { code: RejectCode, facts: Facts },
+}
+
+impl Answer {
+    pub fn reject(code: RejectCode) -> Self {
+        Answer::Reject { code, facts: Facts::new() }
+    }
+}

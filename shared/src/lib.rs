@@ -1,0 +1,20 @@
+//! sectorbus: real-time shared state for multiplayer worlds.
+//!
+//! Follow one action in: `protocol` (frames) -> the node's session -> `rules` decide on `state` -> `log` appends one
+//! entry. Follow one delta out: `log` -> the node's relay applies it to its replica (`state`) -> `protocol` frames.
+//! `ids`, `limits`, `value` and `action` are the shared vocabulary; `protocol`, `state` and `log` are three columns
+//! that do not import each other; `rules` uses `state`. Time and randomness are arguments everywhere but in `log`.
+
+pub mod ids;
+pub mod limits;
+pub mod value;
+pub mod action;
+
+pub mod protocol;
+pub mod state;
+pub mod rules;
+pub mod log;
+
+pub mod ring;
+pub mod membership;
+pub mod metrics;

@@ -1,0 +1,101 @@
+//! Every fixed limit and period, with its unit, in one place; relations between them are proved at compile time.
+//! What an operator may change is in the node's configuration and starts from these.
+
+use std::time::Duration;
+
+// Names and values.
+pub const NAME_BYTES_MAX: usize = 64;
+/// A text field's value.
+pub const TEXT_BYTES_MAX: usize = 512;
+/// Integers stay exact in every client language: |value| <= 2^53 - 1.
+pub const INT_ABS_MAX: i64 = (1 << 53) - 1;
+pub const ENTITIES_PER_ROOM_MAX: usize = 4_096;
+pub const FIELDS_PER_ENTITY_MAX: usize = 32;
+
+// Frames from clients.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024;
+/// A message is one frame or several fragments of one.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+pub const HELLO_WITHIN: Duration = Duration::from_secs(10);
+/// This many `error` answers within [`ERRORS_WINDOW`] close the connection.
+pub const ERRORS_MAX: usize = 10;
+pub const ERRORS_WINDOW: Duration = Duration::from_secs(10);
+/// The server pings a connection that was silent this long; silent twice as long, it is closed.
+pub const HEARTBEAT: Duration = Duration::from_secs(20);
+
+// Frames to clients.
+/// Acks and critical frames waiting for a connection; beyond it the session is closed `too_slow` and may resume.
+pub const CRITICAL_BACKLOG_BYTES_MAX: usize = 256 * 1024;
+/// State frames waiting for a connection; beyond it they are replaced by one snapshot when the socket is ready.
+pub const STATE_BACKLOG_BYTES_MAX: usize = 64 * 1024;
+pub const REALTIME_FRAMES_PER_S: u32 = 30;
+/// Deltas a relay keeps in memory for resuming sessions.
+pub const REPLICA_DELTAS_KEPT: usize = 512;
+
+// Dedupe, per (player, actor).
+pub const DEDUPE_BITMAP_BITS: u64 = 128;
+pub const DEDUPE_ANSWERS_KEPT: usize = 16;
+pub const ACTORS_KEPT: usize = 8;
+pub const ACTOR_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A rejection that lifts the mark this far above its logged value makes its batch an entry.
+pub const REJECTIONS_UNLOGGED_MAX: u64 = 64;
+
+// The log.
+pub const LINEAGE_EPOCHS: usize = 16;
+/// Random step of an epoch, so that two branches after a lost tail cannot meet at one number.
+pub const EPOCH_JITTER_EXCLUDED: u64 = 1_000;
+pub const LOAD_PAGE_ENTRIES: usize = 500;
+pub const INBOX_ITEMS_MAX: usize = 10_000;
+pub const SEND_COMMANDS_MAX: usize = 500;
+/// What an owner keeps of its chain to append again after Redis lost a tail: at least both.
+pub const SUFFIX_KEPT_FOR: Duration = Duration::from_secs(5);
+pub const SUFFIX_KEPT_BYTES: usize = 1024 * 1024;
+/// Entries kept in a log behind its snapshot, for resuming readers.
+pub const LOG_WINDOW_ENTRIES: u64 = 1_000;
+/// An owner checkpoints after this many entries, or this long after the first entry since the last one.
+pub const CHECKPOINT_ENTRIES: u64 = 1_000;
+pub const CHECKPOINT_AFTER: Duration = Duration::from_secs(30);
+pub const ONCE_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;
+/// Commands decided in one batch.
+pub const BATCH_COMMANDS_MAX: usize = 256;
+/// A room with more entries per second than this lingers up to [`LINGER_MAX`] to fill a batch.
+pub const LINGER_ABOVE_ENTRIES_PER_S: u32 = 50;
+pub const LINGER_MAX: Duration = Duration::from_millis(10);
+
+// Membership and ownership.
+pub const BEAT_EVERY: Duration = Duration::from_millis(500);
+pub const MEMBER_TTL: Duration = Duration::from_secs(2);
+/// Virtual nodes of each incarnation on the ring: keeps (max - min) / mean within 15 % for 10 nodes.
+pub const RING_VIRTUAL_NODES: usize = 2_000;
+pub const ADOPT_AT_ONCE: usize = 16;
+pub const GONE_KEPT_FOR: Duration = Duration::from_secs(3600);
+pub const PARK_AFTER: Duration = Duration::from_secs(600);
+
+// Routing and delivery.
+pub const RESEND_AFTER: Duration = Duration::from_secs(1);
+pub const ARRIVE_AGAIN_AFTER: Duration = Duration::from_millis(500);
+pub const ROOM_SILENT_AFTER: Duration = Duration::from_secs(5);
+pub const HEADS_AT_ONCE: usize = 100;
+pub const CANARY_EVERY: Duration = Duration::from_secs(1);
+pub const CANARY_MISSING_AFTER: Duration = Duration::from_secs(2);
+pub const OWN_ENTRY_HEARD_WITHIN: Duration = Duration::from_millis(200);
+/// Rooms nobody on the node needs are unfollowed after this long.
+pub const UNFOLLOW_AFTER: Duration = Duration::from_secs(10);
+
+// Sessions.
+pub const SESSIONS_PER_PLAYER_MAX: usize = 4;
+/// From the loss of a player's last connection until link-dead is shown; 0 when the node died.
+pub const GRACE: Duration = Duration::from_secs(2);
+/// From the loss of a player's last connection until the player leaves the public state.
+pub const RESUME_WINDOW: Duration = Duration::from_secs(60);
+pub const LOGIN_UNCHANGED_AFTER: Duration = Duration::from_secs(2);
+pub const SECRET_BYTES_MIN: usize = 32;
+
+const _: () = assert!(BEAT_EVERY.as_millis() * 3 < MEMBER_TTL.as_millis(), "a lost beat must not expire a member");
+const _: () = assert!(GRACE.as_millis() < RESUME_WINDOW.as_millis());
+const _: () = assert!(REJECTIONS_UNLOGGED_MAX < DEDUPE_BITMAP_BITS, "an unlogged rejection must stay inside the bitmap");
+const _: () = assert!(STATE_BACKLOG_BYTES_MAX < CRITICAL_BACKLOG_BYTES_MAX);
+const _: () = assert!(LOG_WINDOW_ENTRIES >= LOAD_PAGE_ENTRIES as u64);
+const _: () = assert!(FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX);
+const _: () = assert!(CANARY_EVERY.as_millis() * 2 <= CANARY_MISSING_AFTER.as_millis());
