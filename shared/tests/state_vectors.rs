@@ -1,5 +1,6 @@
 //! `vectors/state.json` is what implementations in other languages test against; here it is held against this one.
 //! The file is checked in: a change of it is a change of the protocol.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

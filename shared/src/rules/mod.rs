@@ -1,6 +1,7 @@
 //! Rules v1: what a player may do and what comes of it. Reads state, never changes it: the owner carries out the
 //! effects. Pure; `now` is an argument. Knows nothing of logs, sessions or frames.
 
+mod grid;
 mod splitmix;
 pub mod universe;
 

@@ -84,9 +84,15 @@ impl RoomState {
         let entities = Part::from_entities(public.entities);
         check_sum("public", public.sum, entities.sum())?;
         // In no sum, so checked by what it promises: an alias is never given twice.
-        if let Some((highest, _)) = entities.iter().last().filter(|(highest, _)| highest.0 >= system.next_alias) {
+        if let Some((highest, _)) = entities
+            .iter()
+            .last()
+            .filter(|(highest, _)| highest.0 >= system.next_alias)
+        {
             let next = system.next_alias;
-            return Err(Unreadable::Malformed(format!("next alias {next} is not above entity {highest}")));
+            return Err(Unreadable::Malformed(format!(
+                "next alias {next} is not above entity {highest}"
+            )));
         }
         let mut own_parts = BTreeMap::new();
         for (player, (sum, fields)) in own {
