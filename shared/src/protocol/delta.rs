@@ -48,7 +48,12 @@ impl Change {
 }
 
 /// The payload of a `delta` message.
+///
+/// # Panics
+/// If `from` is not below `to`: whoever made this lost track of versions.
 pub fn encode_delta(codec: Codec, delta: &DeltaFrame) -> Bytes {
+    let (from, to) = (delta.from, delta.to);
+    assert!(from < to, "a delta cannot go from {from} to {to}");
     #[derive(Serialize)]
     #[serde(rename_all = "snake_case")]
     enum Frame<'a> {
@@ -114,13 +119,25 @@ pub(super) fn is_delta(message: &[u8]) -> bool {
     matches!(message.first(), Some(0x90..=0x9f | 0xdc | 0xdd))
 }
 
-/// Reads a message that `decode::check_msgpack` found well-formed.
-pub(super) fn decode_msgpack(message: &[u8]) -> Result<DeltaFrame, BadFrame> {
-    read_delta(message).map_err(|detail| BadFrame::InvalidField {
+/// What JSON's types alone do not say.
+pub(super) fn check_versions(delta: DeltaFrame) -> Result<DeltaFrame, BadFrame> {
+    if delta.from < delta.to {
+        return Ok(delta);
+    }
+    Err(bad_delta("versions: from < to"))
+}
+
+fn bad_delta(detail: &str) -> BadFrame {
+    BadFrame::InvalidField {
         frame: "delta",
         seq: None,
         detail: detail.into(),
-    })
+    }
+}
+
+/// Reads a message that `decode::check_msgpack` found well-formed.
+pub(super) fn decode_msgpack(message: &[u8]) -> Result<DeltaFrame, BadFrame> {
+    read_delta(message).map_err(bad_delta)
 }
 
 type Reading<T> = Result<T, &'static str>;

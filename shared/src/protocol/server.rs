@@ -317,7 +317,10 @@ impl ServerFrame {
         if codec == Codec::Msgpack && name == "delta" {
             return Err(BadFrame::Malformed("delta is an array in msgpack".into()));
         }
-        decode::read(codec, message, name)
+        match decode::read(codec, message, name)? {
+            ServerFrame::Delta(delta) => delta::check_versions(delta).map(ServerFrame::Delta),
+            frame => Ok(frame),
+        }
     }
 }
 
