@@ -1,6 +1,8 @@
 //! PROTOCOL.md is true: its examples decode in both codecs to the same frames, its tables are the code's tables,
 //! its checksums add up. Uses no more of the library than a client would: the checksum here is written from the page.
 
+#![allow(clippy::unwrap_used, reason = "helpers are not in #[test] functions")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sectorbus::action::RejectCode;
