@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -116,11 +117,12 @@ async fn scrape(State(admin): State<Admin>) -> Response {
 #[error("the metrics recorder cannot be installed: {0}")]
 pub struct RecorderError(String);
 
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
 static RECORDER: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
 
 /// Installs the process's Prometheus recorder the first time and gives a handle to it every time, so that nodes that
-/// share a process share it. Call it before `Metrics::new`. The caller spawns a task that calls
-/// `handle.run_upkeep()` every few seconds, once per process: histograms keep every sample until then or a scrape.
+/// share a process share it. Call it before `Metrics::new`; and spawn [`upkeep`] once per process.
 pub fn install_recorder_once() -> Result<PrometheusHandle, RecorderError> {
     let mut installed = RECORDER.lock();
     if let Some(handle) = &*installed {
@@ -137,4 +139,13 @@ pub fn install_recorder_once() -> Result<PrometheusHandle, RecorderError> {
         .map_err(|error| RecorderError(error.to_string()))?;
     *installed = Some(handle.clone());
     Ok(handle)
+}
+
+/// Drains the histograms for ever: they keep every sample until this or a scrape.
+pub async fn upkeep(recorder: PrometheusHandle) {
+    let mut every = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        every.tick().await;
+        recorder.run_upkeep();
+    }
 }

@@ -3,6 +3,8 @@
 
 use axum::extract::Query;
 use axum::http::{HeaderMap, Uri, header};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use sectorbus::ids::{PlayerId, RegionName, SectorId, TeamId};
@@ -191,7 +193,11 @@ impl Verifier {
         }
         let decoded =
             jsonwebtoken::decode::<Map<String, Value>>(&token.0, &self.key, &self.validation);
-        let raw = RawClaims(decoded.map_err(|error| failed_check(error.kind()))?.claims);
+        let raw = RawClaims(
+            decoded
+                .map_err(|error| failed_check(&token.0, error.kind()))?
+                .claims,
+        );
         let claims = raw.read()?;
         match &claims.region {
             Some(region) if *region != self.region => Err(AuthError::WrongRegion),
@@ -208,7 +214,7 @@ impl std::fmt::Debug for Verifier {
     }
 }
 
-fn failed_check(kind: &ErrorKind) -> AuthError {
+fn failed_check(token: &str, kind: &ErrorKind) -> AuthError {
     match kind {
         ErrorKind::InvalidSignature => AuthError::BadSignature,
         ErrorKind::ExpiredSignature => AuthError::Expired,
@@ -219,8 +225,19 @@ fn failed_check(kind: &ErrorKind) -> AuthError {
         ErrorKind::InvalidClaimFormat(_) => AuthError::BadClaim("exp"),
         ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => AuthError::WrongAlgorithm,
         ErrorKind::InvalidAlgorithmName | ErrorKind::MissingAlgorithm => AuthError::WrongAlgorithm,
+        _ if names_other_algorithm(token) => AuthError::WrongAlgorithm,
         _ => AuthError::Malformed,
     }
+}
+
+/// A header whose `alg` the library has no name for, such as `none`, is to it no header at all.
+fn names_other_algorithm(token: &str) -> bool {
+    let header = token
+        .split('.')
+        .next()
+        .and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let header: Option<Value> = header.and_then(|json| serde_json::from_slice(&json).ok());
+    header.is_some_and(|header| header["alg"].as_str().is_some_and(|alg| alg != "HS256"))
 }
 
 /// A token's payload, signed and in time, its claims not yet looked at.

@@ -361,10 +361,18 @@ fn without_excerpt(error: &figment::Error) -> String {
     kept.join(": ")
 }
 
-/// The setting that a misspelt name probably means.
+/// The setting that a misspelt name probably means; a forgotten unit is no edit.
 fn closest_name(given: &str) -> Option<&'static str> {
     let near = |setting: &Setting| {
-        let edits = edits_between(given, setting.name);
+        let lacks_end = setting
+            .name
+            .strip_prefix(given)
+            .is_some_and(|end| end.starts_with('_'));
+        let edits = if lacks_end {
+            0
+        } else {
+            edits_between(given, setting.name)
+        };
         (edits <= 1 + given.len() / 4).then_some((edits, setting.name))
     };
     SETTINGS.iter().filter_map(near).min().map(|(_, name)| name)

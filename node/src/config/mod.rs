@@ -25,7 +25,7 @@ pub const ENV_PREFIX: &str = "SECTORBUS_";
 
 /// From SIGTERM to the end of a planned leave. Below the 30 s that Kubernetes waits before it kills.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
-const MOVE_COOL_DOWN: Duration = Duration::from_secs(1);
+const MOVE_COOL_DOWN: Duration = Duration::from_secs(2);
 const UNIVERSE_SECTORS: u32 = 100;
 
 /// How log lines are written.
