@@ -11,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 const FAILED: u8 = 1;
 const BAD_CONFIGURATION: u8 = 2;
-/// A panic inside: `EX_SOFTWARE` of sysexits.h.
-const INTERNAL: u8 = 70;
+const INTERNAL: u8 = 70; // a panic inside: EX_SOFTWARE of sysexits.h
 
 fn main() -> ExitCode {
     match Cli::parse().follow(process_env()) {

@@ -1,4 +1,5 @@
 //! The admin listener: liveness, readiness with reasons, metrics of nodes that share a process.
+#![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

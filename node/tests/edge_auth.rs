@@ -1,4 +1,5 @@
 //! Tokens: which are accepted, and which check each other one fails.
+#![allow(clippy::unwrap_used)]
 
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};

@@ -1,4 +1,5 @@
 //! The binary: its flags, what it prints, its exit codes.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

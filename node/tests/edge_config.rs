@@ -1,4 +1,5 @@
 //! What a configuration file and an environment may say, and how a node words what they may not.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -104,7 +105,8 @@ fn other_value(name: &str) -> &'static str {
         "advertise" => "node-1.example:9000",
         "admin_listen" => "127.0.0.1:9001",
         "beat_ms" => "300",
-        "member_ttl_ms" => "9000",
+        "sessions_per_player" | "realtime_frames_per_s" => "20",
+        "member_ttl_ms" | "resume_window_ms" => "9000",
         "message_bytes_max" => "65536",
         "log_level" => "trace",
         "log_format" => "json",

@@ -7,6 +7,7 @@ mod load;
 mod redis_url;
 mod secret;
 mod settings;
+mod wording;
 
 use std::net::SocketAddr;
 use std::time::Duration;
