@@ -6,6 +6,8 @@ import { makeSvg, nodeClass, setAttribute, setText } from "./dom.js";
 const MARGIN_PX = 34;
 const SHIP_ORBIT_PX = 9;
 const SHIPS_PER_ORBIT = 12;
+/** Neighbouring seats are far apart: few ships spread all around their sector. */
+const SEAT_STEP = 5;
 
 export class UniverseMap {
   /** `svg` is filled; `sectors` is [{id, x, y, warps: [id]}]. */
@@ -48,22 +50,15 @@ export class UniverseMap {
     }
   }
 
-  /** Places everything for the size that the page gives us; both axes are stretched to fit. */
+  /** Places everything for the size that the page gives us: stretched to fit, turned on its side in a tall box. */
   layOut() {
     const { width, height } = this.svg.getBoundingClientRect();
     if (width === 0) return;
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const all = [...this.sectors.values()];
-    const place = (axis, size) => {
-      const values = all.map((sector) => sector[axis]);
-      const [low, high] = [Math.min(...values), Math.max(...values)];
-      for (const sector of all) {
-        const share = high > low ? (sector[axis] - low) / (high - low) : 0.5;
-        sector.at[axis] = MARGIN_PX + share * (size - 2 * MARGIN_PX);
-      }
-    };
-    place("x", width);
-    place("y", height);
+    const turned = height > width;
+    this.place(turned ? "y" : "x", "x", width);
+    this.place(turned ? "x" : "y", "y", height);
     this.radius = Math.max(8, Math.min(15, Math.sqrt((width * height) / all.length) / 6));
     for (const { disc, label, group, at } of all) {
       group.setAttribute("transform", `translate(${at.x} ${at.y})`);
@@ -76,6 +71,16 @@ export class UniverseMap {
       }
     }
     if (this.live) this.show(this.live, this.marked);
+  }
+
+  /** Spreads the universe's `axis` over `size` pixels of the box's `side`. */
+  place(axis, side, size) {
+    const values = [...this.sectors.values()].map((sector) => sector[axis]);
+    const [low, high] = [Math.min(...values), Math.max(...values)];
+    for (const sector of this.sectors.values()) {
+      const share = high > low ? (sector[axis] - low) / (high - low) : 0.5;
+      sector.at[side] = MARGIN_PX + share * (size - 2 * MARGIN_PX);
+    }
   }
 
   /** `live` is what /live sends; `marked` says which players are ours. */
@@ -112,7 +117,8 @@ export class UniverseMap {
   /** Ships in a sector sit on rings around it. */
   seatAt({ at }, seat) {
     const ring = Math.floor(seat / SHIPS_PER_ORBIT);
-    const angle = ((seat % SHIPS_PER_ORBIT) + ring / 2) * ((2 * Math.PI) / SHIPS_PER_ORBIT) - Math.PI / 2;
+    const place = ((seat * SEAT_STEP) % SHIPS_PER_ORBIT) + ring / 2;
+    const angle = (place / SHIPS_PER_ORBIT) * 2 * Math.PI - Math.PI / 2;
     const distance = this.radius + SHIP_ORBIT_PX * (0.8 + ring);
     return { x: at.x + distance * Math.cos(angle), y: at.y + distance * Math.sin(angle) };
   }
@@ -123,7 +129,7 @@ export class UniverseMap {
     const kind = label ? "ship mine" : "ship";
     setAttribute(drawn.group, "class", `${kind} status-${ship.status}`);
     drawn.group.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
-    drawn.dot.setAttribute("r", label ? 7.5 : 3);
+    drawn.dot.setAttribute("r", label ? 7.5 : 3.2);
     setText(drawn.label, label ?? "");
     setText(drawn.title, `${ship.name}: ${ship.status.replace("_", "-")}, sector ${ship.sector}`);
   }

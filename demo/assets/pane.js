@@ -172,8 +172,11 @@ function row({ seq, action, outcome, took }) {
 }
 
 function told(outcome) {
-  if (outcome === null) return ["pending", "pending"];
-  if (outcome.reject) return ["bad", `rejected: ${REJECTIONS[outcome.reject] ?? outcome.facts?.detail ?? outcome.reject} (${outcome.reject})`];
+  if (outcome === null) return ["pending", "waiting for its answer"];
+  if (outcome.reject) {
+    const meaning = REJECTIONS[outcome.reject] ?? outcome.facts.detail;
+    return ["bad", meaning ? `${outcome.reject}: ${meaning}` : outcome.reject];
+  }
   if (outcome.ack) return ["good", `confirmed in version ${outcome.ack}`];
   return ["good", outcome.decided ? "decided while away" : "confirmed while away"];
 }
