@@ -1,1 +1,3 @@
+//! What the end-to-end tests share. Knows no single test.
 
+pub mod redis_server;

@@ -1,1 +1,456 @@
-//! (to come)
+//! Formats of what the log itself stores and publishes: entry, claim and feed records, published payloads, and the
+//! texts in hashes. Entries' and snapshots' insides are opaque bytes here.
+//!
+//! A record is `format, kind, short texts, body`; a short text is a length byte and that many bytes of ASCII. The
+//! scripts of the Redis log build the same bytes. `shared/tests/golden/log_v1.hex` holds them for ever.
+
+use std::str::FromStr;
+
+use bytes::{BufMut, Bytes};
+
+use super::{ClaimBody, FeedItem, Lineage, LogBody, LogEntry, Push, SeatedAt};
+use crate::ids::{EntryId, FeedId, Generation, Incarnation, Nonce, SessionId};
+
+/// First byte of every record and payload written by this release. The next format will be 2, and readable beside it.
+pub const FORMAT: u8 = 1;
+
+const CLAIM: u8 = 1;
+const BATCH: u8 = 2;
+const RECEIPTS: u8 = 3;
+const FEED: u8 = 4;
+const ATTACHED: u8 = 5;
+
+/// Why stored or published bytes are not what they should be. The bytes themselves are not repeated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    #[error("format {found}, this release reads {FORMAT}")]
+    Format { found: u8 },
+    #[error("kind {found} where it does not belong")]
+    Kind { found: u8 },
+    #[error("it ends too early")]
+    Short,
+    #[error("bytes after its end")]
+    Trailing,
+    #[error("a text in it is not a valid {what}")]
+    Text { what: &'static str },
+}
+
+// Records, as stored in streams.
+
+/// A stream entry: the bytes given to `append`.
+pub fn batch_record(entry: &[u8]) -> Vec<u8> {
+    with_body(BATCH, &[], entry)
+}
+
+/// A stream entry: a change of ownership.
+pub fn claim_record(claim: &ClaimBody) -> Vec<u8> {
+    let texts = [
+        claim.prev.to_string(),
+        claim.owner.to_string(),
+        claim.ring.to_string(),
+        claim.nonce.incarnation.to_string(),
+        claim.nonce.counter.to_string(),
+    ];
+    with_body(CLAIM, &texts, &[])
+}
+
+/// Never stored, only published: answers of a batch without entry.
+pub fn receipts_record(receipts: &[u8]) -> Vec<u8> {
+    with_body(RECEIPTS, &[], receipts)
+}
+
+/// A feed's stream item. `as_of` is an empty text in a room without log.
+pub fn feed_record(prev: FeedId, as_of: Option<EntryId>, body: &[u8]) -> Vec<u8> {
+    with_body(
+        FEED,
+        &[
+            prev.to_string(),
+            as_of.map(|id| id.to_string()).unwrap_or_default(),
+        ],
+        body,
+    )
+}
+
+/// Never stored, only published on the player's channel.
+pub fn attached_record(session: &SessionId, generation: Generation, floor: Generation) -> Vec<u8> {
+    with_body(
+        ATTACHED,
+        &[
+            session.to_string(),
+            generation.to_string(),
+            floor.to_string(),
+        ],
+        &[],
+    )
+}
+
+/// What goes over a room's channel: `format, short id, record`. The id is the entry's, the feed item's, for receipts
+/// the head they were checked against, and empty for an attach.
+pub fn published(id: &str, record: &[u8]) -> Vec<u8> {
+    let mut payload = Vec::with_capacity(2 + id.len() + record.len());
+    payload.put_u8(FORMAT);
+    put_short(&mut payload, id);
+    payload.put_slice(record);
+    payload
+}
+
+/// Reads a stream item of a log.
+pub fn read_entry(id: EntryId, record: Bytes) -> Result<LogEntry, Unreadable> {
+    let mut record = Reader(record);
+    let body = match record.kind()? {
+        CLAIM => LogBody::Claim(record.claim()?),
+        BATCH => LogBody::Batch(record.0),
+        found => return Err(Unreadable::Kind { found }),
+    };
+    Ok(LogEntry { id, body })
+}
+
+/// Reads a stream item of a feed.
+pub fn read_feed_item(id: FeedId, record: Bytes) -> Result<FeedItem, Unreadable> {
+    let mut record = Reader(record);
+    match record.kind()? {
+        FEED => record.feed_item(id),
+        found => Err(Unreadable::Kind { found }),
+    }
+}
+
+/// Reads a payload of a room's channel. Never panics, whatever the bytes.
+pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
+    let mut payload = Reader(payload);
+    payload.format()?;
+    let id = payload.short()?;
+    match payload.0.get(1).copied().ok_or(Unreadable::Short)? {
+        CLAIM | BATCH => read_entry(parse(&id, "entry id")?, payload.0).map(Push::Entry),
+        FEED => read_feed_item(parse(&id, "feed id")?, payload.0).map(Push::Feed),
+        RECEIPTS => {
+            payload.kind()?;
+            Ok(Push::Receipts {
+                at: parse(&id, "entry id")?,
+                body: payload.0,
+            })
+        }
+        ATTACHED => {
+            payload.kind()?;
+            let session = parse(&payload.short()?, "session")?;
+            let generation = Generation(parse(&payload.short()?, "generation")?);
+            let floor = Generation(parse(&payload.short()?, "generation")?);
+            payload.end()?;
+            Ok(Push::Attached {
+                session,
+                generation,
+                floor,
+            })
+        }
+        found => Err(Unreadable::Kind { found }),
+    }
+}
+
+// Texts, as stored in hash fields.
+
+/// `<epoch>-<version>` of each, oldest first, separated by spaces; empty for none.
+pub fn lineage_text(lineage: &Lineage) -> String {
+    lineage
+        .0
+        .iter()
+        .map(EntryId::to_string)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+pub fn read_lineage(text: &str) -> Result<Lineage, Unreadable> {
+    text.split_ascii_whitespace()
+        .map(|id| parse(id, "entry id"))
+        .collect::<Result<_, _>>()
+        .map(Lineage)
+}
+
+/// `<incarnation> <counter>`.
+pub fn nonce_text(nonce: &Nonce) -> String {
+    format!("{} {}", nonce.incarnation, nonce.counter)
+}
+
+pub fn read_nonce(text: &str) -> Result<Nonce, Unreadable> {
+    let (incarnation, counter) = text.split_once(' ').ok_or(Unreadable::Short)?;
+    Ok(Nonce {
+        incarnation: parse(incarnation, "incarnation")?,
+        counter: parse(counter, "counter")?,
+    })
+}
+
+/// `<generation> <incarnation>` of a session.
+pub fn seat_text(seat: &SeatedAt) -> String {
+    format!("{} {}", seat.generation, seat.incarnation)
+}
+
+pub fn read_seat(text: &str) -> Result<SeatedAt, Unreadable> {
+    let (generation, incarnation) = text.split_once(' ').ok_or(Unreadable::Short)?;
+    let generation = Generation(parse(generation, "generation")?);
+    Ok(SeatedAt {
+        generation,
+        incarnation: parse::<Incarnation>(incarnation, "incarnation")?,
+    })
+}
+
+fn parse<T: FromStr>(text: &str, what: &'static str) -> Result<T, Unreadable> {
+    text.parse().map_err(|_| Unreadable::Text { what })
+}
+
+fn with_body(kind: u8, texts: &[String], body: &[u8]) -> Vec<u8> {
+    let texts_bytes: usize = texts.iter().map(|text| 1 + text.len()).sum();
+    let mut record = Vec::with_capacity(2 + texts_bytes + body.len());
+    record.put_u8(FORMAT);
+    record.put_u8(kind);
+    for text in texts {
+        put_short(&mut record, text);
+    }
+    record.put_slice(body);
+    record
+}
+
+fn put_short(record: &mut Vec<u8>, text: &str) {
+    // Every text here is an id: names of at most 64 bytes and decimal numbers.
+    let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
+    record.put_u8(length);
+    record.put_slice(&text.as_bytes()[..usize::from(length)]);
+}
+
+/// What is left of a record; slices share the record's memory.
+struct Reader(Bytes);
+
+impl Reader {
+    fn byte(&mut self) -> Result<u8, Unreadable> {
+        let byte = *self.0.first().ok_or(Unreadable::Short)?;
+        let _ = self.0.split_to(1);
+        Ok(byte)
+    }
+
+    fn format(&mut self) -> Result<(), Unreadable> {
+        match self.byte()? {
+            FORMAT => Ok(()),
+            found => Err(Unreadable::Format { found }),
+        }
+    }
+
+    fn kind(&mut self) -> Result<u8, Unreadable> {
+        self.format()?;
+        self.byte()
+    }
+
+    fn short(&mut self) -> Result<String, Unreadable> {
+        let length = usize::from(self.byte()?);
+        if self.0.len() < length {
+            return Err(Unreadable::Short);
+        }
+        String::from_utf8(self.0.split_to(length).to_vec())
+            .map_err(|_| Unreadable::Text { what: "text" })
+    }
+
+    fn end(&self) -> Result<(), Unreadable> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Unreadable::Trailing)
+        }
+    }
+
+    fn claim(&mut self) -> Result<ClaimBody, Unreadable> {
+        let prev = parse(&self.short()?, "entry id")?;
+        let owner = parse(&self.short()?, "incarnation")?;
+        let ring = crate::ids::RingVersion(parse(&self.short()?, "ring version")?);
+        let incarnation = parse(&self.short()?, "incarnation")?;
+        let counter = parse(&self.short()?, "counter")?;
+        self.end()?;
+        Ok(ClaimBody {
+            prev,
+            owner,
+            ring,
+            nonce: Nonce {
+                incarnation,
+                counter,
+            },
+        })
+    }
+
+    fn feed_item(&mut self, id: FeedId) -> Result<FeedItem, Unreadable> {
+        let prev = parse(&self.short()?, "feed id")?;
+        let as_of = self.short()?;
+        let as_of = if as_of.is_empty() {
+            None
+        } else {
+            Some(parse(&as_of, "entry id")?)
+        };
+        Ok(FeedItem {
+            id,
+            prev,
+            as_of,
+            body: self.0.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::RingVersion;
+
+    fn claim() -> ClaimBody {
+        let owner: Incarnation = "node-a#1700000000000".parse().unwrap();
+        ClaimBody {
+            prev: EntryId::new(1_700_000_000_001, 41),
+            owner: owner.clone(),
+            ring: RingVersion(1_700_000_000_500),
+            nonce: Nonce {
+                incarnation: owner,
+                counter: 7,
+            },
+        }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// Name and bytes of one record of every kind, in the order of the golden file.
+    fn one_of_each() -> Vec<(&'static str, Vec<u8>)> {
+        let id = EntryId::new(1_700_000_000_002, 42);
+        let feed_id = FeedId {
+            ms: 1_700_000_000_003,
+            n: 1,
+        };
+        let batch = batch_record(b"\x01entry");
+        let item = feed_record(FeedId::START, Some(id), b"\x01hello");
+        let attached =
+            attached_record(&SessionId::new("s1").unwrap(), Generation(3), Generation(2));
+        vec![
+            ("claim", claim_record(&claim())),
+            ("batch", batch.clone()),
+            ("feed", item.clone()),
+            ("feed_without_log", feed_record(feed_id, None, b"\x01hello")),
+            (
+                "published_claim",
+                published(&id.to_string(), &claim_record(&claim())),
+            ),
+            ("published_batch", published(&id.to_string(), &batch)),
+            (
+                "published_receipts",
+                published(&id.to_string(), &receipts_record(b"\x01no")),
+            ),
+            ("published_feed", published(&feed_id.to_string(), &item)),
+            ("published_attached", published("", &attached)),
+        ]
+    }
+
+    #[test]
+    fn written_bytes_equal_the_golden_file() {
+        let golden = include_str!("../../tests/golden/log_v1.hex");
+        let lines: Vec<String> = one_of_each()
+            .iter()
+            .map(|(name, bytes)| format!("{name} {}", hex(bytes)))
+            .collect();
+        assert_eq!(
+            golden.trim_end(),
+            lines.join("\n"),
+            "a change here makes stored logs unreadable"
+        );
+    }
+
+    #[test]
+    fn records_are_read_back() {
+        let id = EntryId::new(9, 4);
+        let read = read_entry(id, claim_record(&claim()).into()).unwrap();
+        assert_eq!(
+            read,
+            LogEntry {
+                id,
+                body: LogBody::Claim(claim())
+            }
+        );
+        let read = read_entry(id, batch_record(b"x").into()).unwrap();
+        assert_eq!(read.body, LogBody::Batch(Bytes::from_static(b"x")));
+
+        let feed_id = FeedId { ms: 5, n: 6 };
+        let item = read_feed_item(feed_id, feed_record(FeedId::START, None, b"hi").into()).unwrap();
+        assert_eq!(
+            item,
+            FeedItem {
+                id: feed_id,
+                prev: FeedId::START,
+                as_of: None,
+                body: Bytes::from_static(b"hi")
+            }
+        );
+
+        let push = read_published(published("9-4", &receipts_record(b"no")).into()).unwrap();
+        assert_eq!(
+            push,
+            Push::Receipts {
+                at: id,
+                body: Bytes::from_static(b"no")
+            }
+        );
+        let session = SessionId::new("s").unwrap();
+        let attached = attached_record(&session, Generation(2), Generation(1));
+        let push = read_published(published("", &attached).into()).unwrap();
+        assert_eq!(
+            push,
+            Push::Attached {
+                session,
+                generation: Generation(2),
+                floor: Generation(1)
+            }
+        );
+    }
+
+    #[test]
+    fn other_formats_and_trailing_bytes_are_refused() {
+        let mut other = batch_record(b"x");
+        other[0] = 9;
+        assert_eq!(
+            read_entry(EntryId::GENESIS, other.into()),
+            Err(Unreadable::Format { found: 9 })
+        );
+        let mut long = claim_record(&claim());
+        long.push(0);
+        assert_eq!(
+            read_entry(EntryId::GENESIS, long.into()),
+            Err(Unreadable::Trailing)
+        );
+        let feed = feed_record(FeedId::START, None, b"");
+        assert_eq!(
+            read_entry(EntryId::GENESIS, feed.into()),
+            Err(Unreadable::Kind { found: FEED })
+        );
+    }
+
+    #[test]
+    fn texts_are_read_back() {
+        let lineage = Lineage(vec![EntryId::new(1, 2), EntryId::new(3, 4)]);
+        assert_eq!(lineage_text(&lineage), "1-2 3-4");
+        assert_eq!(read_lineage("1-2 3-4"), Ok(lineage));
+        assert_eq!(read_lineage(""), Ok(Lineage::default()));
+        assert_eq!(read_nonce(&nonce_text(&claim().nonce)), Ok(claim().nonce));
+        let seat = SeatedAt {
+            generation: Generation(4),
+            incarnation: claim().owner,
+        };
+        assert_eq!(read_seat(&seat_text(&seat)), Ok(seat));
+        assert!(read_lineage("1-2 x").is_err());
+        assert!(read_nonce("n#1").is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>, cut in 0usize..200, flip in 0usize..200, value: u8) {
+            let _ = read_published(bytes.clone().into());
+            let _ = read_entry(EntryId::GENESIS, bytes.clone().into());
+            let _ = read_feed_item(FeedId::START, bytes.into());
+            for (_, mut good) in one_of_each() {
+                let length = good.len();
+                good[flip % length] = value;
+                good.truncate(cut.max(1));
+                let _ = read_published(good.clone().into());
+                let _ = read_entry(EntryId::GENESIS, good.into());
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Every key and channel in Redis: who writes it, what is in it, how long it lives. The one place that spells them.
+//!
+//! All but `sb:meta` begin with `sb:<region>:`. `{…}` is the hash tag of Redis Cluster: keys with one tag share a slot,
+//! so that a script on them is legal there. Hashes hold their format number in the field `format`.
+//!
+//! | key | type | written by | holds | lives |
+//! |---|---|---|---|---|
+//! | `sb:meta` | hash | `open` | region, format. Without the region in its name, or another region could not be seen | for ever |
+//! | `{members}` | hash | `beat`, `leave` | `m:<incarnation>` = `state expires_ms last_beat_ms spared address`, `g:<incarnation>` = ms when it went, `ring`, `beat` (last of anyone), `repl`, `calm`, `settings` | for ever; `g:` 1 h |
+//! | `{<incarnation>}:rooms` | set | owner, adopters | rooms it owns | until `forget` |
+//! | `{<incarnation>}:inbox` | stream | `create_inbox`, `send` | one field `c` per command; trimmed by the reader | until `forget` |
+//! | `{<room>}:log` | stream | `append`, `claim`, `reclaim`, `restore` | one field `e` per entry: a `stored` record | for ever, trimmed by `checkpoint` and `park` |
+//! | `{<room>}:head` | hash | all scripts on the room | `last`, `owner`, `ring`, `nonce`, `lineage`, `claims` (last 16 nonces with their answers), `feed` (last feed id) | for ever |
+//! | `{<room>}:snap` | hash | `claim` (genesis), `checkpoint`, `restore` | `id`, `lineage`, `public`, `own`, `system`, `dormant` | for ever |
+//! | `{<room>}:feed` | stream | `post` | one field `i` per item: a `stored` record | for ever, newest 10,000 items |
+//! | `{<room>}:once:<player>:<actor>:<seq>` | string | `post` | feed id of that post | 7 d |
+//! | `{player:<id>}:at` | hash | `attach`, `detach`, `arrived` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation` | for ever |
+//!
+//! Channels (sharded pub/sub): `{<room>}` carries `stored::published` payloads, `{members}:alive:<incarnation>` nothing
+//! (its subscribers are counted), `canary:<identity>:<n>` a number.
+
+use crate::ids::{Incarnation, PlayerId, RegionName, RoomId};
+use crate::log::OnceKey;
+
+/// Written to `sb:meta`; a node refuses a region with another number.
+pub(super) const REGION_FORMAT: &str = "1";
+pub(super) const META: &str = "sb:meta";
+/// Items kept in a feed; a reader further behind is told of a gap.
+pub(super) const FEED_ITEMS_KEPT: usize = 10_000;
+
+/// Spells the keys of one region.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(super) fn new(region: &RegionName) -> Self {
+        Self {
+            prefix: format!("sb:{region}:"),
+        }
+    }
+
+    pub(super) fn members(&self) -> String {
+        format!("{}{{members}}", self.prefix)
+    }
+    /// Channels of this name + incarnation are followed by the living.
+    pub(super) fn alive_prefix(&self) -> String {
+        format!("{}{{members}}:alive:", self.prefix)
+    }
+    pub(super) fn alive(&self, incarnation: &Incarnation) -> String {
+        format!("{}{incarnation}", self.alive_prefix())
+    }
+    pub(super) fn canary(&self, identity: &str, connection: usize) -> String {
+        format!("{}canary:{identity}:{connection}", self.prefix)
+    }
+
+    pub(super) fn rooms(&self, incarnation: &Incarnation) -> String {
+        format!("{}{{{incarnation}}}:rooms", self.prefix)
+    }
+    pub(super) fn inbox(&self, incarnation: &Incarnation) -> String {
+        format!("{}{{{incarnation}}}:inbox", self.prefix)
+    }
+
+    /// The room's channel; its keys begin with the same text.
+    pub(super) fn channel(&self, room: &RoomId) -> String {
+        format!("{}{{{room}}}", self.prefix)
+    }
+    pub(super) fn log(&self, room: &RoomId) -> String {
+        format!("{}{{{room}}}:log", self.prefix)
+    }
+    pub(super) fn head(&self, room: &RoomId) -> String {
+        format!("{}{{{room}}}:head", self.prefix)
+    }
+    pub(super) fn snap(&self, room: &RoomId) -> String {
+        format!("{}{{{room}}}:snap", self.prefix)
+    }
+    pub(super) fn feed(&self, room: &RoomId) -> String {
+        format!("{}{{{room}}}:feed", self.prefix)
+    }
+    pub(super) fn once(&self, room: &RoomId, once: &OnceKey) -> String {
+        format!(
+            "{}{{{room}}}:once:{}:{}:{}",
+            self.prefix, once.player, once.actor, once.seq
+        )
+    }
+
+    pub(super) fn at(&self, player: &PlayerId) -> String {
+        format!("{}{{player:{player}}}:at", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_one_room_share_a_slot() {
+        let keys = Keys::new(&RegionName::new("eu").unwrap());
+        let room: RoomId = "sector:12".parse().unwrap();
+        assert_eq!(keys.log(&room), "sb:eu:{sector:12}:log");
+        for key in [
+            keys.head(&room),
+            keys.snap(&room),
+            keys.feed(&room),
+            keys.channel(&room),
+        ] {
+            assert!(key.starts_with("sb:eu:{sector:12}"), "{key}");
+        }
+        let player = PlayerId::new("ann").unwrap();
+        assert!(
+            keys.at(&player)
+                .starts_with(&keys.channel(&RoomId::Player(player)))
+        );
+    }
+}

@@ -1,0 +1,312 @@
+//! The log on Redis: connections, and every operation of [`Log`] as one script. `keys` spells what is stored,
+//! `scripts/*.lua` are the operations, `rooms`, `members`, `inboxes`, `seats`, `feeds` and `region` call them.
+//! The only place that talks to Redis. Knows nothing of what entries, snapshots and commands mean.
+
+mod answers;
+mod connections;
+mod errors;
+mod feeds;
+mod inboxes;
+mod keys;
+mod members;
+mod place;
+mod pubsub;
+mod region;
+mod rooms;
+mod scripts;
+mod seats;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::Rng;
+
+use self::connections::{Connection, Pool};
+use self::inboxes::Inboxes;
+use self::keys::Keys;
+use self::pubsub::PubSub;
+use super::{
+    Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed,
+    FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted,
+    Reclaim, Restore, Restored, Sent, Snapshot, Unsafe,
+};
+use crate::ids::{
+    EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId,
+    SessionId,
+};
+
+/// Until an append, claim, post or send is answered; then it is ambiguous.
+const REQUEST_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+/// Until a beat is answered: half a member's time to live.
+const BEAT_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
+/// How to reach a region's Redis.
+#[derive(Clone)]
+pub struct RedisConfig {
+    /// `redis://[user][:password]@host[:port][/db]`; never logged.
+    pub url: String,
+    pub region: RegionName,
+    /// Names this process in channel names until `create_inbox` names its incarnation.
+    pub node: String,
+    /// Connections for appends, posts and sends, rooms spread over them; 2 to 4.
+    pub command_connections: usize,
+    /// Connections for followed rooms; 1 and up.
+    pub pubsub_connections: usize,
+}
+
+impl RedisConfig {
+    /// 3 command connections and 4 for pub/sub.
+    pub fn new(url: impl Into<String>, region: RegionName) -> Self {
+        Self {
+            url: url.into(),
+            region,
+            node: "node".to_owned(),
+            command_connections: 3,
+            pubsub_connections: 4,
+        }
+    }
+}
+
+impl std::fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("region", &self.region)
+            .field("node", &self.node)
+            .field("command_connections", &self.command_connections)
+            .field("pubsub_connections", &self.pubsub_connections)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is wrong with a [`RedisConfig`]. The URL is not repeated: it may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    #[error("the Redis URL is not redis://[user][:password]@host[:port][/db]")]
+    Url,
+    #[error("this build does not speak TLS to Redis: use redis:// (and a tunnel)")]
+    Tls,
+    #[error("command_connections is {found}: 2 to 4 are accepted")]
+    CommandConnections { found: usize },
+    #[error("pubsub_connections is 0: at least 1 is needed")]
+    PubsubConnections,
+}
+
+/// [`Log`] on one Redis. Dropping it ends its tasks and connections.
+pub struct RedisLog {
+    keys: Keys,
+    region: RegionName,
+    /// Appends, claims, posts, sends, heads: pipelined, each room on one of them.
+    requests: Arc<Vec<Connection>>,
+    /// Nothing else may delay a beat.
+    beats: Connection,
+    pool: Pool,
+    inboxes: Inboxes,
+    pubsub: PubSub,
+}
+
+impl std::fmt::Debug for RedisLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisLog")
+            .field("region", &self.region)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which of `count` connections a channel or key uses.
+fn lane_of(text: &str, count: usize) -> usize {
+    let hash = xxhash_rust::xxh3::xxh3_64(text.as_bytes());
+    usize::try_from(hash % count.max(1) as u64).unwrap_or(0)
+}
+
+impl RedisLog {
+    /// Checks the configuration and starts connecting in the background; never waits for Redis. While Redis is away,
+    /// operations answer `NotExecuted` within 100 ms (those over the pool within its connect time-out of 1 s).
+    /// Must be called within a Tokio runtime.
+    pub fn connect(config: RedisConfig) -> Result<Self, ConnectError> {
+        if !(2..=4).contains(&config.command_connections) {
+            return Err(ConnectError::CommandConnections {
+                found: config.command_connections,
+            });
+        }
+        if config.pubsub_connections == 0 {
+            return Err(ConnectError::PubsubConnections);
+        }
+        let info = connections::read_url(&config.url)?;
+        let (pushing, plain) = (
+            connections::pushing_client(&info)?,
+            connections::plain_client(&info)?,
+        );
+        let pool = Pool::new(&info)?;
+        let keys = Keys::new(&config.region);
+        let request = |_| Connection::start(pushing.clone(), "requests", REQUEST_ANSWERS_WITHIN);
+        let requests = Arc::new(
+            (0..config.command_connections)
+                .map(request)
+                .collect::<Vec<_>>(),
+        );
+        // Two processes of one name must not hear each other's canaries.
+        let identity = format!("{}~{:016x}", config.node, rand::rng().random::<u64>());
+        let canaries = (0..config.pubsub_connections)
+            .map(|n| keys.canary(&identity, n))
+            .collect();
+        Ok(Self {
+            pubsub: PubSub::start(&pushing, canaries, &requests),
+            beats: Connection::start(pushing, "beats", BEAT_ANSWERS_WITHIN),
+            inboxes: Inboxes::new(plain),
+            region: config.region,
+            requests,
+            pool,
+            keys,
+        })
+    }
+
+    /// True as soon as requests have connections, false if that takes longer than `within`.
+    pub async fn is_ready_within(&self, within: Duration) -> bool {
+        let deadline = tokio::time::Instant::now() + within;
+        for connection in self.requests.iter().chain([&self.beats]) {
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            if !connection.is_live_within(left).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The request connection of a room or inbox, by the text of its key.
+    fn requests_of(&self, key: &str) -> &Connection {
+        &self.requests[lane_of(key, self.requests.len())]
+    }
+
+    /// From `create_inbox`, at join and before membership: names the canaries after this life of the node, and follows
+    /// `alive:<incarnation>`, so that peers see by SHARDNUMSUB in their beats that it lives.
+    fn identify(&self, incarnation: &Incarnation) {
+        self.pubsub.keep(&self.keys.alive(incarnation));
+        let canary = |n| self.keys.canary(incarnation.as_str(), n);
+        self.pubsub
+            .rename_canaries((0..self.pubsub.connections()).map(canary).collect());
+    }
+
+    /// The incarnation is no more: it must not look alive.
+    fn unidentify(&self, incarnation: &Incarnation) {
+        self.pubsub.release(&self.keys.alive(incarnation));
+    }
+}
+
+impl Log for RedisLog {
+    async fn open(&self) -> LogResult<Opened> {
+        region::open(self).await
+    }
+    async fn check_safety(&self) -> LogResult<Vec<Unsafe>> {
+        region::check_safety(self).await
+    }
+    async fn time_ms(&self) -> LogResult<u64> {
+        region::time_ms(self).await
+    }
+
+    async fn beat(&self, beat: Beat) -> LogResult<Beaten> {
+        members::beat(self, beat).await
+    }
+    async fn leave(&self, leave: Leave) -> LogResult<()> {
+        members::leave(self, leave).await
+    }
+    async fn forget(&self, gone: &Incarnation) -> LogResult<()> {
+        members::forget(self, gone).await
+    }
+    async fn rooms_of(&self, incarnation: &Incarnation) -> LogResult<Vec<RoomId>> {
+        members::rooms_of(self, incarnation).await
+    }
+    async fn rooms_add(&self, incarnation: &Incarnation, rooms: &[RoomId]) -> LogResult<()> {
+        members::rooms_add(self, incarnation, rooms).await
+    }
+    async fn rooms_remove(&self, incarnation: &Incarnation, room: &RoomId) -> LogResult<()> {
+        members::rooms_remove(self, incarnation, room).await
+    }
+
+    async fn claim(&self, claim: Claim) -> LogResult<Claimed> {
+        rooms::claim(self, claim).await
+    }
+    async fn append(&self, append: Append) -> LogResult<Appended> {
+        rooms::append(self, append).await
+    }
+    async fn reclaim(&self, reclaim: Reclaim) -> LogResult<Appended> {
+        rooms::reclaim(self, reclaim).await
+    }
+    async fn restore(&self, restore: Restore) -> LogResult<Restored> {
+        rooms::restore(self, restore).await
+    }
+    async fn checkpoint(&self, checkpoint: Checkpoint) -> LogResult<Checkpointed> {
+        rooms::checkpoint(self, checkpoint).await
+    }
+    async fn park(
+        &self,
+        room: &RoomId,
+        prev: EntryId,
+        incarnation: &Incarnation,
+    ) -> LogResult<Parked> {
+        rooms::park(self, room, prev, incarnation).await
+    }
+    async fn heads(&self, rooms: &[RoomId]) -> LogResult<Vec<Heads>> {
+        rooms::heads(self, rooms).await
+    }
+    async fn snapshot(&self, room: &RoomId) -> LogResult<Option<Snapshot>> {
+        rooms::snapshot(self, room).await
+    }
+    async fn entries(
+        &self,
+        room: &RoomId,
+        after: EntryId,
+        count: usize,
+    ) -> LogResult<Vec<LogEntry>> {
+        rooms::entries(self, room, after, count).await
+    }
+
+    async fn create_inbox(&self, incarnation: &Incarnation) -> LogResult<()> {
+        inboxes::create(self, incarnation).await
+    }
+    async fn send(&self, to: &Incarnation, commands: &[Bytes]) -> LogResult<Sent> {
+        inboxes::send(self, to, commands).await
+    }
+    async fn take_inbox(
+        &self,
+        incarnation: &Incarnation,
+        after: FeedId,
+        wait: Duration,
+    ) -> LogResult<Vec<(FeedId, Bytes)>> {
+        self.inboxes
+            .take(&self.keys, incarnation, after, wait)
+            .await
+    }
+
+    async fn attach(&self, attach: Attach) -> LogResult<Attached> {
+        seats::attach(self, attach).await
+    }
+    async fn detach(
+        &self,
+        player: &PlayerId,
+        session: &SessionId,
+        generation: Generation,
+    ) -> LogResult<bool> {
+        seats::detach(self, player, session, generation).await
+    }
+    async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
+        seats::arrived(self, player, room, hop).await
+    }
+    async fn at(&self, player: &PlayerId) -> LogResult<Option<At>> {
+        seats::at(self, player).await
+    }
+
+    async fn post(&self, room: &RoomId, once: &OnceKey, body: Bytes) -> LogResult<Posted> {
+        feeds::post(self, room, once, body).await
+    }
+    async fn feed(&self, room: &RoomId, after: FeedId, count: usize) -> LogResult<Vec<FeedItem>> {
+        feeds::feed(self, room, after, count).await
+    }
+
+    fn follow(&self, room: &RoomId) -> Following {
+        self.pubsub.follow(self.keys.channel(room))
+    }
+    fn suspect(&self, room: &RoomId) {
+        self.pubsub.suspect(self.keys.channel(room));
+    }
+}

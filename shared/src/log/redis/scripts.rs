@@ -1,0 +1,124 @@
+//! The Lua scripts: compiled in, called by hash, loaded where Redis does not have them (restart, failover).
+
+use std::sync::LazyLock;
+
+use redis::aio::ConnectionLike;
+use redis::{Cmd, ErrorKind, RedisResult, ServerErrorKind, ToRedisArgs, Value};
+
+/// One script and the hash Redis knows it by.
+pub(super) struct LogScript {
+    name: &'static str,
+    body: &'static str,
+    hash: LazyLock<String>,
+}
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal $(after $shared:literal)*;)*) => {$(
+        pub(super) static $name: LogScript = {
+            const BODY: &str = concat!($(include_str!(concat!("scripts/", $shared, ".lua")), "\n",)*
+                include_str!(concat!("scripts/", $file, ".lua")));
+            LogScript { name: $file, body: BODY, hash: LazyLock::new(|| redis::Script::new(BODY).get_hash().to_owned()) }
+        };
+    )*};
+}
+
+scripts! {
+    OPEN = "open";
+    APPEND = "append";
+    CLAIM = "claim" after "prelude";
+    RECLAIM = "reclaim" after "prelude";
+    RESTORE = "restore" after "prelude";
+    CHECKPOINT = "checkpoint" after "prelude";
+    PARK = "park" after "prelude";
+    BEAT = "beat" after "prelude" after "members";
+    LEAVE = "leave" after "prelude" after "members";
+    FORGET = "forget";
+    INBOX_CREATE = "inbox_create";
+    INBOX_TAKE = "inbox_take";
+    SEND = "send";
+    POST = "post" after "prelude";
+    ATTACH = "attach" after "prelude";
+    DETACH = "detach";
+    ARRIVED = "arrived";
+}
+
+impl LogScript {
+    pub(super) fn call(&'static self, keys: &[String]) -> ScriptCall {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(self.hash.as_str()).arg(keys.len()).arg(keys);
+        ScriptCall { script: self, cmd }
+    }
+}
+
+/// A script with its keys and arguments.
+pub(super) struct ScriptCall {
+    script: &'static LogScript,
+    cmd: Cmd,
+}
+
+impl ScriptCall {
+    pub(super) fn arg(mut self, arg: impl ToRedisArgs) -> Self {
+        self.cmd.arg(arg);
+        self
+    }
+
+    /// Executes once, or (time-out, broken connection) perhaps.
+    pub(super) async fn run_on(&self, connection: &mut impl ConnectionLike) -> RedisResult<Value> {
+        let answer = connection
+            .req_packed_command(&self.cmd)
+            .await
+            .and_then(Value::extract_error);
+        match answer {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                tracing::debug!(
+                    script = self.script.name,
+                    "loading a script that Redis does not have"
+                );
+                redis::cmd("SCRIPT")
+                    .arg("LOAD")
+                    .arg(self.script.body)
+                    .query_async::<Value>(connection)
+                    .await?;
+                connection
+                    .req_packed_command(&self.cmd)
+                    .await
+                    .and_then(Value::extract_error)
+            }
+            answer => answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_script_says_what_it_checks_and_writes() {
+        let all = [
+            &OPEN,
+            &APPEND,
+            &CLAIM,
+            &RECLAIM,
+            &RESTORE,
+            &CHECKPOINT,
+            &PARK,
+            &BEAT,
+            &LEAVE,
+            &FORGET,
+            &INBOX_CREATE,
+            &INBOX_TAKE,
+            &SEND,
+            &POST,
+            &ATTACH,
+            &DETACH,
+            &ARRIVED,
+        ];
+        for script in all {
+            for word in ["-- KEYS: ", "Checks: ", "Writes: ", "Answers"] {
+                assert!(script.body.contains(word), "{} lacks {word:?}", script.name);
+            }
+            assert_eq!(script.hash.len(), 40);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Where a player is and which sessions they have.
+
+use std::collections::BTreeMap;
+
+use super::answers::Answer;
+use super::errors::unreadable;
+use super::{RedisLog, scripts};
+use crate::ids::{ActorId, Generation, Hop, PlayerId, RoomId, SectorId, SessionId};
+use crate::log::stored::{FORMAT, read_seat};
+use crate::log::{At, Attach, Attached, LogError, LogResult};
+
+pub(super) async fn attach(log: &RedisLog, attach: Attach) -> LogResult<Attached> {
+    let channel = log.keys.channel(&RoomId::Player(attach.player.clone()));
+    let call = scripts::ATTACH
+        .call(&[log.keys.at(&attach.player)])
+        .arg(attach.session.as_str())
+        .arg(attach.incarnation.as_str())
+        .arg(attach.max)
+        .arg(attach.start.as_str())
+        .arg(u8::from(attach.new_actor))
+        .arg(&channel);
+    let mut answer = Answer::of("attach", log.requests_of(&channel).script(call).await?)?;
+    let (generation, floor) = (Generation(answer.parse()?), Generation(answer.parse()?));
+    let actor = answer.parse_unless_empty()?.map(ActorId);
+    let time_ms = answer.parse()?;
+    let at = read_at(answer.list()?)?.ok_or_else(|| super::answers::wrong("attach"))?;
+    Ok(Attached {
+        generation,
+        floor,
+        at,
+        actor,
+        time_ms,
+    })
+}
+
+pub(super) async fn detach(
+    log: &RedisLog,
+    player: &PlayerId,
+    session: &SessionId,
+    generation: Generation,
+) -> LogResult<bool> {
+    let key = log.keys.at(player);
+    let call = scripts::DETACH
+        .call(&[key])
+        .arg(session.as_str())
+        .arg(generation.0);
+    let channel = log.keys.channel(&RoomId::Player(player.clone()));
+    let mut answer = Answer::of("detach", log.requests_of(&channel).script(call).await?)?;
+    match answer.text()?.as_str() {
+        "DONE" => Ok(true),
+        "OTHER" => Ok(false),
+        other => answer.unknown(other),
+    }
+}
+
+pub(super) async fn arrived(
+    log: &RedisLog,
+    player: &PlayerId,
+    room: &SectorId,
+    hop: Hop,
+) -> LogResult<Hop> {
+    let call = scripts::ARRIVED
+        .call(&[log.keys.at(player)])
+        .arg(room.as_str())
+        .arg(hop.0);
+    let channel = log.keys.channel(&RoomId::Player(player.clone()));
+    let mut answer = Answer::of("arrived", log.requests_of(&channel).script(call).await?)?;
+    answer.parse().map(Hop)
+}
+
+pub(super) async fn at(log: &RedisLog, player: &PlayerId) -> LogResult<Option<At>> {
+    let channel = log.keys.channel(&RoomId::Player(player.clone()));
+    let mut cmd = redis::cmd("HGETALL");
+    cmd.arg(log.keys.at(player));
+    read_at(Answer::of(
+        "at",
+        log.requests_of(&channel).command(&cmd).await?,
+    )?)
+}
+
+fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
+    let (mut room, mut hop, mut sessions) = (None, Hop(0), BTreeMap::new());
+    while !fields.is_empty() {
+        let name = fields.text()?;
+        match name.as_str() {
+            "format" => {
+                let format = fields.text()?;
+                if format != FORMAT.to_string() {
+                    return Err(LogError::Corrupt(format!(
+                        "at: format {format:?}, this release reads {FORMAT}"
+                    )));
+                }
+            }
+            "room" => room = Some(fields.parse::<SectorId>()?),
+            "hop" => hop = Hop(fields.parse()?),
+            _ => {
+                let value = fields.text()?;
+                if let Some(session) = name.strip_prefix("s:") {
+                    let session =
+                        SessionId::new(session).map_err(|_| super::answers::wrong("at"))?;
+                    sessions.insert(
+                        session,
+                        read_seat(&value).map_err(|why| unreadable("at", &why))?,
+                    );
+                }
+            }
+        }
+    }
+    Ok(room.map(|room| At {
+        room,
+        hop,
+        sessions,
+    }))
+}
