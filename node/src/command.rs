@@ -8,8 +8,8 @@ use sectorbus::action::Action;
 use sectorbus::ids::{
     ActorId, Generation, Hop, Incarnation, PlayerId, RingVersion, RoomId, SectorId, Seq, SessionId,
 };
-use sectorbus::state::entry::Answered;
-use sectorbus::state::system::PlayerRecord;
+use sectorbus::state::Answered;
+use sectorbus::state::PlayerRecord;
 
 const FORMAT: u8 = 1;
 

@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 
 use sectorbus::ids::{EntryId, Incarnation, Nonce, RingVersion, RoomId};
 use sectorbus::log::Log;
@@ -31,8 +33,9 @@ pub struct View {
     /// All living members, draining ones included.
     pub members: BTreeSet<Incarnation>,
     pub gone: BTreeMap<Incarnation, u64>,
+    /// Where each member says it is found.
+    pub addresses: BTreeMap<Incarnation, String>,
     pub calm_until_ms: u64,
-    pub draining: bool,
 }
 
 /// One connection of one session on this node, while it lives.
@@ -55,6 +58,14 @@ pub struct Core<L: Log> {
     /// Who a room's owner is, where it differs from the ring: from `not_owner`, until a newer claim or until they leave.
     hints: Mutex<BTreeMap<RoomId, Incarnation>>,
     sessions: Mutex<BTreeMap<ConnId, mpsc::UnboundedSender<SessionEvent>>>,
+    /// The next beat is due at once.
+    pub beat_now: Notify,
+    /// Lives of this node that were joined.
+    pub lives: AtomicU64,
+    draining: AtomicBool,
+    started: Instant,
+    /// Rooms being taken over from a dead owner: its last sign of life, region TIME.
+    failovers: Mutex<BTreeMap<RoomId, u64>>,
     ring_above: AtomicU64,
     nonces: AtomicU64,
     conn_ids: AtomicU64,
@@ -78,8 +89,8 @@ impl<L: Log> Core<L> {
             ring: Arc::new(Ring::empty()),
             members: BTreeSet::new(),
             gone: BTreeMap::new(),
+            addresses: BTreeMap::new(),
             calm_until_ms: 0,
-            draining: false,
         };
         Arc::new(Self {
             config: parts.config,
@@ -97,10 +108,47 @@ impl<L: Log> Core<L> {
             view_version: watch::Sender::new(0),
             hints: Mutex::default(),
             sessions: Mutex::default(),
+            beat_now: Notify::new(),
+            lives: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            started: Instant::now(),
+            failovers: Mutex::default(),
             ring_above: AtomicU64::new(0),
             nonces: AtomicU64::new(0),
             conn_ids: AtomicU64::new(0),
         })
+    }
+
+    /// Since the node started, by its own monotonic clock.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.uptime().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Out of the ring with the next beat, which is due at once.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.beat_now.notify_one();
+    }
+
+    /// A room is taken over from an owner last known alive at `last_sign_ms` (region TIME).
+    pub fn expect_failover(&self, room: &RoomId, last_sign_ms: u64) {
+        self.failovers.lock().insert(room.clone(), last_sign_ms);
+    }
+
+    /// The first append after a take-over.
+    pub fn note_first_append(&self, room: &RoomId) {
+        if let Some(last_sign_ms) = self.failovers.lock().remove(room) {
+            let took = Duration::from_millis(self.clock.now_ms().saturating_sub(last_sign_ms));
+            self.metrics.failover_seconds.record(took);
+        }
     }
 
     pub fn me(&self) -> Incarnation {
@@ -139,6 +187,7 @@ impl<L: Log> Core<L> {
     /// A head named a ring version above ours: the next beat raises the ring above it.
     pub fn raise_ring_above(&self, ring: RingVersion) {
         self.ring_above.fetch_max(ring.0, Ordering::Relaxed);
+        self.beat_now.notify_one();
     }
 
     pub fn ring_above(&self) -> Option<RingVersion> {

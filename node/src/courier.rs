@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use sectorbus::ids::{Incarnation, RoomId};
 use sectorbus::limits::SEND_COMMANDS_MAX;
 use sectorbus::log::{Log, LogError, Sent};
+use sectorbus::metrics::SendResult;
 
 use crate::core::Core;
 use crate::follow::{FollowEvent, Undelivered};
@@ -61,11 +62,19 @@ async fn carry<L: Log>(core: Arc<Core<L>>, target: Incarnation, mut letters_rx: 
         }
         let mail: Vec<Bytes> = letters.iter().map(|(_, mail)| mail.clone()).collect();
         let sent = send_until_answered(&core, &target, &mail).await;
-        core.metrics.sent(&sent);
         let trouble = match sent {
-            Sent::Ok => continue,
-            Sent::Busy => Undelivered::Busy,
-            Sent::Gone => Undelivered::Gone(target.clone()),
+            Sent::Ok => {
+                core.metrics.sends.count(SendResult::Ok);
+                continue;
+            }
+            Sent::Busy => {
+                core.metrics.sends.count(SendResult::Busy);
+                Undelivered::Busy
+            }
+            Sent::Gone => {
+                core.metrics.sends.count(SendResult::Gone);
+                Undelivered::Gone(target.clone())
+            }
         };
         let mut rooms: Vec<_> = letters.iter().map(|(room, _)| room.clone()).collect();
         rooms.dedup();

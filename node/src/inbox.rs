@@ -19,7 +19,7 @@ pub async fn read<L: Log>(core: Arc<Core<L>>, incarnation: Incarnation) {
     while core.me() == incarnation {
         match core.log.take_inbox(&incarnation, after, WAIT).await {
             Ok(items) => {
-                core.metrics.inbox_items(items.len());
+                core.metrics.inbox_items.increment(items.len() as u64);
                 for (id, bytes) in items {
                     after = after.max(id);
                     take(&core, &bytes);

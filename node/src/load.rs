@@ -5,8 +5,8 @@ use sectorbus::ids::{EntryId, RoomId};
 use sectorbus::limits::LOAD_PAGE_ENTRIES;
 use sectorbus::log::{Head, Log, LogBody, LogEntry, LogError, LogResult, Snapshot};
 use sectorbus::state::RoomState;
-use sectorbus::state::entry::Entry;
-use sectorbus::state::snapshot::Parts;
+use sectorbus::state::Entry;
+use sectorbus::state::Parts;
 
 /// A room as the log has it.
 pub struct Loaded {

@@ -54,7 +54,7 @@ impl Owners {
             let _ = events_tx.try_send(first);
         }
         rooms.insert(room.clone(), events_tx.clone());
-        core.metrics.rooms_owned(rooms.len());
+        core.metrics.rooms_owned.set(rooms.len() as f64);
         core.tasks.spawn("room", task::run(core.clone(), room.clone(), events_tx.downgrade(), events_rx));
     }
 
@@ -86,6 +86,10 @@ impl Owners {
         }
     }
 
+    pub fn is_running(&self, room: &RoomId) -> bool {
+        self.rooms.lock().get(room).is_some_and(|events_tx| !events_tx.is_closed())
+    }
+
     pub fn owned(&self) -> Vec<RoomId> {
         self.rooms.lock().keys().cloned().collect()
     }
@@ -99,7 +103,7 @@ impl Owners {
                 rooms.remove(room);
             }
         }
-        core.metrics.rooms_owned(rooms.len());
+        core.metrics.rooms_owned.set(rooms.len() as f64);
     }
 
     /// Forgets all rooms: this life is over. Their tasks end when their mailboxes close.

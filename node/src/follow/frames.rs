@@ -8,7 +8,7 @@ use sectorbus::protocol::{
     ServerFrame, Slot, Snapshot, SnapshotReason,
 };
 use sectorbus::state::RoomState;
-use sectorbus::state::delta::{Delta, EntityChange, FieldChanges};
+use sectorbus::state::{Delta, EntityChange, FieldChanges};
 
 use crate::follow::replica::Replica;
 
@@ -44,7 +44,7 @@ pub fn owner(id: EntryId, owner: &Incarnation) -> ServerFrame {
 /// What is decided of one actor's actions, as far as the log says.
 pub fn marks(state: &RoomState, player: &PlayerId, actor: ActorId) -> Vec<ActorMarks> {
     let marks = state.system().actors_of(player).get(&actor);
-    let to_wire = |marks: &sectorbus::state::dedupe::ActorMarks| ActorMarks {
+    let to_wire = |marks: &sectorbus::state::ActorMarks| ActorMarks {
         actor,
         high: marks.high(),
         bitmap: marks.bitmap(),

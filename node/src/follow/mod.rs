@@ -1,20 +1,29 @@
 //! Rooms this node follows: for its sessions, and for the rooms it owns.
 //! In reading order: `replica` (state and recent deltas), `route` (commands waiting for answers), `subscriber`
-//! (sessions shown the room), `frames` (state to protocol), `task` (the one loop), `heads` (silent rooms compared).
+//! (sessions shown the room), `frames` (state to protocol), `task` (the one loop), `catch_up` (staying on the chain),
+//! `show` (what sessions see), `heads` (silent rooms compared).
 
-pub mod frames;
-pub mod heads;
 pub mod replica;
 pub mod route;
 pub mod subscriber;
+
+pub mod frames;
+
 pub mod task;
+
+pub mod catch_up;
+pub mod show;
+
+pub mod heads;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use sectorbus::ids::{Incarnation, RoomId};
 use sectorbus::log::{Heads, Log, LogEntry};
@@ -22,6 +31,8 @@ use sectorbus::log::{Heads, Log, LogEntry};
 use crate::command::{Command, Notice};
 use crate::core::{ConnId, Core, Heard};
 use crate::follow::subscriber::Subscription;
+
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What reaches the task that follows a room.
 #[derive(Debug)]
@@ -63,6 +74,8 @@ struct Followed {
 #[derive(Default)]
 pub struct Follows {
     rooms: Mutex<BTreeMap<RoomId, Followed>>,
+    /// Rooms with commands that wait for an answer.
+    unsettled: AtomicUsize,
 }
 
 impl Follows {
@@ -128,6 +141,17 @@ impl Follows {
     pub fn tell_all(&self, event: impl Fn() -> FollowEvent) {
         for followed in self.rooms.lock().values() {
             let _ = followed.events_tx.send(event());
+        }
+    }
+
+    pub fn is_followed(&self, room: &RoomId) -> bool {
+        self.rooms.lock().contains_key(room)
+    }
+
+    /// Waits until no command waits for an answer, or the deadline.
+    pub async fn settled_before(&self, deadline: Instant) {
+        while self.unsettled.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 

@@ -1,15 +1,15 @@
 //! A read-only copy of a room, and the recent deltas that bring resuming sessions up to date. Pure.
 //! Knows nothing of sessions or frames.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use sectorbus::ids::{EntryId, Incarnation, PlayerId};
-use sectorbus::limits::REPLICA_DELTAS_KEPT;
-use sectorbus::log::{Head, LogBody, LogEntry, LogResult};
+use sectorbus::ids::{EntryId, Incarnation, PlayerId, RingVersion};
+use sectorbus::limits::{LINEAGE_EPOCHS, REPLICA_DELTAS_KEPT};
+use sectorbus::log::{Head, Lineage, LogBody, LogEntry, LogResult, OnChain};
 use sectorbus::state::RoomState;
-use sectorbus::state::delta::{Delta, FieldChanges};
-use sectorbus::state::entry::{Entry, OwnChange};
+use sectorbus::state::{Delta, FieldChanges};
+use sectorbus::state::{Entry, OwnChange};
 
 use crate::load::{self, Loaded};
 
@@ -30,6 +30,8 @@ pub struct Replica {
     cursor: EntryId,
     state: RoomState,
     owner: Option<Incarnation>,
+    /// Epochs before the cursor's.
+    lineage: Lineage,
     recent: VecDeque<Arc<Applied>>,
 }
 
@@ -40,7 +42,14 @@ impl Replica {
             LogBody::Batch(_) => None,
         });
         let owner = claims.or(loaded.head.owner);
-        Self { cursor: loaded.cursor, state: loaded.state, owner, recent: VecDeque::new() }
+        let mut lineage = loaded.head.lineage;
+        let newer = loaded.entries.iter().filter(|entry| entry.id > loaded.head.last);
+        for entry in newer {
+            if let LogBody::Claim(claim) = &entry.body {
+                extend_lineage(&mut lineage, claim.prev);
+            }
+        }
+        Self { cursor: loaded.cursor, state: loaded.state, owner, lineage, recent: VecDeque::new() }
     }
 
     pub fn cursor(&self) -> EntryId {
@@ -48,6 +57,17 @@ impl Replica {
     }
     pub fn state(&self) -> &RoomState {
         &self.state
+    }
+    /// Where a session's cursor stands relative to this replica's chain.
+    pub fn on_chain(&self, cursor: EntryId) -> OnChain {
+        let head = Head {
+            last: self.cursor,
+            owner: None,
+            ring: RingVersion(0),
+            nonce: None,
+            lineage: self.lineage.clone(),
+        };
+        head.on_chain(cursor)
     }
     pub fn owner(&self) -> Option<&Incarnation> {
         self.owner.as_ref()
@@ -65,7 +85,10 @@ impl Replica {
         assert_eq!(entry.id.version, self.cursor.version + 1, "versions are contiguous: at {}", self.cursor);
         let decoded = load::apply(&mut self.state, entry)?;
         let claimed_by = match &entry.body {
-            LogBody::Claim(claim) => Some(claim.owner.clone()),
+            LogBody::Claim(claim) => {
+                extend_lineage(&mut self.lineage, claim.prev);
+                Some(claim.owner.clone())
+            }
             LogBody::Batch(_) => None,
         };
         self.owner = claimed_by.clone().or(self.owner.take());
@@ -92,6 +115,15 @@ impl Replica {
         }
         let from = self.recent.iter().position(|applied| applied.prev == cursor)?;
         Some(self.recent.iter().skip(from).cloned().collect())
+    }
+}
+
+fn extend_lineage(lineage: &mut Lineage, ended: EntryId) {
+    if ended != EntryId::GENESIS && lineage.0.last() != Some(&ended) {
+        lineage.0.push(ended);
+        if lineage.0.len() > LINEAGE_EPOCHS {
+            lineage.0.remove(0);
+        }
     }
 }
 

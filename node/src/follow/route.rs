@@ -58,6 +58,14 @@ struct Sent {
     target: Incarnation,
 }
 
+/// A command to send now.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Due {
+    pub command: Command,
+    /// It was sent before.
+    pub again: bool,
+}
+
 /// Commands of one room without an answer yet.
 #[derive(Debug, Default)]
 pub struct Route {
@@ -106,7 +114,7 @@ impl Route {
 
     /// Commands to send now: never sent, sent under an older epoch, silent for a second, or sent to another target.
     /// `epoch` is `None` until the relay has read the room: actions wait for it.
-    pub fn due(&mut self, now: Duration, epoch: Option<u64>, target: &Incarnation) -> Vec<Command> {
+    pub fn due(&mut self, now: Duration, epoch: Option<u64>, target: &Incarnation) -> Vec<Due> {
         let mut due = Vec::new();
         for pending in self.pending.values_mut() {
             let is_act = matches!(pending.command, Command::Act { .. });
@@ -118,11 +126,12 @@ impl Route {
                 sent.epoch < epoch || sent.target != *target || now.saturating_sub(sent.at) >= RESEND_AFTER
             });
             if again {
+                let repeated = pending.sent.is_some();
                 pending.sent = Some(Sent { at: now, epoch, target: target.clone() });
                 if let Command::Act { to_epoch, .. } = &mut pending.command {
                     *to_epoch = epoch;
                 }
-                due.push(pending.command.clone());
+                due.push(Due { command: pending.command.clone(), again: repeated });
             }
         }
         due
@@ -180,7 +189,7 @@ mod tests {
         let second = Duration::from_secs(1);
         assert!(route.due(Duration::ZERO, None, &target("a")).is_empty());
         let first = route.due(Duration::ZERO, Some(5), &target("a"));
-        assert!(matches!(first.as_slice(), [Command::Act { to_epoch: 5, .. }]));
+        assert!(matches!(first.as_slice(), [Due { command: Command::Act { to_epoch: 5, .. }, again: false }]));
         assert!(route.due(second / 2, Some(5), &target("a")).is_empty());
         assert_eq!(route.due(second / 2, Some(6), &target("a")).len(), 1);
         assert_eq!(route.due(second / 2, Some(6), &target("b")).len(), 1);
@@ -196,7 +205,7 @@ mod tests {
             route.keep(act(seq));
         }
         let due = route.due(Duration::ZERO, Some(5), &target("a"));
-        let seqs: Vec<_> = due.iter().map(|c| if let Command::Act { seq, .. } = c { seq.0 } else { 0 }).collect();
+        let seqs: Vec<_> = due.iter().map(|due| if let Command::Act { seq, .. } = &due.command { seq.0 } else { 0 }).collect();
         assert_eq!(seqs, [1, 2, 3]);
     }
 }

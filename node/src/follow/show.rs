@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use sectorbus::action::Answer;
-use sectorbus::ids::{EntryId, PlayerId, RoomId, SectorId};
+use sectorbus::ids::{PlayerId, RoomId, SectorId};
 use sectorbus::log::{Log, LogEntry, OnChain};
 use sectorbus::metrics::ResumeSource;
 use sectorbus::protocol::{Codec, ServerFrame, SnapshotReason, Source, Welcome, encode_delta};
-use sectorbus::state::delta::Delta;
-use sectorbus::state::entry::{Answered, OwnChange};
-use sectorbus::state::system::SystemChange;
+use sectorbus::state::Delta;
+use sectorbus::state::{Answered, OwnChange};
+use sectorbus::state::SystemChange;
 
 use crate::core::ConnId;
 use crate::follow::frames;
@@ -211,9 +211,9 @@ impl<L: Log> Follow<L> {
     fn show_own(
         &mut self,
         version: u64,
-        own: &sectorbus::state::entry::OwnChanges,
+        own: &sectorbus::state::OwnChanges,
         answers: &[Answered],
-        sums: &sectorbus::state::entry::Sums,
+        sums: &sectorbus::state::Sums,
     ) {
         for answered in answers {
             self.settle_answer(answered);
@@ -261,20 +261,22 @@ impl<L: Log> Follow<L> {
 
     /// Players that left with this entry, and players that have a seat since it.
     fn show_comings_and_goings(&mut self, changes: &[SystemChange]) {
+        // A departure takes the seat away too: who is told that they left is not told that they lost it.
         for change in changes {
-            match change {
-                SystemChange::Outgoing(player, Some(out)) => {
-                    let (to, hop) = (out.to.clone(), out.hop);
-                    self.forward_losses(player, &to);
-                    self.player_is_not_here(player, |room| SessionEvent::Departed { room, to: to.clone(), hop });
-                }
-                SystemChange::Seat(player, Some(_)) => {
-                    for conn in self.subscribers.conns_of(player) {
-                        self.greet_if_seated(conn);
+            if let SystemChange::Outgoing(player, Some(out)) = change {
+                let (to, hop) = (out.to.clone(), out.hop);
+                self.forward_losses(player, &to);
+                self.player_is_not_here(player, |room| SessionEvent::Departed { room, to: to.clone(), hop });
+            }
+        }
+        for change in changes {
+            if let SystemChange::Seat(player, seat) = change {
+                for conn in self.subscribers.conns_of(player) {
+                    match seat {
+                        Some(_) => self.greet_if_seated(conn),
+                        None => self.check_seat(conn),
                     }
                 }
-                SystemChange::Seat(player, None) => self.check_seat_of(player),
-                _ => {}
             }
         }
     }
@@ -386,10 +388,4 @@ fn welcome_frames(
     welcome.source = Source::Snapshot;
     let welcome = critical(sub, &ServerFrame::Welcome(Box::new(welcome)));
     vec![welcome, state(sub, &ServerFrame::Snapshot(Box::new(snapshot)))]
-}
-
-/// Used by tests of the arithmetic above.
-#[allow(dead_code)]
-fn is_caught_up(cursor: EntryId, head: EntryId) -> bool {
-    cursor == head
 }

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use sectorbus::ids::{EntryId, PlayerId, RoomId};
 use sectorbus::limits::UNFOLLOW_AFTER;
 use sectorbus::log::{Following, Log, Push};
-use sectorbus::state::delta::Delta;
+use sectorbus::state::Delta;
 
 use crate::command::{Command, Notice, Receipt, decode_receipts};
 use crate::core::{ConnId, Core, Heard};
 use crate::follow::replica::Replica;
-use crate::follow::route::{Key, Route};
+use crate::follow::route::{Due, Key, Route};
 use crate::follow::subscriber::{Phase, Subscriber, Subscribers};
 use crate::follow::{FollowEvent, Undelivered};
 use crate::session::SessionEvent;
@@ -46,6 +46,9 @@ pub(super) struct Follow<L: Log> {
     pub(super) flush_due: Option<Instant>,
     pub(super) last_flush: Instant,
     pub(super) last_head_check: Option<Instant>,
+    /// A comparison of heads found a difference.
+    pub(super) must_read: bool,
+    counted_unsettled: bool,
     adopt_asked: Option<Instant>,
     started: Instant,
     unused_since: Instant,
@@ -68,6 +71,8 @@ pub async fn run<L: Log>(start: Start<L>) {
         flush_due: None,
         last_flush: now,
         last_head_check: None,
+        must_read: false,
+        counted_unsettled: false,
         adopt_asked: None,
         started: now,
         unused_since: now,
@@ -89,8 +94,12 @@ impl<L: Log> Follow<L> {
             Some(event) = events_rx.recv() => self.take_event(event),
             () = tokio::time::sleep_until(due) => {}
         }
+        if std::mem::take(&mut self.must_read) {
+            self.catch_up().await;
+        }
         self.flush_if_due();
         self.send_due();
+        self.count_unsettled();
         !self.is_over()
     }
 
@@ -161,8 +170,10 @@ impl<L: Log> Follow<L> {
         match undelivered {
             Undelivered::Busy => {
                 let players: Vec<PlayerId> = self.route.waiting_players().cloned().collect();
-                for conn in players.iter().flat_map(|player| self.subscribers.conns_of(player)) {
-                    self.tell(conn, SessionEvent::Busy);
+                for player in players {
+                    for conn in self.subscribers.conns_of(&player) {
+                        self.tell(conn, SessionEvent::Busy);
+                    }
                 }
             }
             Undelivered::Gone(target) => self.route.unsent(target),
@@ -183,8 +194,22 @@ impl<L: Log> Follow<L> {
             return;
         }
         let epoch = self.replica.as_ref().map(|replica| replica.cursor().epoch);
-        for command in self.route.due(self.started.elapsed(), epoch, &target) {
+        let due = self.route.due(self.started.elapsed(), epoch, &target);
+        self.core.metrics.resends.increment(due.iter().filter(|due| due.again).count() as u64);
+        for Due { command, .. } in due {
             self.core.deliver_to(&target, &self.room, command);
+        }
+    }
+
+    fn count_unsettled(&mut self) {
+        let unsettled = !self.route.is_empty();
+        if unsettled != self.counted_unsettled {
+            self.counted_unsettled = unsettled;
+            if unsettled {
+                self.core.follows.unsettled.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.core.follows.unsettled.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -247,7 +272,7 @@ impl<L: Log> Follow<L> {
         }
     }
 
-    pub(super) fn settle_answer(&mut self, answered: &sectorbus::state::entry::Answered) {
+    pub(super) fn settle_answer(&mut self, answered: &sectorbus::state::Answered) {
         let key =
             Key::Act { player: answered.player.clone(), actor: answered.actor, seq: answered.seq };
         self.route.settle(&key);
@@ -255,14 +280,19 @@ impl<L: Log> Follow<L> {
 
     /// Sessions that lost their seat with the tail of a log ask for one again.
     pub(super) fn check_seats(&mut self) {
-        let Some(replica) = &self.replica else { return };
-        for Subscriber { sub, phase } in self.subscribers.iter_mut() {
-            let seat = replica.state().system().seat(&sub.player);
-            let seated = seat.and_then(|seat| seat.sessions.get(&sub.session));
-            if *phase != Phase::Waiting && seated.is_none_or(|seated| seated.generation < sub.generation) {
-                *phase = Phase::Waiting;
-                let _ = sub.events_tx.send(SessionEvent::SeatLost { room: self.room.clone() });
-            }
+        for conn in self.subscribers.conns() {
+            self.check_seat(conn);
+        }
+    }
+
+    pub(super) fn check_seat(&mut self, conn: ConnId) {
+        let (Some(replica), Some(subscriber)) = (&self.replica, self.subscribers.get_mut(conn)) else { return };
+        let Subscriber { sub, phase } = subscriber;
+        let seat = replica.state().system().seat(&sub.player);
+        let seated = seat.and_then(|seat| seat.sessions.get(&sub.session));
+        if *phase != Phase::Waiting && seated.is_none_or(|seated| seated.generation < sub.generation) {
+            *phase = Phase::Waiting;
+            let _ = sub.events_tx.send(SessionEvent::SeatLost { room: self.room.clone() });
         }
     }
 }

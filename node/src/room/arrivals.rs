@@ -3,7 +3,7 @@
 
 use sectorbus::ids::{Hop, PlayerId, RoomId, SectorId};
 use sectorbus::log::{Log, LogBody, LogEntry};
-use sectorbus::state::system::{Outgoing, PlayerRecord, SystemChange};
+use sectorbus::state::{Outgoing, PlayerRecord, SystemChange};
 
 use crate::command::Command;
 use crate::load;
@@ -92,7 +92,7 @@ impl<L: Log> RoomTask<L> {
         if self.answering.get(&player) == Some(&hop) {
             self.answering.remove(&player);
         }
-        self.core.metrics.transfer_finished();
+        self.core.metrics.transfers_finished.increment(1);
         Some(Input::ArrivalKnown { player, hop })
     }
 
@@ -105,8 +105,8 @@ impl<L: Log> RoomTask<L> {
     /// `at` is set again for everybody here: Redis may have lost what it said.
     pub(super) fn reassert_all(&mut self) {
         let system = self.owner.state().system();
-        let seated = system.seats().map(|(player, seat)| (player.clone(), seat.hop));
-        let dormant = system.dormants().map(|(player, record)| (player.clone(), record.hop));
+        let seated = system.seats().iter().map(|(player, seat)| (player.clone(), seat.hop));
+        let dormant = system.dormants().iter().map(|(player, record)| (player.clone(), record.hop));
         let here: Vec<_> = seated.chain(dormant).collect();
         self.reassert(here);
     }

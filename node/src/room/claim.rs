@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use sectorbus::ids::{EntryId, Incarnation, RingVersion, RoomId};
 use sectorbus::limits::EPOCH_JITTER_EXCLUDED;
-use sectorbus::log::{Claim, ClaimBody, Claimed, Lineage, Log, LogEntry, LogError, SnapshotParts};
+use sectorbus::log::{Claim, ClaimBody, Claimed, Log, LogEntry, LogError, LogResult, SnapshotParts};
+use sectorbus::metrics::ClaimResult;
 use sectorbus::state::RoomState;
-use sectorbus::state::snapshot::Parts;
+use sectorbus::state::Parts;
 
 use crate::core::Core;
 use crate::load;
@@ -79,7 +80,7 @@ async fn claim<L: Log>(
             genesis: to_log_parts(core.rules.genesis(room).to_parts(), true),
         };
         let claimed = core.log.claim(claim).await;
-        core.metrics.claimed(&claimed);
+        core.metrics.claims.count(result_of(&claimed));
         match claimed {
             Ok(Claimed::Granted { id, prev, lineage, time_ms }) => {
                 core.clock.observe(time_ms);
@@ -105,6 +106,16 @@ async fn claim<L: Log>(
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         }
+    }
+}
+
+fn result_of(claimed: &LogResult<Claimed>) -> ClaimResult {
+    match claimed {
+        Ok(Claimed::Granted { .. }) => ClaimResult::Granted,
+        Ok(Claimed::Owned { .. }) => ClaimResult::Owned,
+        Ok(Claimed::StaleRing { .. }) => ClaimResult::StaleRing,
+        Ok(Claimed::StaleNonce) => ClaimResult::StaleNonce,
+        Err(_) => ClaimResult::Failed,
     }
 }
 
@@ -138,9 +149,4 @@ async fn lost_claim<L: Log>(core: &Arc<Core<L>>, room: &RoomId, claim_id: EntryI
         Ok(heads) => heads.first().and_then(|h| h.log.as_ref()).is_none_or(|head| head.last != claim_id),
         Err(_) => false,
     }
-}
-
-/// The lineage a snapshot at `last` carries: epochs before mine.
-pub fn lineage_of(chain: &Chain) -> Lineage {
-    chain.lineage().clone()
 }

@@ -6,13 +6,14 @@ use std::ops::ControlFlow;
 use tokio::time::Instant;
 
 use bytes::Bytes;
-use sectorbus::ids::{EntryId, Incarnation, RoomId};
+use sectorbus::ids::{EntryId, Incarnation};
 use sectorbus::limits::{CHECKPOINT_AFTER, EPOCH_JITTER_EXCLUDED};
 use sectorbus::log::{
-    Append, Appended, Checkpoint, Checkpointed, ClaimBody, Head, Lineage, Log, LogError, Parked, Reclaim, Restore,
+    Append, Appended, Checkpoint, Checkpointed, ClaimBody, Head, Log, LogError, Parked, Reclaim, Restore,
     Restored,
 };
-use sectorbus::state::entry::Entry;
+use sectorbus::metrics::LostBy;
+use sectorbus::state::Entry;
 
 use crate::command::{Command, Receipt, encode_receipts};
 use crate::room::chain::{Chain, Repair};
@@ -44,7 +45,8 @@ impl<L: Log> RoomTask<L> {
             Put::Done { receivers } => {
                 if let Some(bytes) = bytes {
                     self.chain.extend(id, bytes, self.uptime());
-                    self.core.metrics.appended_entry();
+                    self.core.metrics.entries_appended.increment(1);
+                    self.core.note_first_append(&self.room);
                     self.expect_heard(id, receivers);
                     self.checkpoint_due.get_or_insert(Instant::now() + CHECKPOINT_AFTER);
                 }
@@ -74,7 +76,7 @@ impl<L: Log> RoomTask<L> {
             match self.core.log.append(append.clone()).await {
                 Ok(Appended::Ok { receivers, time_ms }) => {
                     self.core.clock.observe(time_ms);
-                    self.core.metrics.append_seconds(started.elapsed());
+                    self.core.metrics.append_seconds.record(started.elapsed());
                     return ControlFlow::Continue(Put::Done { receivers });
                 }
                 Ok(Appended::Already { time_ms }) => {
@@ -95,7 +97,7 @@ impl<L: Log> RoomTask<L> {
 
     /// Waits before the identical call is repeated; a record that cannot be read ends the ownership.
     async fn pause(&mut self, error: &LogError) -> ControlFlow<Dropped> {
-        self.core.metrics.append_retried();
+        self.core.metrics.append_retries.increment(1);
         if let LogError::Corrupt(what) = error {
             tracing::error!(room = %self.room, %what, "the room is let go");
             return ControlFlow::Break(Dropped { by: None });
@@ -120,15 +122,15 @@ impl<L: Log> RoomTask<L> {
     /// A higher epoch owns the log. What of mine is not on its chain is lost, and said so.
     async fn fenced<T>(&mut self, last: EntryId) -> ControlFlow<Dropped, T> {
         tracing::info!(room = %self.room, mine = %self.chain.last(), %last, "fenced");
-        self.core.metrics.fenced();
+        self.core.metrics.fenced.increment(1);
         let head = self.head().await?;
         if let Some(head) = &head {
             let mine = self.chain.last();
             let kept = head.lineage.0.iter().find(|known| known.epoch == mine.epoch).map(|known| known.version);
-            let lost = mine.version.saturating_sub(kept.unwrap_or(self.chain.claim().0.version.saturating_sub(1)));
+            let lost = mine.version.saturating_sub(kept.unwrap_or(self.chain.claim().0.version));
             if lost > 0 {
                 tracing::error!(room = %self.room, lost, mine = %mine, "a new owner does not have entries that were acked");
-                self.core.metrics.acked_lost_by_owner(lost);
+                self.core.metrics.acked_lost.add(LostBy::Owner, lost);
             }
         }
         ControlFlow::Break(Dropped { by: head.and_then(|head| head.owner) })
@@ -141,7 +143,7 @@ impl<L: Log> RoomTask<L> {
         uncommitted: Option<EntryId>,
     ) -> ControlFlow<Dropped, bool> {
         tracing::warn!(room = %self.room, mine = %self.chain.last(), ?last, "Redis lost a tail");
-        self.core.metrics.lost_tail();
+        self.core.metrics.lost_tail.increment(1);
         loop {
             match self.chain.repair(last) {
                 Repair::Drop => return self.fenced(last.unwrap_or_default()).await,
@@ -225,7 +227,7 @@ impl<L: Log> RoomTask<L> {
                 Ok(Restored::Done { id, lineage, time_ms }) => {
                     tracing::warn!(room = %self.room, %id, "log restored from the owner's state");
                     self.core.clock.observe(time_ms);
-                    self.core.metrics.restored();
+                    self.core.metrics.restored.increment(1);
                     let claim = ClaimBody { prev: my_last, owner: self.me.clone(), ring, nonce };
                     self.chain = Chain::new(id, claim, lineage);
                     self.snapshot_version = my_last.version;
@@ -287,7 +289,7 @@ impl<L: Log> RoomTask<L> {
         loop {
             match self.core.log.checkpoint(checkpoint.clone()).await {
                 Ok(Checkpointed::Done | Checkpointed::NotNewer) => {
-                    self.core.metrics.checkpointed();
+                    self.core.metrics.checkpoints.increment(1);
                     self.snapshot_version = id.version;
                     self.dormant_at_checkpoint = Some(dormant);
                     return ControlFlow::Continue(());
@@ -315,8 +317,8 @@ impl<L: Log> RoomTask<L> {
     pub(super) async fn park_if_idle(&mut self) -> ControlFlow<Dropped> {
         let system = self.owner.state().system();
         let idle = self.busy_at.elapsed() >= self.core.config.park_after;
-        let empty = system.seats().next().is_none()
-            && system.timers().next().is_none()
+        let empty = system.seats().is_empty()
+            && system.timers().is_empty()
             && system.outgoing().is_empty()
             && system.incoming().is_empty();
         if !idle {
@@ -330,7 +332,7 @@ impl<L: Log> RoomTask<L> {
         match self.core.log.park(&self.room, self.chain.last(), &self.me).await {
             Ok(Parked::Done) => {
                 tracing::debug!(room = %self.room, "parked");
-                self.core.metrics.parked();
+                self.core.metrics.parked.increment(1);
                 ControlFlow::Break(Dropped { by: None })
             }
             Ok(Parked::Refused) => self.check_head().await,
@@ -338,18 +340,4 @@ impl<L: Log> RoomTask<L> {
             Err(_) => self.check_head().await,
         }
     }
-}
-
-/// Lineage of a head that this chain would leave, for tests.
-#[cfg(test)]
-pub(super) fn lineage_with(chain: &Chain) -> Lineage {
-    let mut lineage = chain.lineage().clone();
-    lineage.0.push(chain.last());
-    lineage
-}
-
-/// Rooms have logs; feed-only rooms do not come here.
-#[allow(dead_code)]
-fn has_log(room: &RoomId) -> bool {
-    !matches!(room, RoomId::Player(_))
 }

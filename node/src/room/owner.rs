@@ -9,10 +9,10 @@ use sectorbus::ids::{ActorId, Hop, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::limits::{DEDUPE_BITMAP_BITS, REJECTIONS_UNLOGGED_MAX};
 use sectorbus::rules::{Decision, Effect, Rules};
 use sectorbus::state::RoomState;
-use sectorbus::state::dedupe::Judged;
-use sectorbus::state::draft::Draft;
-use sectorbus::state::entry::{Answered, Entry};
-use sectorbus::state::system::{Outgoing, PlayerRecord, SystemChange, TimerKind};
+use sectorbus::state::Judged;
+use sectorbus::state::Draft;
+use sectorbus::state::{Answered, Entry};
+use sectorbus::state::{Outgoing, PlayerRecord, SystemChange, TimerKind};
 
 use crate::command::{Command, Receipt, Speaker};
 use crate::room::seats::{self, SeatLimits};
@@ -67,7 +67,7 @@ impl Owner {
 
     /// When the first timer is due, ms since 1970.
     pub fn next_timer_ms(&self) -> Option<u64> {
-        self.state.system().timers().next().map(|timer| timer.due_ms)
+        self.state.system().timers().first().map(|timer| timer.due_ms)
     }
 
     /// Decides a batch in order. Overdue timers run first, in their order.
@@ -115,7 +115,7 @@ fn finish(
 }
 
 fn lifts_mark_too_far(state: &RoomState, answered: &Answered) -> bool {
-    let marks = state.system().actors_of(&answered.player).and_then(|actors| actors.get(&answered.actor));
+    let marks = state.system().actors_of(&answered.player).get(&answered.actor);
     marks.is_some_and(|marks| answered.seq.0 >= marks.high().0 + REJECTIONS_UNLOGGED_MAX)
 }
 
@@ -158,7 +158,7 @@ impl Batch<'_> {
     }
 
     fn run_timers(&mut self, draft: &mut Draft<'_>) {
-        while let Some(timer) = draft.state().system().timers().next().cloned() {
+        while let Some(timer) = draft.state().system().timers().first().cloned() {
             if timer.due_ms > draft.now_ms() {
                 break;
             }
@@ -203,7 +203,7 @@ impl Batch<'_> {
         if speaker.generation < session.generation || speaker.generation < seat.floor {
             return Standing::Answer(Answer::reject(RejectCode::StaleSession));
         }
-        let Some(marks) = system.actors_of(&speaker.player).and_then(|actors| actors.get(&actor)) else {
+        let Some(marks) = system.actors_of(&speaker.player).get(&actor) else {
             return Standing::Answer(Answer::reject(RejectCode::UnknownActor));
         };
         if let Some(answered) = self.answers.iter().find(|a| a.player == speaker.player && a.actor == actor && a.seq == seq)
@@ -249,7 +249,7 @@ impl Batch<'_> {
             Effect::Ship(field, value) => draft.set(seat.alias, field, value),
             Effect::Own(field, value) => draft.set_own(player, field, value),
             Effect::Asked(status) => {
-                draft.system(SystemChange::Seat(player.clone(), Some(sectorbus::state::system::Seat { asked: status, ..seat })));
+                draft.system(SystemChange::Seat(player.clone(), Some(sectorbus::state::Seat { asked: status, ..seat })));
             }
             Effect::Depart { to } => self.depart(draft, player, to),
         }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use sectorbus::ids::{ActorId, Incarnation, PlayerId, SectorId, Seq};
 use sectorbus::limits::{ACTOR_KEPT_FOR, ACTORS_KEPT};
-use sectorbus::rules::Rules;
-use sectorbus::state::dedupe::ActorMarks;
-use sectorbus::state::draft::Draft;
-use sectorbus::state::system::{PlayerRecord, Seat, SessionSeat, System, SystemChange, Timer, TimerKind};
+use sectorbus::rules::{self, Rules};
+use sectorbus::state::ActorMarks;
+use sectorbus::state::Draft;
+use sectorbus::state::{PlayerRecord, Seat, SessionSeat, System, SystemChange, Timer, TimerKind};
 use sectorbus::value::{Field, Value};
 
 use crate::command::{Receipt, Speaker};
@@ -81,7 +81,7 @@ pub fn join(
 /// The room learns an actor and its first seq; the least recently used beyond the limit is forgotten.
 fn learn_actor(draft: &mut Draft<'_>, player: &PlayerId, actor: ActorId, first_seq: Seq) {
     let now_ms = draft.now_ms();
-    let actors = draft.state().system().actors_of(player).cloned().unwrap_or_default();
+    let actors = draft.state().system().actors_of(player).clone();
     if !actors.contains_key(&actor) {
         let marks = ActorMarks::new(first_seq, now_ms);
         draft.system(SystemChange::Actor(player.clone(), actor, Some(marks)));
@@ -122,6 +122,7 @@ pub fn lose_incarnations(draft: &mut Draft<'_>, limits: &SeatLimits, gone: &[Inc
         .state()
         .system()
         .seats()
+        .iter()
         .filter(|(_, seat)| seat.sessions.values().any(|s| s.lost_ms.is_none() && gone.contains(&s.incarnation)))
         .map(|(player, seat)| (player.clone(), seat.clone()))
         .collect();
@@ -183,7 +184,7 @@ pub fn take_out(draft: &mut Draft<'_>, player: &PlayerId) -> PlayerRecord {
     let seat = state.system().seat(player).cloned().expect("only a seated player is taken out");
     let ship = state.public().get(seat.alias).cloned().unwrap_or_default();
     let own = state.own(player).cloned().unwrap_or_default();
-    let actors = state.system().actors_of(player).cloned().unwrap_or_default();
+    let actors = state.system().actors_of(player).clone();
     let last_lost = seat.sessions.values().filter_map(|s| s.lost_ms).max();
     let record = PlayerRecord {
         hop: seat.hop,
@@ -227,7 +228,7 @@ pub fn put_in(draft: &mut Draft<'_>, limits: &SeatLimits, player: &PlayerId, rec
 
 /// Where in the sector the ship appears.
 pub fn place(rules: &Rules, sector: &SectorId, from: Option<&SectorId>, player: &PlayerId, record: &mut PlayerRecord) {
-    let (x, y) = rules.arrive_position(sector, from, player);
+    let (x, y) = rules::arrive_position(&rules.universe, sector, from, player);
     record.ship.insert(Field::X, Value::Int(x));
     record.ship.insert(Field::Y, Value::Int(y));
 }
@@ -240,7 +241,7 @@ fn clear_timers(draft: &mut Draft<'_>, player: &PlayerId) {
     let of_player = |timer: &&Timer| match &timer.kind {
         TimerKind::Grace(who) | TimerKind::Expire(who) => who == player,
     };
-    let timers: Vec<_> = draft.state().system().timers().filter(of_player).cloned().collect();
+    let timers: Vec<_> = draft.state().system().timers().iter().filter(of_player).cloned().collect();
     for timer in timers {
         draft.system(SystemChange::Timer(timer, false));
     }

@@ -15,7 +15,7 @@ use sectorbus::limits::{
     OWN_ENTRY_HEARD_WITHIN,
 };
 use sectorbus::log::Log;
-use sectorbus::state::system::PlayerRecord;
+use sectorbus::state::PlayerRecord;
 
 use crate::command::{Command, Notice};
 use crate::core::{Core, Heard};
@@ -40,6 +40,8 @@ pub enum RoomEvent {
     IncarnationsGone(Vec<Incarnation>),
     /// Redis was away or is another one: compare heads before going on, and set `at` again.
     CheckHead,
+    /// Write a snapshot now: the node leaves and nobody takes over.
+    Checkpoint,
     /// A relay saw a claim of another owner.
     ForeignClaim { epoch: u64 },
 }
@@ -61,6 +63,8 @@ pub(super) struct RoomTask<L: Log> {
     // Transfers.
     pub(super) checking: BTreeSet<PlayerId>,
     pub(super) answering: BTreeMap<PlayerId, Hop>,
+    /// Where arrivals of this ownership came from, until they are answered.
+    pub(super) sources: BTreeMap<PlayerId, SectorId>,
     pub(super) arrive_due: Option<Instant>,
     pub(super) sent_out: BTreeMap<PlayerId, Hop>,
     // Hearing my own entries.
@@ -116,6 +120,7 @@ impl<L: Log> RoomTask<L> {
             checkpoint_due: Some(now + CHECKPOINT_AFTER),
             checking: BTreeSet::new(),
             answering: BTreeMap::new(),
+            sources: BTreeMap::new(),
             arrive_due: None,
             sent_out: BTreeMap::new(),
             unheard: None,
@@ -199,6 +204,7 @@ impl<L: Log> RoomTask<L> {
                 RoomEvent::RingChanged => self.hand_over_if_elsewhere().await?,
                 RoomEvent::IncarnationsGone(gone) => inputs.push(Input::IncarnationsGone(gone)),
                 RoomEvent::CheckHead => self.check_head().await?,
+                RoomEvent::Checkpoint => self.checkpoint().await?,
                 RoomEvent::ForeignClaim { epoch } if epoch > self.chain.epoch() => self.check_head().await?,
                 RoomEvent::ForeignClaim { .. } => {}
             }
@@ -230,7 +236,7 @@ impl<L: Log> RoomTask<L> {
         let now_ms = self.now_ms();
         let timers_due = self.owner.next_timer_ms().is_some_and(|due| due <= now_ms);
         if !inputs.is_empty() || timers_due {
-            self.core.metrics.batch(inputs.len());
+            self.core.metrics.batch_commands.record(inputs.len() as f64);
             let decided = self.owner.decide(now_ms, self.chain.epoch(), inputs);
             if decided.entry.is_some() || !decided.receipts.is_empty() {
                 self.last_append = Instant::now();
@@ -258,7 +264,7 @@ impl<L: Log> RoomTask<L> {
         let view = self.core.view();
         let forgotten_ms = self.core.clock.now_ms().saturating_sub(GONE_KEPT_FOR.as_millis() as u64);
         let seated: BTreeSet<&Incarnation> =
-            self.owner.state().system().seats().flat_map(|(_, s)| s.sessions.values().map(|s| &s.incarnation)).collect();
+            self.owner.state().system().seats().values().flat_map(|seat| seat.sessions.values().map(|session| &session.incarnation)).collect();
         let dead = |incarnation: &&&Incarnation| {
             view.gone.contains_key(**incarnation)
                 || (!view.members.contains(**incarnation) && incarnation.joined_ms() < forgotten_ms)

@@ -118,7 +118,7 @@ pub fn welcome<L: Log>(core: &Core<L>, keys: &Keys, attachment: &Attachment) -> 
     let resume = keys.resume.mint(&ResumeClaims { player: player.clone(), session: session.clone(), expires_ms });
     Welcome {
         session: session.clone(),
-        resume: Secret::new(resume),
+        resume: Secret::from(resume),
         player: player.clone(),
         actor: attachment.actor,
         features: attachment.features.clone(),

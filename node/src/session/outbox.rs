@@ -199,9 +199,16 @@ impl Outbox {
         std::mem::take(&mut waiting.state_dropped)
     }
 
-    /// Takes no more frames; what waits stays to be drained.
-    pub fn close(&self) {
-        self.waiting.lock().closed = true;
+    /// Sends a last frame and takes no more; what waits stays to be drained.
+    pub fn close_with(&self, last: Bytes) {
+        self.send_raw(last.clone());
+        let mut waiting = self.waiting.lock();
+        if std::mem::replace(&mut waiting.closed, true) && waiting.too_slow {
+            // Nothing that waits is worth sending before the reason.
+            let begun = usize::from(waiting.written > 0);
+            waiting.frames.truncate(begun);
+            waiting.frames.push_back(Framed { lane: Lane::Critical, bytes: last });
+        }
         self.wake.notify_one();
     }
 }

@@ -23,7 +23,7 @@ use crate::auth::{Claims, Token};
 use crate::command::{Command, Speaker};
 use crate::core::{ConnId, Core};
 use crate::follow::subscriber::Greeting;
-use crate::follow::{FollowEvent, Follows};
+use crate::follow::FollowEvent;
 use crate::session::SessionEvent;
 use crate::session::hello::{self, Attachment, Keys};
 use crate::session::outbox::{Lane, Outbox, close_frame, framed, ping_frame};
@@ -514,10 +514,4 @@ async fn writable(socket: Option<&TcpStream>) -> std::io::Result<()> {
         Some(socket) => socket.writable().await,
         None => std::future::pending().await,
     }
-}
-
-/// Pins a room for a moment, so that something can be routed there after its session is gone.
-#[allow(dead_code)]
-fn pin_for<L: Log>(core: &Arc<Core<L>>, room: &RoomId) -> crate::follow::FollowGuard {
-    Follows::pin(core, room)
 }
