@@ -56,6 +56,8 @@ pub const LOG_WINDOW_ENTRIES: u64 = 1_000;
 pub const CHECKPOINT_ENTRIES: u64 = 1_000;
 pub const CHECKPOINT_AFTER: Duration = Duration::from_secs(30);
 pub const ONCE_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Items kept in a room's feed; a reader further behind gets a gap.
+pub const FEED_ITEMS_KEPT: usize = 10_000;
 pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 /// Commands decided in one batch.
 pub const BATCH_COMMANDS_MAX: usize = 256;

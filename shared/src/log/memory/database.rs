@@ -1,0 +1,26 @@
+//! Everything the region stores, as one value that can be marked and put back.
+//! Rules live in `room`, `players`, `inbox` and `membership`; this file only finds the right one of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::inbox::Inbox;
+use super::players::PlayerRecord;
+use super::room::Room;
+use crate::ids::{Incarnation, PlayerId, RegionName, RoomId};
+use crate::membership::Table;
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Database {
+    pub(super) meta: Option<RegionName>,
+    pub(super) members: Table,
+    pub(super) rooms_of: BTreeMap<Incarnation, BTreeSet<RoomId>>,
+    pub(super) inboxes: BTreeMap<Incarnation, Inbox>,
+    pub(super) rooms: BTreeMap<RoomId, Room>,
+    pub(super) players: BTreeMap<PlayerId, PlayerRecord>,
+}
+
+impl Database {
+    pub(super) fn room_mut(&mut self, room: &RoomId) -> &mut Room {
+        self.rooms.entry(room.clone()).or_default()
+    }
+}

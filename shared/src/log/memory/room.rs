@@ -1,0 +1,475 @@
+//! One room's keys (`log`, `head`, `snap`, `feed`, `once`) and what each script does to them: pure, one call one step.
+//! Time is an argument. Publishing and faults are the region's business: what to publish is answered, not sent.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use crate::ids::{ActorId, EntryId, FeedId, Incarnation, Nonce, PlayerId};
+use crate::limits::{FEED_ITEMS_KEPT, LINEAGE_EPOCHS, ONCE_KEPT_FOR};
+use crate::log::{
+    Append, Appended, Checkpoint, Checkpointed, Claim, ClaimBody, Claimed, FeedItem, Head, Heads,
+    Lineage, LogBody, LogEntry, OnceKey, Parked, Posted, Reclaim, Restore, Restored, Snapshot,
+    SnapshotParts,
+};
+
+type OnceName = (PlayerId, ActorId, u64);
+
+/// The head, and what `claim` must remember to answer the same nonce the same way.
+#[derive(Debug, Clone)]
+struct StoredHead {
+    head: Head,
+    /// The last grant of each incarnation, newest last, `LINEAGE_EPOCHS` at most.
+    grants: Vec<Grant>,
+}
+
+#[derive(Debug, Clone)]
+struct Grant {
+    nonce: Nonce,
+    id: EntryId,
+    prev: EntryId,
+}
+
+impl StoredHead {
+    fn grant_of(&self, incarnation: &Incarnation) -> Option<&Grant> {
+        self.grants
+            .iter()
+            .find(|grant| grant.nonce.incarnation == *incarnation)
+    }
+
+    /// The lineage as it was when `id` was written: without its own epoch and later ones.
+    fn lineage_before(&self, id: EntryId) -> Lineage {
+        Lineage(
+            self.head
+                .lineage
+                .0
+                .iter()
+                .copied()
+                .filter(|known| known.epoch < id.epoch)
+                .collect(),
+        )
+    }
+}
+
+/// What the counter of a nonce means to the last grant of its incarnation.
+enum Asked {
+    Anew,
+    Before {
+        id: EntryId,
+        prev: EntryId,
+        lineage: Lineage,
+    },
+    Stale,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Room {
+    head: Option<StoredHead>,
+    log: VecDeque<LogEntry>,
+    snapshot: Option<Snapshot>,
+    feed: VecDeque<FeedItem>,
+    feed_last: Option<FeedId>,
+    once: BTreeMap<OnceName, FeedId>,
+    /// When each once key expires (ms since 1970), oldest first.
+    once_expiries: VecDeque<(u64, OnceName)>,
+}
+
+impl Room {
+    pub(super) fn heads(&self) -> Heads {
+        Heads {
+            log: self.head.as_ref().map(|stored| stored.head.clone()),
+            feed: self.feed_last,
+        }
+    }
+
+    pub(super) fn owner(&self) -> Option<&Incarnation> {
+        self.head.as_ref()?.head.owner.as_ref()
+    }
+
+    pub(super) fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref()
+    }
+
+    pub(super) fn entries(&self, after: EntryId, count: usize) -> Vec<LogEntry> {
+        let from = self.log.partition_point(|entry| entry.id <= after);
+        self.log.iter().skip(from).take(count).cloned().collect()
+    }
+
+    fn last(&self) -> Option<EntryId> {
+        self.head.as_ref().map(|stored| stored.head.last)
+    }
+
+    /// Adds an entry. What must only grow is asserted: two entries at one id would be a fork.
+    fn push(&mut self, entry: &LogEntry) {
+        if let Some(newest) = self.log.back() {
+            assert!(
+                newest.id < entry.id,
+                "entry {} after {}",
+                entry.id,
+                newest.id
+            );
+        }
+        self.log.push_back(entry.clone());
+    }
+
+    /// Answers, and the entry to publish. `OK` is answered with 0 receivers: the region knows better.
+    pub(super) fn append(&mut self, append: &Append, time_ms: u64) -> (Appended, Option<LogEntry>) {
+        assert_eq!(
+            append.id,
+            append.prev.following(),
+            "an append must follow its prev"
+        );
+        let Some(stored) = self
+            .head
+            .as_mut()
+            .filter(|stored| stored.head.last == append.prev)
+        else {
+            return (judge_refused(self.last(), append.id, time_ms), None);
+        };
+        let entry = append.entry.as_ref().map(|bytes| LogEntry {
+            id: append.id,
+            body: LogBody::Batch(bytes.clone()),
+        });
+        if let Some(entry) = &entry {
+            stored.head.last = entry.id;
+            self.push(entry);
+        }
+        (
+            Appended::Ok {
+                receivers: 0,
+                time_ms,
+            },
+            entry,
+        )
+    }
+
+    pub(super) fn claim(&mut self, claim: &Claim, time_ms: u64) -> (Claimed, Option<LogEntry>) {
+        let head = self.head.as_ref().map(|stored| &stored.head);
+        match self.judge_nonce(&claim.nonce) {
+            Asked::Anew => {}
+            Asked::Stale => return (Claimed::StaleNonce, None),
+            Asked::Before { id, prev, lineage } => {
+                return (
+                    Claimed::Granted {
+                        id,
+                        prev,
+                        lineage,
+                        time_ms,
+                    },
+                    None,
+                );
+            }
+        }
+        if let Some(refused) = head.and_then(|head| refuse_claim(head, claim)) {
+            return (refused, None);
+        }
+        let prev = head.map_or(EntryId::GENESIS, |head| head.last);
+        let lineage = head.map_or_else(Lineage::default, |head| {
+            lengthened(&head.lineage, head.last)
+        });
+        let id = EntryId::new(
+            next_epoch(prev.epoch, claim.jitter, time_ms),
+            prev.version + 1,
+        );
+        if head.is_none() {
+            let parts = completed(&claim.genesis, None);
+            self.snapshot = Some(Snapshot {
+                id: EntryId::GENESIS,
+                lineage: Lineage::default(),
+                parts,
+            });
+        }
+        let body = ClaimBody {
+            prev,
+            owner: claim.incarnation.clone(),
+            ring: claim.ring,
+            nonce: claim.nonce.clone(),
+        };
+        let entry = self.write_claim(id, body, lineage.clone());
+        (
+            Claimed::Granted {
+                id,
+                prev,
+                lineage,
+                time_ms,
+            },
+            Some(entry),
+        )
+    }
+
+    pub(super) fn reclaim(
+        &mut self,
+        reclaim: &Reclaim,
+        time_ms: u64,
+    ) -> (Appended, Option<LogEntry>) {
+        // A log that is gone is not made again here: it would have no snapshot. That is for `restore`.
+        if self.last() != Some(reclaim.claim.prev) {
+            return (judge_refused(self.last(), reclaim.id, time_ms), None);
+        }
+        let entry = self.write_claim(reclaim.id, reclaim.claim.clone(), reclaim.lineage.clone());
+        (
+            Appended::Ok {
+                receivers: 0,
+                time_ms,
+            },
+            Some(entry),
+        )
+    }
+
+    pub(super) fn restore(
+        &mut self,
+        restore: &Restore,
+        time_ms: u64,
+    ) -> (Restored, Option<LogEntry>) {
+        let last = self.last();
+        match self.judge_nonce(&restore.nonce) {
+            Asked::Before { id, lineage, .. } => {
+                return (
+                    Restored::Done {
+                        id,
+                        lineage,
+                        time_ms,
+                    },
+                    None,
+                );
+            }
+            Asked::Anew if last == restore.expects => {}
+            Asked::Anew | Asked::Stale => return (Restored::Refused { last }, None),
+        }
+        let prev = restore.my_last;
+        let epoch_before = last.map_or(prev.epoch, |last| last.epoch.max(prev.epoch));
+        let id = EntryId::new(
+            next_epoch(epoch_before, restore.jitter, time_ms),
+            prev.version + 1,
+        );
+        let lineage = lengthened(&restore.lineage, prev);
+        let stored_dormant = self
+            .snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.parts.dormant.clone());
+        let parts = completed(&restore.parts, stored_dormant);
+        self.snapshot = Some(Snapshot {
+            id: prev,
+            lineage: restore.lineage.clone(),
+            parts,
+        });
+        let body = ClaimBody {
+            prev,
+            owner: restore.incarnation.clone(),
+            ring: restore.ring,
+            nonce: restore.nonce.clone(),
+        };
+        let entry = self.write_claim(id, body, lineage.clone());
+        (
+            Restored::Done {
+                id,
+                lineage,
+                time_ms,
+            },
+            Some(entry),
+        )
+    }
+
+    fn judge_nonce(&self, nonce: &Nonce) -> Asked {
+        let Some(stored) = &self.head else {
+            return Asked::Anew;
+        };
+        match stored.grant_of(&nonce.incarnation) {
+            Some(grant) if grant.nonce.counter == nonce.counter => Asked::Before {
+                id: grant.id,
+                prev: grant.prev,
+                lineage: stored.lineage_before(grant.id),
+            },
+            Some(grant) if grant.nonce.counter > nonce.counter => Asked::Stale,
+            _ => Asked::Anew,
+        }
+    }
+
+    fn write_claim(&mut self, id: EntryId, body: ClaimBody, lineage: Lineage) -> LogEntry {
+        let head = Head {
+            last: id,
+            owner: Some(body.owner.clone()),
+            ring: body.ring,
+            nonce: Some(body.nonce.clone()),
+            lineage,
+        };
+        let mut grants = self
+            .head
+            .take()
+            .map_or_else(Vec::new, |stored| stored.grants);
+        grants.retain(|grant| grant.nonce.incarnation != body.nonce.incarnation);
+        grants.push(Grant {
+            nonce: body.nonce.clone(),
+            id,
+            prev: body.prev,
+        });
+        grants.drain(..grants.len().saturating_sub(LINEAGE_EPOCHS));
+        self.head = Some(StoredHead { head, grants });
+        let entry = LogEntry {
+            id,
+            body: LogBody::Claim(body),
+        };
+        self.push(&entry);
+        entry
+    }
+
+    pub(super) fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Checkpointed {
+        let last = self.last();
+        let Some(head) = last.filter(|last| {
+            last.epoch == checkpoint.id.epoch && checkpoint.id.version <= last.version
+        }) else {
+            return Checkpointed::Refused { last };
+        };
+        if self
+            .snapshot
+            .as_ref()
+            .is_some_and(|stored| stored.id.version >= checkpoint.id.version)
+        {
+            return Checkpointed::NotNewer;
+        }
+        let stored_dormant = self
+            .snapshot
+            .as_ref()
+            .and_then(|snapshot| snapshot.parts.dormant.clone());
+        self.snapshot = Some(Snapshot {
+            id: checkpoint.id,
+            lineage: checkpoint.lineage.clone(),
+            parts: completed(&checkpoint.parts, stored_dormant),
+        });
+        let kept = checkpoint.window.max(head.version - checkpoint.id.version);
+        let kept = usize::try_from(kept).unwrap_or(usize::MAX);
+        self.log.drain(..self.log.len().saturating_sub(kept));
+        Checkpointed::Done
+    }
+
+    pub(super) fn park(&mut self, prev: EntryId, incarnation: &Incarnation) -> Parked {
+        let Some(stored) = &mut self.head else {
+            return Parked::Refused;
+        };
+        let head = &mut stored.head;
+        let parked_by_me_before = head.owner.is_none()
+            && head.last == prev
+            && head
+                .nonce
+                .as_ref()
+                .is_some_and(|nonce| nonce.incarnation == *incarnation);
+        if parked_by_me_before {
+            return Parked::Done;
+        }
+        let at_snapshot = self
+            .snapshot
+            .as_ref()
+            .is_some_and(|snapshot| snapshot.id.version == head.last.version);
+        if head.last != prev || head.owner.as_ref() != Some(incarnation) || !at_snapshot {
+            return Parked::Refused;
+        }
+        head.owner = None;
+        self.log.clear();
+        Parked::Done
+    }
+
+    pub(super) fn post(
+        &mut self,
+        once: &OnceKey,
+        body: &Bytes,
+        time_ms: u64,
+    ) -> (Posted, Option<FeedItem>) {
+        while self
+            .once_expiries
+            .front()
+            .is_some_and(|(expires_ms, _)| *expires_ms <= time_ms)
+        {
+            if let Some((_, name)) = self.once_expiries.pop_front() {
+                self.once.remove(&name);
+            }
+        }
+        let name = (once.player.clone(), once.actor, once.seq);
+        if let Some(id) = self.once.get(&name) {
+            return (Posted::Already(*id), None);
+        }
+        let prev = self.feed_last.unwrap_or(FeedId::START);
+        let id = next_stream_id(prev, time_ms);
+        let item = FeedItem {
+            id,
+            prev,
+            as_of: self.last(),
+            body: body.clone(),
+        };
+        self.feed.push_back(item.clone());
+        if self.feed.len() > FEED_ITEMS_KEPT {
+            self.feed.pop_front();
+        }
+        self.feed_last = Some(id);
+        let kept_ms = u64::try_from(ONCE_KEPT_FOR.as_millis()).unwrap_or(u64::MAX);
+        self.once_expiries
+            .push_back((time_ms.saturating_add(kept_ms), name.clone()));
+        self.once.insert(name, id);
+        (Posted::New(id), Some(item))
+    }
+
+    pub(super) fn feed(&self, after: FeedId, count: usize) -> Vec<FeedItem> {
+        let from = self.feed.partition_point(|item| item.id <= after);
+        self.feed.iter().skip(from).take(count).cloned().collect()
+    }
+}
+
+/// Why an append or reclaim at `id` is not done when the head is at `last`.
+fn judge_refused(last: Option<EntryId>, id: EntryId, time_ms: u64) -> Appended {
+    match last {
+        Some(last) if last.epoch == id.epoch && last.version >= id.version => {
+            Appended::Already { time_ms }
+        }
+        Some(last) if last.epoch > id.epoch => Appended::Fenced { last },
+        last => Appended::Lost { last },
+    }
+}
+
+fn refuse_claim(head: &Head, claim: &Claim) -> Option<Claimed> {
+    let other = head
+        .owner
+        .as_ref()
+        .filter(|owner| **owner != claim.incarnation);
+    match other {
+        Some(by) if !claim.may_take || claim.ring == head.ring => Some(Claimed::Owned {
+            by: by.clone(),
+            ring: head.ring,
+        }),
+        _ if claim.ring < head.ring => Some(Claimed::StaleRing { head: head.ring }),
+        _ => None,
+    }
+}
+
+/// The jitter keeps two branches after a lost tail from meeting at one number.
+fn next_epoch(before: u64, jitter: u64, time_ms: u64) -> u64 {
+    (before + 1 + jitter).max(time_ms)
+}
+
+fn lengthened(lineage: &Lineage, last: EntryId) -> Lineage {
+    let mut epochs = lineage.0.clone();
+    if last != EntryId::GENESIS {
+        epochs.push(last);
+    }
+    epochs.drain(..epochs.len().saturating_sub(LINEAGE_EPOCHS));
+    Lineage(epochs)
+}
+
+/// Parts as stored: dormant always there.
+fn completed(parts: &SnapshotParts, stored_dormant: Option<Bytes>) -> SnapshotParts {
+    let dormant = parts.dormant.clone().or(stored_dormant).unwrap_or_default();
+    SnapshotParts {
+        dormant: Some(dormant),
+        ..parts.clone()
+    }
+}
+
+/// As XADD with `*`: the time, or the last id's next if the clock has not moved past it.
+pub(super) fn next_stream_id(last: FeedId, time_ms: u64) -> FeedId {
+    if time_ms > last.ms {
+        FeedId { ms: time_ms, n: 0 }
+    } else {
+        FeedId {
+            ms: last.ms,
+            n: last.n + 1,
+        }
+    }
+}
