@@ -34,6 +34,8 @@ const READONLY_REPLACES_AFTER: Duration = Duration::from_secs(1);
 /// Sent bytes that are not acknowledged for this long break the connection (TCP_USER_TIMEOUT).
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
 const POOL_CONNECTIONS: usize = 8;
+/// Until one of the pool is free and has proved itself, or a new one is made.
+const POOL_CONNECTION_WITHIN: Duration = Duration::from_secs(2);
 /// Snapshots and pages of entries may be large.
 const POOL_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
@@ -299,17 +301,25 @@ impl Pool {
     }
 
     pub(super) async fn script(&self, call: ScriptCall) -> LogResult<Value> {
-        let mut connection = self.0.get().await.map_err(|error| not_connected(&error))?;
+        let mut connection = self.connection().await?;
         call.run_on(&mut connection)
             .await
             .map_err(|error| self.judged(connection, &error))
     }
 
     pub(super) async fn command(&self, cmd: &Cmd) -> LogResult<Value> {
-        let mut connection = self.0.get().await.map_err(|error| not_connected(&error))?;
+        let mut connection = self.connection().await?;
         cmd.query_async(&mut connection)
             .await
             .map_err(|error| self.judged(connection, &error))
+    }
+
+    async fn connection(&self) -> LogResult<deadpool_redis::Connection> {
+        // The pool tries every idle connection in turn; against a stopped Redis that would take a second each.
+        match tokio::time::timeout(POOL_CONNECTION_WITHIN, self.0.get()).await {
+            Ok(got) => got.map_err(|error| not_connected(&error)),
+            Err(_) => Err(not_connected(&"none that answers")),
+        }
     }
 
     /// A connection with an answer outstanding is not given to the next caller.

@@ -4,10 +4,9 @@ use bytes::Bytes;
 
 use super::answers::{Answer, stream_items};
 use super::errors::unreadable;
-use super::keys::FEED_ITEMS_KEPT;
 use super::{RedisLog, scripts};
 use crate::ids::{FeedId, RoomId};
-use crate::limits::ONCE_KEPT_FOR;
+use crate::limits::{FEED_ITEMS_KEPT, ONCE_KEPT_FOR};
 use crate::log::stored::read_feed_item;
 use crate::log::{FeedItem, LogResult, OnceKey, Posted};
 

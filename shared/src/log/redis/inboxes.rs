@@ -15,11 +15,9 @@ use super::errors::{judge, not_connected};
 use super::keys::Keys;
 use super::{RedisLog, scripts};
 use crate::ids::{FeedId, Incarnation};
-use crate::limits::{INBOX_ITEMS_MAX, SEND_COMMANDS_MAX};
+use crate::limits::{INBOX_ITEMS_MAX, LOAD_PAGE_ENTRIES, SEND_COMMANDS_MAX};
 use crate::log::{LogResult, Sent};
 
-/// Items handed to the reader at once.
-const TAKE_ITEMS_MAX: usize = 1_000;
 /// An answer may come this much after the end of the wait that was asked for.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -122,7 +120,7 @@ async fn take_over(
         .call(&[inbox.to_owned()])
         .arg(after.to_string())
         .arg(trim_below)
-        .arg(TAKE_ITEMS_MAX);
+        .arg(LOAD_PAGE_ENTRIES);
     let mut answer = Answer::of(
         "take_inbox",
         call.run_on(connection)
@@ -139,7 +137,7 @@ async fn take_over(
     connection.set_response_timeout(wait + ANSWERS_WITHIN);
     let mut read = redis::cmd("XREAD");
     read.arg("COUNT")
-        .arg(TAKE_ITEMS_MAX)
+        .arg(LOAD_PAGE_ENTRIES)
         .arg("BLOCK")
         .arg(block_ms.to_string());
     read.arg("STREAMS").arg(inbox).arg(wait_behind);

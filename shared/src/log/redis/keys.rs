@@ -25,8 +25,6 @@ use crate::log::OnceKey;
 /// Written to `sb:meta`; a node refuses a region with another number.
 pub(super) const REGION_FORMAT: &str = "1";
 pub(super) const META: &str = "sb:meta";
-/// Items kept in a feed; a reader further behind is told of a gap.
-pub(super) const FEED_ITEMS_KEPT: usize = 10_000;
 
 /// Spells the keys of one region.
 #[derive(Debug, Clone)]

@@ -1,17 +1,22 @@
 //! Membership and what members own: beats, leaving, and the sets of rooms. The decision itself is `scripts/beat.lua`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::answers::Answer;
 use super::{RedisLog, scripts};
 use crate::ids::{Incarnation, RingVersion, RoomId};
-use crate::limits::{BEAT_EVERY, GONE_KEPT_FOR};
+use crate::limits::GONE_KEPT_FOR;
 use crate::log::{Beat, Beaten, Leave, LogResult, Member, MemberState, Roll};
 
-/// A member that nobody hears is expired this long after its last beat: its next one is then overdue by 1.5 beats.
-const SILENT_EXPIRES_AFTER_MS: u128 = BEAT_EVERY.as_millis() * 5 / 2;
+/// How long ago a silent member's last beat must be before it may be expired: beats come every quarter of the ttl (500
+/// ms of 2 s), so one whose beat is overdue by 1.5 beats last beat 2.5 quarters ago. As `membership` has it.
+fn silent_dead_after(ttl: Duration) -> Duration {
+    ttl * 5 / 8
+}
 
 pub(super) async fn beat(log: &RedisLog, beat: Beat) -> LogResult<Beaten> {
+    log.identify(&beat.incarnation);
     let mut call = scripts::BEAT
         .call(&[log.keys.members()])
         .arg(beat.incarnation.as_str())
@@ -24,7 +29,7 @@ pub(super) async fn beat(log: &RedisLog, beat: Beat) -> LogResult<Beaten> {
                 .map(|ring| ring.to_string())
                 .unwrap_or_default(),
         )
-        .arg(SILENT_EXPIRES_AFTER_MS.to_string())
+        .arg(silent_dead_after(beat.ttl).as_millis().to_string())
         .arg(GONE_KEPT_FOR.as_millis().to_string())
         .arg(log.keys.alive_prefix())
         .arg(&beat.address);
@@ -105,11 +110,12 @@ pub(super) async fn leave(log: &RedisLog, leave: Leave) -> LogResult<()> {
     Ok(())
 }
 
-/// Of one that is not in `gone`, nothing is dropped.
+/// Of a living member, nothing is dropped. (Not asked is whether it is in `gone`: after an hour it is not, and its keys
+/// may still be there.)
 pub(super) async fn forget(log: &RedisLog, gone: &Incarnation) -> LogResult<()> {
     let mut cmd = redis::cmd("HEXISTS");
-    cmd.arg(log.keys.members()).arg(format!("g:{gone}"));
-    if log.pool.command(&cmd).await? == redis::Value::Int(1) {
+    cmd.arg(log.keys.members()).arg(format!("m:{gone}"));
+    if log.pool.command(&cmd).await? == redis::Value::Int(0) {
         let call = scripts::FORGET.call(&[log.keys.rooms(gone), log.keys.inbox(gone)]);
         log.pool.script(call).await?;
     }

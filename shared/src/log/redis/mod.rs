@@ -10,16 +10,19 @@ mod inboxes;
 mod keys;
 mod members;
 mod place;
+mod canary;
 mod pubsub;
 mod region;
 mod rooms;
 mod scripts;
 mod seats;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rand::Rng;
 
 use self::connections::{Connection, Pool};
@@ -103,6 +106,8 @@ pub struct RedisLog {
     pool: Pool,
     inboxes: Inboxes,
     pubsub: PubSub,
+    /// Incarnations whose `alive` channel is followed here: one, but for tests that play several nodes.
+    alive: Mutex<BTreeSet<Incarnation>>,
 }
 
 impl std::fmt::Debug for RedisLog {
@@ -155,6 +160,7 @@ impl RedisLog {
             beats: Connection::start(pushing, "beats", BEAT_ANSWERS_WITHIN),
             inboxes: Inboxes::new(plain),
             region: config.region,
+            alive: Mutex::default(),
             requests,
             pool,
             keys,
@@ -178,18 +184,22 @@ impl RedisLog {
         &self.requests[lane_of(key, self.requests.len())]
     }
 
-    /// From `create_inbox`, at join and before membership: names the canaries after this life of the node, and follows
-    /// `alive:<incarnation>`, so that peers see by SHARDNUMSUB in their beats that it lives.
+    /// From `create_inbox` (at join, before membership) and from every beat: names the canaries after this life of the
+    /// node, and follows `alive:<incarnation>`, so that peers see by SHARDNUMSUB in their beats that it lives.
     fn identify(&self, incarnation: &Incarnation) {
+        if !self.alive.lock().insert(incarnation.clone()) {
+            return;
+        }
         self.pubsub.keep(&self.keys.alive(incarnation));
         let canary = |n| self.keys.canary(incarnation.as_str(), n);
-        self.pubsub
-            .rename_canaries((0..self.pubsub.connections()).map(canary).collect());
+        self.pubsub.rename_canaries((0..self.pubsub.connections()).map(canary).collect());
     }
 
     /// The incarnation is no more: it must not look alive.
     fn unidentify(&self, incarnation: &Incarnation) {
-        self.pubsub.release(&self.keys.alive(incarnation));
+        if self.alive.lock().remove(incarnation) {
+            self.pubsub.release(&self.keys.alive(incarnation));
+        }
     }
 }
 
