@@ -3,14 +3,14 @@
 
 /// An identifier, `::`, or one other character of code.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Token {
-    pub text: String,
+pub(crate) struct Token {
+    pub(crate) text: String,
     /// From 1.
-    pub line: usize,
+    pub(crate) line: usize,
 }
 
 impl Token {
-    pub fn is_word(&self) -> bool {
+    pub(crate) fn is_word(&self) -> bool {
         self.text.starts_with(is_word_char)
     }
 }
@@ -19,7 +19,7 @@ fn is_word_char(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-pub fn tokens(text: &str) -> Vec<Token> {
+pub(crate) fn tokens(text: &str) -> Vec<Token> {
     let code = without_comments_and_literals(text);
     let mut tokens = Vec::new();
     for (at, line) in code.lines().enumerate() {
@@ -79,8 +79,8 @@ fn length_of_prose(rest: &str, before: char) -> Option<usize> {
     if rest.starts_with("/*") {
         return Some(length_of_block_comment(rest));
     }
-    if rest.starts_with('"') {
-        return Some(1 + length_to_quote(&rest[1..], '"'));
+    if let Some(quoted) = rest.strip_prefix('"') {
+        return Some(1 + length_to_quote(quoted, '"'));
     }
     if let Some(quoted) = rest.strip_prefix('\'') {
         return length_of_char(quoted).map(|bytes| bytes + 1);

@@ -7,7 +7,7 @@ use crate::tree::{File, Tree};
 const VOCABULARY: [&str; 4] = ["ids", "limits", "value", "action"];
 const COLUMNS: [&str; 3] = ["protocol", "state", "log"];
 
-pub fn breaches(tree: &Tree) -> Vec<Breach> {
+pub(crate) fn breaches(tree: &Tree) -> Vec<Breach> {
     let mut breaches = Vec::new();
     for file in tree.rust() {
         for used in file.used_paths() {

@@ -43,7 +43,7 @@ const REDIS: &[&str] = &["shared/src/log/redis", "tests/"];
 const METRICS: &[&str] = &["shared/src/metrics", "node/src/metrics", "node/src/admin"];
 const ENVIRONMENT: &[&str] = &["node/src/config", "node/src/cli", "demo/src/cli", "tests/"];
 
-pub fn breaches(tree: &Tree) -> Vec<Breach> {
+pub(crate) fn breaches(tree: &Tree) -> Vec<Breach> {
     let mut breaches = Vec::new();
     for file in tree.rust() {
         for used in file.used_paths() {

@@ -14,7 +14,7 @@ const EMPTY_WORDS: [&str; 6] = [
 ];
 const DECLARES: [&str; 5] = ["struct", "enum", "trait", "type", "union"];
 
-pub fn breaches(tree: &Tree) -> Vec<Breach> {
+pub(crate) fn breaches(tree: &Tree) -> Vec<Breach> {
     let mut breaches = Vec::new();
     for file in tree.rust() {
         for pair in code::tokens(&file.text).windows(2) {

@@ -7,13 +7,13 @@ use crate::code::Token;
 
 /// A path such as `sectorbus::log::memory::MemoryLog`; the first part is a crate.
 #[derive(Debug, PartialEq, Eq)]
-pub struct UsedPath {
-    pub line: usize,
-    pub parts: Vec<String>,
+pub(crate) struct UsedPath {
+    pub(crate) line: usize,
+    pub(crate) parts: Vec<String>,
 }
 
 impl UsedPath {
-    pub fn starts_with(&self, parts: &[&str]) -> bool {
+    pub(crate) fn starts_with(&self, parts: &[&str]) -> bool {
         self.parts.len() >= parts.len()
             && self
                 .parts
@@ -24,7 +24,7 @@ impl UsedPath {
 }
 
 /// Paths named in `tokens`, which are the code of module `module` (its crate first).
-pub fn used_in(tokens: &[Token], module: &[String]) -> Vec<UsedPath> {
+pub(crate) fn used_in(tokens: &[Token], module: &[String]) -> Vec<UsedPath> {
     let mut reader = Reader {
         tokens,
         at: 0,
@@ -85,13 +85,13 @@ struct Found {
 impl Found {
     /// `crate`, `self` and `super` replaced; `a::self` is `a`.
     fn absolute(&self) -> Vec<String> {
-        let mut parts = self.from_crate();
+        let mut parts = self.absolute_with_self();
         if parts.len() > 1 && parts.last().is_some_and(|part| part == "self") {
             parts.pop();
         }
         parts
     }
-    fn from_crate(&self) -> Vec<String> {
+    fn absolute_with_self(&self) -> Vec<String> {
         let mut base = match self.parts[0].as_str() {
             "crate" => self.module[..1].to_vec(),
             "self" | "super" => self.module.clone(),

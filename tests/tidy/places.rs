@@ -24,7 +24,7 @@ const REGISTRIES: [(&str, &str); 8] = [
     ("proxy.go", "lang.org"),
 ];
 
-pub fn breaches(tree: &Tree) -> Vec<Breach> {
+pub(crate) fn breaches(tree: &Tree) -> Vec<Breach> {
     // Cargo writes its registry's address into the lock file itself.
     let files = tree
         .files
@@ -74,7 +74,7 @@ fn is_path_char(c: char) -> bool {
 }
 
 /// The demo's page is served by the demo alone: nothing in it may load from elsewhere.
-pub fn page_breaches(tree: &Tree) -> Vec<Breach> {
+pub(crate) fn page_breaches(tree: &Tree) -> Vec<Breach> {
     let page = tree
         .files
         .iter()
@@ -101,7 +101,7 @@ pub fn page_breaches(tree: &Tree) -> Vec<Breach> {
 }
 
 /// Each file of tests/invariants has its row in the README, and each row its file.
-pub fn readme_breaches(tree: &Tree) -> Vec<Breach> {
+pub(crate) fn readme_breaches(tree: &Tree) -> Vec<Breach> {
     let Some(readme) = tree.get("README.md") else {
         return vec![Breach {
             file: "README.md".to_owned(),

@@ -6,7 +6,7 @@ use crate::Breach;
 use crate::code::{self, Token};
 use crate::tree::{File, Tree};
 
-pub fn dead_files(tree: &Tree) -> Vec<Breach> {
+pub(crate) fn dead_files(tree: &Tree) -> Vec<Breach> {
     let mut reached = BTreeSet::new();
     for root in roots(tree) {
         follow(tree, root, true, &mut reached);

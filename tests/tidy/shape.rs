@@ -10,7 +10,7 @@ const LONGER: [(&str, &str); 0] = [];
 const COUNTED: [&str; 7] = ["rs", "js", "css", "html", "py", "lua", "sh"];
 
 /// A file of a crate's own code opens with one to six `//!` lines; one of tests/ with at least one.
-pub fn headers(tree: &Tree) -> Vec<Breach> {
+pub(crate) fn headers(tree: &Tree) -> Vec<Breach> {
     tree.rust()
         .filter_map(|file| wrong_header(file).map(|why| breach(file, why)))
         .collect()
@@ -36,7 +36,7 @@ fn wrong_header(file: &File) -> Option<String> {
     }
 }
 
-pub fn lengths(tree: &Tree) -> Vec<Breach> {
+pub(crate) fn lengths(tree: &Tree) -> Vec<Breach> {
     let mut breaches = Vec::new();
     for file in &tree.files {
         let counted = file

@@ -7,22 +7,22 @@ use crate::code;
 use crate::paths::{self, UsedPath};
 
 /// One text file.
-pub struct File {
+pub(crate) struct File {
     /// From the repository's root, with `/`.
-    pub name: String,
-    pub text: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
 impl File {
-    pub fn is_rust(&self) -> bool {
+    pub(crate) fn is_rust(&self) -> bool {
         self.name.ends_with(".rs")
     }
     /// The folder of the crate it belongs to: `shared`, `node`, …
-    pub fn house(&self) -> &str {
+    pub(crate) fn house(&self) -> &str {
         self.name.split('/').next().unwrap_or_default()
     }
     /// Every path that its code names, resolved as far as the file itself tells.
-    pub fn used_paths(&self) -> Vec<UsedPath> {
+    pub(crate) fn used_paths(&self) -> Vec<UsedPath> {
         paths::used_in(&code::tokens(&self.text), &self.module())
     }
     /// Its module path: the crate's name, then the modules (`sectorbus`, `log`, `memory`).
@@ -42,13 +42,13 @@ impl File {
     }
 }
 
-pub struct Tree {
+pub(crate) struct Tree {
     /// Ordered by name.
-    pub files: Vec<File>,
+    pub(crate) files: Vec<File>,
 }
 
 impl Tree {
-    pub fn read() -> Tree {
+    pub(crate) fn read() -> Tree {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .expect("tests/ has a parent");
@@ -61,10 +61,10 @@ impl Tree {
         );
         Tree { files }
     }
-    pub fn rust(&self) -> impl Iterator<Item = &File> {
+    pub(crate) fn rust(&self) -> impl Iterator<Item = &File> {
         self.files.iter().filter(|f| f.is_rust())
     }
-    pub fn get(&self, name: &str) -> Option<&File> {
+    pub(crate) fn get(&self, name: &str) -> Option<&File> {
         self.files.iter().find(|f| f.name == name)
     }
 }
@@ -99,7 +99,7 @@ fn is_foreign(path: &Path, name: &str) -> bool {
 }
 
 #[cfg(test)]
-pub fn file(name: &str, text: &str) -> File {
+pub(crate) fn file(name: &str, text: &str) -> File {
     File {
         name: name.to_owned(),
         text: text.to_owned(),
@@ -107,7 +107,7 @@ pub fn file(name: &str, text: &str) -> File {
 }
 
 #[cfg(test)]
-pub fn tree_of(files: &[(&str, &str)]) -> Tree {
+pub(crate) fn tree_of(files: &[(&str, &str)]) -> Tree {
     Tree {
         files: files.iter().map(|(name, text)| file(name, text)).collect(),
     }
