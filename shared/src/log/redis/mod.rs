@@ -3,6 +3,7 @@
 //! The only place that talks to Redis. Knows nothing of what entries, snapshots and commands mean.
 
 mod answers;
+mod canary;
 mod connections;
 mod errors;
 mod feeds;
@@ -10,12 +11,12 @@ mod inboxes;
 mod keys;
 mod members;
 mod place;
-mod canary;
 mod pubsub;
 mod region;
 mod rooms;
 mod scripts;
 mod seats;
+mod wanted;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -192,7 +193,8 @@ impl RedisLog {
         }
         self.pubsub.keep(&self.keys.alive(incarnation));
         let canary = |n| self.keys.canary(incarnation.as_str(), n);
-        self.pubsub.rename_canaries((0..self.pubsub.connections()).map(canary).collect());
+        self.pubsub
+            .rename_canaries((0..self.pubsub.connections()).map(canary).collect());
     }
 
     /// The incarnation is no more: it must not look alive.
