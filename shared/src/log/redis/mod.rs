@@ -2,21 +2,27 @@
 //! `scripts/*.lua` are the operations, `rooms`, `members`, `inboxes`, `seats`, `feeds` and `region` call them.
 //! The only place that talks to Redis. Knows nothing of what entries, snapshots and commands mean.
 
-mod answers;
-mod canary;
-mod connections;
-mod errors;
+mod keys;
+mod scripts;
+
+mod rooms;
+
 mod feeds;
 mod inboxes;
-mod keys;
 mod members;
-mod place;
-mod pubsub;
 mod region;
-mod rooms;
-mod scripts;
 mod seats;
+
+mod pubsub;
+
+mod place;
+
+mod canary;
 mod wanted;
+
+mod answers;
+mod connections;
+mod errors;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
