@@ -96,7 +96,11 @@ mod tests {
         let start = Instant::now();
         let mut canary = Canary::new("c".into());
         assert_eq!(canary.take_due(start), Some(1));
-        assert_eq!(canary.take_due(start + CANARY_EVERY), None, "the first is on its way");
+        assert_eq!(
+            canary.take_due(start + CANARY_EVERY),
+            None,
+            "the first is on its way"
+        );
         canary.answered(1, start);
         assert_eq!(canary.take_due(start + CANARY_EVERY / 2), None);
         assert_eq!(canary.take_due(start + CANARY_EVERY), Some(2));

@@ -1,19 +1,14 @@
-//! Membership and what members own: beats, leaving, and the sets of rooms. The decision itself is `scripts/beat.lua`.
+//! Membership and what members own: beats, leaving, and the sets of rooms. The decision itself is `scripts/beat.lua`,
+//! which does what `membership::Table` does.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::answers::Answer;
 use super::{RedisLog, scripts};
 use crate::ids::{Incarnation, RingVersion, RoomId};
 use crate::limits::GONE_KEPT_FOR;
 use crate::log::{Beat, Beaten, Leave, LogResult, Member, MemberState, Roll};
-
-/// How long ago a silent member's last beat must be before it may be expired: beats come every quarter of the ttl (500
-/// ms of 2 s), so one whose beat is overdue by 1.5 beats last beat 2.5 quarters ago. As `membership` has it.
-fn silent_dead_after(ttl: Duration) -> Duration {
-    ttl * 5 / 8
-}
+use crate::membership::silent_dead_after;
 
 pub(super) async fn beat(log: &RedisLog, beat: Beat) -> LogResult<Beaten> {
     log.identify(&beat.incarnation);

@@ -2,20 +2,27 @@
 //! `scripts/*.lua` are the operations, `rooms`, `members`, `inboxes`, `seats`, `feeds` and `region` call them.
 //! The only place that talks to Redis. Knows nothing of what entries, snapshots and commands mean.
 
+mod keys;
+mod scripts;
+
+mod rooms;
+
+mod feeds;
+mod inboxes;
+mod members;
+mod region;
+mod seats;
+
+mod pubsub;
+
+mod place;
+
+mod canary;
+mod wanted;
+
 mod answers;
 mod connections;
 mod errors;
-mod feeds;
-mod inboxes;
-mod keys;
-mod members;
-mod place;
-mod canary;
-mod pubsub;
-mod region;
-mod rooms;
-mod scripts;
-mod seats;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -192,7 +199,8 @@ impl RedisLog {
         }
         self.pubsub.keep(&self.keys.alive(incarnation));
         let canary = |n| self.keys.canary(incarnation.as_str(), n);
-        self.pubsub.rename_canaries((0..self.pubsub.connections()).map(canary).collect());
+        self.pubsub
+            .rename_canaries((0..self.pubsub.connections()).map(canary).collect());
     }
 
     /// The incarnation is no more: it must not look alive.

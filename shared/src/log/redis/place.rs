@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::canary::Canary;
 use super::connections::{Backoff, CONNECT_WITHIN, Connection};
+use super::wanted::{State, Wanted};
 use crate::log::{Push, stored};
 
 /// Until Redis has confirmed a subscription, and until bytes of ours have found room in the socket.
@@ -55,39 +56,6 @@ pub(super) enum PlaceEvent {
         number: u64,
     },
     CanaryFailed,
-}
-
-/// A channel that somebody wants.
-#[derive(Default)]
-struct Wanted {
-    followers: Vec<(u64, mpsc::UnboundedSender<Push>)>,
-    kept: bool,
-    state: State,
-}
-
-#[derive(Default, Clone, Copy, PartialEq)]
-enum State {
-    #[default]
-    NotAsked,
-    Asked {
-        at: Instant,
-    },
-    Confirmed,
-}
-
-impl Wanted {
-    fn tell(&mut self, push: &Push) {
-        self.followers
-            .retain(|(_, pushes_tx)| pushes_tx.send(push.clone()).is_ok());
-    }
-
-    /// Followers were promised to hear everything and will not have.
-    fn lose(&mut self) {
-        if self.state == State::Confirmed {
-            self.tell(&Push::Lost);
-        }
-        self.state = State::NotAsked;
-    }
 }
 
 pub(super) struct Place {
@@ -384,11 +352,18 @@ impl Place {
 
     fn publish_canary(&mut self, now: Instant) {
         let channel = self.canary.channel().to_owned();
-        if self.wanted.get(&channel).is_none_or(|wanted| wanted.state != State::Confirmed) {
+        if self
+            .wanted
+            .get(&channel)
+            .is_none_or(|wanted| wanted.state != State::Confirmed)
+        {
             return;
         }
-        let Some(number) = self.canary.take_due(now) else { return };
-        let (requests, index, events_tx) = (self.requests.clone(), self.index, self.events_tx.clone());
+        let Some(number) = self.canary.take_due(now) else {
+            return;
+        };
+        let (requests, index, events_tx) =
+            (self.requests.clone(), self.index, self.events_tx.clone());
         tokio::spawn(async move {
             let mut publish = redis::cmd("SPUBLISH");
             publish.arg(channel).arg(number);

@@ -115,9 +115,10 @@ mod tests {
             &ARRIVED,
         ];
         for script in all {
-            for word in ["-- KEYS: ", "Checks: ", "Writes: ", "Answers"] {
+            for word in ["KEYS: ", "Checks: ", "Writes: ", "Answers"] {
                 assert!(script.body.contains(word), "{} lacks {word:?}", script.name);
             }
+            assert!(script.body.starts_with("-- "), "{}", script.name);
             assert_eq!(script.hash.len(), 40);
         }
     }
