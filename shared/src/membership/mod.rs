@@ -5,5 +5,5 @@
 mod table;
 mod watch;
 
-pub use table::{Table, silent_dead_after};
+pub use table::{SILENT_DEAD_AFTER, Table};
 pub use watch::{Change, Watch};

@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ids::{Incarnation, RingVersion};
-use crate::limits::GONE_KEPT_FOR;
+use crate::limits::{BEAT_EVERY, GONE_KEPT_FOR};
 use crate::log::{Beat, Beaten, Member, MemberState, Roll};
 
-/// How long ago a silent peer's last beat must be before the fast path may expire it. Beats come every quarter of
-/// the ttl (500 ms of 2 s), so a peer whose beat is 1.5 beats overdue last beat 2.5 quarters of a ttl ago.
-pub fn silent_dead_after(ttl: Duration) -> Duration {
-    ttl * 5 / 8
-}
+/// How long ago a silent peer's last beat must be before the fast path may expire it: its next beat is then 1.5
+/// beats overdue.
+pub const SILENT_DEAD_AFTER: Duration =
+    Duration::from_millis(BEAT_EVERY.as_millis() as u64 * 5 / 2);
 
 #[derive(Debug, Clone)]
 struct Row {
@@ -140,8 +139,7 @@ impl Table {
             .iter()
             .filter(|(peer, row)| {
                 let silent_twice = || beat.suspects.contains(peer) && subscribers(peer) == 0;
-                let overdue =
-                    now_ms.saturating_sub(row.beat_ms) >= millis(silent_dead_after(beat.ttl));
+                let overdue = now_ms.saturating_sub(row.beat_ms) >= millis(SILENT_DEAD_AFTER);
                 **peer != beat.incarnation
                     && (row.expires_ms <= now_ms || (!calm && overdue && silent_twice()))
             })

@@ -240,22 +240,24 @@ impl Log for MemoryLog {
     async fn beat(&self, beat: Beat) -> LogResult<Beaten> {
         let id = self.id;
         self.run(move |core| {
-            if let Some(handle) = core.handles.get_mut(&id) {
-                handle.alive = Some(beat.incarnation.clone());
-            }
             let (now_ms, replication_id) = (core.time_ms(), core.replication_id());
             let Core { db, handles, .. } = core;
-            db.members.beat(&beat, now_ms, &replication_id, |peer| {
-                Core::alive_subscribers(handles, peer)
-            })
+            let subscribers = |peer: &Incarnation| Core::alive_subscribers(handles, peer);
+            let beaten = db.members.beat(&beat, now_ms, &replication_id, subscribers);
+            if beaten == Beaten::Gone {
+                core.unfollow_alive(id, &beat.incarnation);
+            }
+            beaten
         })
         .await
     }
 
     async fn leave(&self, leave: Leave) -> LogResult<()> {
+        let id = self.id;
         self.run(move |core| {
             let now_ms = core.time_ms();
             core.db.members.leave(&leave.incarnation, now_ms);
+            core.unfollow_alive(id, &leave.incarnation);
         })
         .await
     }
@@ -263,12 +265,8 @@ impl Log for MemoryLog {
     async fn forget(&self, gone: &Incarnation) -> LogResult<()> {
         let gone = gone.clone();
         self.run(move |core| {
-            if core
-                .db
-                .rooms_of
-                .get(&gone)
-                .is_none_or(|rooms| rooms.is_empty())
-            {
+            let rooms = core.db.rooms_of.get(&gone);
+            if core.db.members.is_gone(&gone) && rooms.is_none_or(|rooms| rooms.is_empty()) {
                 core.db.rooms_of.remove(&gone);
                 core.db.inboxes.remove(&gone);
                 core.forget_inbox_bell(&gone);
@@ -430,9 +428,13 @@ impl Log for MemoryLog {
         .await
     }
 
+    /// Also names this handle: from now on it follows `alive:<incarnation>`.
     async fn create_inbox(&self, incarnation: &Incarnation) -> LogResult<()> {
-        let of = incarnation.clone();
+        let (id, of) = (self.id, incarnation.clone());
         self.run(move |core| {
+            if let Some(handle) = core.handles.get_mut(&id) {
+                handle.alive = Some(of.clone());
+            }
             core.db.inboxes.entry(of).or_default();
         })
         .await

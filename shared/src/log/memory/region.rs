@@ -46,7 +46,7 @@ pub(super) struct Shared {
 
 /// One node's connections, as the server sees them.
 pub(super) struct Handle {
-    /// Whose `alive` channel this handle follows: of the incarnation that beat last through it.
+    /// Whose `alive` channel this handle follows: of the incarnation whose inbox it made.
     pub(super) alive: Option<Incarnation>,
     /// Operations and pushes of this handle are held until then.
     pub(super) stalled_until: Option<Instant>,
@@ -183,6 +183,13 @@ impl Core {
             handle.alive.as_ref() == Some(of) && handle.delivery.is_connected(now)
         };
         handles.values().filter(following).count() as u64
+    }
+
+    /// The incarnation of this handle is no member any more.
+    pub(super) fn unfollow_alive(&mut self, id: HandleId, of: &Incarnation) {
+        if let Some(handle) = self.handles.get_mut(&id) {
+            handle.alive.take_if(|alive| alive == of);
+        }
     }
 
     pub(super) fn replication_id(&self) -> String {

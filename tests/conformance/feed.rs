@@ -1,0 +1,153 @@
+//! Room-log section 10, the first bullets: feeds. Each item once, each knows the one before it, readers see gaps.
+
+use sectorbus::ids::{ActorId, FeedId, PlayerId, RoomId};
+use sectorbus::log::{Claimed, Heads, Log, OnceKey, Posted, Push};
+
+use crate::stand::{Stand, rules};
+use crate::support::*;
+
+rules! {
+    a_post_is_read_back_and_heard,
+    a_repeated_post_is_the_same_item,
+    once_keys_are_per_room_player_actor_and_seq,
+    each_item_carries_the_one_before_it,
+    posts_of_many_writers_are_one_chain,
+    an_item_carries_the_rooms_head,
+    a_room_with_only_a_feed_has_no_log_and_can_still_be_claimed,
+    a_reader_that_lost_a_tail_sees_that_it_was_rewound,
+}
+
+fn once(player: &str, actor: u32, seq: u64) -> OnceKey {
+    OnceKey { player: PlayerId::new(player).unwrap(), actor: ActorId(actor), seq }
+}
+
+/// A post by ann that is new.
+async fn post(log: &impl Log, room: &RoomId, seq: u64) -> FeedId {
+    let key = once("ann", 1, seq);
+    match answered(async || log.post(room, &key, bytes(&format!("post {seq}"))).await).await {
+        Posted::New(id) => id,
+        Posted::Already(id) => panic!("already {id}"),
+    }
+}
+
+async fn a_post_is_read_back_and_heard(stand: impl Stand) {
+    let (log, room) = (stand.node().await, room("team:red"));
+    let mut following = followed(&log, &room).await;
+    let before_ms = log.time_ms().await.unwrap();
+    let id = post(&log, &room, 1).await;
+    assert!(id.ms >= before_ms);
+    let items = log.feed(&room, FeedId::START, 10).await.unwrap();
+    assert_eq!(items.len(), 1);
+    assert_eq!((items[0].id, items[0].prev, items[0].as_of), (id, FeedId::START, None));
+    assert_eq!(items[0].body, bytes("post 1"));
+    assert_eq!(next(&mut following).await, Push::Feed(items[0].clone()));
+    assert_eq!(heads(&log, &room).await, Heads { log: None, feed: Some(id) });
+}
+
+async fn a_repeated_post_is_the_same_item(stand: impl Stand) {
+    let (a, b, room) = (stand.node().await, stand.node().await, room("team:red"));
+    let id = post(&a, &room, 1).await;
+    let mut following = followed(&a, &room).await;
+    for log in [&a, &b] {
+        assert_eq!(log.post(&room, &once("ann", 1, 1), bytes("post 1")).await, Ok(Posted::Already(id)));
+    }
+    let second = post(&b, &room, 2).await;
+    let heard = next(&mut following).await;
+    assert!(matches!(&heard, Push::Feed(item) if item.id == second), "repeats are not heard: {heard:?}");
+    assert_eq!(a.feed(&room, FeedId::START, 10).await.unwrap().len(), 2);
+}
+
+async fn once_keys_are_per_room_player_actor_and_seq(stand: impl Stand) {
+    let (log, red) = (stand.node().await, room("team:red"));
+    let keys = [once("ann", 1, 1), once("bob", 1, 1), once("ann", 2, 1), once("ann", 1, 2)];
+    for key in &keys {
+        let posted = log.post(&red, key, bytes("x")).await.unwrap();
+        assert!(matches!(posted, Posted::New(_)), "{key:?}: {posted:?}");
+    }
+    let elsewhere = log.post(&room("team:blue"), &keys[0], bytes("x")).await.unwrap();
+    assert!(matches!(elsewhere, Posted::New(_)), "{elsewhere:?}");
+    assert_eq!(log.feed(&red, FeedId::START, 10).await.unwrap().len(), 4);
+}
+
+async fn each_item_carries_the_one_before_it(stand: impl Stand) {
+    let (log, room) = (stand.node().await, room("player:ann"));
+    let mut posted = Vec::new();
+    for seq in 1..=12 {
+        posted.push(post(&log, &room, seq).await);
+    }
+    assert!(posted.is_sorted() && posted.windows(2).all(|pair| pair[0] != pair[1]));
+    let (mut cursor, mut read) = (FeedId::START, Vec::new());
+    loop {
+        let page = log.feed(&room, cursor, 5).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        assert!(page.len() <= 5);
+        for item in page {
+            assert_eq!(item.prev, cursor, "no gap");
+            cursor = item.id;
+            read.push(item.id);
+        }
+    }
+    assert_eq!(read, posted);
+    // A reader whose cursor is not an item's prev sees that it missed something.
+    let late = log.feed(&room, posted[3], 1).await.unwrap();
+    assert_ne!(late[0].prev, posted[2]);
+}
+
+async fn posts_of_many_writers_are_one_chain(stand: impl Stand) {
+    let (a, b, room) = (stand.node().await, stand.node().await, room("global"));
+    let by = async |log: &_, player: &str| {
+        for seq in 1..=10 {
+            Log::post(log, &room, &once(player, 1, seq), bytes(player)).await.unwrap();
+        }
+    };
+    tokio::join!(by(&a, "ann"), by(&b, "bob"));
+    let items = a.feed(&room, FeedId::START, 100).await.unwrap();
+    assert_eq!(items.len(), 20);
+    let mut last = FeedId::START;
+    for item in items {
+        assert_eq!(item.prev, last);
+        last = item.id;
+    }
+    assert_eq!(heads(&b, &room).await.feed, Some(last));
+}
+
+async fn an_item_carries_the_rooms_head(stand: impl Stand) {
+    let (log, room) = (stand.node().await, room("team:red"));
+    post(&log, &room, 1).await;
+    let mut owner = Owner::claiming(&log, &room, "n1#1", 5).await;
+    post(&log, &room, 2).await;
+    let claimed = owner.last;
+    owner.append("x").await;
+    post(&log, &room, 3).await;
+    let as_of: Vec<_> = log.feed(&room, FeedId::START, 10).await.unwrap().iter().map(|item| item.as_of).collect();
+    assert_eq!(as_of, [None, Some(claimed), Some(owner.last)]);
+}
+
+async fn a_room_with_only_a_feed_has_no_log_and_can_still_be_claimed(stand: impl Stand) {
+    let (log, room) = (stand.node().await, room("team:red"));
+    let id = post(&log, &room, 1).await;
+    assert!(all_entries(&log, &room).await.is_empty());
+    assert_eq!(log.snapshot(&room).await, Ok(None));
+    let claimed = log.claim(claim_of(&room, &node("n1#1"), 5, 1)).await.unwrap();
+    assert!(matches!(claimed, Claimed::Granted { .. }), "{claimed:?}");
+    assert_eq!(log.snapshot(&room).await.unwrap().unwrap().parts, parts("genesis"));
+    let heads = heads(&log, &room).await;
+    assert_eq!(heads.feed, Some(id), "the claim leaves the feed's head");
+    assert_eq!(heads.log.unwrap().last.version, 1);
+}
+
+async fn a_reader_that_lost_a_tail_sees_that_it_was_rewound(mut stand: impl Stand) {
+    let (log, room) = (stand.node().await, room("team:red"));
+    let kept = post(&log, &room, 1).await;
+    stand.mark().await;
+    let lost = post(&log, &room, 2).await;
+    stand.lose_tail().await;
+    assert_eq!(heads(&log, &room).await.feed, Some(kept));
+    // The poster posts again what was lost: once keys were lost with it.
+    let again = post(&log, &room, 2).await;
+    let items = log.feed(&room, kept, 10).await.unwrap();
+    assert_eq!((items.len(), items[0].id, items[0].prev), (1, again, kept));
+    assert!(items[0].prev < lost, "a reader at the lost item finds a prev below its cursor");
+}

@@ -1,0 +1,49 @@
+//! The suite's stand on a memory region, in paused time: waiting costs nothing.
+
+use std::time::Duration;
+
+use sectorbus::ids::Incarnation;
+use sectorbus::log::memory::{MemoryConfig, MemoryLog, MemoryRegion};
+
+use crate::stand::{Stand, region};
+
+pub(crate) struct MemoryStand {
+    region: MemoryRegion,
+}
+
+pub(crate) fn run<F: Future<Output = ()>>(rule: impl FnOnce(MemoryStand) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let config =
+            MemoryConfig { region: region("test"), seed: 11, start_ms: 1_790_000_000_000, keep_history: false };
+        let region = MemoryRegion::new(config);
+        // Delays of their own, so that a rule cannot lean on everything happening at once.
+        region.set_latency(Duration::ZERO, Duration::from_millis(4));
+        rule(MemoryStand { region }).await;
+    });
+}
+
+impl Stand for MemoryStand {
+    type Log = MemoryLog;
+
+    async fn node_configured_for(&self, name: &str) -> MemoryLog {
+        self.region.handle_configured_for(region(name))
+    }
+    async fn mark(&mut self) {
+        self.region.mark();
+    }
+    async fn lose_tail(&mut self) {
+        assert!(self.region.lose_tail(), "no mark");
+    }
+    async fn lose_inbox(&self, of: &Incarnation) {
+        self.region.forget_inbox(of);
+    }
+    async fn restart(&mut self) {
+        self.region.restart(Duration::from_millis(100));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    async fn change_replication_id(&mut self) {
+        self.region.mark();
+        assert!(self.region.lose_tail());
+    }
+}

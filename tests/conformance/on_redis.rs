@@ -1,0 +1,71 @@
+//! The suite's stand on a real redis-server of its own (`REDIS_SERVER`, else the one on PATH), in real time.
+//! A tail is lost by putting every key back to its dump: the log's connections stay, which is a case of its own.
+
+use std::time::Duration;
+
+use sectorbus::ids::Incarnation;
+use sectorbus::log::redis::{RedisConfig, RedisLog};
+use sectorbus_tests::redis_server::{RedisOptions, RedisServer};
+
+use crate::stand::{Stand, region};
+
+const CONNECTED_WITHIN: Duration = Duration::from_secs(20);
+
+pub(crate) struct RedisStand {
+    server: RedisServer,
+    dump: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+pub(crate) fn run<F: Future<Output = ()>>(rule: impl FnOnce(RedisStand) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let more = ["--enable-debug-command", "yes"].map(str::to_owned).to_vec();
+        let options = RedisOptions { more, ..RedisOptions::default() };
+        let server = RedisServer::start(options).await.unwrap();
+        rule(RedisStand { server, dump: Vec::new() }).await;
+    });
+}
+
+impl RedisStand {
+    async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> T {
+        let mut connection = self.server.connection().await.unwrap();
+        command.query_async(&mut connection).await.unwrap()
+    }
+}
+
+impl Stand for RedisStand {
+    type Log = RedisLog;
+
+    async fn node_configured_for(&self, name: &str) -> RedisLog {
+        let log = RedisLog::connect(RedisConfig::new(self.server.url(), region(name))).unwrap();
+        assert!(log.is_ready_within(CONNECTED_WITHIN).await, "no connections to Redis");
+        log
+    }
+    async fn mark(&mut self) {
+        let keys: Vec<Vec<u8>> = self.ask(redis::cmd("KEYS").arg("*")).await;
+        self.dump.clear();
+        for key in keys {
+            let value = self.ask(redis::cmd("DUMP").arg(&key)).await;
+            self.dump.push((key, value));
+        }
+    }
+    async fn lose_tail(&mut self) {
+        let mut pipeline = redis::pipe();
+        pipeline.atomic().cmd("FLUSHALL").ignore();
+        for (key, value) in &self.dump {
+            pipeline.cmd("RESTORE").arg(key).arg(0).arg(value).ignore();
+        }
+        let mut connection = self.server.connection().await.unwrap();
+        pipeline.query_async::<()>(&mut connection).await.unwrap();
+    }
+    async fn lose_inbox(&self, of: &Incarnation) {
+        let deleted: i64 = self.ask(redis::cmd("DEL").arg(format!("sb:test:{{{of}}}:inbox"))).await;
+        assert_eq!(deleted, 1, "no such inbox");
+    }
+    async fn restart(&mut self) {
+        self.server.restart().await.unwrap();
+    }
+    async fn change_replication_id(&mut self) {
+        self.ask::<()>(redis::cmd("DEBUG").arg("CHANGE-REPL-ID")).await;
+    }
+}

@@ -1,0 +1,170 @@
+//! Room-log sections 8 and 9: sessions of a player, and where a player is.
+
+use sectorbus::ids::{ActorId, Generation, Hop, PlayerId, RoomId, SectorId, SessionId};
+use sectorbus::log::{Attach, Attached, Log, Push, SeatedAt};
+
+use crate::stand::{Stand, rules};
+use crate::support::*;
+
+rules! {
+    the_first_attach_starts_the_record_at_hop_0,
+    generations_grow_and_the_same_session_is_replaced,
+    the_lowest_generations_beyond_the_limit_are_evicted_and_raise_the_floor,
+    actor_numbers_are_given_once_each_and_only_when_asked,
+    an_attach_is_published_on_the_players_channel,
+    a_session_is_detached_only_by_its_own_generation,
+    two_logins_race_and_both_get_their_own_generation,
+    a_player_nobody_knows_is_nowhere,
+    arrivals_only_raise_the_hop,
+    an_arrival_keeps_the_sessions,
+    an_arrival_without_record_makes_one,
+}
+
+fn ann() -> PlayerId {
+    PlayerId::new("ann").unwrap()
+}
+
+fn session(name: &str) -> SessionId {
+    SessionId::new(name).unwrap()
+}
+
+fn sector(name: &str) -> SectorId {
+    SectorId::new(name).unwrap()
+}
+
+fn attach_of(name: &str, new_actor: bool) -> Attach {
+    Attach {
+        player: ann(),
+        session: session(name),
+        incarnation: node("n1#1"),
+        max: 3,
+        start: sector("start"),
+        new_actor,
+    }
+}
+
+async fn attach(log: &impl Log, name: &str) -> Attached {
+    log.attach(attach_of(name, false)).await.unwrap()
+}
+
+async fn the_first_attach_starts_the_record_at_hop_0(stand: impl Stand) {
+    let log = stand.node().await;
+    let before_ms = log.time_ms().await.unwrap();
+    let attached = attach(&log, "s1").await;
+    assert_eq!((attached.generation, attached.floor, attached.actor), (Generation(1), Generation(0), None));
+    assert!(attached.time_ms >= before_ms);
+    assert_eq!((&attached.at.room, attached.at.hop), (&sector("start"), Hop(0)));
+    let seat = SeatedAt { generation: Generation(1), incarnation: node("n1#1") };
+    assert_eq!(attached.at.sessions, [(session("s1"), seat)].into());
+    assert_eq!(log.at(&ann()).await, Ok(Some(attached.at)));
+    // Another start does not move the player.
+    let elsewhere = Attach { start: sector("elsewhere"), ..attach_of("s2", false) };
+    assert_eq!(log.attach(elsewhere).await.unwrap().at.room, sector("start"));
+}
+
+async fn generations_grow_and_the_same_session_is_replaced(stand: impl Stand) {
+    let log = stand.node().await;
+    attach(&log, "s1").await;
+    let again = log.attach(Attach { incarnation: node("n2#1"), ..attach_of("s1", false) }).await.unwrap();
+    assert_eq!((again.generation, again.floor), (Generation(2), Generation(0)), "a replacement is no eviction");
+    let seat = SeatedAt { generation: Generation(2), incarnation: node("n2#1") };
+    assert_eq!(again.at.sessions, [(session("s1"), seat)].into());
+}
+
+async fn the_lowest_generations_beyond_the_limit_are_evicted_and_raise_the_floor(stand: impl Stand) {
+    let log = stand.node().await;
+    for name in ["s1", "s2", "s3"] {
+        assert_eq!(attach(&log, name).await.floor, Generation(0));
+    }
+    attach(&log, "s1").await;
+    let fourth = attach(&log, "s4").await;
+    assert_eq!((fourth.generation, fourth.floor), (Generation(5), Generation(3)), "s2 had generation 2");
+    let left: Vec<_> = fourth.at.sessions.keys().cloned().collect();
+    assert_eq!(left, [session("s1"), session("s3"), session("s4")]);
+    let only = log.attach(Attach { max: 1, ..attach_of("s5", false) }).await.unwrap();
+    assert_eq!((only.floor, only.at.sessions.len()), (Generation(6), 1));
+    let kept = log.attach(attach_of("s6", false)).await.unwrap();
+    assert_eq!(kept.floor, Generation(6), "the floor is remembered");
+}
+
+async fn actor_numbers_are_given_once_each_and_only_when_asked(stand: impl Stand) {
+    let log = stand.node().await;
+    let mut given = Vec::new();
+    for asked in [true, false, true, true] {
+        given.push(log.attach(attach_of("s1", asked)).await.unwrap().actor);
+    }
+    assert_eq!(given, [Some(ActorId(1)), None, Some(ActorId(2)), Some(ActorId(3))]);
+}
+
+async fn an_attach_is_published_on_the_players_channel(stand: impl Stand) {
+    let (a, b) = (stand.node().await, stand.node().await);
+    let mut following = followed(&a, &RoomId::Player(ann())).await;
+    for (number, name) in ["s1", "s2", "s3", "s4"].into_iter().enumerate() {
+        let attached = attach(&b, name).await;
+        assert_eq!(attached.generation, Generation(number as u64 + 1));
+        let (generation, floor) = (attached.generation, attached.floor);
+        assert_eq!(next(&mut following).await, Push::Attached { session: session(name), generation, floor });
+    }
+}
+
+async fn a_session_is_detached_only_by_its_own_generation(stand: impl Stand) {
+    let log = stand.node().await;
+    let old = attach(&log, "s1").await.generation;
+    let new = attach(&log, "s1").await.generation;
+    assert_eq!(log.detach(&ann(), &session("s1"), old).await, Ok(false));
+    assert_eq!(log.detach(&ann(), &session("s2"), new).await, Ok(false));
+    assert_eq!(log.detach(&PlayerId::new("bob").unwrap(), &session("s1"), new).await, Ok(false));
+    assert_eq!(log.at(&ann()).await.unwrap().unwrap().sessions.len(), 1);
+    assert_eq!(log.detach(&ann(), &session("s1"), new).await, Ok(true));
+    assert_eq!(log.detach(&ann(), &session("s1"), new).await, Ok(false), "a repeat finds it done");
+    let at = log.at(&ann()).await.unwrap().unwrap();
+    assert!(at.sessions.is_empty());
+    assert_eq!(attach(&log, "s1").await.generation, Generation(3), "generations never start again");
+}
+
+async fn two_logins_race_and_both_get_their_own_generation(stand: impl Stand) {
+    let (a, b) = (stand.node().await, stand.node().await);
+    let on_b = Attach { incarnation: node("n2#1"), ..attach_of("s1", true) };
+    let (by_a, by_b) = tokio::join!(a.attach(attach_of("s1", true)), b.attach(on_b));
+    let (by_a, by_b) = (by_a.unwrap(), by_b.unwrap());
+    assert_ne!(by_a.generation, by_b.generation);
+    assert_ne!(by_a.actor, by_b.actor);
+    let seated = a.at(&ann()).await.unwrap().unwrap().sessions.remove(&session("s1")).unwrap();
+    assert_eq!(seated.generation, by_a.generation.max(by_b.generation), "the last executed wins");
+}
+
+async fn a_player_nobody_knows_is_nowhere(stand: impl Stand) {
+    let log = stand.node().await;
+    assert_eq!(log.at(&ann()).await, Ok(None));
+}
+
+async fn arrivals_only_raise_the_hop(stand: impl Stand) {
+    let log = stand.node().await;
+    attach(&log, "s1").await;
+    assert_eq!(log.arrived(&ann(), &sector("a"), Hop(2)).await, Ok(Hop(2)));
+    for (late, hop) in [("b", 1), ("c", 2), ("d", 0)] {
+        assert_eq!(log.arrived(&ann(), &sector(late), Hop(hop)).await, Ok(Hop(2)));
+        assert_eq!(log.at(&ann()).await.unwrap().unwrap().room, sector("a"));
+    }
+    assert_eq!(log.arrived(&ann(), &sector("e"), Hop(10)).await, Ok(Hop(10)), "10 is above 2");
+    assert_eq!(log.arrived(&ann(), &sector("f"), Hop(9)).await, Ok(Hop(10)));
+    assert_eq!(log.at(&ann()).await.unwrap().unwrap().room, sector("e"));
+}
+
+async fn an_arrival_keeps_the_sessions(stand: impl Stand) {
+    let log = stand.node().await;
+    let attached = attach(&log, "s1").await;
+    log.arrived(&ann(), &sector("a"), Hop(1)).await.unwrap();
+    let at = log.at(&ann()).await.unwrap().unwrap();
+    assert_eq!((at.sessions, at.hop), (attached.at.sessions, Hop(1)));
+    assert_eq!(attach(&log, "s2").await.at.room, sector("a"));
+}
+
+async fn an_arrival_without_record_makes_one(stand: impl Stand) {
+    let log = stand.node().await;
+    assert_eq!(log.arrived(&ann(), &sector("a"), Hop(4)).await, Ok(Hop(4)));
+    let at = log.at(&ann()).await.unwrap().unwrap();
+    assert_eq!((at.room, at.hop, at.sessions.len()), (sector("a"), Hop(4), 0));
+    let attached = attach(&log, "s1").await;
+    assert_eq!((attached.at.room, attached.at.hop, attached.generation), (sector("a"), Hop(4), Generation(1)));
+}

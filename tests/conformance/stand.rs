@@ -1,0 +1,42 @@
+//! What a rule needs of a region beside the `Log` itself: nodes to come and go, and the server to lose things.
+//! Also the macro that makes each rule a test on each stand.
+
+use sectorbus::ids::{Incarnation, RegionName};
+use sectorbus::log::Log;
+
+pub(crate) trait Stand {
+    type Log: Log;
+
+    /// A new node's access, connected. Dropping it closes its connections.
+    async fn node(&self) -> Self::Log {
+        self.node_configured_for("test").await
+    }
+    async fn node_configured_for(&self, region: &str) -> Self::Log;
+
+    /// Remembers everything stored.
+    async fn mark(&mut self);
+    /// Everything stored is as it was at the mark. Connections may break, or not.
+    async fn lose_tail(&mut self);
+    async fn lose_inbox(&self, of: &Incarnation);
+    /// The server ends and comes back with everything stored; connections break.
+    async fn restart(&mut self);
+    /// The server says from now on that it is another one (a promoted replica), and has lost nothing.
+    async fn change_replication_id(&mut self);
+}
+
+pub(crate) fn region(name: &str) -> RegionName {
+    RegionName::new(name).unwrap()
+}
+
+/// `rules! { a_rule, another_rule }`: each is `async fn rule(stand: impl Stand)` of the calling file.
+macro_rules! rules {
+    ($($rule:ident),* $(,)?) => {
+        mod on_memory {
+            $(#[test] fn $rule() { crate::on_memory::run(super::$rule); })*
+        }
+        mod on_redis {
+            $(#[test] fn $rule() { crate::on_redis::run(super::$rule); })*
+        }
+    };
+}
+pub(crate) use rules;
