@@ -60,10 +60,7 @@ impl Readiness {
             (!self.ring.load(Ordering::Relaxed), NotReady::Ring),
             (self.draining.load(Ordering::Relaxed), NotReady::Draining),
         ];
-        reasons
-            .into_iter()
-            .filter_map(|(applies, reason)| applies.then_some(reason))
-            .collect()
+        reasons.into_iter().filter_map(|(applies, reason)| applies.then_some(reason)).collect()
     }
 }
 
@@ -93,23 +90,12 @@ struct Ready {
 async fn readyz(State(admin): State<Admin>) -> Response {
     let reasons = admin.readiness.reasons();
     let ready = reasons.is_empty();
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Ready { ready, reasons })).into_response()
 }
 
 async fn scrape(State(admin): State<Admin>) -> Response {
-    (
-        [(
-            header::CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-        )],
-        admin.metrics.render(),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], admin.metrics.render()).into_response()
 }
 
 /// The process's recorder could not be installed: the host program has one already.
@@ -134,9 +120,7 @@ pub fn install_recorder_once() -> Result<PrometheusHandle, RecorderError> {
             .set_buckets_for_metric(Matcher::Full(doc.name.to_owned()), doc.buckets())
             .map_err(|error| RecorderError(error.to_string()))?;
     }
-    let handle = builder
-        .install_recorder()
-        .map_err(|error| RecorderError(error.to_string()))?;
+    let handle = builder.install_recorder().map_err(|error| RecorderError(error.to_string()))?;
     *installed = Some(handle.clone());
     Ok(handle)
 }

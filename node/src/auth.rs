@@ -43,16 +43,7 @@ pub struct Claims {
 impl Claims {
     /// Only who and until when.
     pub fn new(sub: PlayerId, exp: u64) -> Self {
-        Self {
-            sub,
-            jti: None,
-            name: None,
-            roles: Vec::new(),
-            team: None,
-            region: None,
-            sector: None,
-            exp,
-        }
+        Self { sub, jti: None, name: None, roles: Vec::new(), team: None, region: None, sector: None, exp }
     }
 }
 
@@ -123,22 +114,15 @@ impl std::fmt::Debug for Token {
 /// The token of an upgrade request: `Authorization: Bearer`, a subprotocol entry or `?token=`. The same token in
 /// several places is one; different ones are [`AuthError::Ambiguous`]. `None`: it may still come in `hello`.
 pub fn find_token(headers: &HeaderMap, uri: &Uri) -> Result<Option<Token>, AuthError> {
-    let bearers = headers
-        .get_all(header::AUTHORIZATION)
-        .iter()
-        .filter_map(|value| bearer(value.to_str().ok()?));
+    let bearers = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| bearer(value.to_str().ok()?));
     let subprotocols = headers
         .get_all(header::SEC_WEBSOCKET_PROTOCOL)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|list| list.split(','))
         .filter_map(|entry| entry.trim().strip_prefix(SUBPROTOCOL_TOKEN_PREFIX));
-    let Query(query) =
-        Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| AuthError::Malformed)?;
-    let in_query = query
-        .iter()
-        .filter(|(key, _)| key == "token")
-        .map(|(_, value)| value.as_str());
+    let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| AuthError::Malformed)?;
+    let in_query = query.iter().filter(|(key, _)| key == "token").map(|(_, value)| value.as_str());
     one_of(bearers.chain(subprotocols).chain(in_query))
 }
 
@@ -178,11 +162,7 @@ impl Verifier {
         validation.set_required_spec_claims(&["exp"]);
         validation.leeway = CLOCK_LEEWAY_S;
         validation.validate_nbf = true;
-        Self {
-            key: DecodingKey::from_secret(secret.expose()),
-            validation,
-            region,
-        }
+        Self { key: DecodingKey::from_secret(secret.expose()), validation, region }
     }
 
     /// What the token says, once signature, algorithm, times, audience, region and the shape of every claim are right.
@@ -191,13 +171,8 @@ impl Verifier {
         if token.0.len() > TOKEN_BYTES_MAX {
             return Err(AuthError::Malformed);
         }
-        let decoded =
-            jsonwebtoken::decode::<Map<String, Value>>(&token.0, &self.key, &self.validation);
-        let raw = RawClaims(
-            decoded
-                .map_err(|error| failed_check(&token.0, error.kind()))?
-                .claims,
-        );
+        let decoded = jsonwebtoken::decode::<Map<String, Value>>(&token.0, &self.key, &self.validation);
+        let raw = RawClaims(decoded.map_err(|error| failed_check(&token.0, error.kind()))?.claims);
         let claims = raw.read()?;
         match &claims.region {
             Some(region) if *region != self.region => Err(AuthError::WrongRegion),
@@ -208,9 +183,7 @@ impl Verifier {
 
 impl std::fmt::Debug for Verifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Verifier")
-            .field("region", &self.region)
-            .finish_non_exhaustive()
+        f.debug_struct("Verifier").field("region", &self.region).finish_non_exhaustive()
     }
 }
 
@@ -232,10 +205,7 @@ fn failed_check(token: &str, kind: &ErrorKind) -> AuthError {
 
 /// A header whose `alg` the library has no name for, such as `none`, is to it no header at all.
 fn names_other_algorithm(token: &str) -> bool {
-    let header = token
-        .split('.')
-        .next()
-        .and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let header = token.split('.').next().and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
     let header: Option<Value> = header.and_then(|json| serde_json::from_slice(&json).ok());
     header.is_some_and(|header| header["alg"].as_str().is_some_and(|alg| alg != "HS256"))
 }
@@ -271,15 +241,8 @@ impl RawClaims {
         }
     }
 
-    fn named<T, E>(
-        &self,
-        claim: &'static str,
-        read: fn(&str) -> Result<T, E>,
-    ) -> Result<Option<T>, AuthError> {
-        self.text(claim)?
-            .map(read)
-            .transpose()
-            .map_err(|_| AuthError::BadClaim(claim))
+    fn named<T, E>(&self, claim: &'static str, read: fn(&str) -> Result<T, E>) -> Result<Option<T>, AuthError> {
+        self.text(claim)?.map(read).transpose().map_err(|_| AuthError::BadClaim(claim))
     }
 
     fn roles(&self) -> Result<Vec<String>, AuthError> {
@@ -289,29 +252,21 @@ impl RawClaims {
             Some(Value::Array(roles)) if roles.len() <= ROLES_MAX => roles,
             Some(_) => return Err(bad),
         };
-        let read = |role: &Value| {
-            role.as_str()
-                .filter(|text| (1..=64).contains(&text.len()))
-                .map(str::to_owned)
-        };
+        let read = |role: &Value| role.as_str().filter(|text| (1..=64).contains(&text.len())).map(str::to_owned);
         roles.iter().map(|role| read(role).ok_or(bad)).collect()
     }
 
     /// Whole seconds; makers in other languages may write a fraction.
     fn exp(&self) -> Result<u64, AuthError> {
         let exp = self.0.get("exp").ok_or(AuthError::MissingClaim("exp"))?;
-        exp.as_u64()
-            .or_else(|| exp.as_f64().map(|seconds| seconds as u64))
-            .ok_or(AuthError::BadClaim("exp"))
+        exp.as_u64().or_else(|| exp.as_f64().map(|seconds| seconds as u64)).ok_or(AuthError::BadClaim("exp"))
     }
 }
 
 /// A name fit to be shown to others: no controls, nothing that turns the direction of text, at most 64 characters.
 fn showable(name: &str) -> Option<String> {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
-    };
+    let hidden =
+        |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}');
     let kept: String = name.chars().filter(|c| !hidden(*c)).collect();
     let shown: String = kept.trim().chars().take(DISPLAY_NAME_CHARS_MAX).collect();
     (!shown.is_empty()).then_some(shown)
@@ -333,8 +288,7 @@ pub fn mint(claims: &Claims, secret: &Secret) -> String {
         }
     }
     let key = EncodingKey::from_secret(secret.expose());
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &payload, &key)
-        .expect("a JSON object always signs with HS256")
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &payload, &key).expect("a JSON object always signs with HS256")
 }
 
 /// The wall clock as JWT counts it: seconds since 1970.

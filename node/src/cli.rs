@@ -17,11 +17,7 @@ use crate::routes;
 /// The sectorbus gateway node. Every setting of the file is also an environment variable, SECTORBUS_<SETTING>, which
 /// wins over the file.
 #[derive(Debug, Parser)]
-#[command(
-    name = "sectorbus-node",
-    version,
-    args_conflicts_with_subcommands = true
-)]
+#[command(name = "sectorbus-node", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
     #[command(flatten)]
     source: Source,
@@ -96,32 +92,13 @@ impl Cli {
         let load = |source: Source, env| NodeConfig::load(source.config.as_deref(), env);
         match self.command {
             Some(Command::Routes) => Ok(Todo::Print(routes::printed())),
-            Some(Command::Token(TokenArgs {
-                source,
-                sub,
-                name,
-                roles,
-                team,
-                sector,
-                ttl_s,
-                jti,
-            })) => {
+            Some(Command::Token(TokenArgs { source, sub, name, roles, team, sector, ttl_s, jti })) => {
                 let config = load(source, env)?;
                 let jti = Some(jti.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())));
                 let exp = auth::now_s().saturating_add(ttl_s);
-                let claims = Claims {
-                    sub,
-                    jti,
-                    name,
-                    roles,
-                    team,
-                    region: None,
-                    sector,
-                    exp,
-                };
+                let claims = Claims { sub, jti, name, roles, team, region: None, sector, exp };
                 let token = auth::mint(&claims, &config.jwt_secret);
-                Verifier::new(&config.jwt_secret, config.region)
-                    .verify(&auth::Token::new(&*token))?;
+                Verifier::new(&config.jwt_secret, config.region).verify(&auth::Token::new(&*token))?;
                 Ok(Todo::Print(format!("{token}\n")))
             }
             None => {
@@ -138,15 +115,11 @@ impl Cli {
 /// Starts logging to stderr. Below `info` other crates stay at `info`: their details are about sockets, not rooms.
 pub fn init_tracing(config: &NodeConfig) {
     let level = LevelFilter::from_level(config.log_level);
-    let filter = Targets::new()
-        .with_default(level.min(LevelFilter::INFO))
-        .with_target("sectorbus", level);
+    let filter = Targets::new().with_default(level.min(LevelFilter::INFO)).with_target("sectorbus", level);
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match config.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
-        .init();
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
 }

@@ -5,9 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use sectorbus::action::Action;
-use sectorbus::ids::{
-    ActorId, Generation, Hop, Incarnation, PlayerId, RingVersion, RoomId, SectorId, Seq, SessionId,
-};
+use sectorbus::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, RingVersion, RoomId, SectorId, Seq, SessionId};
 use sectorbus::state::Answered;
 use sectorbus::state::PlayerRecord;
 
@@ -59,11 +57,19 @@ pub enum Mail {
 pub enum Receipt {
     Answer(Answered),
     /// The player left for `to`; resend there once the arrival is seen.
-    Gone { player: PlayerId, to: SectorId, hop: Hop },
+    Gone {
+        player: PlayerId,
+        to: SectorId,
+        hop: Hop,
+    },
     /// The player is not here.
-    Unknown { player: PlayerId },
+    Unknown {
+        player: PlayerId,
+    },
     /// The sector has as many entities as it may have; asked by a join.
-    Full { player: PlayerId },
+    Full {
+        player: PlayerId,
+    },
 }
 
 /// Bytes of another release or another program.

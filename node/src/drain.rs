@@ -48,7 +48,10 @@ async fn hand_over_rooms<L: Log>(core: &Arc<Core<L>>, deadline: Instant) {
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    tracing::warn!(rooms = core.owners.owned().len(), "drain deadline: rooms not handed over are claimed as left behind");
+    tracing::warn!(
+        rooms = core.owners.owned().len(),
+        "drain deadline: rooms not handed over are claimed as left behind"
+    );
 }
 
 async fn send_sessions_away<L: Log>(core: &Arc<Core<L>>) {

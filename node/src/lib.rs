@@ -5,30 +5,30 @@
 //! One delta out: the log -> `follow::task` -> `follow::catch_up` (judge, apply, verify) -> `follow::show` (encode
 //! once) -> `session::outbox` -> socket.
 
-pub mod config;
-pub mod cli;
-pub mod listen;
-pub mod routes;
 pub mod admin;
 pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod listen;
 pub mod resume_token;
+pub mod routes;
 
-pub mod node;
-pub mod tasks;
-pub mod clock;
-pub mod core;
-pub mod players;
-pub mod session;
-pub mod command;
-pub mod owners;
-pub mod courier;
-pub mod inbox;
-pub mod room;
-pub mod load;
-pub mod follow;
-pub mod life;
 pub mod adopt;
+pub mod clock;
+pub mod command;
+pub mod core;
+pub mod courier;
 pub mod drain;
+pub mod follow;
+pub mod inbox;
+pub mod life;
+pub mod load;
+pub mod node;
+pub mod owners;
+pub mod players;
+pub mod room;
+pub mod session;
+pub mod tasks;
 
 pub use config::NodeConfig;
 pub use listen::Listeners;

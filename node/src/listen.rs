@@ -18,9 +18,7 @@ pub struct Listeners {
 
 /// An address is taken, or not this machine's.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{setting} = {address} cannot be bound: {error}; choose another address with {setting} or {env}"
-)]
+#[error("{setting} = {address} cannot be bound: {error}; choose another address with {setting} or {env}")]
 pub struct BindError {
     pub setting: &'static str,
     pub env: &'static str,
@@ -33,25 +31,11 @@ impl Listeners {
     pub async fn bind(config: &NodeConfig) -> Result<Self, BindError> {
         Ok(Self {
             players: bind("listen", "SECTORBUS_LISTEN", config.listen).await?,
-            admin: bind(
-                "admin_listen",
-                "SECTORBUS_ADMIN_LISTEN",
-                config.admin_listen,
-            )
-            .await?,
+            admin: bind("admin_listen", "SECTORBUS_ADMIN_LISTEN", config.admin_listen).await?,
         })
     }
 }
 
-async fn bind(
-    setting: &'static str,
-    env: &'static str,
-    address: SocketAddr,
-) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|error| BindError {
-        setting,
-        env,
-        address,
-        error,
-    })
+async fn bind(setting: &'static str, env: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|error| BindError { setting, env, address, error })
 }

@@ -4,9 +4,9 @@
 use sectorbus::ids::{EntryId, RoomId};
 use sectorbus::limits::LOAD_PAGE_ENTRIES;
 use sectorbus::log::{Head, Log, LogBody, LogEntry, LogError, LogResult, Snapshot};
-use sectorbus::state::RoomState;
 use sectorbus::state::Entry;
 use sectorbus::state::Parts;
+use sectorbus::state::RoomState;
 
 /// A room as the log has it.
 pub struct Loaded {

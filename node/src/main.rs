@@ -29,10 +29,7 @@ fn main() -> ExitCode {
 
 fn start(config: NodeConfig) -> ExitCode {
     init_tracing(&config);
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "the runtime cannot start");
@@ -45,11 +42,7 @@ fn start(config: NodeConfig) -> ExitCode {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
             tracing::error!(%error, "the node ended");
-            ExitCode::from(if matches!(error, NodeError::Panicked { .. }) {
-                INTERNAL
-            } else {
-                FAILED
-            })
+            ExitCode::from(if matches!(error, NodeError::Panicked { .. }) { INTERNAL } else { FAILED })
         }
         Err(_panicked) => ExitCode::from(INTERNAL),
     }
@@ -64,10 +57,7 @@ async fn serve(config: NodeConfig) -> Result<(), NodeError> {
 }
 
 async fn cancel_on_signal(shutdown: CancellationToken) {
-    let (Ok(mut term), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         tracing::error!("signals cannot be heard: only a kill ends this node");
         return;
     };

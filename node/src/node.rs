@@ -53,7 +53,9 @@ pub enum NodeError {
     UnknownFormat { found: String },
     #[error("Redis is not safe: {0}; or start with allow_unsafe_redis = true")]
     UnsafeRedis(String),
-    #[error("the members of this region run with other settings (theirs {theirs}, mine {mine}): universe_seed, universe_sectors and resume_secret must be the same on all nodes")]
+    #[error(
+        "the members of this region run with other settings (theirs {theirs}, mine {mine}): universe_seed, universe_sectors and resume_secret must be the same on all nodes"
+    )]
     SettingsDiffer { theirs: String, mine: String },
     #[error("{0}")]
     Log(#[from] LogError),
@@ -209,9 +211,7 @@ async fn try_region<L: Log>(log: &L, config: &NodeConfig, metrics: &Metrics) -> 
     }
     match log.open().await? {
         Opened::Ok => Ok(log.time_ms().await?),
-        Opened::OtherRegion { found } => {
-            Err(NodeError::OtherRegion { found, wanted: config.region.to_string() })
-        }
+        Opened::OtherRegion { found } => Err(NodeError::OtherRegion { found, wanted: config.region.to_string() }),
         Opened::UnknownFormat { found } => Err(NodeError::UnknownFormat { found }),
     }
 }

@@ -94,7 +94,13 @@ fn checked_token(keys: &Keys, request: &Request) -> Result<Option<Token>, AuthEr
     Ok(token)
 }
 
-async fn over_socket<L: Log>(core: Arc<Core<L>>, keys: Arc<Keys>, codec: Codec, socket: TcpStream, token: Option<Token>) {
+async fn over_socket<L: Log>(
+    core: Arc<Core<L>>,
+    keys: Arc<Keys>,
+    codec: Codec,
+    socket: TcpStream,
+    token: Option<Token>,
+) {
     let socket = Arc::new(socket);
     let outbox = Outbox::new(Sink::Socket(socket.clone()));
     let (frame_max, message_max) = (core.config.frame_bytes_max, core.config.message_bytes_max);

@@ -46,8 +46,7 @@ pub struct ResumeKey(Hmac<Sha256>);
 
 impl ResumeKey {
     pub fn new(secret: &Secret) -> Self {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(secret.expose()).expect("HMAC takes keys of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose()).expect("HMAC takes keys of any length");
         mac.update(CONTEXT);
         Self(mac)
     }
@@ -71,20 +70,11 @@ impl ResumeKey {
         if text.len() > TEXT_BYTES_MAX {
             return Err(ResumeError::Malformed);
         }
-        let token = URL_SAFE_NO_PAD
-            .decode(text)
-            .map_err(|_| ResumeError::Malformed)?;
-        let signed_bytes = token
-            .len()
-            .checked_sub(MAC_BYTES)
-            .ok_or(ResumeError::Malformed)?;
+        let token = URL_SAFE_NO_PAD.decode(text).map_err(|_| ResumeError::Malformed)?;
+        let signed_bytes = token.len().checked_sub(MAC_BYTES).ok_or(ResumeError::Malformed)?;
         let (signed, mac) = token.split_at(signed_bytes);
         // Constant time; and nothing of an unsigned token is interpreted.
-        self.0
-            .clone()
-            .chain_update(signed)
-            .verify_slice(mac)
-            .map_err(|_| ResumeError::BadSignature)?;
+        self.0.clone().chain_update(signed).verify_slice(mac).map_err(|_| ResumeError::BadSignature)?;
         let claims = read(signed).ok_or(ResumeError::Malformed)?;
         if claims.expires_ms <= now_ms {
             return Err(ResumeError::Expired);
@@ -147,17 +137,12 @@ mod tests {
 
     #[test]
     fn another_key_is_a_bad_signature() {
-        assert_eq!(
-            key(2).verify(&key(1).mint(&claims("ann", "s1")), 0),
-            Err(ResumeError::BadSignature)
-        );
+        assert_eq!(key(2).verify(&key(1).mint(&claims("ann", "s1")), 0), Err(ResumeError::BadSignature));
     }
 
     #[test]
     fn every_changed_byte_is_noticed() {
-        let token = URL_SAFE_NO_PAD
-            .decode(key(1).mint(&claims("ann", "s1")))
-            .unwrap();
+        let token = URL_SAFE_NO_PAD.decode(key(1).mint(&claims("ann", "s1"))).unwrap();
         for at in 0..token.len() {
             let mut changed = token.clone();
             changed[at] ^= 1;
@@ -171,10 +156,7 @@ mod tests {
 
     #[test]
     fn names_cannot_be_shifted_into_each_other() {
-        assert_ne!(
-            key(1).mint(&claims("ab", "c")),
-            key(1).mint(&claims("a", "bc"))
-        );
+        assert_ne!(key(1).mint(&claims("ab", "c")), key(1).mint(&claims("a", "bc")));
     }
 
     #[test]
@@ -182,9 +164,6 @@ mod tests {
         for text in ["", "x", "!!!!", &"A".repeat(10_000)] {
             assert_eq!(key(1).verify(text, 0), Err(ResumeError::Malformed));
         }
-        assert_eq!(
-            key(1).verify(&"A".repeat(60), 0),
-            Err(ResumeError::BadSignature)
-        );
+        assert_eq!(key(1).verify(&"A".repeat(60), 0), Err(ResumeError::BadSignature));
     }
 }

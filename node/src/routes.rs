@@ -45,44 +45,18 @@ impl Route {
 }
 
 const fn players(endpoint: PlayersEndpoint, path: &'static str, purpose: &'static str) -> Route {
-    Route {
-        endpoint: Endpoint::Players(endpoint),
-        method: "GET",
-        path,
-        purpose,
-    }
+    Route { endpoint: Endpoint::Players(endpoint), method: "GET", path, purpose }
 }
 
 const fn admin(endpoint: AdminEndpoint, path: &'static str, purpose: &'static str) -> Route {
-    Route {
-        endpoint: Endpoint::Admin(endpoint),
-        method: "GET",
-        path,
-        purpose,
-    }
+    Route { endpoint: Endpoint::Admin(endpoint), method: "GET", path, purpose }
 }
 
 pub const ROUTES: &[Route] = &[
-    players(
-        PlayersEndpoint::Ws,
-        "/ws",
-        "WebSocket for players: sectorbus.v1.msgpack or sectorbus.v1.json",
-    ),
-    admin(
-        AdminEndpoint::Healthz,
-        "/healthz",
-        "200 while the process is alive",
-    ),
-    admin(
-        AdminEndpoint::Readyz,
-        "/readyz",
-        "200 when the node serves; 503 with reasons: redis, ring, draining",
-    ),
-    admin(
-        AdminEndpoint::Metrics,
-        "/metrics",
-        "Prometheus text format 0.0.4",
-    ),
+    players(PlayersEndpoint::Ws, "/ws", "WebSocket for players: sectorbus.v1.msgpack or sectorbus.v1.json"),
+    admin(AdminEndpoint::Healthz, "/healthz", "200 while the process is alive"),
+    admin(AdminEndpoint::Readyz, "/readyz", "200 when the node serves; 503 with reasons: redis, ring, draining"),
+    admin(AdminEndpoint::Metrics, "/metrics", "Prometheus text format 0.0.4"),
 ];
 
 /// The router of `listen`: `handler_of` answers every players' endpoint, checked by the compiler.
@@ -90,12 +64,10 @@ pub fn players_router<S>(handler_of: impl Fn(PlayersEndpoint) -> MethodRouter<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    ROUTES
-        .iter()
-        .fold(Router::new(), |router, route| match route.endpoint {
-            Endpoint::Players(endpoint) => router.route(route.path, handler_of(endpoint)),
-            Endpoint::Admin(_) => router,
-        })
+    ROUTES.iter().fold(Router::new(), |router, route| match route.endpoint {
+        Endpoint::Players(endpoint) => router.route(route.path, handler_of(endpoint)),
+        Endpoint::Admin(_) => router,
+    })
 }
 
 /// The router of `admin_listen`: `handler_of` answers every admin endpoint, checked by the compiler.
@@ -103,26 +75,16 @@ pub fn admin_router<S>(handler_of: impl Fn(AdminEndpoint) -> MethodRouter<S>) ->
 where
     S: Clone + Send + Sync + 'static,
 {
-    ROUTES
-        .iter()
-        .fold(Router::new(), |router, route| match route.endpoint {
-            Endpoint::Admin(endpoint) => router.route(route.path, handler_of(endpoint)),
-            Endpoint::Players(_) => router,
-        })
+    ROUTES.iter().fold(Router::new(), |router, route| match route.endpoint {
+        Endpoint::Admin(endpoint) => router.route(route.path, handler_of(endpoint)),
+        Endpoint::Players(_) => router,
+    })
 }
 
 /// The table as text, one line per endpoint: method, path, listener, purpose.
 pub fn printed() -> String {
     ROUTES
         .iter()
-        .map(|route| {
-            format!(
-                "{:<6} {:<10} {:<13} {}\n",
-                route.method,
-                route.path,
-                route.listener(),
-                route.purpose
-            )
-        })
+        .map(|route| format!("{:<6} {:<10} {:<13} {}\n", route.method, route.path, route.listener(), route.purpose))
         .collect()
 }

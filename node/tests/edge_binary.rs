@@ -14,22 +14,13 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 fn written(name: &str, more: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("edge_binary_{name}.toml"));
     let required = "region = \"eu\"\nnode_name = \"n1\"\nredis_url = \"redis://127.0.0.1:1\"\n";
-    std::fs::write(
-        &path,
-        format!("{required}jwt_secret = \"{KEY}\"\nresume_secret = \"{KEY}\"\n{more}"),
-    )
-    .unwrap();
+    std::fs::write(&path, format!("{required}jwt_secret = \"{KEY}\"\nresume_secret = \"{KEY}\"\n{more}")).unwrap();
     path
 }
 
 fn node(arguments: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sectorbus-node"));
-    command
-        .env_clear()
-        .args(arguments)
-        .envs(env.iter().copied())
-        .output()
-        .unwrap()
+    command.env_clear().args(arguments).envs(env.iter().copied()).output().unwrap()
 }
 
 fn stdout(output: &Output) -> &str {
@@ -44,47 +35,31 @@ fn stderr(output: &Output) -> &str {
 fn check_accepts_a_valid_configuration() {
     let file = written("valid", "");
     let output = node(&["--config", file.to_str().unwrap(), "--check"], &[]);
-    assert_eq!(
-        (output.status.code(), stdout(&output)),
-        (Some(0), "configuration is valid\n")
-    );
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), "configuration is valid\n"));
 }
 
 #[test]
 fn check_refuses_a_bad_one_with_exit_code_2() {
     let file = written("bad", "beet_ms = 1\n");
-    let output = node(
-        &["--config", file.to_str().unwrap(), "--check"],
-        &[("SECTORBUS_LOG_FORMAT", "xml")],
-    );
+    let output = node(&["--config", file.to_str().unwrap(), "--check"], &[("SECTORBUS_LOG_FORMAT", "xml")]);
     assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""));
+    assert!(stderr(&output).contains("edge_binary_bad.toml:6: unknown setting beet_ms: did you mean beat_ms?"));
     assert!(
-        stderr(&output)
-            .contains("edge_binary_bad.toml:6: unknown setting beet_ms: did you mean beat_ms?")
+        stderr(&output).contains("SECTORBUS_LOG_FORMAT: log_format = \"xml\" is refused: accepted is text or json")
     );
-    assert!(stderr(&output).contains(
-        "SECTORBUS_LOG_FORMAT: log_format = \"xml\" is refused: accepted is text or json"
-    ));
 }
 
 #[test]
 fn a_bad_configuration_does_not_start() {
     let output = node(&[], &[]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(
-        stderr(&output).contains("region is missing"),
-        "{}",
-        stderr(&output)
-    );
+    assert!(stderr(&output).contains("region is missing"), "{}", stderr(&output));
 }
 
 #[test]
 fn the_environment_overrides_the_file() {
     let file = written("override", "beat_ms = 1\n");
-    let output = node(
-        &["--config", file.to_str().unwrap(), "--check"],
-        &[("SECTORBUS_BEAT_MS", "300")],
-    );
+    let output = node(&["--config", file.to_str().unwrap(), "--check"], &[("SECTORBUS_BEAT_MS", "300")]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
 
@@ -111,13 +86,8 @@ fn token_prints_a_token_that_the_node_accepts() {
     );
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let verifier = Verifier::new(&Secret::new(KEY).unwrap(), RegionName::new("eu").unwrap());
-    let claims = verifier
-        .verify(&Token::new(stdout(&output).trim_end()))
-        .unwrap();
-    assert_eq!(
-        (claims.sub.as_str(), claims.name.as_deref()),
-        ("ann", Some("Ann"))
-    );
+    let claims = verifier.verify(&Token::new(stdout(&output).trim_end())).unwrap();
+    assert_eq!((claims.sub.as_str(), claims.name.as_deref()), ("ann", Some("Ann")));
     assert_eq!(claims.roles, ["admin", "pilot"]);
     assert_eq!(claims.sector.unwrap().as_str(), "12");
     assert_eq!(claims.jti.unwrap().len(), 32);
@@ -127,10 +97,7 @@ fn token_prints_a_token_that_the_node_accepts() {
 #[test]
 fn token_refuses_what_is_no_player() {
     let file = written("no_player", "");
-    let output = node(
-        &["token", "--config", file.to_str().unwrap(), "--sub", "a b"],
-        &[],
-    );
+    let output = node(&["token", "--config", file.to_str().unwrap(), "--sub", "a b"], &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("--sub"), "{}", stderr(&output));
 }
@@ -152,10 +119,7 @@ fn a_taken_port_names_the_setting() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let file = written("taken", "listen = \"127.0.0.1:0\"\n");
-    let output = node(
-        &["--config", file.to_str().unwrap()],
-        &[("SECTORBUS_ADMIN_LISTEN", &address)],
-    );
+    let output = node(&["--config", file.to_str().unwrap()], &[("SECTORBUS_ADMIN_LISTEN", &address)]);
     assert_eq!(output.status.code(), Some(1));
     let expected = format!("admin_listen = {address} cannot be bound");
     assert!(stderr(&output).contains(&expected), "{}", stderr(&output));

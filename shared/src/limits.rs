@@ -105,7 +105,8 @@ pub const SECRET_BYTES_MIN: usize = 32;
 
 const _: () = assert!(BEAT_EVERY.as_millis() * 3 < MEMBER_TTL.as_millis(), "a lost beat must not expire a member");
 const _: () = assert!(GRACE.as_millis() < RESUME_WINDOW.as_millis());
-const _: () = assert!(REJECTIONS_UNLOGGED_MAX < DEDUPE_BITMAP_BITS, "an unlogged rejection must stay inside the bitmap");
+const _: () =
+    assert!(REJECTIONS_UNLOGGED_MAX < DEDUPE_BITMAP_BITS, "an unlogged rejection must stay inside the bitmap");
 const _: () = assert!(STATE_BACKLOG_BYTES_MAX < CRITICAL_BACKLOG_BYTES_MAX);
 const _: () = assert!(LOG_WINDOW_ENTRIES >= LOAD_PAGE_ENTRIES as u64);
 const _: () = assert!(FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX);

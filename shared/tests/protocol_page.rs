@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sectorbus::action::RejectCode;
 use sectorbus::limits;
 use sectorbus::protocol::{
-    BadFrame, ChangeBody, ClientFrame, CloseCode, Codec, ErrorCode, Fields, ServerFrame, Slot,
-    Snapshot, Welcome,
+    BadFrame, ChangeBody, ClientFrame, CloseCode, Codec, ErrorCode, Fields, ServerFrame, Slot, Snapshot, Welcome,
 };
 use sectorbus::value::{Field, Value};
 
@@ -30,16 +29,10 @@ fn examples() -> Vec<Example> {
             blocks.push((language, text.join("\n")));
         }
     }
-    assert!(
-        blocks.len().is_multiple_of(2),
-        "every example has both codecs"
-    );
+    assert!(blocks.len().is_multiple_of(2), "every example has both codecs");
     let pairs = blocks.chunks(2).map(|pair| {
         assert_eq!((pair[0].0, pair[1].0), ("json", "msgpack"), "{}", pair[0].1);
-        Example {
-            json: pair[0].1.clone(),
-            msgpack: from_hex(&pair[1].1),
-        }
+        Example { json: pair[0].1.clone(), msgpack: from_hex(&pair[1].1) }
     });
     pairs.collect()
 }
@@ -47,20 +40,12 @@ fn examples() -> Vec<Example> {
 fn from_hex(text: &str) -> Vec<u8> {
     let digits: String = text.split_whitespace().collect();
     let pairs = digits.as_bytes().chunks(2);
-    pairs
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
 /// As the page writes it: 32 bytes a line.
 fn to_hex(bytes: &[u8]) -> String {
-    let line = |bytes: &[u8]| {
-        bytes
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
+    let line = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(" ");
     bytes.chunks(32).map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -95,22 +80,12 @@ impl Frame {
 #[test]
 fn every_example_is_the_same_frame_in_both_codecs() {
     for example in examples() {
-        let frame = Frame::decode(Codec::Json, example.json.as_bytes())
-            .unwrap_or_else(|bad| panic!("{bad}\n{}", example.json));
+        let frame =
+            Frame::decode(Codec::Json, example.json.as_bytes()).unwrap_or_else(|bad| panic!("{bad}\n{}", example.json));
         let written = frame.encode(Codec::Msgpack);
         let wanted = to_hex(&written);
-        assert_eq!(
-            to_hex(&example.msgpack),
-            wanted,
-            "\n{}\nis in msgpack\n{wanted}",
-            example.json
-        );
-        assert_eq!(
-            Frame::decode(Codec::Msgpack, &example.msgpack),
-            Ok(frame),
-            "{}",
-            example.json
-        );
+        assert_eq!(to_hex(&example.msgpack), wanted, "\n{}\nis in msgpack\n{wanted}", example.json);
+        assert_eq!(Frame::decode(Codec::Msgpack, &example.msgpack), Ok(frame), "{}", example.json);
     }
 }
 
@@ -119,58 +94,35 @@ fn json_examples_are_what_the_code_writes() {
     for example in examples() {
         let frame = Frame::decode(Codec::Json, example.json.as_bytes()).unwrap();
         let as_value = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).unwrap();
-        assert_eq!(
-            as_value(&frame.encode(Codec::Json)),
-            as_value(example.json.as_bytes())
-        );
+        assert_eq!(as_value(&frame.encode(Codec::Json)), as_value(example.json.as_bytes()));
     }
 }
 
 #[test]
 fn every_frame_has_an_example_and_a_section() {
-    let shown: BTreeSet<&str> = examples()
-        .iter()
-        .map(|example| {
-            Frame::decode(Codec::Json, example.json.as_bytes())
-                .unwrap()
-                .name()
-        })
-        .collect();
+    let shown: BTreeSet<&str> =
+        examples().iter().map(|example| Frame::decode(Codec::Json, example.json.as_bytes()).unwrap().name()).collect();
     let names = ClientFrame::NAMES.iter().chain(ServerFrame::NAMES).copied();
     assert_eq!(shown, names.clone().collect());
     for name in names {
-        assert!(
-            PAGE.contains(&format!("\n### {name}\n")),
-            "no section for {name}"
-        );
+        assert!(PAGE.contains(&format!("\n### {name}\n")), "no section for {name}");
     }
 }
 
 /// Asserts that the page has exactly this line.
 fn assert_row(row: &str) {
-    assert!(
-        PAGE.lines().any(|line| line == row),
-        "the page lacks this row:\n{row}"
-    );
+    assert!(PAGE.lines().any(|line| line == row), "the page lacks this row:\n{row}");
 }
 
 #[test]
 fn the_tables_of_codes_are_the_codes() {
     for code in ErrorCode::ALL {
         let retry = if code.retry() { "yes" } else { "no" };
-        assert_row(&format!(
-            "| `{}` | {} | {retry} |",
-            code.name(),
-            code.meaning()
-        ));
+        assert_row(&format!("| `{}` | {} | {retry} |", code.name(), code.meaning()));
     }
     for code in CloseCode::ALL {
         let (number, retry) = (code.number(), code.retry().name());
-        assert_row(&format!(
-            "| {number} | `{}` | {} | {retry} |",
-            code.name(),
-            code.meaning()
-        ));
+        assert_row(&format!("| {number} | `{}` | {} | {retry} |", code.name(), code.meaning()));
         assert_eq!(CloseCode::from_number(number), Some(code));
     }
 }
@@ -178,15 +130,7 @@ fn the_tables_of_codes_are_the_codes() {
 /// Every code there is; the match makes a new one a compile error here.
 fn reject_codes() -> Vec<RejectCode> {
     use RejectCode::*;
-    let all = vec![
-        NoWarp,
-        CoolingDown,
-        TooOld,
-        UnknownActor,
-        TooFar,
-        StaleSession,
-        Already,
-    ];
+    let all = vec![NoWarp, CoolingDown, TooOld, UnknownActor, TooFar, StaleSession, Already];
     for code in &all {
         match code {
             NoWarp | CoolingDown | TooOld | UnknownActor | TooFar | StaleSession | Already => {}
@@ -215,10 +159,7 @@ fn the_table_of_fields_is_the_code() {
     assert_eq!(rows.len(), Field::NAMES.len());
     for (row, number) in rows.iter().zip(1..) {
         let name = Field(number).name().unwrap();
-        assert!(
-            row.starts_with(&format!("| {number} | `{name}` | ")),
-            "{row}"
-        );
+        assert!(row.starts_with(&format!("| {number} | `{name}` | ")), "{row}");
     }
 }
 
@@ -227,19 +168,10 @@ fn the_table_of_limits_is_the_code() {
     let ms = |period: std::time::Duration| period.as_millis() as u64;
     let limits = [
         ("client frame", limits::FRAME_BYTES_MAX as u64),
-        (
-            "client message, all fragments",
-            limits::MESSAGE_BYTES_MAX as u64,
-        ),
-        (
-            "maps and arrays within each other",
-            limits::FRAME_DEPTH_MAX as u64,
-        ),
+        ("client message, all fragments", limits::MESSAGE_BYTES_MAX as u64),
+        ("maps and arrays within each other", limits::FRAME_DEPTH_MAX as u64),
         ("integer, either sign", limits::INT_ABS_MAX as u64),
-        (
-            "id of a player, sector, team, session",
-            limits::NAME_BYTES_MAX as u64,
-        ),
+        ("id of a player, sector, team, session", limits::NAME_BYTES_MAX as u64),
         ("text value", limits::TEXT_BYTES_MAX as u64),
         ("token in hello", limits::TOKEN_BYTES_MAX as u64),
         ("resume token", limits::RESUME_TOKEN_BYTES_MAX as u64),
@@ -252,29 +184,17 @@ fn the_table_of_limits_is_the_code() {
         ("heartbeat", ms(limits::HEARTBEAT)),
         ("resume window", ms(limits::RESUME_WINDOW)),
         ("seq window", limits::DEDUPE_BITMAP_BITS),
-        (
-            "answers in marks, per actor",
-            limits::DEDUPE_ANSWERS_KEPT as u64,
-        ),
+        ("answers in marks, per actor", limits::DEDUPE_ANSWERS_KEPT as u64),
         ("actors kept per player", limits::ACTORS_KEPT as u64),
-        (
-            "sessions per player",
-            limits::SESSIONS_PER_PLAYER_MAX as u64,
-        ),
+        ("sessions per player", limits::SESSIONS_PER_PLAYER_MAX as u64),
         ("entities per room", limits::ENTITIES_PER_ROOM_MAX as u64),
         ("fields per entity", limits::FIELDS_PER_ENTITY_MAX as u64),
-        (
-            "acks and the like unread",
-            limits::CRITICAL_BACKLOG_BYTES_MAX as u64,
-        ),
+        ("acks and the like unread", limits::CRITICAL_BACKLOG_BYTES_MAX as u64),
         ("deltas unread", limits::STATE_BACKLOG_BYTES_MAX as u64),
     ];
     for (name, value) in limits {
         let row = format!("| {name} | {value} | ");
-        assert!(
-            PAGE.lines().any(|line| line.starts_with(&row)),
-            "the page lacks {row}"
-        );
+        assert!(PAGE.lines().any(|line| line.starts_with(&row)), "the page lacks {row}");
     }
 }
 
@@ -291,9 +211,7 @@ fn subprotocols_and_slots_are_named() {
 
 /// The hash as the page describes it.
 fn hash(canonical: &str) -> u32 {
-    let mut h = canonical.bytes().fold(0x811c_9dc5_u32, |h, byte| {
-        (h ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let mut h = canonical.bytes().fold(0x811c_9dc5_u32, |h, byte| (h ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     h ^= h >> 16;
     h = h.wrapping_mul(0x85eb_ca6b);
     h ^= h >> 13;
@@ -313,17 +231,11 @@ fn sum(alias: u32, fields: &Fields) -> u32 {
 }
 
 fn public_sum(entities: &BTreeMap<u32, Fields>) -> u32 {
-    entities.iter().fold(0, |total, (alias, fields)| {
-        total.wrapping_add(sum(*alias, fields))
-    })
+    entities.iter().fold(0, |total, (alias, fields)| total.wrapping_add(sum(*alias, fields)))
 }
 
 fn entities_of(snapshot: &Snapshot) -> BTreeMap<u32, Fields> {
-    snapshot
-        .entities
-        .iter()
-        .map(|entity| (entity.entity.0, entity.fields.clone()))
-        .collect()
+    snapshot.entities.iter().map(|entity| (entity.entity.0, entity.fields.clone())).collect()
 }
 
 fn apply(fields: &mut Fields, set: &[(Field, Option<Value>)]) {
@@ -340,11 +252,7 @@ fn the_examples_sums_add_up() {
     let (mut entities, mut own, mut version) = (BTreeMap::new(), Fields::new(), 0);
     for example in examples() {
         let check = |what: &str, found: u32, wanted: u32| {
-            assert_eq!(
-                found, wanted,
-                "{what} should be {wanted} in\n{}",
-                example.json
-            );
+            assert_eq!(found, wanted, "{what} should be {wanted} in\n{}", example.json);
         };
         match Frame::decode(Codec::Json, example.json.as_bytes()).unwrap() {
             Frame::Server(ServerFrame::Snapshot(snapshot)) => {
@@ -359,11 +267,7 @@ fn the_examples_sums_add_up() {
                 check("own_sum", there.own_sum, sum(0, &there.own));
             }
             Frame::Server(ServerFrame::Delta(delta)) => {
-                assert!(
-                    delta.from <= version && version <= delta.to,
-                    "{}",
-                    example.json
-                );
+                assert!(delta.from <= version && version <= delta.to, "{}", example.json);
                 for change in &delta.changes {
                     match &change.body {
                         ChangeBody::Set(set) => {

@@ -1,9 +1,6 @@
 //! Frames survive both codecs, and no bytes a peer may send make decoding panic.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "strategies are not in #[test] functions"
-)]
+#![allow(clippy::unwrap_used, reason = "strategies are not in #[test] functions")]
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -11,10 +8,9 @@ use sectorbus::action::{Action, Answer, Facts, RejectCode, Status};
 use sectorbus::ids::{ActorId, Alias, EntryId, PlayerId, SectorId, Seq, SessionId};
 use sectorbus::limits::INT_ABS_MAX;
 use sectorbus::protocol::{
-    Ack, Act, ActorMarks, Change, ChangeBody, ClientFrame, Codec, DeltaFrame, EntityFields,
-    ErrorCode, ErrorFrame, FieldChanges, Fields, Hello, Leaving, Limits, Moved, OwnChange,
-    OwnerChange, Ping, Pong, Reject, RetryAfter, Secret, SeqAnswer, ServerFrame, Slot, Snapshot,
-    SnapshotReason, Source, Unavailable, Welcome,
+    Ack, Act, ActorMarks, Change, ChangeBody, ClientFrame, Codec, DeltaFrame, EntityFields, ErrorCode, ErrorFrame,
+    FieldChanges, Fields, Hello, Leaving, Limits, Moved, OwnChange, OwnerChange, Ping, Pong, Reject, RetryAfter,
+    Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source, Unavailable, Welcome,
 };
 use sectorbus::value::{Field, Value};
 
@@ -62,12 +58,7 @@ fn changes(fewest: usize) -> impl Strategy<Value = FieldChanges> {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    prop_oneof![
-        sector().prop_map(|to| Action::Move { to }),
-        Just(Action::Status {
-            status: Status::Busy
-        }),
-    ]
+    prop_oneof![sector().prop_map(|to| Action::Move { to }), Just(Action::Status { status: Status::Busy }),]
 }
 
 fn hello() -> impl Strategy<Value = ClientFrame> {
@@ -105,10 +96,7 @@ fn facts() -> impl Strategy<Value = Facts> {
 }
 
 fn reject_code() -> impl Strategy<Value = RejectCode> {
-    prop_oneof![
-        Just(RejectCode::CoolingDown),
-        Just(RejectCode::UnknownActor)
-    ]
+    prop_oneof![Just(RejectCode::CoolingDown), Just(RejectCode::UnknownActor)]
 }
 
 fn marks() -> impl Strategy<Value = Vec<ActorMarks>> {
@@ -116,36 +104,19 @@ fn marks() -> impl Strategy<Value = Vec<ActorMarks>> {
         Just(Answer::Ack),
         (reject_code(), facts()).prop_map(|(code, facts)| Answer::Reject { code, facts }),
     ];
-    let answers = vec(
-        (seq(), answer).prop_map(|(seq, answer)| SeqAnswer { seq, answer }),
-        0..4,
-    );
-    let one =
-        (any::<u32>(), seq(), any::<u128>(), answers).prop_map(|(actor, high, bitmap, answers)| {
-            ActorMarks {
-                actor: ActorId(actor),
-                high,
-                bitmap,
-                answers,
-            }
-        });
+    let answers = vec((seq(), answer).prop_map(|(seq, answer)| SeqAnswer { seq, answer }), 0..4);
+    let one = (any::<u32>(), seq(), any::<u128>(), answers).prop_map(|(actor, high, bitmap, answers)| ActorMarks {
+        actor: ActorId(actor),
+        high,
+        bitmap,
+        answers,
+    });
     vec(one, 0..3)
 }
 
 fn snapshot() -> impl Strategy<Value = Snapshot> {
-    let entity = (any::<u32>(), fields()).prop_map(|(alias, fields)| EntityFields {
-        entity: Alias(alias),
-        fields,
-    });
-    let parts = (
-        0..3_u8,
-        sector(),
-        entry_id(),
-        any::<u32>(),
-        vec(entity, 0..5),
-        fields(),
-        marks(),
-    );
+    let entity = (any::<u32>(), fields()).prop_map(|(alias, fields)| EntityFields { entity: Alias(alias), fields });
+    let parts = (0..3_u8, sector(), entry_id(), any::<u32>(), vec(entity, 0..5), fields(), marks());
     parts.prop_map(|(room, sector, id, sum, entities, own, marks)| Snapshot {
         room: Slot(room),
         sector,
@@ -161,14 +132,8 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
 }
 
 fn change() -> impl Strategy<Value = Change> {
-    let body = prop_oneof![
-        changes(1).prop_map(ChangeBody::Set),
-        Just(ChangeBody::Removed)
-    ];
-    (any::<u32>(), body).prop_map(|(alias, body)| Change {
-        entity: Alias(alias),
-        body,
-    })
+    let body = prop_oneof![changes(1).prop_map(ChangeBody::Set), Just(ChangeBody::Removed)];
+    (any::<u32>(), body).prop_map(|(alias, body)| Change { entity: Alias(alias), body })
 }
 
 fn delta() -> impl Strategy<Value = DeltaFrame> {
@@ -177,44 +142,34 @@ fn delta() -> impl Strategy<Value = DeltaFrame> {
         (number(), number()).prop_map(|(a, b)| (a.min(b), a.max(b).max(a.min(b) + 1))),
     ];
     let versions = versions.prop_filter("within range", |(_, to)| *to <= INT_ABS_MAX as u64);
-    (0..3_u8, versions, any::<u32>(), vec(change(), 0..20)).prop_map(
-        |(room, (from, to), sum, changes)| DeltaFrame {
-            room: Slot(room),
-            from,
-            to,
-            sum,
-            changes,
-        },
-    )
+    (0..3_u8, versions, any::<u32>(), vec(change(), 0..20)).prop_map(|(room, (from, to), sum, changes)| DeltaFrame {
+        room: Slot(room),
+        from,
+        to,
+        sum,
+        changes,
+    })
 }
 
 fn welcome() -> impl Strategy<Value = Welcome> {
-    (
-        name(),
-        name(),
-        number(),
-        any::<bool>(),
-        marks(),
-        vec(name(), 0..3),
+    (name(), name(), number(), any::<bool>(), marks(), vec(name(), 0..3)).prop_map(
+        |(session, player, now_ms, recovered, pending, features)| Welcome {
+            session: SessionId::new(&session).unwrap(),
+            resume: Secret::from("r"),
+            player: PlayerId::new(&player).unwrap(),
+            actor: ActorId(3),
+            features,
+            now_ms,
+            node: "n1".into(),
+            heartbeat_ms: 20_000,
+            resume_window_ms: 60_000,
+            recovered,
+            source: Source::Log,
+            limits: Limits::V1,
+            fields: Welcome::field_names(),
+            pending,
+        },
     )
-        .prop_map(
-            |(session, player, now_ms, recovered, pending, features)| Welcome {
-                session: SessionId::new(&session).unwrap(),
-                resume: Secret::from("r"),
-                player: PlayerId::new(&player).unwrap(),
-                actor: ActorId(3),
-                features,
-                now_ms,
-                node: "n1".into(),
-                heartbeat_ms: 20_000,
-                resume_window_ms: 60_000,
-                recovered,
-                source: Source::Log,
-                limits: Limits::V1,
-                fields: Welcome::field_names(),
-                pending,
-            },
-        )
 }
 
 fn server_frame() -> impl Strategy<Value = ServerFrame> {
@@ -222,38 +177,20 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         welcome().prop_map(|frame| ServerFrame::Welcome(Box::new(frame))),
         snapshot().prop_map(|frame| ServerFrame::Snapshot(Box::new(frame))),
         delta().prop_map(ServerFrame::Delta),
-        (number(), any::<u32>(), changes(0))
-            .prop_map(|(to, sum, set)| ServerFrame::Own(OwnChange { to, sum, set })),
+        (number(), any::<u32>(), changes(0)).prop_map(|(to, sum, set)| ServerFrame::Own(OwnChange { to, sum, set })),
         (seq(), number()).prop_map(|(seq, version)| ServerFrame::Ack(Ack { seq, version })),
-        (seq(), reject_code(), facts(), number()).prop_map(|(seq, code, facts, version)| {
-            ServerFrame::Reject(Reject {
-                seq,
-                code,
-                facts,
-                version,
-            })
-        }),
-        (proptest::option::of(seq()), number())
-            .prop_map(|(seq, ms)| ServerFrame::RetryAfter(RetryAfter { seq, ms })),
+        (seq(), reject_code(), facts(), number())
+            .prop_map(|(seq, code, facts, version)| { ServerFrame::Reject(Reject { seq, code, facts, version }) }),
+        (proptest::option::of(seq()), number()).prop_map(|(seq, ms)| ServerFrame::RetryAfter(RetryAfter { seq, ms })),
         number().prop_map(|ms| ServerFrame::Unavailable(Unavailable { retry_after_ms: ms })),
-        (sector(), sector(), snapshot()).prop_map(|(from, to, snapshot)| {
-            ServerFrame::Moved(Box::new(Moved { from, to, snapshot }))
-        }),
+        (sector(), sector(), snapshot())
+            .prop_map(|(from, to, snapshot)| { ServerFrame::Moved(Box::new(Moved { from, to, snapshot })) }),
         (name(), number(), number()).prop_map(|(node, epoch, version)| {
-            ServerFrame::Owner(OwnerChange {
-                room: Slot::SECTOR,
-                node,
-                epoch,
-                version,
-            })
+            ServerFrame::Owner(OwnerChange { room: Slot::SECTOR, node, epoch, version })
         }),
         (number(), number()).prop_map(|(t, now_ms)| ServerFrame::Pong(Pong { t, now_ms })),
-        ".{0,40}".prop_map(|detail| {
-            ServerFrame::Error(ErrorFrame::new(ErrorCode::InvalidField, detail))
-        }),
-        number().prop_map(|ms| ServerFrame::Leaving(Leaving {
-            reconnect_after_ms: ms
-        })),
+        ".{0,40}".prop_map(|detail| { ServerFrame::Error(ErrorFrame::new(ErrorCode::InvalidField, detail)) }),
+        number().prop_map(|ms| ServerFrame::Leaving(Leaving { reconnect_after_ms: ms })),
     ]
 }
 

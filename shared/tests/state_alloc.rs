@@ -54,24 +54,13 @@ fn check(bytes: &[u8]) {
     let allowed = bytes.len() * MULTIPLE + CONSTANT;
     let entry = peak(|| Entry::decode(bytes));
     let receipts = peak(|| Receipts::decode(bytes));
-    assert!(
-        entry <= allowed && receipts <= allowed,
-        "{entry}, {receipts} of {allowed} for {bytes:02x?}"
-    );
+    assert!(entry <= allowed && receipts <= allowed, "{entry}, {receipts} of {allowed} for {bytes:02x?}");
     let empty = RoomState::new().to_parts();
     for part in 0..4 {
         let mut parts = Parts { ..empty.clone() };
-        *[
-            &mut parts.public,
-            &mut parts.own,
-            &mut parts.system,
-            &mut parts.dormant,
-        ][part] = Bytes::from(bytes.to_vec());
+        *[&mut parts.public, &mut parts.own, &mut parts.system, &mut parts.dormant][part] = Bytes::from(bytes.to_vec());
         let used = peak(|| RoomState::from_parts(&parts));
-        assert!(
-            used <= allowed,
-            "part {part}: {used} of {allowed} for {bytes:02x?}"
-        );
+        assert!(used <= allowed, "part {part}: {used} of {allowed} for {bytes:02x?}");
     }
 }
 
@@ -90,10 +79,7 @@ fn a_header_that_claims_four_billion_elements_allocates_nothing_for_them() {
         &[1, 0x96, 1, 0x90, 0x80, 0x80],
         &[1, 0x96, 1, 0x91, 0x94],
         // Inside a system change: an actor's marks with their answers.
-        &[
-            1, 0x96, 1, 0x90, 0x80, 0x80, 0x91, 0x81, 0xa1, b'a', 0x93, 0xa1, b'p', 1, 0x94, 1,
-            0x92, 0, 0,
-        ],
+        &[1, 0x96, 1, 0x90, 0x80, 0x80, 0x91, 0x81, 0xa1, b'a', 0x93, 0xa1, b'p', 1, 0x94, 1, 0x92, 0, 0],
         &[1, 0x91, 0x94],
         &[1, 0x94, 0, 1, 0],
         &[1, 0x94, 0, 1, 0, 0x95],

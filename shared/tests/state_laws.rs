@@ -7,12 +7,10 @@ use std::collections::BTreeMap;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use sectorbus::action::{Answer, RejectCode, Status};
-use sectorbus::ids::{
-    ActorId, Alias, Generation, Hop, Incarnation, NodeName, PlayerId, SectorId, Seq, SessionId,
-};
+use sectorbus::ids::{ActorId, Alias, Generation, Hop, Incarnation, NodeName, PlayerId, SectorId, Seq, SessionId};
 use sectorbus::state::{
-    ActorMarks, Answered, Changes, Delta, Draft, EntityChange, Entry, Fields, Outgoing, OwnChange,
-    Part, PlayerRecord, RoomState, Seat, SessionSeat, SystemChange, Timer, TimerKind, compose,
+    ActorMarks, Answered, Changes, Delta, Draft, EntityChange, Entry, Fields, Outgoing, OwnChange, Part, PlayerRecord,
+    RoomState, Seat, SessionSeat, SystemChange, Timer, TimerKind, compose,
 };
 use sectorbus::value::{Field, Value};
 
@@ -54,10 +52,7 @@ fn answer() -> impl Strategy<Value = Answer> {
         Just(Answer::Ack),
         Just(Answer::reject(RejectCode::TooFar)),
         value().prop_map(|value| {
-            Answer::Reject {
-                code: RejectCode::NoWarp,
-                facts: BTreeMap::from([("to".to_owned(), value)]),
-            }
+            Answer::Reject { code: RejectCode::NoWarp, facts: BTreeMap::from([("to".to_owned(), value)]) }
         })
     ]
 }
@@ -74,36 +69,23 @@ fn answered() -> impl Strategy<Value = Answered> {
 fn marks() -> impl Strategy<Value = ActorMarks> {
     (1u64..20, vec((1u64..40, answer()), 0..20)).prop_map(|(first, answers)| {
         let mut marks = ActorMarks::new(Seq(first), 3);
-        answers
-            .iter()
-            .for_each(|(seq, answer)| marks.record(Seq(*seq), answer, 4));
+        answers.iter().for_each(|(seq, answer)| marks.record(Seq(*seq), answer, 4));
         marks
     })
 }
 
 fn sessions() -> impl Strategy<Value = BTreeMap<SessionId, SessionSeat>> {
-    let seat =
-        (1u64..9, proptest::option::of(1u64..99)).prop_map(|(generation, lost_ms)| SessionSeat {
-            generation: Generation(generation),
-            incarnation: Incarnation::new(&NodeName::new("n1").unwrap(), 17),
-            lost_ms,
-        });
-    btree_map(
-        (0..3).prop_map(|n| SessionId::new(&format!("s{n}")).unwrap()),
-        seat,
-        0..3,
-    )
+    let seat = (1u64..9, proptest::option::of(1u64..99)).prop_map(|(generation, lost_ms)| SessionSeat {
+        generation: Generation(generation),
+        incarnation: Incarnation::new(&NodeName::new("n1").unwrap(), 17),
+        lost_ms,
+    });
+    btree_map((0..3).prop_map(|n| SessionId::new(&format!("s{n}")).unwrap()), seat, 0..3)
 }
 
 fn record() -> impl Strategy<Value = PlayerRecord> {
-    (
-        1u64..9,
-        sessions(),
-        fields(),
-        fields(),
-        btree_map((1u32..3).prop_map(ActorId), marks(), 0..3),
-    )
-        .prop_map(|(hop, sessions, ship, own, actors)| PlayerRecord {
+    (1u64..9, sessions(), fields(), fields(), btree_map((1u32..3).prop_map(ActorId), marks(), 0..3)).prop_map(
+        |(hop, sessions, ship, own, actors)| PlayerRecord {
             hop: Hop(hop),
             asked: Status::Away,
             floor: Generation(hop),
@@ -112,7 +94,8 @@ fn record() -> impl Strategy<Value = PlayerRecord> {
             own,
             actors,
             last_seen_ms: hop * 7,
-        })
+        },
+    )
 }
 
 fn seat() -> impl Strategy<Value = Seat> {
@@ -128,11 +111,7 @@ fn seat() -> impl Strategy<Value = Seat> {
 fn timer() -> impl Strategy<Value = Timer> {
     (0u64..4, player(), any::<bool>()).prop_map(|(due_ms, player, grace)| Timer {
         due_ms,
-        kind: if grace {
-            TimerKind::Grace(player)
-        } else {
-            TimerKind::Expire(player)
-        },
+        kind: if grace { TimerKind::Grace(player) } else { TimerKind::Expire(player) },
     })
 }
 
@@ -150,10 +129,8 @@ fn system_change() -> impl Strategy<Value = SystemChange> {
             ActorId(actor),
             marks
         )),
-        (player(), of(outgoing))
-            .prop_map(|(player, outgoing)| SystemChange::Outgoing(player, outgoing)),
-        (player(), of((1u64..9).prop_map(Hop)))
-            .prop_map(|(player, hop)| SystemChange::Incoming(player, hop)),
+        (player(), of(outgoing)).prop_map(|(player, outgoing)| SystemChange::Outgoing(player, outgoing)),
+        (player(), of((1u64..9).prop_map(Hop))).prop_map(|(player, hop)| SystemChange::Incoming(player, hop)),
         (player(), of(record())).prop_map(|(player, record)| SystemChange::Dormant(player, record)),
         (timer(), any::<bool>()).prop_map(|(timer, set)| SystemChange::Timer(timer, set)),
     ]
@@ -312,13 +289,7 @@ fn two_sets_of_one_field_leave_one() {
 fn own_fields_removed_and_made_again_in_one_batch_forget_the_old_ones() {
     let (mut owner, mut replica) = (RoomState::new(), RoomState::new());
     let mut draft = Draft::new(&mut owner, 1);
-    draft.replace_own(
-        &ann(),
-        Fields::from([
-            (Field::CREDITS, Value::Int(5)),
-            (Field::READY_AT, Value::Int(9)),
-        ]),
-    );
+    draft.replace_own(&ann(), Fields::from([(Field::CREDITS, Value::Int(5)), (Field::READY_AT, Value::Int(9))]));
     replica.apply(&draft.finish()).unwrap();
     let mut draft = Draft::new(&mut owner, 2);
     // Gone from the owner's fields before the removal, but not from the replica's.
@@ -327,46 +298,25 @@ fn own_fields_removed_and_made_again_in_one_batch_forget_the_old_ones() {
     draft.set_own(&ann(), Field::CREDITS, Some(Value::Int(6)));
     let entry = draft.finish();
     replica.apply(&entry).unwrap();
-    assert_eq!(
-        replica.own(&ann()),
-        Some(&Fields::from([(Field::CREDITS, Value::Int(6))]))
-    );
-    let changed = BTreeMap::from([
-        (Field::CREDITS, Some(Value::Int(6))),
-        (Field::READY_AT, None),
-    ]);
-    assert_eq!(
-        entry.own,
-        BTreeMap::from([(ann(), OwnChange::Set(changed))])
-    );
+    assert_eq!(replica.own(&ann()), Some(&Fields::from([(Field::CREDITS, Value::Int(6))])));
+    let changed = BTreeMap::from([(Field::CREDITS, Some(Value::Int(6))), (Field::READY_AT, None)]);
+    assert_eq!(entry.own, BTreeMap::from([(ann(), OwnChange::Set(changed))]));
 }
 
 #[test]
 fn answers_alone_are_no_changes_and_keep_replicas_marks_equal() {
     let (mut owner, mut replica) = (RoomState::new(), RoomState::new());
     let mut draft = Draft::new(&mut owner, 1);
-    draft.system(SystemChange::Actor(
-        ann(),
-        ActorId(1),
-        Some(ActorMarks::new(Seq(1), 1)),
-    ));
+    draft.system(SystemChange::Actor(ann(), ActorId(1), Some(ActorMarks::new(Seq(1), 1))));
     replica.apply(&draft.finish()).unwrap();
     let mut draft = Draft::new(&mut owner, 2);
-    draft.answer(Answered {
-        player: ann(),
-        actor: ActorId(1),
-        seq: Seq(1),
-        answer: Answer::Ack,
-    });
+    draft.answer(Answered { player: ann(), actor: ActorId(1), seq: Seq(1), answer: Answer::Ack });
     assert!(draft.has_answers() && !draft.has_changes());
     let entry = draft.finish();
     assert!(entry.system.is_empty());
     replica.apply(&entry).unwrap();
     assert_eq!(replica, owner);
-    assert_eq!(
-        replica.system().actors_of(&ann())[&ActorId(1)].high(),
-        Seq(1)
-    );
+    assert_eq!(replica.system().actors_of(&ann())[&ActorId(1)].high(), Seq(1));
 }
 
 #[test]
@@ -421,20 +371,11 @@ fn the_dormant_generation_grows_only_with_dormant_changes() {
 fn timers_are_in_the_order_they_are_due() {
     let mut state = RoomState::new();
     let mut draft = Draft::new(&mut state, 1);
-    for (due_ms, kind) in [
-        (9, TimerKind::Grace(ann())),
-        (2, TimerKind::Expire(ann())),
-        (2, TimerKind::Grace(ann())),
-    ] {
+    for (due_ms, kind) in [(9, TimerKind::Grace(ann())), (2, TimerKind::Expire(ann())), (2, TimerKind::Grace(ann()))] {
         draft.system(SystemChange::Timer(Timer { due_ms, kind }, true));
     }
     let _ = draft.finish();
-    let order: Vec<_> = state
-        .system()
-        .timers()
-        .iter()
-        .map(|timer| timer.due_ms)
-        .collect();
+    let order: Vec<_> = state.system().timers().iter().map(|timer| timer.due_ms).collect();
     assert_eq!(order, [2, 2, 9]);
 }
 

@@ -11,24 +11,19 @@ use proptest::prelude::*;
 use sectorbus::action::{Answer, RejectCode, Status};
 use sectorbus::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, SectorId, Seq, SessionId};
 use sectorbus::state::{
-    ActorMarks, Answered, Draft, Entry, Fields, Outgoing, Parts, PlayerRecord, Receipts, RoomState,
-    Seat, SessionSeat, SystemChange, Timer, TimerKind, Unreadable,
+    ActorMarks, Answered, Draft, Entry, Fields, Outgoing, Parts, PlayerRecord, Receipts, RoomState, Seat, SessionSeat,
+    SystemChange, Timer, TimerKind, Unreadable,
 };
 use sectorbus::value::{Field, Value};
 
 fn golden_path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden")
-        .join(format!("state_{name}_v1.hex"))
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("state_{name}_v1.hex"))
 }
 
 fn golden(name: &str) -> Vec<u8> {
     let text = std::fs::read_to_string(golden_path(name)).unwrap();
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-    digits
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect()
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
 fn player(name: &str) -> PlayerId {
@@ -36,19 +31,11 @@ fn player(name: &str) -> PlayerId {
 }
 
 fn answered(seq: u64, answer: Answer) -> Answered {
-    Answered {
-        player: player("ann"),
-        actor: ActorId(3),
-        seq: Seq(seq),
-        answer,
-    }
+    Answered { player: player("ann"), actor: ActorId(3), seq: Seq(seq), answer }
 }
 
 fn no_warp() -> Answer {
-    Answer::Reject {
-        code: RejectCode::NoWarp,
-        facts: BTreeMap::from([("to".to_owned(), Value::from("9"))]),
-    }
+    Answer::Reject { code: RejectCode::NoWarp, facts: BTreeMap::from([("to".to_owned(), Value::from("9"))]) }
 }
 
 fn record() -> PlayerRecord {
@@ -58,9 +45,7 @@ fn record() -> PlayerRecord {
         incarnation: "n1#1700000000000".parse::<Incarnation>().unwrap(),
         lost_ms: Some(1_700_000_000_100),
     };
-    record
-        .sessions
-        .insert(SessionId::new("tab").unwrap(), session);
+    record.sessions.insert(SessionId::new("tab").unwrap(), session);
     let mut marks = ActorMarks::new(Seq(5), 1_700_000_000_000);
     marks.record(Seq(5), &Answer::Ack, 1_700_000_000_001);
     marks.record(Seq(7), &no_warp(), 1_700_000_000_002);
@@ -72,39 +57,19 @@ fn record() -> PlayerRecord {
 fn sample() -> (RoomState, Entry) {
     let mut state = RoomState::new();
     let mut draft = Draft::new(&mut state, 1_700_000_000_000);
-    draft.system(SystemChange::Actor(
-        player("ann"),
-        ActorId(3),
-        Some(ActorMarks::new(Seq(1), 1_700_000_000_000)),
-    ));
-    let alias = draft.create(Fields::from([
-        (Field::KIND, "ship".into()),
-        (Field::X, Value::Int(-12)),
-    ]));
+    draft.system(SystemChange::Actor(player("ann"), ActorId(3), Some(ActorMarks::new(Seq(1), 1_700_000_000_000))));
+    let alias = draft.create(Fields::from([(Field::KIND, "ship".into()), (Field::X, Value::Int(-12))]));
     let gone = draft.create(Fields::from([(Field::KIND, "port".into())]));
     draft.remove(gone);
     draft.set(alias, Field::LAST_SEEN, Some(Value::Int(1_700_000_000_000)));
     draft.set(alias, Field::LAST_SEEN, None);
-    draft.replace_own(
-        &player("ann"),
-        Fields::from([(Field::CREDITS, Value::Int(1_000))]),
-    );
+    draft.replace_own(&player("ann"), Fields::from([(Field::CREDITS, Value::Int(1_000))]));
     draft.replace_own(&player("bob"), Fields::new());
     draft.remove_own(&player("bob"));
     draft.answer(answered(1, Answer::Ack));
     draft.answer(answered(2, no_warp()));
-    let seat = Seat {
-        alias,
-        hop: Hop(2),
-        asked: Status::Away,
-        floor: Generation(1),
-        sessions: record().sessions,
-    };
-    let outgoing = Outgoing {
-        hop: Hop(3),
-        to: SectorId::new("9").unwrap(),
-        record: record(),
-    };
+    let seat = Seat { alias, hop: Hop(2), asked: Status::Away, floor: Generation(1), sessions: record().sessions };
+    let outgoing = Outgoing { hop: Hop(3), to: SectorId::new("9").unwrap(), record: record() };
     let timer = |due_ms, kind| SystemChange::Timer(Timer { due_ms, kind }, true);
     for change in [
         SystemChange::Seat(player("ann"), Some(seat)),
@@ -121,10 +86,7 @@ fn sample() -> (RoomState, Entry) {
 }
 
 fn receipts() -> Receipts {
-    Receipts(vec![
-        answered(3, Answer::reject(RejectCode::TooOld)),
-        answered(4, no_warp()),
-    ])
+    Receipts(vec![answered(3, Answer::reject(RejectCode::TooOld)), answered(4, no_warp())])
 }
 
 fn named(state: &RoomState) -> [(&'static str, Bytes); 4] {
@@ -147,8 +109,7 @@ fn write_golden() {
     for (name, bytes) in files {
         let mut text = String::new();
         for line in bytes.chunks(32) {
-            line.iter()
-                .for_each(|byte| write!(text, "{byte:02x}").unwrap());
+            line.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
             text.push('\n');
         }
         std::fs::write(golden_path(name), text).unwrap();
@@ -185,27 +146,11 @@ fn unknown_formats_cut_records_and_trailing_bytes_are_refused() {
         change(&mut bytes);
         Entry::decode(&bytes).unwrap_err()
     };
-    assert_eq!(
-        with(&|bytes| bytes[0] = 7),
-        Unreadable::Format {
-            found: 7,
-            known: &[1]
-        }
-    );
-    assert_eq!(
-        with(&|bytes| bytes.extend([0xc0, 0xc0])),
-        Unreadable::TrailingBytes { count: 2 }
-    );
-    assert!(matches!(
-        with(&|bytes| bytes[1] = 0xc0),
-        Unreadable::Malformed(_)
-    ));
+    assert_eq!(with(&|bytes| bytes[0] = 7), Unreadable::Format { found: 7, known: &[1] });
+    assert_eq!(with(&|bytes| bytes.extend([0xc0, 0xc0])), Unreadable::TrailingBytes { count: 2 });
+    assert!(matches!(with(&|bytes| bytes[1] = 0xc0), Unreadable::Malformed(_)));
     for end in 0..good.len() {
-        assert_eq!(
-            Entry::decode(&good[..end]),
-            Err(Unreadable::Truncated),
-            "cut to {end}"
-        );
+        assert_eq!(Entry::decode(&good[..end]), Err(Unreadable::Truncated), "cut to {end}");
     }
 }
 
@@ -215,10 +160,7 @@ fn a_snapshot_whose_content_is_not_its_sum_is_refused() {
     let flipped = |part: fn(&mut Parts) -> &mut Bytes, from: &[u8], to: &[u8]| {
         let mut parts = state.to_parts();
         let bytes = part(&mut parts);
-        let at = bytes
-            .windows(from.len())
-            .position(|window| window == from)
-            .unwrap();
+        let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
         let mut changed = bytes.to_vec();
         changed[at..at + from.len()].copy_from_slice(to);
         *bytes = changed.into();
@@ -227,26 +169,10 @@ fn a_snapshot_whose_content_is_not_its_sum_is_refused() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(
-        flipped(|parts| &mut parts.public, b"ship", b"shop"),
-        "public"
-    );
-    assert_eq!(
-        flipped(
-            |parts| &mut parts.own,
-            &[0xcd, 0x03, 0xe8],
-            &[0xcd, 0x03, 0xe9]
-        ),
-        "own"
-    );
-    assert_eq!(
-        flipped(|parts| &mut parts.system, b"away", b"busy"),
-        "system"
-    );
-    assert_eq!(
-        flipped(|parts| &mut parts.dormant, b"Bob", b"Bib"),
-        "dormant"
-    );
+    assert_eq!(flipped(|parts| &mut parts.public, b"ship", b"shop"), "public");
+    assert_eq!(flipped(|parts| &mut parts.own, &[0xcd, 0x03, 0xe8], &[0xcd, 0x03, 0xe9]), "own");
+    assert_eq!(flipped(|parts| &mut parts.system, b"away", b"busy"), "system");
+    assert_eq!(flipped(|parts| &mut parts.dormant, b"Bob", b"Bib"), "dormant");
 }
 
 #[test]
@@ -256,10 +182,7 @@ fn a_snapshot_that_would_give_an_alias_twice_is_refused() {
     assert!(RoomState::from_parts(&one).is_ok());
     parts.system = one.system;
     parts.dormant = one.dormant;
-    assert!(matches!(
-        RoomState::from_parts(&parts),
-        Err(Unreadable::Malformed(_))
-    ));
+    assert!(matches!(RoomState::from_parts(&parts), Err(Unreadable::Malformed(_))));
 }
 
 #[test]
@@ -267,11 +190,7 @@ fn entries_are_small() {
     let mut state = RoomState::new();
     let mut draft = Draft::new(&mut state, 1_700_000_000_000);
     let alias = draft.create(Fields::new());
-    draft.system(SystemChange::Actor(
-        player("ann"),
-        ActorId(3),
-        Some(ActorMarks::new(Seq(1), 0)),
-    ));
+    draft.system(SystemChange::Actor(player("ann"), ActorId(3), Some(ActorMarks::new(Seq(1), 0))));
     let _ = draft.finish();
     let mut draft = Draft::new(&mut state, 1_700_000_000_050);
     draft.set(alias, Field::STATUS, Some("busy".into()));

@@ -81,64 +81,33 @@ struct ComposeCase {
 
 impl From<StoredDelta> for Delta {
     fn from(stored: StoredDelta) -> Self {
-        let StoredDelta {
-            from,
-            to,
-            changes,
-            sum,
-        } = stored;
-        Delta {
-            from,
-            to,
-            changes,
-            sum,
-        }
+        let StoredDelta { from, to, changes, sum } = stored;
+        Delta { from, to, changes, sum }
     }
 }
 
 impl From<Delta> for StoredDelta {
     fn from(delta: Delta) -> Self {
-        let Delta {
-            from,
-            to,
-            changes,
-            sum,
-        } = delta;
-        StoredDelta {
-            from,
-            to,
-            changes,
-            sum,
-        }
+        let Delta { from, to, changes, sum } = delta;
+        StoredDelta { from, to, changes, sum }
     }
 }
 
 fn part(entities: &Entities) -> Part {
     let mut part = Part::default();
-    let all = |fields: &Fields| {
-        fields
-            .iter()
-            .map(|(field, value)| (*field, Some(value.clone())))
-            .collect()
-    };
-    let set = entities
-        .iter()
-        .map(|(alias, fields)| (*alias, sectorbus::state::EntityChange::Set(all(fields))));
+    let all = |fields: &Fields| fields.iter().map(|(field, value)| (*field, Some(value.clone()))).collect();
+    let set = entities.iter().map(|(alias, fields)| (*alias, sectorbus::state::EntityChange::Set(all(fields))));
     part.apply(&set.collect());
     part
 }
 
 fn entities(part: &Part) -> Entities {
-    part.iter()
-        .map(|(alias, fields)| (alias, fields.clone()))
-        .collect()
+    part.iter().map(|(alias, fields)| (alias, fields.clone())).collect()
 }
 
 fn own_sum(fields: &Fields) -> u32 {
     let mut own = OwnPart::default();
-    fields
-        .iter()
-        .for_each(|(field, value)| own.set(*field, Some(value.clone())));
+    fields.iter().for_each(|(field, value)| own.set(*field, Some(value.clone())));
     own.sum()
 }
 
@@ -160,16 +129,8 @@ fn checked_in() -> Vectors {
 #[test]
 fn every_field_hash_holds() {
     for case in checked_in().field_hash {
-        assert_eq!(
-            canonical(case.entity, case.field, &case.value),
-            case.canonical
-        );
-        assert_eq!(
-            field_hash(case.entity, case.field, &case.value),
-            case.hash,
-            "{}",
-            case.canonical
-        );
+        assert_eq!(canonical(case.entity, case.field, &case.value), case.canonical);
+        assert_eq!(field_hash(case.entity, case.field, &case.value), case.hash, "{}", case.canonical);
     }
 }
 
@@ -190,12 +151,7 @@ fn every_application_holds() {
         let mut state = part(&case.state);
         state.apply(&case.changes);
         assert_eq!(entities(&state), case.result, "{}", case.what);
-        assert_eq!(
-            (state.sum(), state.sum_from_scratch()),
-            (case.sum, case.sum),
-            "{}",
-            case.what
-        );
+        assert_eq!((state.sum(), state.sum_from_scratch()), (case.sum, case.sum), "{}", case.what);
     }
 }
 
@@ -203,25 +159,12 @@ fn every_application_holds() {
 fn every_composition_holds() {
     for case in checked_in().compose {
         let composed: Delta = case.composed.into();
-        assert_eq!(
-            compose(&case.first.into(), &case.second.into()),
-            composed,
-            "{}",
-            case.what
-        );
-        assert_eq!(
-            case.states.keys().copied().collect::<Vec<_>>(),
-            (composed.from..=composed.to).collect::<Vec<_>>()
-        );
+        assert_eq!(compose(&case.first.into(), &case.second.into()), composed, "{}", case.what);
+        assert_eq!(case.states.keys().copied().collect::<Vec<_>>(), (composed.from..=composed.to).collect::<Vec<_>>());
         for (version, state) in &case.states {
             let mut state = part(state);
             state.apply(&composed.changes);
-            assert_eq!(
-                entities(&state),
-                case.states[&composed.to],
-                "{} at {version}",
-                case.what
-            );
+            assert_eq!(entities(&state), case.states[&composed.to], "{} at {version}", case.what);
             assert_eq!(state.sum(), composed.sum, "{} at {version}", case.what);
         }
     }
@@ -243,17 +186,8 @@ fn generated() -> String {
     let vectors = Vectors {
         about: ABOUT.to_owned(),
         field_hash: hash_cases(),
-        part_sum: ENTITIES
-            .map(entities_of)
-            .map(|entities| PartCase {
-                sum: part(&entities).sum(),
-                entities,
-            })
-            .into(),
-        own_sum: OWN
-            .map(|json| serde_json::from_str(json).unwrap())
-            .map(own_case)
-            .into(),
+        part_sum: ENTITIES.map(entities_of).map(|entities| PartCase { sum: part(&entities).sum(), entities }).into(),
+        own_sum: OWN.map(|json| serde_json::from_str(json).unwrap()).map(own_case).into(),
         apply: APPLY.map(apply_case).into(),
         compose: COMPOSE.map(compose_case).into(),
     };
@@ -286,13 +220,7 @@ fn hash_cases() -> Vec<HashCase> {
     .map(|(entity, field, value)| {
         let (entity, field) = (Alias(entity), Field(field));
         let canonical = canonical(entity, field, &value);
-        HashCase {
-            hash: field_hash(entity, field, &value),
-            canonical,
-            entity,
-            field,
-            value,
-        }
+        HashCase { hash: field_hash(entity, field, &value), canonical, entity, field, value }
     })
     .collect()
 }
@@ -302,24 +230,14 @@ fn entities_of(json: &str) -> Entities {
 }
 
 fn own_case(fields: Fields) -> OwnCase {
-    OwnCase {
-        sum: own_sum(&fields),
-        fields,
-    }
+    OwnCase { sum: own_sum(&fields), fields }
 }
 
 fn apply_case([what, state, changes]: [&str; 3]) -> ApplyCase {
-    let (state, changes): (_, Changes) =
-        (entities_of(state), serde_json::from_str(changes).unwrap());
+    let (state, changes): (_, Changes) = (entities_of(state), serde_json::from_str(changes).unwrap());
     let mut result = part(&state);
     result.apply(&changes);
-    ApplyCase {
-        what: what.to_owned(),
-        state,
-        changes,
-        result: entities(&result),
-        sum: result.sum(),
-    }
+    ApplyCase { what: what.to_owned(), state, changes, result: entities(&result), sum: result.sum() }
 }
 
 /// `state` is at version 10; `first` leads to 11, `second` to 12.
@@ -330,26 +248,14 @@ fn compose_case([what, state, first, second]: [&str; 4]) -> ComposeCase {
         let changes: Changes = serde_json::from_str(changes).unwrap();
         state.apply(&changes);
         states.insert(from + 1, entities(&state));
-        Delta {
-            from,
-            to: from + 1,
-            changes,
-            sum: state.sum(),
-        }
+        Delta { from, to: from + 1, changes, sum: state.sum() }
     };
     let (first, second) = (delta(10, first), delta(11, second));
     let composed = compose(&first, &second).into();
-    ComposeCase {
-        what: what.to_owned(),
-        first: first.into(),
-        second: second.into(),
-        composed,
-        states,
-    }
+    ComposeCase { what: what.to_owned(), first: first.into(), second: second.into(), composed, states }
 }
 
-const SHIP: &str =
-    r#"{"3": {"1": "ship", "2": "ann", "3": "Ann", "4": "online", "5": 120, "6": 0, "11": 1}}"#;
+const SHIP: &str = r#"{"3": {"1": "ship", "2": "ann", "3": "Ann", "4": "online", "5": 120, "6": 0, "11": 1}}"#;
 
 const ENTITIES: [&str; 4] = [
     "{}",
@@ -362,58 +268,17 @@ const OWN: [&str; 3] = ["{}", r#"{"9": 1000}"#, r#"{"9": -5, "10": 1700000000000
 
 const APPLY: [[&str; 3]; 6] = [
     ["nothing changes nothing", SHIP, "{}"],
-    [
-        "a field is set and another removed",
-        SHIP,
-        r#"{"3": {"5": 121, "4": null, "8": 1700000000000}}"#,
-    ],
-    [
-        "an entity is created",
-        SHIP,
-        r#"{"9": {"1": "ship", "5": -3}}"#,
-    ],
+    ["a field is set and another removed", SHIP, r#"{"3": {"5": 121, "4": null, "8": 1700000000000}}"#],
+    ["an entity is created", SHIP, r#"{"9": {"1": "ship", "5": -3}}"#],
     ["an entity is created without fields", SHIP, r#"{"9": {}}"#],
-    [
-        "an entity is removed, also one that is not there",
-        SHIP,
-        r#"{"3": null, "8": null}"#,
-    ],
-    [
-        "removing an absent field changes no sum",
-        SHIP,
-        r#"{"3": {"8": null}}"#,
-    ],
+    ["an entity is removed, also one that is not there", SHIP, r#"{"3": null, "8": null}"#],
+    ["removing an absent field changes no sum", SHIP, r#"{"3": {"8": null}}"#],
 ];
 
 const COMPOSE: [[&str; 4]; 5] = [
-    [
-        "the later value of a field counts",
-        SHIP,
-        r#"{"3": {"5": 1, "6": 2}}"#,
-        r#"{"3": {"5": 3}}"#,
-    ],
-    [
-        "a removed field stays in the delta",
-        SHIP,
-        r#"{"3": {"4": "busy"}}"#,
-        r#"{"3": {"4": null}}"#,
-    ],
-    [
-        "a removed field returns",
-        SHIP,
-        r#"{"3": {"4": null}}"#,
-        r#"{"3": {"4": "away"}}"#,
-    ],
-    [
-        "created, then removed: the removal stays",
-        SHIP,
-        r#"{"9": {"1": "ship"}}"#,
-        r#"{"9": null}"#,
-    ],
-    [
-        "changed, then removed",
-        SHIP,
-        r#"{"3": {"5": 1}, "9": {"1": "port"}}"#,
-        r#"{"3": null}"#,
-    ],
+    ["the later value of a field counts", SHIP, r#"{"3": {"5": 1, "6": 2}}"#, r#"{"3": {"5": 3}}"#],
+    ["a removed field stays in the delta", SHIP, r#"{"3": {"4": "busy"}}"#, r#"{"3": {"4": null}}"#],
+    ["a removed field returns", SHIP, r#"{"3": {"4": null}}"#, r#"{"3": {"4": "away"}}"#],
+    ["created, then removed: the removal stays", SHIP, r#"{"9": {"1": "ship"}}"#, r#"{"9": null}"#],
+    ["changed, then removed", SHIP, r#"{"3": {"5": 1}, "9": {"1": "port"}}"#, r#"{"3": null}"#],
 ];

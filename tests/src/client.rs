@@ -162,7 +162,9 @@ impl Client {
             }
             ServerFrame::Delta(delta) => self.take_delta(&delta),
             ServerFrame::Own(own) => self.take_own(&own),
-            ServerFrame::Owner(owner) if owner.room == Slot::SECTOR => self.take_owner(owner.node, owner.epoch, owner.version),
+            ServerFrame::Owner(owner) if owner.room == Slot::SECTOR => {
+                self.take_owner(owner.node, owner.epoch, owner.version)
+            }
             ServerFrame::Owner(_) => Vec::new(),
             ServerFrame::Ack(ack) => self.answered(ack.seq, Answer::Ack),
             ServerFrame::Reject(reject) => {

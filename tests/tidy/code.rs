@@ -34,10 +34,7 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
             };
             let (token, after) = rest.split_at(bytes);
             if !first.is_whitespace() {
-                tokens.push(Token {
-                    text: token.to_owned(),
-                    line: at + 1,
-                });
+                tokens.push(Token { text: token.to_owned(), line: at + 1 });
             }
             rest = after;
         }
@@ -88,10 +85,7 @@ fn length_of_prose(rest: &str, before: char) -> Option<usize> {
     if is_word_char(before) {
         return None;
     }
-    let raw = rest
-        .strip_prefix("br")
-        .or_else(|| rest.strip_prefix("cr"))
-        .or_else(|| rest.strip_prefix('r'))?;
+    let raw = rest.strip_prefix("br").or_else(|| rest.strip_prefix("cr")).or_else(|| rest.strip_prefix('r'))?;
     let hashes = raw.len() - raw.trim_start_matches('#').len();
     let end = format!("\"{}", "#".repeat(hashes));
     let body = raw[hashes..].strip_prefix('"')?;
@@ -144,13 +138,8 @@ fn length_of_char(quoted: &str) -> Option<usize> {
 
 #[test]
 fn comments_and_literals_are_not_code() {
-    let text =
-        "a /* b /* c */ d */ e // f\n\"g \\\" h\" 'i' '\\'' r#\"j \" k\"# &'l str\nfor_k(b\"x\")";
-    let words: Vec<String> = tokens(text)
-        .into_iter()
-        .filter(Token::is_word)
-        .map(|t| t.text)
-        .collect();
+    let text = "a /* b /* c */ d */ e // f\n\"g \\\" h\" 'i' '\\'' r#\"j \" k\"# &'l str\nfor_k(b\"x\")";
+    let words: Vec<String> = tokens(text).into_iter().filter(Token::is_word).map(|t| t.text).collect();
     assert_eq!(words, ["a", "e", "l", "str", "for_k", "b"]);
     assert_eq!(tokens(text).last().map(|t| t.line), Some(3));
 }

@@ -11,14 +11,9 @@ pub(crate) fn breaches(tree: &Tree) -> Vec<Breach> {
     let mut breaches = Vec::new();
     for file in tree.rust() {
         for used in file.used_paths() {
-            let why =
-                against_house(file, &used.parts).or_else(|| against_column(file, &used.parts));
+            let why = against_house(file, &used.parts).or_else(|| against_column(file, &used.parts));
             if let Some(why) = why {
-                breaches.push(Breach {
-                    file: file.name.clone(),
-                    line: used.line,
-                    why,
-                });
+                breaches.push(Breach { file: file.name.clone(), line: used.line, why });
             }
         }
     }
@@ -28,21 +23,14 @@ pub(crate) fn breaches(tree: &Tree) -> Vec<Breach> {
 /// shared <- node, nexus <- demo, tests. Node and nexus meet only in Redis.
 fn against_house(file: &File, parts: &[String]) -> Option<String> {
     let outside: &[&str] = match file.house() {
-        "shared" => &[
-            "sectorbus_node",
-            "sectorbus_nexus",
-            "sectorbus_demo",
-            "sectorbus_tests",
-        ],
+        "shared" => &["sectorbus_node", "sectorbus_nexus", "sectorbus_demo", "sectorbus_tests"],
         "node" => &["sectorbus_nexus", "sectorbus_demo", "sectorbus_tests"],
         "nexus" => &["sectorbus_node", "sectorbus_demo", "sectorbus_tests"],
         "demo" => &["sectorbus_tests"],
         _ => &[],
     };
     let used = parts.first()?;
-    outside
-        .contains(&used.as_str())
-        .then(|| format!("{}/ must not know `{used}`", file.house()))
+    outside.contains(&used.as_str()).then(|| format!("{}/ must not know `{used}`", file.house()))
 }
 
 fn against_column(file: &File, parts: &[String]) -> Option<String> {
@@ -61,7 +49,8 @@ fn against_column(file: &File, parts: &[String]) -> Option<String> {
     } else {
         true
     };
-    (!allowed).then(|| format!("`{mine}` must not import `{used}`: vocabulary <- protocol | state | log, rules use state"))
+    (!allowed)
+        .then(|| format!("`{mine}` must not import `{used}`: vocabulary <- protocol | state | log, rules use state"))
 }
 
 /// Modules, not items that the crate's root may re-export.
@@ -72,40 +61,14 @@ fn inside_library(name: &str) -> bool {
 #[test]
 fn columns_that_import_each_other_are_breaches() {
     let tree = crate::tree::tree_of(&[
-        (
-            "shared/src/state/mod.rs",
-            "use crate::ids::RoomId;\nuse crate::{log::Log, value};",
-        ),
-        (
-            "shared/src/log/memory.rs",
-            "use super::Log;\nmod tests { use crate::state::State; }",
-        ),
-        (
-            "shared/src/rules/mod.rs",
-            "use crate::state::State;\nuse crate::protocol::Frame;",
-        ),
-        (
-            "shared/src/ids.rs",
-            "use crate::limits::X;\nuse crate::metrics::Y;",
-        ),
-        (
-            "node/src/room.rs",
-            "use sectorbus::{log, protocol, state};\nuse sectorbus_nexus::Link;",
-        ),
+        ("shared/src/state/mod.rs", "use crate::ids::RoomId;\nuse crate::{log::Log, value};"),
+        ("shared/src/log/memory.rs", "use super::Log;\nmod tests { use crate::state::State; }"),
+        ("shared/src/rules/mod.rs", "use crate::state::State;\nuse crate::protocol::Frame;"),
+        ("shared/src/ids.rs", "use crate::limits::X;\nuse crate::metrics::Y;"),
+        ("node/src/room.rs", "use sectorbus::{log, protocol, state};\nuse sectorbus_nexus::Link;"),
     ]);
-    let found: Vec<_> = breaches(&tree)
-        .into_iter()
-        .map(|b| (b.file, b.line))
-        .collect();
-    let names = [
-        "shared/src/state/mod.rs",
-        "shared/src/log/memory.rs",
-        "shared/src/rules/mod.rs",
-        "shared/src/ids.rs",
-    ];
-    let expected = names
-        .into_iter()
-        .chain(["node/src/room.rs"])
-        .map(|name| (name.to_owned(), 2));
+    let found: Vec<_> = breaches(&tree).into_iter().map(|b| (b.file, b.line)).collect();
+    let names = ["shared/src/state/mod.rs", "shared/src/log/memory.rs", "shared/src/rules/mod.rs", "shared/src/ids.rs"];
+    let expected = names.into_iter().chain(["node/src/room.rs"]).map(|name| (name.to_owned(), 2));
     assert_eq!(found, expected.collect::<Vec<_>>());
 }

@@ -12,11 +12,7 @@ struct Door {
 }
 
 const DOORS: [Door; 5] = [
-    Door {
-        to: &["redis"],
-        open_in: REDIS,
-        why: "Redis is spoken to only behind the Log (shared/src/log/redis)",
-    },
+    Door { to: &["redis"], open_in: REDIS, why: "Redis is spoken to only behind the Log (shared/src/log/redis)" },
     Door {
         to: &["deadpool_redis"],
         open_in: REDIS,
@@ -48,18 +44,9 @@ pub(crate) fn breaches(tree: &Tree) -> Vec<Breach> {
     for file in tree.rust() {
         for used in file.used_paths() {
             let door = DOORS.iter().find(|door| used.starts_with(door.to));
-            if let Some(door) = door.filter(|door| {
-                !door
-                    .open_in
-                    .iter()
-                    .any(|start| file.name.starts_with(start))
-            }) {
+            if let Some(door) = door.filter(|door| !door.open_in.iter().any(|start| file.name.starts_with(start))) {
                 let why = format!("`{}`: {}", used.parts.join("::"), door.why);
-                breaches.push(Breach {
-                    file: file.name.clone(),
-                    line: used.line,
-                    why,
-                });
+                breaches.push(Breach { file: file.name.clone(), line: used.line, why });
             }
         }
     }
@@ -69,23 +56,11 @@ pub(crate) fn breaches(tree: &Tree) -> Vec<Breach> {
 #[test]
 fn a_second_door_is_a_breach() {
     let tree = crate::tree::tree_of(&[
-        (
-            "node/src/room.rs",
-            "use std::env;\nfn f() { metrics::counter!(\"x\"); }\nuse redis::Cmd;",
-        ),
-        (
-            "node/src/relay.rs",
-            "use sectorbus::{log::redis, metrics};\nfn f() { redis::open(); metrics::acked(); }",
-        ),
+        ("node/src/room.rs", "use std::env;\nfn f() { metrics::counter!(\"x\"); }\nuse redis::Cmd;"),
+        ("node/src/relay.rs", "use sectorbus::{log::redis, metrics};\nfn f() { redis::open(); metrics::acked(); }"),
         ("node/src/config/mod.rs", "use std::env;"),
         ("shared/src/log/redis/mod.rs", "use redis::Cmd;"),
     ]);
-    let found: Vec<_> = breaches(&tree)
-        .into_iter()
-        .map(|b| (b.file, b.line))
-        .collect();
-    assert_eq!(
-        found,
-        [1, 2, 3].map(|line| ("node/src/room.rs".to_owned(), line))
-    );
+    let found: Vec<_> = breaches(&tree).into_iter().map(|b| (b.file, b.line)).collect();
+    assert_eq!(found, [1, 2, 3].map(|line| ("node/src/room.rs".to_owned(), line)));
 }

@@ -25,16 +25,8 @@ struct Breach {
 }
 
 fn expect_none(breaches: Vec<Breach>) {
-    let list: Vec<String> = breaches
-        .iter()
-        .map(|b| format!("{}:{}: {}", b.file, b.line, b.why))
-        .collect();
-    assert!(
-        list.is_empty(),
-        "{} breaches:\n{}\n",
-        list.len(),
-        list.join("\n")
-    );
+    let list: Vec<String> = breaches.iter().map(|b| format!("{}:{}: {}", b.file, b.line, b.why)).collect();
+    assert!(list.is_empty(), "{} breaches:\n{}\n", list.len(), list.join("\n"));
 }
 
 #[test]

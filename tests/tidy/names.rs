@@ -4,14 +4,7 @@ use crate::Breach;
 use crate::code;
 use crate::tree::Tree;
 
-const EMPTY_WORDS: [&str; 6] = [
-    "Manager",
-    "Handler",
-    "Service",
-    "Processor",
-    "Util",
-    "Helper",
-];
+const EMPTY_WORDS: [&str; 6] = ["Manager", "Handler", "Service", "Processor", "Util", "Helper"];
 const DECLARES: [&str; 5] = ["struct", "enum", "trait", "type", "union"];
 
 pub(crate) fn breaches(tree: &Tree) -> Vec<Breach> {
@@ -19,16 +12,10 @@ pub(crate) fn breaches(tree: &Tree) -> Vec<Breach> {
     for file in tree.rust() {
         for pair in code::tokens(&file.text).windows(2) {
             let name = &pair[1].text;
-            let empty = words(name)
-                .into_iter()
-                .find(|word| EMPTY_WORDS.contains(&word.trim_end_matches('s')));
+            let empty = words(name).into_iter().find(|word| EMPTY_WORDS.contains(&word.trim_end_matches('s')));
             if let Some(word) = empty.filter(|_| DECLARES.contains(&pair[0].text.as_str())) {
                 let why = format!("`{name}`: \"{word}\" says nothing; name what it owns");
-                breaches.push(Breach {
-                    file: file.name.clone(),
-                    line: pair[1].line,
-                    why,
-                });
+                breaches.push(Breach { file: file.name.clone(), line: pair[1].line, why });
             }
         }
     }
@@ -37,16 +24,9 @@ pub(crate) fn breaches(tree: &Tree) -> Vec<Breach> {
 
 /// The words of a CamelCase name.
 fn words(name: &str) -> Vec<&str> {
-    let starts: Vec<usize> = name
-        .match_indices(char::is_uppercase)
-        .map(|(at, _)| at)
-        .collect();
+    let starts: Vec<usize> = name.match_indices(char::is_uppercase).map(|(at, _)| at).collect();
     let ends = starts.iter().skip(1).copied().chain([name.len()]);
-    starts
-        .iter()
-        .zip(ends)
-        .map(|(start, end)| &name[*start..end])
-        .collect()
+    starts.iter().zip(ends).map(|(start, end)| &name[*start..end]).collect()
 }
 
 #[test]

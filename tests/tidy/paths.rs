@@ -14,62 +14,30 @@ pub(crate) struct UsedPath {
 
 impl UsedPath {
     pub(crate) fn starts_with(&self, parts: &[&str]) -> bool {
-        self.parts.len() >= parts.len()
-            && self
-                .parts
-                .iter()
-                .zip(parts)
-                .all(|(mine, wanted)| mine == wanted)
+        self.parts.len() >= parts.len() && self.parts.iter().zip(parts).all(|(mine, wanted)| mine == wanted)
     }
 }
 
 /// Paths named in `tokens`, which are the code of module `module` (its crate first).
 pub(crate) fn used_in(tokens: &[Token], module: &[String]) -> Vec<UsedPath> {
-    let mut reader = Reader {
-        tokens,
-        at: 0,
-        depth: 0,
-        inner: Vec::new(),
-        file: module,
-        found: Vec::new(),
-    };
+    let mut reader = Reader { tokens, at: 0, depth: 0, inner: Vec::new(), file: module, found: Vec::new() };
     reader.read_all();
     let found = reader.found;
     let local = local_names(&found, tokens, module);
-    found
-        .into_iter()
-        .map(|f| UsedPath {
-            line: f.line,
-            parts: f.resolved(&local),
-        })
-        .collect()
+    found.into_iter().map(|f| UsedPath { line: f.line, parts: f.resolved(&local) }).collect()
 }
 
 /// What a bare first part means in this file: imported names and child modules.
-fn local_names(
-    found: &[Found],
-    tokens: &[Token],
-    module: &[String],
-) -> HashMap<String, Vec<String>> {
+fn local_names(found: &[Found], tokens: &[Token], module: &[String]) -> HashMap<String, Vec<String>> {
     let mut local = HashMap::new();
     for pair in tokens.windows(2) {
         if pair[0].text == "mod" {
-            let child = module
-                .iter()
-                .chain(std::iter::once(&pair[1].text))
-                .cloned()
-                .collect();
+            let child = module.iter().chain(std::iter::once(&pair[1].text)).cloned().collect();
             local.insert(pair[1].text.clone(), child);
         }
     }
-    for import in found
-        .iter()
-        .filter(|f| f.imported_as.is_some() && f.parts.len() > 1)
-    {
-        local.insert(
-            import.imported_as.clone().unwrap_or_default(),
-            import.absolute(),
-        );
+    for import in found.iter().filter(|f| f.imported_as.is_some() && f.parts.len() > 1) {
+        local.insert(import.imported_as.clone().unwrap_or_default(), import.absolute());
     }
     local
 }
@@ -110,9 +78,7 @@ impl Found {
     }
     fn resolved(&self, local: &HashMap<String, Vec<String>>) -> Vec<String> {
         match local.get(&self.parts[0]) {
-            Some(full) if self.imported_as.is_none() => {
-                full.iter().chain(&self.parts[1..]).cloned().collect()
-            }
+            Some(full) if self.imported_as.is_none() => full.iter().chain(&self.parts[1..]).cloned().collect(),
             _ => self.absolute(),
         }
     }
@@ -146,8 +112,7 @@ impl Reader<'_> {
                     self.at += 1;
                 }
                 "mod" if self.text(self.at + 2) == "{" => {
-                    self.inner
-                        .push((self.text(self.at + 1).to_owned(), self.depth + 1));
+                    self.inner.push((self.text(self.at + 1).to_owned(), self.depth + 1));
                     self.at += 2;
                 }
                 "use" if self.text(self.at + 1) != "<" => {
@@ -175,11 +140,7 @@ impl Reader<'_> {
             if import && self.text(self.at) == "{" {
                 return self.read_group(&parts);
             }
-            let Some(token) = self
-                .tokens
-                .get(self.at)
-                .filter(|t| t.is_word() || t.text == "*")
-            else {
+            let Some(token) = self.tokens.get(self.at).filter(|t| t.is_word() || t.text == "*") else {
                 break;
             };
             parts.push(token.text.clone());
@@ -193,12 +154,7 @@ impl Reader<'_> {
         if !parts.is_empty() {
             let inner = self.inner.iter().map(|(name, _)| name.clone());
             let module = self.file.iter().cloned().chain(inner).collect();
-            self.found.push(Found {
-                line,
-                parts,
-                imported_as,
-                module,
-            });
+            self.found.push(Found { line, parts, imported_as, module });
         }
     }
 
@@ -223,12 +179,7 @@ impl Reader<'_> {
             self.at += 2;
             return alias;
         }
-        parts
-            .iter()
-            .rev()
-            .find(|part| *part != "self")
-            .cloned()
-            .unwrap_or_default()
+        parts.iter().rev().find(|part| *part != "self").cloned().unwrap_or_default()
     }
 }
 
@@ -242,22 +193,11 @@ fn paths_of(text: &str) -> Vec<String> {
 #[test]
 fn imports_are_flattened_and_resolved() {
     let text = "use crate::{ids::{self, RoomId as R}, state}; use super::Log; use std::env as e; pub mod redis;";
-    let expected = [
-        "sectorbus::ids",
-        "sectorbus::ids::RoomId",
-        "sectorbus::state",
-        "sectorbus::log::Log",
-        "std::env",
-    ];
+    let expected = ["sectorbus::ids", "sectorbus::ids::RoomId", "sectorbus::state", "sectorbus::log::Log", "std::env"];
     assert_eq!(paths_of(text), expected);
     assert_eq!(
         paths_of(&format!("{text} e::var(); R::x(); ids::a(); redis::b();"))[5..],
-        [
-            "std::env::var",
-            "sectorbus::ids::RoomId::x",
-            "sectorbus::ids::a",
-            "sectorbus::log::memory::redis::b"
-        ]
+        ["std::env::var", "sectorbus::ids::RoomId::x", "sectorbus::ids::a", "sectorbus::log::memory::redis::b"]
     );
 }
 

@@ -13,27 +13,14 @@ pub(crate) fn dead_files(tree: &Tree) -> Vec<Breach> {
     }
     let dead = tree.rust().filter(|file| !reached.contains(&file.name));
     let why = "no `mod` line leads here: it is not compiled";
-    dead.map(|file| Breach {
-        file: file.name.clone(),
-        line: 1,
-        why: why.to_owned(),
-    })
-    .collect()
+    dead.map(|file| Breach { file: file.name.clone(), line: 1, why: why.to_owned() }).collect()
 }
 
 /// Files that cargo itself starts from: the usual places, and every `path = "….rs"` of a Cargo.toml.
 fn roots(tree: &Tree) -> Vec<&File> {
     let mut roots = Vec::new();
-    for (folder, manifest) in tree
-        .files
-        .iter()
-        .filter_map(|f| Some((f.name.strip_suffix("Cargo.toml")?, f)))
-    {
-        let named: Vec<String> = manifest
-            .text
-            .lines()
-            .filter_map(|line| target_path(folder, line))
-            .collect();
+    for (folder, manifest) in tree.files.iter().filter_map(|f| Some((f.name.strip_suffix("Cargo.toml")?, f))) {
+        let named: Vec<String> = manifest.text.lines().filter_map(|line| target_path(folder, line)).collect();
         roots.extend(tree.rust().filter(|file| {
             let Some(inner) = file.name.strip_prefix(folder) else {
                 return false;
@@ -47,12 +34,8 @@ fn roots(tree: &Tree) -> Vec<&File> {
 
 /// `tests/x.rs`, `tests/x/main.rs`, and so on: targets without a line in Cargo.toml.
 fn is_found_by_cargo(inner: &str) -> bool {
-    let found = ["src/bin/", "tests/", "examples/", "benches/"]
-        .iter()
-        .find_map(|start| inner.strip_prefix(start));
-    found.is_some_and(|rest| {
-        !rest.contains('/') || (rest.ends_with("/main.rs") && rest.matches('/').count() == 1)
-    })
+    let found = ["src/bin/", "tests/", "examples/", "benches/"].iter().find_map(|start| inner.strip_prefix(start));
+    found.is_some_and(|rest| !rest.contains('/') || (rest.ends_with("/main.rs") && rest.matches('/').count() == 1))
 }
 
 fn target_path(folder: &str, line: &str) -> Option<String> {
@@ -68,16 +51,9 @@ fn follow(tree: &Tree, file: &File, is_root: bool, reached: &mut BTreeSet<String
     let (folder, own) = file.name.rsplit_once('/').unwrap_or(("", &file.name));
     // `a/b.rs` keeps its modules in `a/b/`; a root and `mod.rs` keep them beside themselves.
     let beside = is_root || own == "mod.rs";
-    let base = if beside {
-        folder.to_owned()
-    } else {
-        file.name.trim_end_matches(".rs").to_owned()
-    };
+    let base = if beside { folder.to_owned() } else { file.name.trim_end_matches(".rs").to_owned() };
     for module in modules(&code::tokens(&file.text)) {
-        for candidate in [
-            format!("{base}/{module}.rs"),
-            format!("{base}/{module}/mod.rs"),
-        ] {
+        for candidate in [format!("{base}/{module}.rs"), format!("{base}/{module}/mod.rs")] {
             if let Some(child) = tree.get(&candidate) {
                 follow(tree, child, false, reached);
             }
@@ -105,11 +81,7 @@ fn modules(tokens: &[Token]) -> Vec<String> {
             }
             "mod" if after(2) == "{" => open.push((after(1), depth + 1)),
             "mod" if after(2) == ";" => {
-                let parts: Vec<&str> = open
-                    .iter()
-                    .map(|(name, _)| *name)
-                    .chain([after(1)])
-                    .collect();
+                let parts: Vec<&str> = open.iter().map(|(name, _)| *name).chain([after(1)]).collect();
                 found.push(parts.join("/"));
             }
             _ => {}
@@ -120,8 +92,7 @@ fn modules(tokens: &[Token]) -> Vec<String> {
 
 /// What `#[path = "…"]` names.
 fn explicit_paths(text: &str) -> impl Iterator<Item = &str> {
-    text.lines()
-        .filter_map(|line| line.trim().strip_prefix("#[path = \"")?.split('"').next())
+    text.lines().filter_map(|line| line.trim().strip_prefix("#[path = \"")?.split('"').next())
 }
 
 /// Without `x/../`.
@@ -140,14 +111,8 @@ fn normal(path: &str) -> String {
 #[test]
 fn a_file_without_a_mod_line_is_a_breach() {
     let tree = crate::tree::tree_of(&[
-        (
-            "node/Cargo.toml",
-            "[[test]]\nname = \"x\"\npath = \"faults/main.rs\"",
-        ),
-        (
-            "node/src/lib.rs",
-            "mod a;\nmod inline { mod deep; }\n// mod dead;\n#[path = \"../odd.rs\"]\nmod odd;",
-        ),
+        ("node/Cargo.toml", "[[test]]\nname = \"x\"\npath = \"faults/main.rs\""),
+        ("node/src/lib.rs", "mod a;\nmod inline { mod deep; }\n// mod dead;\n#[path = \"../odd.rs\"]\nmod odd;"),
         ("node/src/a.rs", "mod b;"),
         ("node/src/a/b.rs", ""),
         ("node/src/inline/deep.rs", ""),

@@ -33,12 +33,8 @@ impl File {
         };
         let inner = self.name.split_once("/src/").map_or("", |(_, inner)| inner);
         let inner = inner.trim_end_matches(".rs").trim_end_matches("/mod");
-        let modules = inner
-            .split('/')
-            .filter(|part| !part.is_empty() && *part != "lib" && *part != "main");
-        std::iter::once(crate_name)
-            .chain(modules.map(str::to_owned))
-            .collect()
+        let modules = inner.split('/').filter(|part| !part.is_empty() && *part != "lib" && *part != "main");
+        std::iter::once(crate_name).chain(modules.map(str::to_owned)).collect()
     }
 }
 
@@ -49,16 +45,11 @@ pub(crate) struct Tree {
 
 impl Tree {
     pub(crate) fn read() -> Tree {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .expect("tests/ has a parent");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ has a parent");
         let mut files = Vec::new();
         read_folder(root, "", &mut files);
         files.sort_by(|a, b| a.name.cmp(&b.name));
-        assert!(
-            files.iter().any(|f| f.name == "Cargo.toml"),
-            "the workspace's root is not where it should be"
-        );
+        assert!(files.iter().any(|f| f.name == "Cargo.toml"), "the workspace's root is not where it should be");
         Tree { files }
     }
     pub(crate) fn rust(&self) -> impl Iterator<Item = &File> {
@@ -82,10 +73,7 @@ fn read_folder(folder: &Path, prefix: &str, into: &mut Vec<File>) {
         if path.is_dir() {
             read_folder(&path, &format!("{prefix}{name}/"), into);
         } else if let Ok(text) = fs::read_to_string(&path) {
-            into.push(File {
-                name: format!("{prefix}{name}"),
-                text,
-            });
+            into.push(File { name: format!("{prefix}{name}"), text });
         }
     }
 }
@@ -93,22 +81,15 @@ fn read_folder(folder: &Path, prefix: &str, into: &mut Vec<File>) {
 /// Built or fetched, not written here. Cargo marks its target folders with a tag file, whatever they are called.
 fn is_foreign(path: &Path, name: &str) -> bool {
     let hidden = name.starts_with('.') && ![".ci", ".gitignore"].contains(&name);
-    hidden
-        || ["build", "node_modules", "__pycache__"].contains(&name)
-        || path.join("CACHEDIR.TAG").exists()
+    hidden || ["build", "node_modules", "__pycache__"].contains(&name) || path.join("CACHEDIR.TAG").exists()
 }
 
 #[cfg(test)]
 pub(crate) fn file(name: &str, text: &str) -> File {
-    File {
-        name: name.to_owned(),
-        text: text.to_owned(),
-    }
+    File { name: name.to_owned(), text: text.to_owned() }
 }
 
 #[cfg(test)]
 pub(crate) fn tree_of(files: &[(&str, &str)]) -> Tree {
-    Tree {
-        files: files.iter().map(|(name, text)| file(name, text)).collect(),
-    }
+    Tree { files: files.iter().map(|(name, text)| file(name, text)).collect() }
 }

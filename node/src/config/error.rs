@@ -18,10 +18,7 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::File {
-                path,
-                line: Some(line),
-            } => write!(f, "{}:{line}", path.display()),
+            Place::File { path, line: Some(line) } => write!(f, "{}:{line}", path.display()),
             Place::File { path, line: None } => write!(f, "{}", path.display()),
             Place::Env(variable) => f.write_str(variable),
         }
@@ -37,43 +34,23 @@ pub enum Problem {
     Syntax { path: PathBuf, reason: String },
     /// `given` as written; `closest` in the same spelling.
     #[error("{place}: unknown setting {given}{}", did_you_mean(closest.as_deref()))]
-    Unknown {
-        place: Place,
-        given: String,
-        closest: Option<String>,
-    },
+    Unknown { place: Place, given: String, closest: Option<String> },
     /// `found` is `None` for what must not be repeated.
     #[error("{place}: {setting}{} is refused: accepted is {accepted}", shown(found.as_deref()))]
-    Refused {
-        place: Place,
-        setting: &'static str,
-        found: Option<String>,
-        accepted: String,
-    },
+    Refused { place: Place, setting: &'static str, found: Option<String>, accepted: String },
     #[error(
         "{setting} is missing: set {setting}{or_file} in the file or {env} in the environment; accepted is {accepted}"
     )]
-    Missing {
-        setting: &'static str,
-        or_file: String,
-        env: String,
-        accepted: String,
-    },
+    Missing { setting: &'static str, or_file: String, env: String, accepted: String },
     #[error("{} = {} and {} = {} contradict each other: {why}", first.0, first.1, second.0, second.1)]
-    Contradiction {
-        first: (&'static str, String),
-        second: (&'static str, String),
-        why: &'static str,
-    },
+    Contradiction { first: (&'static str, String), second: (&'static str, String), why: &'static str },
     /// Each with the place it was given at.
     #[error("{first} and {second} contradict each other: give one of them")]
     Both { first: String, second: String },
 }
 
 fn did_you_mean(closest: Option<&str>) -> String {
-    closest
-        .map(|name| format!(": did you mean {name}?"))
-        .unwrap_or_default()
+    closest.map(|name| format!(": did you mean {name}?")).unwrap_or_default()
 }
 
 fn shown(found: Option<&str>) -> String {
@@ -89,11 +66,7 @@ pub struct ConfigError {
 
 impl ConfigError {
     pub(super) fn unless_empty(problems: Vec<Problem>) -> Result<(), Self> {
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(Self { problems })
-        }
+        if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }
 }
 
@@ -101,15 +74,8 @@ impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines: Vec<String> = self.problems.iter().map(Problem::to_string).collect();
         f.write_str(&lines.join("\n"))?;
-        if self
-            .problems
-            .iter()
-            .any(|problem| matches!(problem, Problem::Unknown { .. }))
-        {
-            let names: Vec<&str> = settings::SETTINGS
-                .iter()
-                .map(|setting| setting.name)
-                .collect();
+        if self.problems.iter().any(|problem| matches!(problem, Problem::Unknown { .. })) {
+            let names: Vec<&str> = settings::SETTINGS.iter().map(|setting| setting.name).collect();
             write!(f, "\naccepted settings: {}", names.join(", "))?;
         }
         Ok(())

@@ -15,12 +15,7 @@ use super::{ENV_PREFIX, NodeConfig, Secret};
 /// The process's variables that are settings, or look like it. The only place that reads the environment.
 pub fn process_env() -> Vec<(String, String)> {
     std::env::vars_os()
-        .map(|(name, value)| {
-            (
-                name.to_string_lossy().into_owned(),
-                value.to_string_lossy().into_owned(),
-            )
-        })
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
         .filter(|(name, _)| name.starts_with(ENV_PREFIX))
         .collect()
 }
@@ -29,9 +24,7 @@ impl NodeConfig {
     /// Reads `file` (TOML; `None`: environment only) and `env` (name, value), which wins. All problems are reported,
     /// not only the first. Names in `env` without [`ENV_PREFIX`] are not looked at.
     pub fn load(file: Option<&Path>, env: Vec<(String, String)>) -> Result<Self, ConfigError> {
-        let sources = Sources::read(file, env).map_err(|problem| ConfigError {
-            problems: vec![problem],
-        })?;
+        let sources = Sources::read(file, env).map_err(|problem| ConfigError { problems: vec![problem] })?;
         let mut problems = sources.unknown();
         let config = sources.config(&mut problems);
         match config {
@@ -63,11 +56,7 @@ impl Provider for EnvTexts {
 /// `BEAT_MS` is `beat_ms`. Anything not wholly upper case stays as it is, and so is unknown.
 fn setting_key(key: &str) -> String {
     let is_upper = !key.bytes().any(|b| b.is_ascii_lowercase());
-    if is_upper {
-        key.to_ascii_lowercase()
-    } else {
-        format!("{ENV_PREFIX}{key}")
-    }
+    if is_upper { key.to_ascii_lowercase() } else { format!("{ENV_PREFIX}{key}") }
 }
 
 /// What was given, merged, and where.
@@ -82,51 +71,32 @@ impl<'a> Sources<'a> {
         let mut figment = Figment::new();
         let mut file = None;
         if let Some(path) = path {
-            let text = std::fs::read_to_string(path).map_err(|error| Problem::Unreadable {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            })?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Problem::Unreadable { path: path.to_owned(), reason: error.to_string() })?;
             figment = figment.merge(Toml::string(&text));
             let parsed = figment.data();
-            parsed.map_err(|error| Problem::Syntax {
-                path: path.to_owned(),
-                reason: without_excerpt(&error),
-            })?;
+            parsed.map_err(|error| Problem::Syntax { path: path.to_owned(), reason: without_excerpt(&error) })?;
             file = Some((path, text));
         }
         let figment = figment.merge(EnvTexts(env));
-        let values = figment
-            .data()
-            .ok()
-            .and_then(|mut data| data.remove(&Profile::Default))
-            .unwrap_or_default();
-        Ok(Self {
-            figment,
-            values,
-            file,
-        })
+        let values = figment.data().ok().and_then(|mut data| data.remove(&Profile::Default)).unwrap_or_default();
+        Ok(Self { figment, values, file })
     }
 
     fn given(&self, name: &str) -> Option<Given<'_>> {
         let value = self.values.get(name)?;
-        Some(Given {
-            value,
-            from_env: self.is_from_env(value),
-        })
+        Some(Given { value, from_env: self.is_from_env(value) })
     }
 
     fn is_from_env(&self, value: &Value) -> bool {
-        self.figment
-            .get_metadata(value.tag())
-            .is_some_and(|source| source.name == ENV_SOURCE)
+        self.figment.get_metadata(value.tag()).is_some_and(|source| source.name == ENV_SOURCE)
     }
 
     fn place(&self, name: &str) -> Place {
         match (&self.file, self.values.get(name)) {
-            (Some((path, text)), Some(value)) if !self.is_from_env(value) => Place::File {
-                path: path.to_path_buf(),
-                line: line_of(text, name),
-            },
+            (Some((path, text)), Some(value)) if !self.is_from_env(value) => {
+                Place::File { path: path.to_path_buf(), line: line_of(text, name) }
+            }
             _ => Place::Env(env_name(name)),
         }
     }
@@ -137,24 +107,13 @@ impl<'a> Sources<'a> {
         unknown
             .map(|name| {
                 let place = self.place(name);
-                let bare = name
-                    .strip_prefix(ENV_PREFIX)
-                    .unwrap_or(name)
-                    .to_ascii_lowercase();
+                let bare = name.strip_prefix(ENV_PREFIX).unwrap_or(name).to_ascii_lowercase();
                 let closest = closest_name(&bare).map(|known| match place {
                     Place::Env(_) => env_name(known),
                     Place::File { .. } => known.to_owned(),
                 });
-                let given = if matches!(place, Place::Env(_)) {
-                    env_name(name)
-                } else {
-                    name.clone()
-                };
-                Problem::Unknown {
-                    place,
-                    given,
-                    closest,
-                }
+                let given = if matches!(place, Place::Env(_)) { env_name(name) } else { name.clone() };
+                Problem::Unknown { place, given, closest }
             })
             .collect()
     }
@@ -205,22 +164,14 @@ impl<'a> Sources<'a> {
         read
     }
 
-    fn secret(
-        &self,
-        inline: &'static str,
-        file: &'static str,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Secret> {
+    fn secret(&self, inline: &'static str, file: &'static str, problems: &mut Vec<Problem>) -> Option<Secret> {
         match (self.given(inline), self.given(file)) {
             (None, None) => {
                 problems.push(missing(inline));
                 None
             }
             (Some(_), Some(_)) => {
-                problems.push(Problem::Both {
-                    first: self.named_place(inline),
-                    second: self.named_place(file),
-                });
+                problems.push(Problem::Both { first: self.named_place(inline), second: self.named_place(file) });
                 None
             }
             (Some(given), None) => {
@@ -246,19 +197,12 @@ impl<'a> Sources<'a> {
             accepted: setting(name).kind.accepted(),
         };
         let key = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
-        let end = key
-            .iter()
-            .rposition(|b| !matches!(b, b'\n' | b'\r'))
-            .map_or(0, |last| last + 1);
+        let end = key.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |last| last + 1);
         Secret::new(&key[..end]).map_err(|error| refused(error.to_string()))
     }
 
     fn refused(&self, setting: &'static Setting) -> Problem {
-        let found = self
-            .values
-            .get(setting.name)
-            .filter(|_| !setting.kind.is_secret())
-            .map(shown);
+        let found = self.values.get(setting.name).filter(|_| !setting.kind.is_secret()).map(shown);
         Problem::Refused {
             place: self.place(setting.name),
             setting: setting.name,
@@ -277,31 +221,15 @@ impl<'a> Sources<'a> {
 }
 
 fn setting(name: &str) -> &'static Setting {
-    SETTINGS
-        .iter()
-        .find(|setting| setting.name == name)
-        .expect("a name from the table")
+    SETTINGS.iter().find(|setting| setting.name == name).expect("a name from the table")
 }
 
 fn missing(name: &'static str) -> Problem {
     let setting = setting(name);
-    let or_file = if matches!(setting.kind, Kind::Secret) {
-        format!(" (or {name}_file)")
-    } else {
-        String::new()
-    };
-    Problem::Missing {
-        setting: name,
-        or_file,
-        env: setting.env(),
-        accepted: setting.kind.accepted(),
-    }
+    let or_file = if matches!(setting.kind, Kind::Secret) { format!(" (or {name}_file)") } else { String::new() };
+    Problem::Missing { setting: name, or_file, env: setting.env(), accepted: setting.kind.accepted() }
 }
 
 fn env_name(name: &str) -> String {
-    if name.starts_with(ENV_PREFIX) {
-        name.to_owned()
-    } else {
-        format!("{ENV_PREFIX}{}", name.to_ascii_uppercase())
-    }
+    if name.starts_with(ENV_PREFIX) { name.to_owned() } else { format!("{ENV_PREFIX}{}", name.to_ascii_uppercase()) }
 }

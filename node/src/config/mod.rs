@@ -83,12 +83,7 @@ pub struct NodeConfig {
 
 impl NodeConfig {
     /// All defaults, which come from `sectorbus::limits`; no Redis.
-    pub fn new(
-        region: RegionName,
-        node_name: NodeName,
-        jwt_secret: Secret,
-        resume_secret: Secret,
-    ) -> Self {
+    pub fn new(region: RegionName, node_name: NodeName, jwt_secret: Secret, resume_secret: Secret) -> Self {
         Self {
             region,
             node_name,
@@ -134,12 +129,11 @@ impl NodeConfig {
 
     fn contradictions(&self) -> Vec<Problem> {
         let mut found = Vec::new();
-        let mut refuse_if =
-            |wrong: bool, first: (&'static str, String), second: (&'static str, String), why| {
-                if wrong {
-                    found.push(Problem::Contradiction { first, second, why });
-                }
-            };
+        let mut refuse_if = |wrong: bool, first: (&'static str, String), second: (&'static str, String), why| {
+            if wrong {
+                found.push(Problem::Contradiction { first, second, why });
+            }
+        };
         refuse_if(
             self.beat * 3 >= self.member_ttl,
             ("beat_ms", self.beat.as_millis().to_string()),
@@ -149,10 +143,7 @@ impl NodeConfig {
         refuse_if(
             self.grace >= self.resume_window,
             ("grace_ms", self.grace.as_millis().to_string()),
-            (
-                "resume_window_ms",
-                self.resume_window.as_millis().to_string(),
-            ),
+            ("resume_window_ms", self.resume_window.as_millis().to_string()),
             "resume_window_ms must be above grace_ms, or a player leaves before link-dead is shown",
         );
         refuse_if(

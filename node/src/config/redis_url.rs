@@ -14,16 +14,10 @@ pub struct BadRedisUrl;
 impl RedisUrl {
     /// Checks the scheme and that something follows; the client that connects checks the rest.
     pub fn new(text: &str) -> Result<Self, BadRedisUrl> {
-        let rest = ["redis://", "redis+unix:///"]
-            .iter()
-            .find_map(|scheme| text.strip_prefix(scheme));
+        let rest = ["redis://", "redis+unix:///"].iter().find_map(|scheme| text.strip_prefix(scheme));
         let fits = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
         let clean = !text.chars().any(|c| c.is_whitespace() || c.is_control());
-        if fits && clean {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(BadRedisUrl)
-        }
+        if fits && clean { Ok(Self(text.to_owned())) } else { Err(BadRedisUrl) }
     }
 
     /// The whole URL, password included: for the client only.
@@ -56,28 +50,14 @@ mod tests {
     #[test]
     fn a_password_is_never_shown() {
         let shown = |text| format!("{:?}", RedisUrl::new(text).unwrap());
-        assert_eq!(
-            shown("redis://u:p@ss@h:6379/1"),
-            "redis://[credentials]@h:6379/1"
-        );
-        assert_eq!(
-            shown("redis+unix:///run/redis.sock?pass=x"),
-            "redis+unix:///run/redis.sock"
-        );
+        assert_eq!(shown("redis://u:p@ss@h:6379/1"), "redis://[credentials]@h:6379/1");
+        assert_eq!(shown("redis+unix:///run/redis.sock?pass=x"), "redis+unix:///run/redis.sock");
         assert_eq!(shown("redis://h"), "redis://h");
     }
 
     #[test]
     fn what_is_no_redis_url_is_refused() {
-        for text in [
-            "",
-            "redis://",
-            "http://h",
-            "rediss://h",
-            "redis:///db",
-            "redis://a b",
-            "localhost:6379",
-        ] {
+        for text in ["", "redis://", "http://h", "rediss://h", "redis:///db", "redis://a b", "localhost:6379"] {
             assert_eq!(RedisUrl::new(text), Err(BadRedisUrl), "{text}");
         }
     }

@@ -42,11 +42,7 @@ const DAY_MS: u64 = 24 * 3600 * 1000;
 const MIB: usize = 1024 * 1024;
 
 const fn row(name: &'static str, kind: Kind, meaning: &'static str) -> Setting {
-    Setting {
-        name,
-        kind,
-        meaning,
-    }
+    Setting { name, kind, meaning }
 }
 
 #[rustfmt::skip]
@@ -117,10 +113,7 @@ pub fn table() -> Vec<SettingDoc> {
 /// A configuration to read defaults from; its names and keys are nobody's.
 fn defaults() -> NodeConfig {
     let key = || Secret::new([0; SECRET_BYTES_MIN]).expect("long enough");
-    let (region, name) = (
-        RegionName::new("r").expect("a name"),
-        NodeName::new("n").expect("a name"),
-    );
+    let (region, name) = (RegionName::new("r").expect("a name"), NodeName::new("n").expect("a name"));
     NodeConfig::new(region, name, key(), key())
 }
 
@@ -160,9 +153,7 @@ impl Kind {
             Kind::Flag(_) => "true or false".to_owned(),
             Kind::Address(_) => "ip:port, such as 0.0.0.0:7700 or [::1]:7700".to_owned(),
             Kind::HostPort(_) => "host:port".to_owned(),
-            Kind::RedisUrl(_) => {
-                "redis://[user:password@]host[:port][/db] or redis+unix:///path".to_owned()
-            }
+            Kind::RedisUrl(_) => "redis://[user:password@]host[:port][/db] or redis+unix:///path".to_owned(),
             Kind::LogLevel(_) => "error, warn, info, debug or trace".to_owned(),
             Kind::LogFormat(_) => "text or json".to_owned(),
         }
@@ -193,12 +184,8 @@ impl Kind {
     pub(super) fn set(&self, config: &mut NodeConfig, given: &Given<'_>) -> Option<()> {
         match self {
             Kind::Identity | Kind::Secret | Kind::SecretFile => {}
-            Kind::Millis(accepted, field) => {
-                *field(config) = Duration::from_millis(given.whole_in(accepted)?)
-            }
-            Kind::Bytes(accepted, field) | Kind::Size(accepted, field) => {
-                *field(config) = given.whole_in(accepted)?
-            }
+            Kind::Millis(accepted, field) => *field(config) = Duration::from_millis(given.whole_in(accepted)?),
+            Kind::Bytes(accepted, field) | Kind::Size(accepted, field) => *field(config) = given.whole_in(accepted)?,
             Kind::Whole(accepted, field) => *field(config) = given.whole_in(accepted)?,
             Kind::Small(accepted, field) => *field(config) = given.whole_in(accepted)?,
             Kind::Flag(field) => *field(config) = given.flag()?,
@@ -225,15 +212,11 @@ impl Given<'_> {
 
     fn whole_in<N: TryFrom<u128> + PartialOrd>(&self, accepted: &RangeInclusive<N>) -> Option<N> {
         let whole = match self.value {
-            Value::Num(_, number) => number
-                .to_u128()
-                .or_else(|| u128::try_from(number.to_i128()?).ok())?,
+            Value::Num(_, number) => number.to_u128().or_else(|| u128::try_from(number.to_i128()?).ok())?,
             Value::String(_, text) if self.from_env => text.parse().ok()?,
             _ => return None,
         };
-        N::try_from(whole)
-            .ok()
-            .filter(|number| accepted.contains(number))
+        N::try_from(whole).ok().filter(|number| accepted.contains(number))
     }
 
     fn flag(&self) -> Option<bool> {
@@ -252,9 +235,7 @@ fn host_port(text: &str) -> Option<&str> {
 }
 
 fn log_level(text: &str) -> Option<tracing::Level> {
-    ["error", "warn", "info", "debug", "trace"]
-        .contains(&text)
-        .then(|| text.parse().ok())?
+    ["error", "warn", "info", "debug", "trace"].contains(&text).then(|| text.parse().ok())?
 }
 
 fn log_format(text: &str) -> Option<LogFormat> {

@@ -28,50 +28,27 @@ pub(super) fn shown(value: &Value) -> String {
 /// The line, from 1, on which a top-level key or table stands.
 pub(super) fn line_of(text: &str, name: &str) -> Option<usize> {
     let names_it = |line: &str| {
-        let line = line
-            .trim_start()
-            .trim_start_matches('[')
-            .trim_start_matches(['"', '\'']);
-        let rest = line
-            .strip_prefix(name)?
-            .trim_start_matches(['"', '\''])
-            .trim_start();
+        let line = line.trim_start().trim_start_matches('[').trim_start_matches(['"', '\'']);
+        let rest = line.strip_prefix(name)?.trim_start_matches(['"', '\'']).trim_start();
         rest.starts_with(['=', '.', ']']).then_some(())
     };
-    text.lines()
-        .position(|line| names_it(line).is_some())
-        .map(|at| at + 1)
+    text.lines().position(|line| names_it(line).is_some()).map(|at| at + 1)
 }
 
 /// A TOML error without the excerpt of the file, which may show a secret.
 pub(super) fn without_excerpt(error: &figment::Error) -> String {
     let text = error.to_string();
-    let is_excerpt = |line: &str| {
-        line.trim_start()
-            .trim_start_matches(|c: char| c.is_ascii_digit())
-            .trim_start()
-            .starts_with('|')
-    };
-    let kept: Vec<&str> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !is_excerpt(line))
-        .collect();
+    let is_excerpt =
+        |line: &str| line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start().starts_with('|');
+    let kept: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !is_excerpt(line)).collect();
     kept.join(": ")
 }
 
 /// The setting that a misspelt name probably means; a forgotten unit is no edit.
 pub(super) fn closest_name(given: &str) -> Option<&'static str> {
     let near = |setting: &Setting| {
-        let lacks_end = setting
-            .name
-            .strip_prefix(given)
-            .is_some_and(|end| end.starts_with('_'));
-        let edits = if lacks_end {
-            0
-        } else {
-            edits_between(given, setting.name)
-        };
+        let lacks_end = setting.name.strip_prefix(given).is_some_and(|end| end.starts_with('_'));
+        let edits = if lacks_end { 0 } else { edits_between(given, setting.name) };
         (edits <= 1 + given.len() / 4).then_some((edits, setting.name))
     };
     SETTINGS.iter().filter_map(near).min().map(|(_, name)| name)

@@ -11,10 +11,10 @@ use sectorbus::log::{Head, Heads, Log, LogBody, LogEntry, LogError, LogResult, O
 use sectorbus::metrics::LostBy;
 use sectorbus::protocol::SnapshotReason;
 
+use crate::follow::FollowEvent;
 use crate::follow::replica::Replica;
 use crate::follow::subscriber::{Greeting, Phase};
 use crate::follow::task::Follow;
-use crate::follow::FollowEvent;
 use crate::load::{self, Follows};
 use crate::room::task::RoomEvent;
 

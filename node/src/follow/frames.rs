@@ -61,10 +61,10 @@ pub fn snapshot(
     reason: SnapshotReason,
 ) -> Snapshot {
     let state = replica.state();
-    let entities = state.public().iter().map(|(entity, fields)| EntityFields {
-        entity,
-        fields: fields.iter().map(|(f, v)| (*f, v.clone())).collect(),
-    });
+    let entities = state
+        .public()
+        .iter()
+        .map(|(entity, fields)| EntityFields { entity, fields: fields.iter().map(|(f, v)| (*f, v.clone())).collect() });
     Snapshot {
         room: Slot::SECTOR,
         sector: sector.clone(),

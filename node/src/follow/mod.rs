@@ -38,13 +38,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub enum FollowEvent {
     Subscribe(Box<Subscription>),
-    Unsubscribe { conn: ConnId },
+    Unsubscribe {
+        conn: ConnId,
+    },
     /// Send this to the owner and keep it until it is answered.
-    Route { command: Command },
+    Route {
+        command: Command,
+    },
     /// The client asked for a snapshot.
-    Resync { conn: ConnId },
+    Resync {
+        conn: ConnId,
+    },
     /// The socket took all that waited, and state frames had been dropped: time for a snapshot.
-    Ready { conn: ConnId },
+    Ready {
+        conn: ConnId,
+    },
     Notice(Notice),
     Undelivered(Undelivered),
     /// The room was silent; this is what its heads say.
@@ -52,7 +60,10 @@ pub enum FollowEvent {
     /// Members or ring changed.
     ViewChanged,
     /// Entries after a resuming session's cursor, read from the log; `None`: they are not all there.
-    Backlog { conn: ConnId, entries: Option<Vec<LogEntry>> },
+    Backlog {
+        conn: ConnId,
+        entries: Option<Vec<LogEntry>>,
+    },
 }
 
 /// Mail that did not reach an inbox.

@@ -60,13 +60,8 @@ impl Replica {
     }
     /// Where a session's cursor stands relative to this replica's chain.
     pub fn on_chain(&self, cursor: EntryId) -> OnChain {
-        let head = Head {
-            last: self.cursor,
-            owner: None,
-            ring: RingVersion(0),
-            nonce: None,
-            lineage: self.lineage.clone(),
-        };
+        let head =
+            Head { last: self.cursor, owner: None, ring: RingVersion(0), nonce: None, lineage: self.lineage.clone() };
         head.on_chain(cursor)
     }
     pub fn owner(&self) -> Option<&Incarnation> {
@@ -158,7 +153,13 @@ pub fn compose_missed(entries: &[Arc<Applied>], player: &PlayerId) -> Missed {
 
 /// The same from entries read from the log, for a session at `cursor`: `None` if they do not reach from there to
 /// exactly `upto`, or if the player left and came back in between.
-pub fn missed_from_log(cursor: EntryId, upto: EntryId, sum: u32, entries: &[LogEntry], player: &PlayerId) -> Option<Missed> {
+pub fn missed_from_log(
+    cursor: EntryId,
+    upto: EntryId,
+    sum: u32,
+    entries: &[LogEntry],
+    player: &PlayerId,
+) -> Option<Missed> {
     let mut at = cursor;
     let mut applied = Vec::new();
     for entry in entries.iter().filter(|entry| entry.id <= upto) {

@@ -205,7 +205,8 @@ mod tests {
             route.keep(act(seq));
         }
         let due = route.due(Duration::ZERO, Some(5), &target("a"));
-        let seqs: Vec<_> = due.iter().map(|due| if let Command::Act { seq, .. } = &due.command { seq.0 } else { 0 }).collect();
+        let seqs: Vec<_> =
+            due.iter().map(|due| if let Command::Act { seq, .. } = &due.command { seq.0 } else { 0 }).collect();
         assert_eq!(seqs, [1, 2, 3]);
     }
 }

@@ -12,8 +12,8 @@ use sectorbus::log::{Log, LogEntry, OnChain};
 use sectorbus::metrics::ResumeSource;
 use sectorbus::protocol::{Codec, ServerFrame, SnapshotReason, Source, Welcome, encode_delta};
 use sectorbus::state::Delta;
-use sectorbus::state::{Answered, OwnChange};
 use sectorbus::state::SystemChange;
+use sectorbus::state::{Answered, OwnChange};
 
 use crate::core::ConnId;
 use crate::follow::frames;

@@ -82,11 +82,7 @@ pub async fn run<L: Log>(start: Start<L>) {
 
 impl<L: Log> Follow<L> {
     /// Handles one event. False: nobody uses the room any more.
-    async fn step(
-        &mut self,
-        events_rx: &mut mpsc::UnboundedReceiver<FollowEvent>,
-        following: &mut Following,
-    ) -> bool {
+    async fn step(&mut self, events_rx: &mut mpsc::UnboundedReceiver<FollowEvent>, following: &mut Following) -> bool {
         let due = self.next_due();
         tokio::select! {
             biased;
@@ -245,11 +241,11 @@ impl<L: Log> Follow<L> {
                 }
                 Receipt::Unknown { player } => {
                     self.route.take_player(&player);
-                    self.player_is_not_here(&player, |room| SessionEvent::Unknown { room });
+                    self.tell_player(&player, &SessionEvent::Unknown { room: self.room.clone() });
                 }
                 Receipt::Full { player } => {
                     self.route.take_player(&player);
-                    self.player_is_not_here(&player, |room| SessionEvent::Full { room });
+                    self.tell_player(&player, &SessionEvent::Full { room: self.room.clone() });
                 }
             }
         }
@@ -265,6 +261,13 @@ impl<L: Log> Follow<L> {
         }
     }
 
+    fn tell_player(&mut self, player: &PlayerId, event: &SessionEvent) {
+        for conn in self.subscribers.conns_of(player) {
+            self.tell(conn, event.clone());
+        }
+    }
+
+    /// The player left: their subscriptions end here, each session goes on where they are.
     pub(super) fn player_is_not_here(&mut self, player: &PlayerId, event: impl Fn(RoomId) -> SessionEvent) {
         for conn in self.subscribers.conns_of(player) {
             self.tell(conn, event(self.room.clone()));
@@ -273,8 +276,7 @@ impl<L: Log> Follow<L> {
     }
 
     pub(super) fn settle_answer(&mut self, answered: &sectorbus::state::Answered) {
-        let key =
-            Key::Act { player: answered.player.clone(), actor: answered.actor, seq: answered.seq };
+        let key = Key::Act { player: answered.player.clone(), actor: answered.actor, seq: answered.seq };
         self.route.settle(&key);
     }
 

@@ -7,8 +7,8 @@ use sectorbus::ids::{EntryId, Incarnation, RingVersion, RoomId};
 use sectorbus::limits::EPOCH_JITTER_EXCLUDED;
 use sectorbus::log::{Claim, ClaimBody, Claimed, Log, LogEntry, LogError, LogResult, SnapshotParts};
 use sectorbus::metrics::ClaimResult;
-use sectorbus::state::RoomState;
 use sectorbus::state::Parts;
+use sectorbus::state::RoomState;
 
 use crate::core::Core;
 use crate::load;
@@ -28,7 +28,10 @@ pub struct OwnedRoom {
 
 /// Why it is not.
 pub enum NotMine {
-    OwnedBy { by: Incarnation, ring: RingVersion },
+    OwnedBy {
+        by: Incarnation,
+        ring: RingVersion,
+    },
     /// The ring moved on, or the log lost the claim: ask again.
     Moved,
 }
@@ -58,11 +61,7 @@ pub async fn claim_and_load<L: Log>(core: &Arc<Core<L>>, room: &RoomId) -> Resul
     outcome
 }
 
-async fn claim<L: Log>(
-    core: &Arc<Core<L>>,
-    room: &RoomId,
-    me: &Incarnation,
-) -> Result<(Chain, EntryId), NotMine> {
+async fn claim<L: Log>(core: &Arc<Core<L>>, room: &RoomId, me: &Incarnation) -> Result<(Chain, EntryId), NotMine> {
     let mut nonce = core.next_nonce();
     loop {
         let view = core.view();

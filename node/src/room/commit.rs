@@ -9,8 +9,7 @@ use bytes::Bytes;
 use sectorbus::ids::{EntryId, Incarnation};
 use sectorbus::limits::{CHECKPOINT_AFTER, EPOCH_JITTER_EXCLUDED};
 use sectorbus::log::{
-    Append, Appended, Checkpoint, Checkpointed, ClaimBody, Head, Log, LogError, Parked, Reclaim, Restore,
-    Restored,
+    Append, Appended, Checkpoint, Checkpointed, ClaimBody, Head, Log, LogError, Parked, Reclaim, Restore, Restored,
 };
 use sectorbus::metrics::LostBy;
 use sectorbus::state::Entry;
@@ -29,7 +28,9 @@ pub struct Dropped {
 
 /// What an append came to once the chain was whole.
 enum Put {
-    Done { receivers: u64 },
+    Done {
+        receivers: u64,
+    },
     /// The log was restored from a snapshot that already contains the batch.
     Restored,
 }

@@ -8,9 +8,9 @@ use sectorbus::action::{Action, Answer, RejectCode};
 use sectorbus::ids::{ActorId, Hop, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::limits::{DEDUPE_BITMAP_BITS, REJECTIONS_UNLOGGED_MAX};
 use sectorbus::rules::{Decision, Effect, Rules};
-use sectorbus::state::RoomState;
-use sectorbus::state::Judged;
 use sectorbus::state::Draft;
+use sectorbus::state::Judged;
+use sectorbus::state::RoomState;
 use sectorbus::state::{Answered, Entry};
 use sectorbus::state::{Outgoing, PlayerRecord, SystemChange, TimerKind};
 
@@ -22,9 +22,17 @@ use crate::room::seats::{self, SeatLimits};
 pub enum Input {
     Command(Command),
     /// `at` was read and its hop is below this one: take the player in.
-    TakeIn { player: PlayerId, hop: Hop, record: Box<PlayerRecord>, from: Option<SectorId> },
+    TakeIn {
+        player: PlayerId,
+        hop: Hop,
+        record: Box<PlayerRecord>,
+        from: Option<SectorId>,
+    },
     /// `at` names this room for the arrival: forget `incoming`.
-    ArrivalKnown { player: PlayerId, hop: Hop },
+    ArrivalKnown {
+        player: PlayerId,
+        hop: Hop,
+    },
     /// These incarnations are dead: their sessions are lost, without grace.
     IncarnationsGone(Vec<sectorbus::ids::Incarnation>),
     /// Timers are due.
@@ -76,7 +84,8 @@ impl Owner {
         let mut answers = Vec::new();
         let Self { room, rules, limits, state, rejections } = self;
         let mut draft = Draft::new(state, now_ms);
-        let mut batch = Batch { room, rules, limits, rejections, epoch, receipts: &mut receipts, answers: &mut answers };
+        let mut batch =
+            Batch { room, rules, limits, rejections, epoch, receipts: &mut receipts, answers: &mut answers };
         batch.run_timers(&mut draft);
         for input in inputs {
             batch.take(&mut draft, input);
@@ -92,8 +101,8 @@ fn finish(
     mut receipts: Vec<Receipt>,
     rejections: &mut BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, Answer>>,
 ) -> Decided {
-    let must_log = draft.has_changes()
-        || answers.iter().any(|a| a.answer == Answer::Ack || lifts_mark_too_far(draft.state(), a));
+    let must_log =
+        draft.has_changes() || answers.iter().any(|a| a.answer == Answer::Ack || lifts_mark_too_far(draft.state(), a));
     if !must_log {
         for answered in answers {
             let kept = rejections.entry((answered.player.clone(), answered.actor)).or_default();
@@ -206,7 +215,8 @@ impl Batch<'_> {
         let Some(marks) = system.actors_of(&speaker.player).get(&actor) else {
             return Standing::Answer(Answer::reject(RejectCode::UnknownActor));
         };
-        if let Some(answered) = self.answers.iter().find(|a| a.player == speaker.player && a.actor == actor && a.seq == seq)
+        if let Some(answered) =
+            self.answers.iter().find(|a| a.player == speaker.player && a.actor == actor && a.seq == seq)
         {
             return Standing::Answer(answered.answer.clone());
         }
@@ -215,7 +225,8 @@ impl Batch<'_> {
             return Standing::Answer(answer.clone());
         }
         let ahead = self.answers.iter().filter(|a| a.player == speaker.player && a.actor == actor).map(|a| a.seq).max();
-        let high = unlogged.and_then(|kept| kept.last_key_value()).map(|(seq, _)| *seq).max(ahead).max(Some(marks.high()));
+        let high =
+            unlogged.and_then(|kept| kept.last_key_value()).map(|(seq, _)| *seq).max(ahead).max(Some(marks.high()));
         if seq.0 > high.unwrap_or_default().0 + DEDUPE_BITMAP_BITS {
             return Standing::Answer(Answer::reject(RejectCode::TooFar));
         }
@@ -249,7 +260,8 @@ impl Batch<'_> {
             Effect::Ship(field, value) => draft.set(seat.alias, field, value),
             Effect::Own(field, value) => draft.set_own(player, field, value),
             Effect::Asked(status) => {
-                draft.system(SystemChange::Seat(player.clone(), Some(sectorbus::state::Seat { asked: status, ..seat })));
+                draft
+                    .system(SystemChange::Seat(player.clone(), Some(sectorbus::state::Seat { asked: status, ..seat })));
             }
             Effect::Depart { to } => self.depart(draft, player, to),
         }

@@ -210,8 +210,7 @@ pub fn take_out(draft: &mut Draft<'_>, player: &PlayerId) -> PlayerRecord {
 pub fn put_in(draft: &mut Draft<'_>, limits: &SeatLimits, player: &PlayerId, record: PlayerRecord) {
     let alias = draft.create(record.ship);
     draft.replace_own(player, record.own);
-    let seat =
-        Seat { alias, hop: record.hop, asked: record.asked, floor: record.floor, sessions: record.sessions };
+    let seat = Seat { alias, hop: record.hop, asked: record.asked, floor: record.floor, sessions: record.sessions };
     for (actor, marks) in record.actors {
         draft.system(SystemChange::Actor(player.clone(), actor, Some(marks)));
     }

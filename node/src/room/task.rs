@@ -30,11 +30,23 @@ use crate::room::{arrivals, chain::Chain};
 /// What reaches a room's task.
 #[derive(Debug)]
 pub enum RoomEvent {
-    Command { from: Incarnation, command: Command },
+    Command {
+        from: Incarnation,
+        command: Command,
+    },
     /// `at` was read before an arrival; `known`: it names this hop or a later one already.
-    ArrivalChecked { player: PlayerId, hop: Hop, record: Box<PlayerRecord>, from: Option<SectorId>, known: bool },
+    ArrivalChecked {
+        player: PlayerId,
+        hop: Hop,
+        record: Box<PlayerRecord>,
+        from: Option<SectorId>,
+        known: bool,
+    },
     /// `at` names this room for the arrival.
-    ArrivalKnown { player: PlayerId, hop: Hop },
+    ArrivalKnown {
+        player: PlayerId,
+        hop: Hop,
+    },
     /// The ring changed: this room may map elsewhere now.
     RingChanged,
     IncarnationsGone(Vec<Incarnation>),
@@ -43,7 +55,9 @@ pub enum RoomEvent {
     /// Write a snapshot now: the node leaves and nobody takes over.
     Checkpoint,
     /// A relay saw a claim of another owner.
-    ForeignClaim { epoch: u64 },
+    ForeignClaim {
+        epoch: u64,
+    },
 }
 
 pub(super) struct RoomTask<L: Log> {
@@ -176,9 +190,10 @@ impl<L: Log> RoomTask<L> {
     }
 
     fn next_due(&self) -> Instant {
-        let timer = self.owner.next_timer_ms().map(|due_ms| {
-            Instant::now() + Duration::from_millis(due_ms.saturating_sub(self.now_ms()))
-        });
+        let timer = self
+            .owner
+            .next_timer_ms()
+            .map(|due_ms| Instant::now() + Duration::from_millis(due_ms.saturating_sub(self.now_ms())));
         let unheard = self.unheard.map(|(_, due)| due);
         let park = self.busy_at + self.core.config.park_after;
         [timer, unheard, self.checkpoint_due, self.arrive_due].into_iter().flatten().fold(park, Instant::min)
@@ -263,8 +278,14 @@ impl<L: Log> RoomTask<L> {
     fn known_dead(&self) -> Vec<Incarnation> {
         let view = self.core.view();
         let forgotten_ms = self.core.clock.now_ms().saturating_sub(GONE_KEPT_FOR.as_millis() as u64);
-        let seated: BTreeSet<&Incarnation> =
-            self.owner.state().system().seats().values().flat_map(|seat| seat.sessions.values().map(|session| &session.incarnation)).collect();
+        let seated: BTreeSet<&Incarnation> = self
+            .owner
+            .state()
+            .system()
+            .seats()
+            .values()
+            .flat_map(|seat| seat.sessions.values().map(|session| &session.incarnation))
+            .collect();
         let dead = |incarnation: &&&Incarnation| {
             view.gone.contains_key(**incarnation)
                 || (!view.members.contains(**incarnation) && incarnation.joined_ms() < forgotten_ms)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use sectorbus::ids::{Hop, RoomId, SectorId};
-use sectorbus::limits::{ARRIVE_AGAIN_AFTER, LOGIN_UNCHANGED_AFTER};
+use sectorbus::limits::LOGIN_UNCHANGED_AFTER;
 use sectorbus::log::Log;
 use sectorbus::rules;
 
@@ -15,6 +15,8 @@ use crate::follow::subscriber::{Greeting, Subscription};
 use crate::follow::{FollowEvent, FollowGuard, Follows};
 use crate::session::task::Session;
 
+/// A player on the way in is there within milliseconds: the first looks come quickly.
+const QUICK_LOOKS: usize = 5;
 /// How long one room is asked before the next is.
 const ASK_FOR: Duration = Duration::from_millis(300);
 const FULL_ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -89,13 +91,8 @@ impl<L: Log> Session<L> {
         let Some(place) = self.place.as_mut().filter(|place| place.is_new) else { return };
         let name = self.claims.name.clone().unwrap_or_else(|| self.speaker.player.to_string());
         let record = rules::new_record(&self.speaker.player, &name);
-        let command = Command::Arrive {
-            player: self.speaker.player.clone(),
-            hop: Hop(1),
-            record: Box::new(record),
-            from: None,
-        };
-        place.look_at = Instant::now() + ARRIVE_AGAIN_AFTER;
+        let command =
+            Command::Arrive { player: self.speaker.player.clone(), hop: Hop(1), record: Box::new(record), from: None };
         self.core.deliver(place.guard.room(), command);
     }
 
@@ -138,7 +135,8 @@ impl<L: Log> Session<L> {
     /// The room does not have the player (any more): look again soon.
     pub(super) fn not_here(&mut self, room: &RoomId) {
         let Some(place) = self.place.as_mut().filter(|place| place.guard.room() == room) else { return };
-        place.look_at = Instant::now() + ASK_FOR / 2;
+        place.look_at = Instant::now() + if place.asked < QUICK_LOOKS { ASK_FOR / 10 } else { ASK_FOR };
+        place.asked += 1;
         if std::mem::replace(&mut place.live, false) {
             place.seeking_since = Instant::now();
         }
@@ -170,7 +168,8 @@ impl<L: Log> Session<L> {
         let Some(place) = self.place.as_mut() else { return };
         place.look_at = Instant::now() + ASK_FOR;
         if place.is_new {
-            return self.announce_new_player();
+            self.announce_new_player();
+            return self.join();
         }
         let Ok(at) = self.core.log.at(&self.speaker.player).await else { return };
         let Some(at) = at else {

@@ -31,7 +31,10 @@ const READ_BUFFER_BYTES: usize = 1024;
 /// What a connection read.
 #[derive(Debug)]
 pub enum Incoming {
-    Message { is_binary: bool, payload: Bytes },
+    Message {
+        is_binary: bool,
+        payload: Bytes,
+    },
     /// A ping or pong: the peer lives.
     Sign,
     TooLarge,
@@ -47,7 +50,12 @@ pub enum Reading {
 }
 
 impl Reading {
-    pub fn over(stream: &Arc<TcpStream>, outbox: &Arc<Outbox>, frame_max: usize, message_max: usize) -> impl Future<Output = Self> {
+    pub fn over(
+        stream: &Arc<TcpStream>,
+        outbox: &Arc<Outbox>,
+        frame_max: usize,
+        message_max: usize,
+    ) -> impl Future<Output = Self> {
         let half = SocketHalf { stream: stream.clone(), outbox: outbox.clone() };
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
@@ -118,7 +126,8 @@ impl AsyncWrite for SocketHalf {
 pub fn choose_codec(headers: &HeaderMap) -> Result<(Codec, bool), &'static str> {
     let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     let offered = lists.flat_map(|list| list.split(',')).map(str::trim);
-    let mut offered = offered.filter(|entry| !entry.is_empty() && !entry.starts_with(TOKEN_SUBPROTOCOL_PREFIX)).peekable();
+    let mut offered =
+        offered.filter(|entry| !entry.is_empty() && !entry.starts_with(TOKEN_SUBPROTOCOL_PREFIX)).peekable();
     if offered.peek().is_none() {
         return Ok((Codec::Msgpack, false));
     }
@@ -140,7 +149,8 @@ pub fn upgrade(
     let headers = request.headers();
     let bad = |what: &'static str| (StatusCode::BAD_REQUEST, what).into_response();
     if !has(headers, header::CONNECTION, "upgrade") || !has(headers, header::UPGRADE, "websocket") {
-        return Err((StatusCode::UPGRADE_REQUIRED, [(header::UPGRADE, "websocket")], "a WebSocket request is needed").into_response());
+        return Err((StatusCode::UPGRADE_REQUIRED, [(header::UPGRADE, "websocket")], "a WebSocket request is needed")
+            .into_response());
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(bad("Sec-WebSocket-Version: 13 is needed"));

@@ -15,15 +15,15 @@ use sectorbus::limits::{DEDUPE_BITMAP_BITS, ERRORS_MAX, ERRORS_WINDOW, RESYNC_EV
 use sectorbus::log::{Attach, Following, Log, Push};
 use sectorbus::metrics::NoticeKind;
 use sectorbus::protocol::{
-    BadFrame, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame,
-    SnapshotReason, Unavailable,
+    BadFrame, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter,
+    ServerFrame, SnapshotReason, Unavailable,
 };
 
 use crate::auth::{Claims, Token};
 use crate::command::{Command, Speaker};
 use crate::core::{ConnId, Core};
-use crate::follow::subscriber::Greeting;
 use crate::follow::FollowEvent;
+use crate::follow::subscriber::Greeting;
 use crate::session::SessionEvent;
 use crate::session::hello::{self, Attachment, Keys};
 use crate::session::outbox::{Lane, Outbox, close_frame, framed, ping_frame};
@@ -75,7 +75,10 @@ enum End {
     Gone,
     /// The client said `bye`.
     Bye,
-    Close { code: CloseCode, detail: Option<String> },
+    Close {
+        code: CloseCode,
+        detail: Option<String>,
+    },
 }
 
 fn close(code: CloseCode) -> End {
@@ -98,7 +101,8 @@ pub async fn run<L: Log>(opened: Opened<L>) {
                 }
                 Ok(attachment) => {
                     let welcome = hello::welcome(&core, &keys, &attachment);
-                    let live = Live { core: core.clone(), codec, outbox: outbox.clone(), socket: socket.clone(), errors };
+                    let live =
+                        Live { core: core.clone(), codec, outbox: outbox.clone(), socket: socket.clone(), errors };
                     live.run(attachment, welcome, &mut reading).await
                 }
             }
@@ -110,6 +114,7 @@ pub async fn run<L: Log>(opened: Opened<L>) {
 
 /// Says why, and gives the peer a moment to read it.
 async fn finish<L: Log>(core: &Core<L>, outbox: &Outbox, socket: Option<&TcpStream>, end: &End) {
+    tracing::debug!(?end, "connection over");
     let (code, detail) = match end {
         End::Gone => return,
         End::Bye => (CloseCode::Normal, None),
@@ -230,12 +235,7 @@ struct Live<L: Log> {
 }
 
 impl<L: Log> Live<L> {
-    async fn run(
-        self,
-        attachment: Attachment,
-        welcome: sectorbus::protocol::Welcome,
-        reading: &mut Reading,
-    ) -> End {
+    async fn run(self, attachment: Attachment, welcome: sectorbus::protocol::Welcome, reading: &mut Reading) -> End {
         let (events_tx, mut events_rx) = mpsc::unbounded_channel();
         let conn = self.core.next_conn_id();
         self.core.register_session(conn, events_tx.clone());
@@ -263,9 +263,7 @@ impl<L: Log> Live<L> {
         };
         session.enter(at.room, at.hop, Greeting::Welcome { welcome: Box::new(welcome), cursor });
         let end = loop {
-            if let Err(end) =
-                session.step(&mut events_rx, &mut player_channel, reading, self.socket.as_deref()).await
-            {
+            if let Err(end) = session.step(&mut events_rx, &mut player_channel, reading, self.socket.as_deref()).await {
                 break end;
             }
         };
@@ -345,7 +343,9 @@ impl<L: Log> Session<L> {
                 Ok(())
             }
             Ok(ClientFrame::Bye {}) => Err(End::Bye),
-            Ok(ClientFrame::Hello(_)) => self.error(ErrorFrame::new(ErrorCode::HelloAgain, "hello was answered already")),
+            Ok(ClientFrame::Hello(_)) => {
+                self.error(ErrorFrame::new(ErrorCode::HelloAgain, "hello was answered already"))
+            }
             Err(bad) => refuse(&self.core, &self.outbox, self.codec, &bad, &mut self.errors),
         }
     }

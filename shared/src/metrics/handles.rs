@@ -71,10 +71,7 @@ impl<L: Label> Handle for ByLabel<L> {
             .iter()
             .map(|value| metrics::counter!(name, "node" => node.to_owned(), L::NAME => *value))
             .collect();
-        Self {
-            counters,
-            label: PhantomData,
-        }
+        Self { counters, label: PhantomData }
     }
 }
 
@@ -95,9 +92,6 @@ impl Handle for ByCode {
     const KIND: MetricKind = MetricKind::Counter;
     const LABEL: Option<&'static str> = Some("code");
     fn register(name: &'static str, node: &str) -> Self {
-        Self {
-            name,
-            node: SharedString::from_shared(node.into()),
-        }
+        Self { name, node: SharedString::from_shared(node.into()) }
     }
 }

@@ -14,8 +14,7 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 
 pub use handles::{ByCode, ByLabel, Handle, MetricKind};
 pub use labels::{
-    AnswerKind, BeatResult, ClaimResult, HandshakeResult, Label, LostBy, NoticeKind, ResumeSource,
-    SendResult,
+    AnswerKind, BeatResult, ClaimResult, HandshakeResult, Label, LostBy, NoticeKind, ResumeSource, SendResult,
 };
 pub use tally::Tally;
 
@@ -44,8 +43,8 @@ impl MetricDoc {
 
 /// From one append on a quiet loopback (0.1 ms) to a failover that went wrong (30 s).
 const SECONDS_BUCKETS: &[f64] = &[
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0,
-    3.0, 5.0, 10.0, 30.0,
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0,
+    30.0,
 ];
 /// Up to `limits::BATCH_COMMANDS_MAX`.
 const COUNT_BUCKETS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
@@ -191,26 +190,10 @@ mod tests {
         for doc in METRICS {
             assert!(seen.insert(doc.name), "{} twice", doc.name);
             assert!(doc.name.starts_with("sectorbus_"), "{}", doc.name);
-            assert!(
-                doc.name
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b == b'_'),
-                "{}",
-                doc.name
-            );
+            assert!(doc.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", doc.name);
             let is_counter = doc.kind == MetricKind::Counter;
-            assert_eq!(
-                doc.name.ends_with("_total"),
-                is_counter,
-                "{}: _total is for counters",
-                doc.name
-            );
-            assert_eq!(
-                doc.name.ends_with("_seconds"),
-                doc.unit == Unit::Seconds,
-                "{}: unit in the name",
-                doc.name
-            );
+            assert_eq!(doc.name.ends_with("_total"), is_counter, "{}: _total is for counters", doc.name);
+            assert_eq!(doc.name.ends_with("_seconds"), doc.unit == Unit::Seconds, "{}: unit in the name", doc.name);
             assert!(doc.help.ends_with('.'), "{}: help is a sentence", doc.name);
         }
     }
@@ -219,11 +202,7 @@ mod tests {
     fn only_bounded_labels_exist() {
         for doc in METRICS {
             let known = ["result", "answer", "kind", "by", "source", "code"];
-            assert!(
-                doc.label.is_none_or(|label| known.contains(&label)),
-                "{}",
-                doc.name
-            );
+            assert!(doc.label.is_none_or(|label| known.contains(&label)), "{}", doc.name);
         }
     }
 
@@ -231,12 +210,7 @@ mod tests {
     fn histograms_have_rising_buckets() {
         for doc in METRICS {
             let buckets = doc.buckets();
-            assert_eq!(
-                doc.kind == MetricKind::Histogram,
-                !buckets.is_empty(),
-                "{}",
-                doc.name
-            );
+            assert_eq!(doc.kind == MetricKind::Histogram, !buckets.is_empty(), "{}", doc.name);
             assert!(buckets.is_sorted(), "{}", doc.name);
         }
     }

@@ -19,14 +19,7 @@ pub struct Tally {
 
 impl Tally {
     pub(super) fn new(metrics: Metrics) -> Self {
-        Self {
-            metrics,
-            frames_in: 0,
-            bytes_in: 0,
-            frames_out: 0,
-            bytes_out: 0,
-            deliveries: 0,
-        }
+        Self { metrics, frames_in: 0, bytes_in: 0, frames_out: 0, bytes_out: 0, deliveries: 0 }
     }
 
     /// A frame came in; `bytes` of payload.

@@ -12,22 +12,11 @@ pub enum BadFrame {
     #[error("{0}")]
     Malformed(String),
     #[error("frame {name:?} is unknown: one of {accepted:?}")]
-    UnknownFrame {
-        name: String,
-        accepted: &'static [&'static str],
-    },
+    UnknownFrame { name: String, accepted: &'static [&'static str] },
     #[error("action {name:?} is unknown: one of {accepted:?}")]
-    UnknownAction {
-        seq: Option<Seq>,
-        name: String,
-        accepted: &'static [&'static str],
-    },
+    UnknownAction { seq: Option<Seq>, name: String, accepted: &'static [&'static str] },
     #[error("{frame}: {detail}")]
-    InvalidField {
-        frame: &'static str,
-        seq: Option<Seq>,
-        detail: String,
-    },
+    InvalidField { frame: &'static str, seq: Option<Seq>, detail: String },
 }
 
 /// What the server does about a bad frame.
@@ -48,9 +37,6 @@ impl BadFrame {
             BadFrame::UnknownAction { seq, .. } => (ErrorCode::UnknownAction, *seq),
             BadFrame::InvalidField { seq, .. } => (ErrorCode::InvalidField, *seq),
         };
-        Consequence::Answer(ErrorFrame {
-            seq,
-            ..ErrorFrame::new(code, self.to_string())
-        })
+        Consequence::Answer(ErrorFrame { seq, ..ErrorFrame::new(code, self.to_string()) })
     }
 }

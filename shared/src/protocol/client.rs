@@ -8,8 +8,7 @@ use super::{BadFrame, Codec, Secret, decode};
 use crate::action::Action;
 use crate::ids::{ActorId, EntryId, SectorId, Seq};
 use crate::limits::{
-    DEVICE_BYTES_MAX, FEATURES_MAX, FRAME_BYTES_MAX, NAME_BYTES_MAX, RESUME_TOKEN_BYTES_MAX,
-    TOKEN_BYTES_MAX,
+    DEVICE_BYTES_MAX, FEATURES_MAX, FRAME_BYTES_MAX, NAME_BYTES_MAX, RESUME_TOKEN_BYTES_MAX, TOKEN_BYTES_MAX,
 };
 
 /// A frame from a client: in both codecs a map of one, the frame's name -> a map of its fields.
@@ -92,51 +91,29 @@ impl ClientFrame {
     /// Reads one message of at most `FRAME_BYTES_MAX` bytes; a frame that is returned keeps every limit.
     pub fn decode(codec: Codec, message: &[u8]) -> Result<ClientFrame, BadFrame> {
         if message.len() > FRAME_BYTES_MAX {
-            return Err(BadFrame::TooLarge {
-                bytes: message.len(),
-                max: FRAME_BYTES_MAX,
-            });
+            return Err(BadFrame::TooLarge { bytes: message.len(), max: FRAME_BYTES_MAX });
         }
         let name = decode::check(codec, message, ClientFrame::NAMES)?;
-        let frame: ClientFrame = decode::read(codec, message, name)
-            .map_err(|bad| decode::explain_bad_act(codec, message, bad))?;
+        let frame: ClientFrame =
+            decode::read(codec, message, name).map_err(|bad| decode::explain_bad_act(codec, message, bad))?;
         frame.check_limits()?;
         Ok(frame)
     }
 
     fn check_limits(&self) -> Result<(), BadFrame> {
-        let refuse = |seq, detail: String| {
-            Err(BadFrame::InvalidField {
-                frame: self.name(),
-                seq,
-                detail,
-            })
-        };
+        let refuse = |seq, detail: String| Err(BadFrame::InvalidField { frame: self.name(), seq, detail });
         match self {
-            ClientFrame::Hello(hello) => {
-                hello.check_limits().or_else(|detail| refuse(None, detail))
-            }
+            ClientFrame::Hello(hello) => hello.check_limits().or_else(|detail| refuse(None, detail)),
             ClientFrame::Act(act) if act.seq.0 == 0 => refuse(None, "seq: 1 and up".into()),
-            ClientFrame::Act(_)
-            | ClientFrame::Resync {}
-            | ClientFrame::Ping(_)
-            | ClientFrame::Bye {} => Ok(()),
+            ClientFrame::Act(_) | ClientFrame::Resync {} | ClientFrame::Ping(_) | ClientFrame::Bye {} => Ok(()),
         }
     }
 }
 
 impl Hello {
     fn check_limits(&self) -> Result<(), String> {
-        check_bytes(
-            "token",
-            self.token.as_ref().map(Secret::reveal),
-            TOKEN_BYTES_MAX,
-        )?;
-        check_bytes(
-            "resume",
-            self.resume.as_ref().map(Secret::reveal),
-            RESUME_TOKEN_BYTES_MAX,
-        )?;
+        check_bytes("token", self.token.as_ref().map(Secret::reveal), TOKEN_BYTES_MAX)?;
+        check_bytes("resume", self.resume.as_ref().map(Secret::reveal), RESUME_TOKEN_BYTES_MAX)?;
         check_bytes("device", self.device.as_deref(), DEVICE_BYTES_MAX)?;
         if self.features.len() > FEATURES_MAX {
             return Err(format!("features: at most {FEATURES_MAX}"));

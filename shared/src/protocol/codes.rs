@@ -131,88 +131,28 @@ impl CloseCode {
         self.row().3
     }
     pub fn from_number(number: u16) -> Option<CloseCode> {
-        CloseCode::ALL
-            .into_iter()
-            .find(|code| code.number() == number)
+        CloseCode::ALL.into_iter().find(|code| code.number() == number)
     }
 
     fn row(self) -> CloseRow {
         match self {
             CloseCode::Normal => (1000, "normal", "the client said bye, or closed", Retry::No),
-            CloseCode::Draining => (
-                1001,
-                "draining",
-                "the node is going away; leaving came before",
-                Retry::Resume,
-            ),
-            CloseCode::WebsocketViolation => (
-                1002,
-                "websocket_violation",
-                "not a valid WebSocket frame",
-                Retry::No,
-            ),
-            CloseCode::WrongKind => (
-                1003,
-                "wrong_kind",
-                "text on msgpack, or binary on json",
-                Retry::No,
-            ),
-            CloseCode::FrameTooLarge => (
-                1009,
-                "frame_too_large",
-                "a frame or message beyond its limit",
-                Retry::No,
-            ),
-            CloseCode::Internal => (
-                1011,
-                "internal",
-                "the node failed; it logged why",
-                Retry::Resume,
-            ),
-            CloseCode::BadFrame => (
-                4000,
-                "bad_frame",
-                "undecodable: not one map of one frame",
-                Retry::No,
-            ),
-            CloseCode::HelloFirst => (
-                4001,
-                "hello_first",
-                "another frame came before hello",
-                Retry::No,
-            ),
+            CloseCode::Draining => (1001, "draining", "the node is going away; leaving came before", Retry::Resume),
+            CloseCode::WebsocketViolation => (1002, "websocket_violation", "not a valid WebSocket frame", Retry::No),
+            CloseCode::WrongKind => (1003, "wrong_kind", "text on msgpack, or binary on json", Retry::No),
+            CloseCode::FrameTooLarge => (1009, "frame_too_large", "a frame or message beyond its limit", Retry::No),
+            CloseCode::Internal => (1011, "internal", "the node failed; it logged why", Retry::Resume),
+            CloseCode::BadFrame => (4000, "bad_frame", "undecodable: not one map of one frame", Retry::No),
+            CloseCode::HelloFirst => (4001, "hello_first", "another frame came before hello", Retry::No),
             CloseCode::HelloLate => (4002, "hello_late", "no hello in time", Retry::Resume),
-            CloseCode::BadToken => (
-                4003,
-                "bad_token",
-                "the reason says which check failed",
-                Retry::WithNewToken,
-            ),
+            CloseCode::BadToken => (4003, "bad_token", "the reason says which check failed", Retry::WithNewToken),
             CloseCode::TooManyErrors => (4004, "too_many_errors", "10 errors in 10 s", Retry::No),
-            CloseCode::Superseded => (
-                4005,
-                "superseded",
-                "a newer connection took this session's place",
-                Retry::No,
-            ),
-            CloseCode::TooSlow => (
-                4006,
-                "too_slow",
-                "too much waits for this connection to read",
-                Retry::Resume,
-            ),
-            CloseCode::Silent => (
-                4007,
-                "silent",
-                "nothing heard for two heartbeats",
-                Retry::Resume,
-            ),
-            CloseCode::UnsupportedVersion => (
-                4008,
-                "unsupported_version",
-                "no subprotocol of this server was offered",
-                Retry::No,
-            ),
+            CloseCode::Superseded => (4005, "superseded", "a newer connection took this session's place", Retry::No),
+            CloseCode::TooSlow => (4006, "too_slow", "too much waits for this connection to read", Retry::Resume),
+            CloseCode::Silent => (4007, "silent", "nothing heard for two heartbeats", Retry::Resume),
+            CloseCode::UnsupportedVersion => {
+                (4008, "unsupported_version", "no subprotocol of this server was offered", Retry::No)
+            }
         }
     }
 }

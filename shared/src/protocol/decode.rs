@@ -23,75 +23,40 @@ const REPEATED_BYTES_MAX: usize = 200;
 pub(super) fn write<T: Serialize>(codec: Codec, frame: &T) -> Bytes {
     let mut out = Vec::with_capacity(64);
     match codec {
-        Codec::Msgpack => {
-            rmp_serde::encode::write_named(&mut out, frame).expect("frames have only named fields")
-        }
+        Codec::Msgpack => rmp_serde::encode::write_named(&mut out, frame).expect("frames have only named fields"),
         Codec::Json => serde_json::to_writer(&mut out, frame).expect("frames have only text keys"),
     }
     out.into()
 }
 
 /// Checks the whole message's syntax and outline; answers the frame's name, one of `accepted`.
-pub(super) fn check(
-    codec: Codec,
-    message: &[u8],
-    accepted: &'static [&'static str],
-) -> Result<&'static str, BadFrame> {
+pub(super) fn check(codec: Codec, message: &[u8], accepted: &'static [&'static str]) -> Result<&'static str, BadFrame> {
     match codec {
         Codec::Msgpack => check_msgpack(message)?,
         Codec::Json => check_json(message)?,
     }
-    let outline: Outline = parse(codec, message).map_err(|detail| {
-        BadFrame::Malformed(format!(
-            "not a map of one frame name to its fields: {detail}"
-        ))
-    })?;
+    let outline: Outline = parse(codec, message)
+        .map_err(|detail| BadFrame::Malformed(format!("not a map of one frame name to its fields: {detail}")))?;
     let known = accepted.iter().find(|name| **name == outline.name);
-    known.copied().ok_or_else(|| BadFrame::UnknownFrame {
-        name: cut(&outline.name),
-        accepted,
-    })
+    known.copied().ok_or_else(|| BadFrame::UnknownFrame { name: cut(&outline.name), accepted })
 }
 
 /// Reads the fields of a message that [`check`] found well-formed.
-pub(super) fn read<T: DeserializeOwned>(
-    codec: Codec,
-    message: &[u8],
-    frame: &'static str,
-) -> Result<T, BadFrame> {
-    parse(codec, message).map_err(|detail| BadFrame::InvalidField {
-        frame,
-        seq: None,
-        detail,
-    })
+pub(super) fn read<T: DeserializeOwned>(codec: Codec, message: &[u8], frame: &'static str) -> Result<T, BadFrame> {
+    parse(codec, message).map_err(|detail| BadFrame::InvalidField { frame, seq: None, detail })
 }
 
 /// Says more about an `act` that could not be read: its seq, and whether its action is unknown.
 pub(super) fn explain_bad_act(codec: Codec, message: &[u8], bad: BadFrame) -> BadFrame {
-    let BadFrame::InvalidField {
-        frame: "act",
-        detail,
-        ..
-    } = bad
-    else {
+    let BadFrame::InvalidField { frame: "act", detail, .. } = bad else {
         return bad;
     };
-    let seq = parse::<ActSeq>(codec, message)
-        .ok()
-        .map(|frame| frame.act.seq);
+    let seq = parse::<ActSeq>(codec, message).ok().map(|frame| frame.act.seq);
     match parse::<ActName>(codec, message) {
-        Ok(ActName {
-            act: OnlyAction { action },
-        }) if !ACTION_NAMES.contains(&action.name.as_str()) => BadFrame::UnknownAction {
-            seq,
-            name: cut(&action.name),
-            accepted: ACTION_NAMES,
-        },
-        _ => BadFrame::InvalidField {
-            frame: "act",
-            seq,
-            detail,
-        },
+        Ok(ActName { act: OnlyAction { action } }) if !ACTION_NAMES.contains(&action.name.as_str()) => {
+            BadFrame::UnknownAction { seq, name: cut(&action.name), accepted: ACTION_NAMES }
+        }
+        _ => BadFrame::InvalidField { frame: "act", seq, detail },
     }
 }
 
@@ -140,9 +105,7 @@ impl<'de> Deserialize<'de> for Outline {
                     return Err(de::Error::custom("the map is empty"));
                 };
                 match map.next_entry::<IgnoredAny, IgnoredAny>()? {
-                    None => Ok(Outline {
-                        name: name.into_owned(),
-                    }),
+                    None => Ok(Outline { name: name.into_owned() }),
                     Some(_) => Err(de::Error::custom("the map has more than one entry")),
                 }
             }
@@ -193,9 +156,7 @@ fn check_json(message: &[u8]) -> Result<(), BadFrame> {
         }
     }
     let checked = serde_json::from_str::<SafeIntegers>(text);
-    checked.map(drop).map_err(|error| {
-        BadFrame::Malformed(format!("not JSON for v1: {}", cut(&error.to_string())))
-    })
+    checked.map(drop).map_err(|error| BadFrame::Malformed(format!("not JSON for v1: {}", cut(&error.to_string()))))
 }
 
 /// Any value whose integers every client language reads exactly.
@@ -222,26 +183,16 @@ impl<'de> Deserialize<'de> for SafeIntegers {
                 Ok(SafeIntegers)
             }
             fn visit_i64<E: de::Error>(self, n: i64) -> Result<SafeIntegers, E> {
-                if is_safe(n) {
-                    Ok(SafeIntegers)
-                } else {
-                    Err(E::custom(UNSAFE_INTEGER))
-                }
+                if is_safe(n) { Ok(SafeIntegers) } else { Err(E::custom(UNSAFE_INTEGER)) }
             }
             fn visit_u64<E: de::Error>(self, n: u64) -> Result<SafeIntegers, E> {
                 self.visit_i64(i64::try_from(n).unwrap_or(i64::MAX))
             }
-            fn visit_seq<A: de::SeqAccess<'de>>(
-                self,
-                mut seq: A,
-            ) -> Result<SafeIntegers, A::Error> {
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<SafeIntegers, A::Error> {
                 while seq.next_element::<SafeIntegers>()?.is_some() {}
                 Ok(SafeIntegers)
             }
-            fn visit_map<M: de::MapAccess<'de>>(
-                self,
-                mut map: M,
-            ) -> Result<SafeIntegers, M::Error> {
+            fn visit_map<M: de::MapAccess<'de>>(self, mut map: M) -> Result<SafeIntegers, M::Error> {
                 while map.next_entry::<IgnoredAny, SafeIntegers>()?.is_some() {}
                 Ok(SafeIntegers)
             }
@@ -264,23 +215,14 @@ fn too_deep() -> BadFrame {
 pub(super) fn check_msgpack(message: &[u8]) -> Result<(), BadFrame> {
     let mut rest = message;
     skip_value(&mut rest, 0)?;
-    if rest.is_empty() {
-        Ok(())
-    } else {
-        Err(BadFrame::Malformed(format!(
-            "{} bytes after the frame",
-            rest.len()
-        )))
-    }
+    if rest.is_empty() { Ok(()) } else { Err(BadFrame::Malformed(format!("{} bytes after the frame", rest.len()))) }
 }
 
 fn skip_value(rest: &mut &[u8], depth: usize) -> Result<(), BadFrame> {
     let (&first, after) = rest.split_first().ok_or_else(cut_short)?;
     *rest = after;
     match Marker::from_u8(first) {
-        Marker::Null | Marker::True | Marker::False | Marker::FixPos(_) | Marker::FixNeg(_) => {
-            Ok(())
-        }
+        Marker::Null | Marker::True | Marker::False | Marker::FixPos(_) | Marker::FixNeg(_) => Ok(()),
         Marker::U8 | Marker::I8 => take(rest, 1).map(drop),
         Marker::U16 | Marker::I16 => take(rest, 2).map(drop),
         Marker::U32 | Marker::I32 | Marker::F32 => take(rest, 4).map(drop),
@@ -298,9 +240,7 @@ fn skip_value(rest: &mut &[u8], depth: usize) -> Result<(), BadFrame> {
         Marker::FixMap(len) => skip_items(rest, 2 * u64::from(len), depth),
         Marker::Map16 => take_number(rest, 2).and_then(|len| skip_items(rest, 2 * len, depth)),
         Marker::Map32 => take_number(rest, 4).and_then(|len| skip_items(rest, 2 * len, depth)),
-        other => Err(BadFrame::Malformed(format!(
-            "msgpack type {other:?} is not used by v1"
-        ))),
+        other => Err(BadFrame::Malformed(format!("msgpack type {other:?} is not used by v1"))),
     }
 }
 
@@ -317,23 +257,15 @@ fn skip_items(rest: &mut &[u8], items: u64, depth: usize) -> Result<(), BadFrame
 
 fn skip_text(rest: &mut &[u8], len: u64) -> Result<(), BadFrame> {
     let text = take(rest, len)?;
-    std::str::from_utf8(text)
-        .map(drop)
-        .map_err(|_| BadFrame::Malformed("a string is not UTF-8".into()))
+    std::str::from_utf8(text).map(drop).map_err(|_| BadFrame::Malformed("a string is not UTF-8".into()))
 }
 
 fn check_integer(n: i64) -> Result<(), BadFrame> {
-    if is_safe(n) {
-        Ok(())
-    } else {
-        Err(BadFrame::Malformed(UNSAFE_INTEGER.into()))
-    }
+    if is_safe(n) { Ok(()) } else { Err(BadFrame::Malformed(UNSAFE_INTEGER.into())) }
 }
 
 fn take_number(rest: &mut &[u8], bytes: u64) -> Result<u64, BadFrame> {
-    Ok(take(rest, bytes)?
-        .iter()
-        .fold(0, |n, byte| n << 8 | u64::from(*byte)))
+    Ok(take(rest, bytes)?.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
 }
 
 fn take<'a>(rest: &mut &'a [u8], bytes: u64) -> Result<&'a [u8], BadFrame> {

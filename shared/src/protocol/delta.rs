@@ -66,10 +66,7 @@ pub fn encode_delta(codec: Codec, delta: &DeltaFrame) -> Bytes {
 }
 
 fn encode_msgpack(delta: &DeltaFrame) -> Bytes {
-    let telling = delta
-        .changes
-        .iter()
-        .filter(|change| change.tells_something());
+    let telling = delta.changes.iter().filter(|change| change.tells_something());
     // 13 bytes for one change of two small fields; one more allocation is cheaper than a second walk.
     let mut out = Vec::with_capacity(12 + 16 * delta.changes.len());
     put_array_len(&mut out, 3 + telling.clone().count());
@@ -128,11 +125,7 @@ pub(super) fn check_versions(delta: DeltaFrame) -> Result<DeltaFrame, BadFrame> 
 }
 
 fn bad_delta(detail: &str) -> BadFrame {
-    BadFrame::InvalidField {
-        frame: "delta",
-        seq: None,
-        detail: detail.into(),
-    }
+    BadFrame::InvalidField { frame: "delta", seq: None, detail: detail.into() }
 }
 
 /// Reads a message that `decode::check_msgpack` found well-formed.
@@ -148,16 +141,8 @@ fn read_delta(message: &[u8]) -> Reading<DeltaFrame> {
     let room = Slot(read_int(rest).map_err(|_| "room: a slot number")?);
     let (from, to) = read_versions(rest)?;
     let sum = read_int(rest).map_err(|_| "sum: an unsigned 32-bit number")?;
-    let changes = (3..items)
-        .map(|_| read_change(rest))
-        .collect::<Reading<Vec<_>>>()?;
-    Ok(DeltaFrame {
-        room,
-        from,
-        to,
-        sum,
-        changes,
-    })
+    let changes = (3..items).map(|_| read_change(rest)).collect::<Reading<Vec<_>>>()?;
+    Ok(DeltaFrame { room, from, to, sum, changes })
 }
 
 fn read_versions(rest: &mut &[u8]) -> Reading<(u64, u64)> {
@@ -172,9 +157,7 @@ fn read_versions(rest: &mut &[u8]) -> Reading<(u64, u64)> {
         let to: u64 = read_int(rest).map_err(|_| BAD)?;
         (to.checked_sub(1), to)
     };
-    from.filter(|from| *from < to)
-        .map(|from| (from, to))
-        .ok_or(BAD)
+    from.filter(|from| *from < to).map(|from| (from, to)).ok_or(BAD)
 }
 
 fn read_change(rest: &mut &[u8]) -> Reading<Change> {
@@ -185,10 +168,7 @@ fn read_change(rest: &mut &[u8]) -> Reading<Change> {
     }
     let entity = Alias(read_int(rest).map_err(|_| BAD)?);
     if len == 1 {
-        return Ok(Change {
-            entity,
-            body: ChangeBody::Removed,
-        });
+        return Ok(Change { entity, body: ChangeBody::Removed });
     }
     let mut set: FieldChanges = Vec::new();
     let mut seen = [false; 256];
@@ -199,10 +179,7 @@ fn read_change(rest: &mut &[u8]) -> Reading<Change> {
         }
         set.push((field, read_value(rest)?));
     }
-    Ok(Change {
-        entity,
-        body: ChangeBody::Set(set),
-    })
+    Ok(Change { entity, body: ChangeBody::Set(set) })
 }
 
 fn read_value(rest: &mut &[u8]) -> Reading<Option<Value>> {
@@ -264,14 +241,9 @@ impl<'de> Deserialize<'de> for Change {
             (Some(SetMap(set)), false) if !set.is_empty() => ChangeBody::Set(set),
             (None, true) => ChangeBody::Removed,
             _ => {
-                return Err(de::Error::custom(
-                    "a change has a set with fields, or removed: true",
-                ));
+                return Err(de::Error::custom("a change has a set with fields, or removed: true"));
             }
         };
-        Ok(Change {
-            entity: wire.entity,
-            body,
-        })
+        Ok(Change { entity: wire.entity, body })
     }
 }

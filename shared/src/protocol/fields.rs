@@ -38,19 +38,14 @@ impl<'de> Deserialize<'de> for Key {
         } else {
             Some(Field(u8::deserialize(deserializer)?))
         };
-        field
-            .filter(|field| field.0 != 0)
-            .map(Key)
-            .ok_or_else(|| de::Error::custom("not a field's name or number"))
+        field.filter(|field| field.0 != 0).map(Key).ok_or_else(|| de::Error::custom("not a field's name or number"))
     }
 }
 
 /// Why a value may not be in a frame. Integers are checked for all of a frame at once, see `decode`.
 pub(super) fn check_text(value: &Value) -> Result<(), String> {
     match value.as_text() {
-        Some(text) if text.len() > TEXT_BYTES_MAX => {
-            Err(format!("a text value has at most {TEXT_BYTES_MAX} bytes"))
-        }
+        Some(text) if text.len() > TEXT_BYTES_MAX => Err(format!("a text value has at most {TEXT_BYTES_MAX} bytes")),
         _ => Ok(()),
     }
 }
@@ -72,10 +67,7 @@ impl<'de, V: Deserialize<'de> + AsValue> de::Visitor<'de> for Entries<V> {
             if std::mem::replace(&mut seen[usize::from(field.0)], true) {
                 return Err(de::Error::custom("a field is there twice"));
             }
-            value
-                .as_value()
-                .map_or(Ok(()), check_text)
-                .map_err(de::Error::custom)?;
+            value.as_value().map_or(Ok(()), check_text).map_err(de::Error::custom)?;
             entries.push((field, value));
         }
         Ok(entries)
@@ -123,9 +115,7 @@ pub(super) mod changes {
         map.end()
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<FieldChanges, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FieldChanges, D::Error> {
         deserializer.deserialize_map(Entries::<Option<Value>>(PhantomData))
     }
 }

@@ -19,9 +19,8 @@ pub use delta::{Change, ChangeBody, DeltaFrame, encode_delta};
 pub use fields::{FieldChanges, Fields};
 pub use secret::Secret;
 pub use server::{
-    Ack, ActorMarks, EntityFields, ErrorFrame, Leaving, Limits, Moved, OwnChange, OwnerChange,
-    Pong, Reject, RetryAfter, SeqAnswer, ServerFrame, Snapshot, SnapshotReason, Source,
-    Unavailable, Welcome,
+    Ack, ActorMarks, EntityFields, ErrorFrame, Leaving, Limits, Moved, OwnChange, OwnerChange, Pong, Reject,
+    RetryAfter, SeqAnswer, ServerFrame, Snapshot, SnapshotReason, Source, Unavailable, Welcome,
 };
 
 use serde::{Deserialize, Serialize};
@@ -53,9 +52,7 @@ impl Codec {
     }
     /// `None`: not an entry of this protocol version. Entries are compared exactly.
     pub fn from_subprotocol(entry: &str) -> Option<Codec> {
-        Codec::ALL
-            .into_iter()
-            .find(|codec| codec.subprotocol() == entry)
+        Codec::ALL.into_iter().find(|codec| codec.subprotocol() == entry)
     }
     /// Frames travel in binary messages; else in text messages. The other kind closes with `wrong_kind`.
     pub fn is_binary(self) -> bool {

@@ -248,12 +248,7 @@ pub struct ErrorFrame {
 
 impl ErrorFrame {
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        ErrorFrame {
-            code,
-            detail: detail.into(),
-            retry: code.retry(),
-            seq: None,
-        }
+        ErrorFrame { code, detail: detail.into(), retry: code.retry(), seq: None }
     }
 }
 
@@ -339,14 +334,10 @@ mod hex_128 {
         serializer.collect_str(&format_args!("{bits:032x}"))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<u128, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
         let text = String::deserialize(deserializer)?;
         let clean = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let bits = clean
-            .then(|| u128::from_str_radix(&text, 16).ok())
-            .flatten();
+        let bits = clean.then(|| u128::from_str_radix(&text, 16).ok()).flatten();
         bits.ok_or_else(|| de::Error::custom("bitmap: 32 hex digits"))
     }
 }

@@ -58,16 +58,12 @@ pub struct Rules {
 
 impl Rules {
     pub fn new(universe: Universe, move_cool_down_ms: u64) -> Self {
-        Self {
-            universe,
-            move_cool_down_ms,
-        }
+        Self { universe, move_cool_down_ms }
     }
 
     /// A room as it is before its first entry: a sector's warps and ports; other rooms are empty.
     pub fn genesis(&self, room: &RoomId) -> RoomState {
-        room.sector()
-            .map_or_else(RoomState::new, |sector| self.universe.genesis(sector))
+        room.sector().map_or_else(RoomState::new, |sector| self.universe.genesis(sector))
     }
 
     /// Decides one action of a player who is present in `sector`, whose state is `state`. `now_ms` is the room's time
@@ -101,28 +97,16 @@ impl Rules {
             return refused(RejectCode::NoWarp, [("to", Value::from(to.as_str()))]);
         }
         let own = state.own(player);
-        let ready_at_ms = own
-            .and_then(|own| own.get(&Field::READY_AT))
-            .and_then(Value::as_int)
-            .unwrap_or(0);
+        let ready_at_ms = own.and_then(|own| own.get(&Field::READY_AT)).and_then(Value::as_int).unwrap_or(0);
         let now = int(now_ms);
         if ready_at_ms > now {
-            let facts = [
-                ("ready_at", Value::Int(ready_at_ms)),
-                ("now", Value::Int(now)),
-            ];
+            let facts = [("ready_at", Value::Int(ready_at_ms)), ("now", Value::Int(now))];
             return refused(RejectCode::CoolingDown, facts);
         }
         let ready_again_ms = int(now_ms.saturating_add(self.move_cool_down_ms));
-        let mut effects = vec![Effect::Own(
-            Field::READY_AT,
-            Some(Value::Int(ready_again_ms)),
-        )];
+        let mut effects = vec![Effect::Own(Field::READY_AT, Some(Value::Int(ready_again_ms)))];
         if let Some(seat) = state.system().seat(player) {
-            effects.push(Effect::Ship(
-                Field::HOP,
-                Some(Value::Int(int(seat.hop.next().0))),
-            ));
+            effects.push(Effect::Ship(Field::HOP, Some(Value::Int(int(seat.hop.next().0)))));
         }
         effects.push(Effect::Depart { to: to.clone() });
         Decision::Done(effects)
@@ -131,30 +115,18 @@ impl Rules {
 
 /// Warps are entities: what is in the state counts, not what the universe began with.
 fn has_warp(state: &RoomState, to: &SectorId) -> bool {
-    let says = |fields: &Fields, field, text: &str| {
-        fields.get(&field).and_then(Value::as_text) == Some(text)
-    };
+    let says = |fields: &Fields, field, text: &str| fields.get(&field).and_then(Value::as_text) == Some(text);
     let mut entities = state.public().iter();
-    entities.any(|(_, fields)| {
-        says(fields, Field::KIND, "warp") && says(fields, Field::TO, to.as_str())
-    })
+    entities.any(|(_, fields)| says(fields, Field::KIND, "warp") && says(fields, Field::TO, to.as_str()))
 }
 
 fn refused<const N: usize>(code: RejectCode, facts: [(&str, Value); N]) -> Decision {
-    Decision::Refused {
-        code,
-        facts: facts
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect(),
-    }
+    Decision::Refused { code, facts: facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect() }
 }
 
 /// Numbers of a state stay exact in every client language; times and hops never get that large.
 fn int(n: u64) -> i64 {
-    i64::try_from(n)
-        .unwrap_or(i64::MAX)
-        .min(crate::limits::INT_ABS_MAX)
+    i64::try_from(n).unwrap_or(i64::MAX).min(crate::limits::INT_ABS_MAX)
 }
 
 /// The record of a player nobody has seen before: the first arrival (hop 1) puts it into the start sector, at
@@ -191,9 +163,7 @@ pub fn arrive_position(
     player: &PlayerId,
 ) -> (i64, i64) {
     let mut random = SplitMix::new(universe.seed(), FOR_ARRIVAL, &format!("{sector}/{player}"));
-    let mut near = |at: i64, spread: i64| {
-        random.between((at - spread).max(0), (at + spread).min(POSITION_MAX))
-    };
+    let mut near = |at: i64, spread: i64| random.between((at - spread).max(0), (at + spread).min(POSITION_MAX));
     match from.and_then(|from| universe.warp_position(sector, from)) {
         Some((x, y)) => (near(x, ARRIVAL_SPREAD), near(y, ARRIVAL_SPREAD)),
         None => (near(POSITION_MAX / 2, 300), near(POSITION_MAX / 2, 300)),

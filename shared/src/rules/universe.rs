@@ -39,14 +39,8 @@ impl Universe {
         let count = sectors.max(1) as usize;
         let grid = Grid::for_count(count);
         let mut random = SplitMix::new(seed, FOR_PLACES, "");
-        let places = (0..count)
-            .map(|index| grid.place(index, &mut random))
-            .collect();
-        let mut universe = Universe {
-            seed,
-            places,
-            warps: vec![Vec::new(); count],
-        };
+        let places = (0..count).map(|index| grid.place(index, &mut random)).collect();
+        let mut universe = Universe { seed, places, warps: vec![Vec::new(); count] };
         universe.lay_warps(&grid);
         universe
     }
@@ -67,12 +61,7 @@ impl Universe {
     /// Where this sector's warps lead, ascending by number; empty for an unknown sector.
     pub fn warps(&self, sector: &SectorId) -> Vec<SectorId> {
         let warps = self.index(sector).map(|index| &self.warps[index]);
-        warps
-            .into_iter()
-            .flatten()
-            .copied()
-            .map(sector_id)
-            .collect()
+        warps.into_iter().flatten().copied().map(sector_id).collect()
     }
 
     /// Where players without a record start.
@@ -82,16 +71,13 @@ impl Universe {
 
     /// (x, y) on the map, 0 to 999 each; (0, 0) for an unknown sector.
     pub fn map_position(&self, sector: &SectorId) -> (i64, i64) {
-        self.index(sector)
-            .map_or((0, 0), |index| self.places[index])
+        self.index(sector).map_or((0, 0), |index| self.places[index])
     }
 
     /// Where in `sector` the warp to `to` lies: towards `to` on the map. `None` if there is no such warp.
     pub fn warp_position(&self, sector: &SectorId, to: &SectorId) -> Option<(i64, i64)> {
         let (from, to) = (self.index(sector)?, self.index(to)?);
-        self.warps[from]
-            .contains(&to)
-            .then(|| self.rim_towards(from, to))
+        self.warps[from].contains(&to).then(|| self.rim_towards(from, to))
     }
 
     /// The sector as it is before its first entry: warps and ports. Empty for an unknown sector.
@@ -129,14 +115,8 @@ impl Universe {
         let (dx, dy) = (to_x - from_x, to_y - from_y);
         let longer = dx.abs().max(dy.abs()).max(1);
         let nudge = (to as i64 * 37) % 61 - 30;
-        let (nudge_x, nudge_y) = if dx.abs() >= dy.abs() {
-            (0, nudge)
-        } else {
-            (nudge, 0)
-        };
-        let at = |delta: i64, nudge: i64| {
-            (CENTRE + delta * WARP_RIM / longer + nudge).clamp(0, POSITION_MAX)
-        };
+        let (nudge_x, nudge_y) = if dx.abs() >= dy.abs() { (0, nudge) } else { (nudge, 0) };
+        let at = |delta: i64, nudge: i64| (CENTRE + delta * WARP_RIM / longer + nudge).clamp(0, POSITION_MAX);
         (at(dx, nudge_x), at(dy, nudge_y))
     }
 
@@ -163,9 +143,7 @@ impl Universe {
                 }
             }
         }
-        self.warps
-            .iter_mut()
-            .for_each(|warps| warps.sort_unstable());
+        self.warps.iter_mut().for_each(|warps| warps.sort_unstable());
     }
 
     fn join(&mut self, a: usize, b: usize) {
@@ -176,20 +154,11 @@ impl Universe {
     }
 
     /// The nearest of `candidates` on the map that is not joined to `index` and has room for a warp.
-    fn nearest_unjoined(
-        &self,
-        index: usize,
-        candidates: impl IntoIterator<Item = usize>,
-    ) -> Option<usize> {
+    fn nearest_unjoined(&self, index: usize, candidates: impl IntoIterator<Item = usize>) -> Option<usize> {
         let joinable = |other: &usize| {
-            *other != index
-                && !self.warps[index].contains(other)
-                && self.warps[*other].len() < WARPS_MAX
+            *other != index && !self.warps[index].contains(other) && self.warps[*other].len() < WARPS_MAX
         };
-        candidates
-            .into_iter()
-            .filter(joinable)
-            .min_by_key(|other| (self.distance_squared(index, *other), *other))
+        candidates.into_iter().filter(joinable).min_by_key(|other| (self.distance_squared(index, *other), *other))
     }
 
     fn distance_squared(&self, a: usize, b: usize) -> i64 {
@@ -211,10 +180,8 @@ fn entity(kind: &str, named: (Field, &str), x: i64, y: i64) -> Fields {
     ])
 }
 
-const FIRST: [&str; 12] = [
-    "Amber", "Brass", "Cinder", "Drift", "Ember", "Frost", "Gale", "Hollow", "Iron", "Juniper",
-    "Kestrel", "Lantern",
-];
+const FIRST: [&str; 12] =
+    ["Amber", "Brass", "Cinder", "Drift", "Ember", "Frost", "Gale", "Hollow", "Iron", "Juniper", "Kestrel", "Lantern"];
 const SECOND: [&str; 12] = [
     "Anchorage",
     "Bazaar",
@@ -257,26 +224,16 @@ mod tests {
 
     #[test]
     fn every_universe_is_connected_with_two_to_five_two_way_warps() {
-        for (seed, count) in
-            (0..40).flat_map(|seed| [3, 4, 5, 7, 12, 50, 101, 400].map(|count| (seed, count)))
-        {
+        for (seed, count) in (0..40).flat_map(|seed| [3, 4, 5, 7, 12, 50, 101, 400].map(|count| (seed, count))) {
             let universe = Universe::new(seed, count);
-            assert_eq!(
-                reachable(&universe),
-                count as usize,
-                "seed {seed}, {count} sectors"
-            );
+            assert_eq!(reachable(&universe), count as usize, "seed {seed}, {count} sectors");
             for sector in universe.sectors() {
                 let warps = universe.warps(&sector);
                 assert!(
                     (WARPS_MIN..=WARPS_MAX).contains(&warps.len()),
                     "seed {seed}, {count} sectors: {sector} {warps:?}"
                 );
-                assert!(
-                    warps
-                        .iter()
-                        .all(|to| *to != sector && universe.warps(to).contains(&sector))
-                );
+                assert!(warps.iter().all(|to| *to != sector && universe.warps(to).contains(&sector)));
                 assert!(warps.is_sorted_by_key(|to| to.as_str().parse::<u32>().unwrap()));
             }
         }
@@ -302,29 +259,15 @@ mod tests {
     #[test]
     fn positions_are_on_the_map_apart_and_warps_mostly_short() {
         let universe = Universe::new(42, 100);
-        let places: BTreeSet<_> = universe
-            .sectors()
-            .map(|sector| universe.map_position(&sector))
-            .collect();
+        let places: BTreeSet<_> = universe.sectors().map(|sector| universe.map_position(&sector)).collect();
         assert_eq!(places.len(), 100);
-        assert!(
-            places
-                .iter()
-                .all(|(x, y)| (0..=999).contains(x) && (0..=999).contains(y))
-        );
+        assert!(places.iter().all(|(x, y)| (0..=999).contains(x) && (0..=999).contains(y)));
         let lengths: Vec<i64> = (0..100)
             .flat_map(|a| universe.warps[a].iter().map(move |b| (a, *b)))
             .map(|(a, b)| universe.distance_squared(a, b))
             .collect();
-        let short = lengths
-            .iter()
-            .filter(|squared| **squared < 280 * 280)
-            .count();
-        assert!(
-            short * 100 >= lengths.len() * 95,
-            "{short} of {}",
-            lengths.len()
-        );
+        let short = lengths.iter().filter(|squared| **squared < 280 * 280).count();
+        assert!(short * 100 >= lengths.len() * 95, "{short} of {}", lengths.len());
     }
 
     #[test]
@@ -334,27 +277,12 @@ mod tests {
         for sector in universe.sectors() {
             let state = universe.genesis(&sector);
             let of_kind = |kind: &'static str| {
-                state
-                    .public()
-                    .iter()
-                    .filter(move |(_, fields)| fields[&Field::KIND].as_text() == Some(kind))
+                state.public().iter().filter(move |(_, fields)| fields[&Field::KIND].as_text() == Some(kind))
             };
-            let to: Vec<_> = of_kind("warp")
-                .map(|(_, fields)| fields[&Field::TO].as_text().unwrap())
-                .collect();
-            assert_eq!(
-                to,
-                universe
-                    .warps(&sector)
-                    .iter()
-                    .map(SectorId::as_str)
-                    .collect::<Vec<_>>()
-            );
+            let to: Vec<_> = of_kind("warp").map(|(_, fields)| fields[&Field::TO].as_text().unwrap()).collect();
+            assert_eq!(to, universe.warps(&sector).iter().map(SectorId::as_str).collect::<Vec<_>>());
             ports[of_kind("port").count()] += 1;
-            assert_eq!(
-                state.system().next_alias() as usize,
-                state.public().len() + 1
-            );
+            assert_eq!(state.system().next_alias() as usize, state.public().len() + 1);
             assert_eq!(state.sums(), state.sums_from_scratch());
         }
         assert!(ports.iter().all(|count| *count > 0), "{ports:?}");
@@ -363,20 +291,11 @@ mod tests {
     #[test]
     fn seed_42_is_pinned() {
         let universe = Universe::new(42, 50);
-        let warps = |n| {
-            universe
-                .warps(&id(n))
-                .iter()
-                .map(|to| to.to_string())
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
+        let warps = |n| universe.warps(&id(n)).iter().map(|to| to.to_string()).collect::<Vec<_>>().join(" ");
         let sums = universe.sectors().fold(0u32, |sum, sector| {
             let (x, y) = universe.map_position(&sector);
             let place = u32::try_from(x * 1_000 + y).unwrap();
-            sum.wrapping_mul(31)
-                .wrapping_add(universe.genesis(&sector).public().sum())
-                .wrapping_add(place)
+            sum.wrapping_mul(31).wrapping_add(universe.genesis(&sector).public().sum()).wrapping_add(place)
         });
         let got = format!("{} | {} | {} | {sums:08x}", warps(1), warps(25), warps(50));
         assert_eq!(got, "2 16 | 23 24 26 40 | 46 47 48 49 | 38ec8809");

@@ -25,22 +25,15 @@ pub fn field_hash(entity: Alias, field: Field, value: &Value) -> u32 {
 }
 
 /// The sum of all fields of one entity.
-pub fn fields_sum<'a>(
-    entity: Alias,
-    fields: impl IntoIterator<Item = (&'a Field, &'a Value)>,
-) -> u32 {
-    fields.into_iter().fold(0, |sum, (field, value)| {
-        sum.wrapping_add(field_hash(entity, *field, value))
-    })
+pub fn fields_sum<'a>(entity: Alias, fields: impl IntoIterator<Item = (&'a Field, &'a Value)>) -> u32 {
+    fields.into_iter().fold(0, |sum, (field, value)| sum.wrapping_add(field_hash(entity, *field, value)))
 }
 
 const FNV_OFFSET: u32 = 0x811c_9dc5;
 const FNV_PRIME: u32 = 0x0100_0193;
 
 fn fnv1a32(hash: u32, bytes: &[u8]) -> u32 {
-    bytes.iter().fold(hash, |hash, byte| {
-        (hash ^ u32::from(*byte)).wrapping_mul(FNV_PRIME)
-    })
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(FNV_PRIME))
 }
 
 /// Continues the hash with the decimal digits of `n`, without allocating them.
@@ -74,30 +67,14 @@ mod tests {
     #[test]
     fn the_hash_is_that_of_the_canonical_text() {
         let whole = |text: &str| fmix32(fnv1a32(FNV_OFFSET, text.as_bytes()));
-        assert_eq!(
-            field_hash(Alias(7), Field(5), &Value::Int(120)),
-            whole("7:5:i120")
-        );
-        assert_eq!(
-            field_hash(Alias(0), Field(9), &Value::Int(-1)),
-            whole("0:9:i-1")
-        );
-        assert_eq!(
-            field_hash(Alias(4_294_967_295), Field(255), &Value::Int(i64::MIN)),
-            { whole("4294967295:255:i-9223372036854775808") }
-        );
-        assert_eq!(
-            field_hash(Alias(1), Field(3), &Value::from("Zoë 🚀")),
-            whole("1:3:sZoë 🚀")
-        );
-        assert_eq!(
-            field_hash(Alias(1), Field(3), &Value::from("")),
-            whole("1:3:s")
-        );
-        assert_ne!(
-            field_hash(Alias(1), Field(3), &Value::from("1")),
-            field_hash(Alias(1), Field(3), &Value::Int(1))
-        );
+        assert_eq!(field_hash(Alias(7), Field(5), &Value::Int(120)), whole("7:5:i120"));
+        assert_eq!(field_hash(Alias(0), Field(9), &Value::Int(-1)), whole("0:9:i-1"));
+        assert_eq!(field_hash(Alias(4_294_967_295), Field(255), &Value::Int(i64::MIN)), {
+            whole("4294967295:255:i-9223372036854775808")
+        });
+        assert_eq!(field_hash(Alias(1), Field(3), &Value::from("Zoë 🚀")), whole("1:3:sZoë 🚀"));
+        assert_eq!(field_hash(Alias(1), Field(3), &Value::from("")), whole("1:3:s"));
+        assert_ne!(field_hash(Alias(1), Field(3), &Value::from("1")), field_hash(Alias(1), Field(3), &Value::Int(1)));
     }
 
     #[test]

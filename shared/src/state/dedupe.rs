@@ -42,21 +42,12 @@ impl ActorMarks {
     /// `Already`, older ones as `TooOld`. (An actor names as its first the lowest seq it still waits for, so
     /// everything below was answered elsewhere.)
     pub fn new(first_seq: Seq, now_ms: u64) -> Self {
-        Self {
-            high: Seq(first_seq.0.saturating_sub(1)),
-            bitmap: u128::MAX,
-            answers: Vec::new(),
-            used_ms: now_ms,
-        }
+        Self { high: Seq(first_seq.0.saturating_sub(1)), bitmap: u128::MAX, answers: Vec::new(), used_ms: now_ms }
     }
 
     pub fn judge(&self, seq: Seq) -> Judged {
         if seq > self.high {
-            return if seq.0 - self.high.0 > DEDUPE_BITMAP_BITS {
-                Judged::TooFar
-            } else {
-                Judged::Run
-            };
+            return if seq.0 - self.high.0 > DEDUPE_BITMAP_BITS { Judged::TooFar } else { Judged::Run };
         }
         match self.high.0 - seq.0 {
             0 => self.answered(seq),
@@ -68,9 +59,7 @@ impl ActorMarks {
 
     fn answered(&self, seq: Seq) -> Judged {
         let kept = self.answers.iter().find(|(kept, _)| *kept == seq);
-        kept.map_or(Judged::Already, |(_, answer)| {
-            Judged::Repeat(answer.clone())
-        })
+        kept.map_or(Judged::Already, |(_, answer)| Judged::Repeat(answer.clone()))
     }
 
     /// Marks `seq` as answered. Does nothing unless [`Self::judge`] says `Run`: a `too_far` must not lift the mark,
@@ -85,8 +74,7 @@ impl ActorMarks {
             self.bitmap |= 1 << (self.high.0 - seq.0 - 1);
         }
         if self.answers.len() >= DEDUPE_ANSWERS_KEPT {
-            self.answers
-                .drain(..=self.answers.len() - DEDUPE_ANSWERS_KEPT);
+            self.answers.drain(..=self.answers.len() - DEDUPE_ANSWERS_KEPT);
         }
         self.answers.push((seq, answer.clone()));
         self.used_ms = self.used_ms.max(now_ms);
@@ -124,16 +112,11 @@ impl ActorMarks {
 mod halves {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(
-        bitmap: &u128,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(bitmap: &u128, serializer: S) -> Result<S::Ok, S::Error> {
         ((bitmap >> 64) as u64, *bitmap as u64).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<u128, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
         let (high, low) = <(u64, u64)>::deserialize(deserializer)?;
         Ok((u128::from(high) << 64) | u128::from(low))
     }

@@ -98,12 +98,7 @@ mod tests {
     use super::*;
 
     fn empty(from: u64, to: u64) -> Delta {
-        Delta {
-            from,
-            to,
-            changes: Changes::new(),
-            sum: 0,
-        }
+        Delta { from, to, changes: Changes::new(), sum: 0 }
     }
 
     #[test]
@@ -115,14 +110,8 @@ mod tests {
     #[test]
     fn a_removal_survives_composition() {
         let set = EntityChange::Set(BTreeMap::from([(Field::X, Some(Value::Int(4)))]));
-        let first = Delta {
-            changes: BTreeMap::from([(Alias(1), set)]),
-            ..empty(0, 1)
-        };
-        let second = Delta {
-            changes: BTreeMap::from([(Alias(1), EntityChange::Removed)]),
-            ..empty(1, 2)
-        };
+        let first = Delta { changes: BTreeMap::from([(Alias(1), set)]), ..empty(0, 1) };
+        let second = Delta { changes: BTreeMap::from([(Alias(1), EntityChange::Removed)]), ..empty(1, 2) };
         assert_eq!(compose(&first, &second).changes, second.changes);
     }
 }

@@ -57,10 +57,7 @@ impl<'a> Draft<'a> {
     /// A new entity with a new alias.
     pub fn create(&mut self, fields: Fields) -> Alias {
         let alias = self.state.system.take_alias();
-        let changes = fields
-            .into_iter()
-            .map(|(field, value)| (field, Some(value)))
-            .collect();
+        let changes = fields.into_iter().map(|(field, value)| (field, Some(value))).collect();
         let created = Changes::from([(alias, EntityChange::Set(changes))]);
         self.state.public.apply(&created);
         self.public.extend(created);
@@ -73,17 +70,12 @@ impl<'a> Draft<'a> {
     /// If there is no such entity: only [`Self::create`] makes one, and a removed alias never returns.
     pub fn set(&mut self, alias: Alias, field: Field, value: Option<Value>) {
         let fields = self.state.public.get(alias);
-        let fields = fields
-            .unwrap_or_else(|| panic!("entity {alias} is not in the room, field {}", field.0));
+        let fields = fields.unwrap_or_else(|| panic!("entity {alias} is not in the room, field {}", field.0));
         if fields.get(&field) == value.as_ref() {
             return;
         }
         self.state.public.set(alias, field, value.clone());
-        match self
-            .public
-            .entry(alias)
-            .or_insert_with(|| EntityChange::Set(FieldChanges::new()))
-        {
+        match self.public.entry(alias).or_insert_with(|| EntityChange::Set(FieldChanges::new())) {
             EntityChange::Set(fields) => drop(fields.insert(field, value)),
             EntityChange::Removed => {
                 unreachable!("entity {alias} is in the room and removed by its draft")
@@ -106,23 +98,13 @@ impl<'a> Draft<'a> {
         if part.is_some_and(|part| part.fields().get(&field) == value.as_ref()) {
             return;
         }
-        self.state
-            .own
-            .entry(player.clone())
-            .or_default()
-            .set(field, value.clone());
+        self.state.own.entry(player.clone()).or_default().set(field, value.clone());
         self.own_changes(player).insert(field, value);
     }
 
     /// Makes a player's own part exactly `fields`, even if that is none at all.
     pub fn replace_own(&mut self, player: &PlayerId, fields: Fields) {
-        let before: Vec<Field> = self
-            .state
-            .own(player)
-            .into_iter()
-            .flatten()
-            .map(|(field, _)| *field)
-            .collect();
+        let before: Vec<Field> = self.state.own(player).into_iter().flatten().map(|(field, _)| *field).collect();
         if self.state.own(player).is_none() {
             self.state.own.insert(player.clone(), OwnPart::default());
             self.own_changes(player);
@@ -146,10 +128,7 @@ impl<'a> Draft<'a> {
         if let Some(OwnChange::Set(changes)) = self.own.insert(player.clone(), OwnChange::Removed) {
             fields.extend(changes.into_keys());
         }
-        self.own_before_removal
-            .entry(player.clone())
-            .or_default()
-            .extend(fields);
+        self.own_before_removal.entry(player.clone()).or_default().extend(fields);
     }
 
     /// The changes to record for a player. After a removal in this draft they begin with the removal of every field
@@ -176,15 +155,8 @@ impl<'a> Draft<'a> {
         // An actor that this draft made known is unknown to replicas when they apply the answers: its recorded
         // change says the marks with this answer.
         let key = RecordKey::Actor(answered.player.clone(), answered.actor);
-        if let Some(SystemChange::Actor(_, _, recorded)) =
-            self.system_at.get(&key).map(|at| &mut self.system[*at])
-        {
-            *recorded = self
-                .state
-                .system
-                .actors_of(&answered.player)
-                .get(&answered.actor)
-                .cloned();
+        if let Some(SystemChange::Actor(_, _, recorded)) = self.system_at.get(&key).map(|at| &mut self.system[*at]) {
+            *recorded = self.state.system.actors_of(&answered.player).get(&answered.actor).cloned();
         }
         self.answers.push(answered);
     }
@@ -216,8 +188,7 @@ impl<'a> Draft<'a> {
     /// The entry that gives every replica the state this draft left.
     pub fn finish(self) -> Entry {
         self.state.system.set_now(self.now_ms);
-        let own_sum =
-            |player: &PlayerId| self.state.own_sum(player).map(|sum| (player.clone(), sum));
+        let own_sum = |player: &PlayerId| self.state.own_sum(player).map(|sum| (player.clone(), sum));
         let sums = Sums {
             public: self.state.public.sum(),
             own: self.own.keys().filter_map(own_sum).collect(),

@@ -102,11 +102,7 @@ impl RoomState {
 
     fn verify(&self, theirs: &Sums) -> Result<(), Mismatch> {
         let check = |part, mine, theirs| {
-            if mine == theirs {
-                Ok(())
-            } else {
-                Err(Mismatch { part, mine, theirs })
-            }
+            if mine == theirs { Ok(()) } else { Err(Mismatch { part, mine, theirs }) }
         };
         check("public", self.public.sum(), theirs.public)?;
         for (player, sum) in &theirs.own {
@@ -119,11 +115,7 @@ impl RoomState {
     pub fn sums(&self) -> Sums {
         Sums {
             public: self.public.sum(),
-            own: self
-                .own
-                .iter()
-                .map(|(player, own)| (player.clone(), own.sum()))
-                .collect(),
+            own: self.own.iter().map(|(player, own)| (player.clone(), own.sum())).collect(),
             system: self.system.sum(),
         }
     }
@@ -132,11 +124,7 @@ impl RoomState {
     pub fn sums_from_scratch(&self) -> Sums {
         Sums {
             public: self.public.sum_from_scratch(),
-            own: self
-                .own
-                .iter()
-                .map(|(player, own)| (player.clone(), own.sum_from_scratch()))
-                .collect(),
+            own: self.own.iter().map(|(player, own)| (player.clone(), own.sum_from_scratch())).collect(),
             system: self.system.sum_from_scratch(),
         }
     }

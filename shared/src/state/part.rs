@@ -43,20 +43,12 @@ impl Part {
 
     /// The same sum, computed anew.
     pub fn sum_from_scratch(&self) -> u32 {
-        self.iter().fold(0, |sum, (alias, fields)| {
-            sum.wrapping_add(fields_sum(alias, fields))
-        })
+        self.iter().fold(0, |sum, (alias, fields)| sum.wrapping_add(fields_sum(alias, fields)))
     }
 
     /// Sets or (with `None`) removes one field; the entity is created if it is not there.
     pub fn set(&mut self, alias: Alias, field: Field, value: Option<Value>) {
-        set_field(
-            alias,
-            self.entities.entry(alias).or_default(),
-            &mut self.sum,
-            field,
-            value,
-        );
+        set_field(alias, self.entities.entry(alias).or_default(), &mut self.sum, field, value);
     }
 
     /// Removes an entity; nothing if it is not there.
@@ -70,12 +62,7 @@ impl Part {
         for (alias, change) in changes {
             match change {
                 EntityChange::Set(fields) => {
-                    set_fields(
-                        *alias,
-                        self.entities.entry(*alias).or_default(),
-                        &mut self.sum,
-                        fields,
-                    );
+                    set_fields(*alias, self.entities.entry(*alias).or_default(), &mut self.sum, fields);
                 }
                 EntityChange::Removed => self.remove(*alias),
             }
@@ -137,9 +124,7 @@ fn set_fields(alias: Alias, fields: &mut Fields, sum: &mut u32, changes: &FieldC
 }
 
 fn set_field(alias: Alias, fields: &mut Fields, sum: &mut u32, field: Field, value: Option<Value>) {
-    let added = value
-        .as_ref()
-        .map_or(0, |value| field_hash(alias, field, value));
+    let added = value.as_ref().map_or(0, |value| field_hash(alias, field, value));
     let before = match value {
         Some(value) => fields.insert(field, value),
         None => fields.remove(&field),

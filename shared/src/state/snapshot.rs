@@ -51,24 +51,12 @@ struct StoredDormant {
 impl RoomState {
     pub fn to_parts(&self) -> Parts {
         let (sum, dormant_sum) = self.system.stored_sums();
-        let own: BTreeMap<_, _> = self
-            .own
-            .iter()
-            .map(|(player, own)| (player, (own.sum(), own.fields())))
-            .collect();
+        let own: BTreeMap<_, _> = self.own.iter().map(|(player, own)| (player, (own.sum(), own.fields()))).collect();
         // References where the stored structs own: tuples encode as structs do, as arrays.
         Parts {
             public: encode(FORMAT, &(self.public.sum(), self.public.entities())),
             own: encode(FORMAT, &own),
-            system: encode(
-                FORMAT,
-                &(
-                    sum,
-                    self.system.next_alias(),
-                    self.system.now_ms(),
-                    self.system.records(),
-                ),
-            ),
+            system: encode(FORMAT, &(sum, self.system.next_alias(), self.system.now_ms(), self.system.records())),
             dormant: encode(FORMAT, &(dormant_sum, self.system.dormants())),
         }
     }
@@ -84,15 +72,9 @@ impl RoomState {
         let entities = Part::from_entities(public.entities);
         check_sum("public", public.sum, entities.sum())?;
         // In no sum, so checked by what it promises: an alias is never given twice.
-        if let Some((highest, _)) = entities
-            .iter()
-            .last()
-            .filter(|(highest, _)| highest.0 >= system.next_alias)
-        {
+        if let Some((highest, _)) = entities.iter().last().filter(|(highest, _)| highest.0 >= system.next_alias) {
             let next = system.next_alias;
-            return Err(Unreadable::Malformed(format!(
-                "next alias {next} is not above entity {highest}"
-            )));
+            return Err(Unreadable::Malformed(format!("next alias {next} is not above entity {highest}")));
         }
         let mut own_parts = BTreeMap::new();
         for (player, (sum, fields)) in own {
@@ -100,31 +82,14 @@ impl RoomState {
             check_sum("own", sum, part.sum())?;
             own_parts.insert(player, part);
         }
-        let loaded = System::from_stored(
-            system.records,
-            dormant.records,
-            system.next_alias,
-            system.now_ms,
-        );
+        let loaded = System::from_stored(system.records, dormant.records, system.next_alias, system.now_ms);
         let (sum, dormant_sum) = loaded.stored_sums();
         check_sum("system", system.sum, sum)?;
         check_sum("dormant", dormant.sum, dormant_sum)?;
-        Ok(RoomState {
-            public: entities,
-            own: own_parts,
-            system: loaded,
-        })
+        Ok(RoomState { public: entities, own: own_parts, system: loaded })
     }
 }
 
 fn check_sum(part: &'static str, stored: u32, computed: u32) -> Result<(), Unreadable> {
-    if stored == computed {
-        Ok(())
-    } else {
-        Err(Unreadable::Sum {
-            part,
-            stored,
-            computed,
-        })
-    }
+    if stored == computed { Ok(()) } else { Err(Unreadable::Sum { part, stored, computed }) }
 }

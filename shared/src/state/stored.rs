@@ -22,11 +22,7 @@ pub enum Unreadable {
     #[error("{count} bytes follow the record")]
     TrailingBytes { count: usize },
     #[error("the {part} part's stored sum is {stored:08x}, its content's {computed:08x}")]
-    Sum {
-        part: &'static str,
-        stored: u32,
-        computed: u32,
-    },
+    Sum { part: &'static str, stored: u32, computed: u32 },
 }
 
 /// Format byte and compact MessagePack of `value`.
@@ -38,21 +34,14 @@ pub(super) fn encode<T: Serialize + ?Sized>(format: u8, value: &T) -> Bytes {
 
 /// Compact MessagePack of `value`, without a format byte.
 pub(super) fn encode_into<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) {
-    rmp_serde::encode::write(bytes, value)
-        .expect("state types always encode, and memory takes every write");
+    rmp_serde::encode::write(bytes, value).expect("state types always encode, and memory takes every write");
 }
 
 /// Reads back what [`encode`] wrote in one of the `known` formats (all of one shape).
-pub(super) fn decode<T: DeserializeOwned>(
-    known: &'static [u8],
-    bytes: &[u8],
-) -> Result<T, Unreadable> {
+pub(super) fn decode<T: DeserializeOwned>(known: &'static [u8], bytes: &[u8]) -> Result<T, Unreadable> {
     let (format, body) = bytes.split_first().ok_or(Unreadable::Truncated)?;
     if !known.contains(format) {
-        return Err(Unreadable::Format {
-            found: *format,
-            known,
-        });
+        return Err(Unreadable::Format { found: *format, known });
     }
     let mut reader = rmp_serde::Deserializer::new(Cursor::new(body));
     let value = T::deserialize(&mut reader).map_err(unreadable)?;
@@ -65,9 +54,7 @@ pub(super) fn decode<T: DeserializeOwned>(
 
 fn unreadable(error: RmpError) -> Unreadable {
     match error {
-        RmpError::InvalidMarkerRead(e) | RmpError::InvalidDataRead(e)
-            if e.kind() == ErrorKind::UnexpectedEof =>
-        {
+        RmpError::InvalidMarkerRead(e) | RmpError::InvalidDataRead(e) if e.kind() == ErrorKind::UnexpectedEof => {
             Unreadable::Truncated
         }
         other => Unreadable::Malformed(other.to_string()),

@@ -49,17 +49,8 @@ impl Default for System {
 
 impl PartialEq for System {
     fn eq(&self, other: &Self) -> bool {
-        let numbers = |system: &Self| {
-            (
-                system.sum,
-                system.dormant_sum,
-                system.next_alias,
-                system.now_ms,
-            )
-        };
-        numbers(self) == numbers(other)
-            && self.records == other.records
-            && self.dormant == other.dormant
+        let numbers = |system: &Self| (system.sum, system.dormant_sum, system.next_alias, system.now_ms);
+        numbers(self) == numbers(other) && self.records == other.records && self.dormant == other.dormant
     }
 }
 
@@ -124,35 +115,17 @@ impl System {
         let records = &mut self.records;
         let sum = &mut self.sum;
         match change {
-            SystemChange::Seat(player, seat) => {
-                put(sum, Kind::Seat, &mut records.seats, player, seat.as_ref())
+            SystemChange::Seat(player, seat) => put(sum, Kind::Seat, &mut records.seats, player, seat.as_ref()),
+            SystemChange::Actor(player, actor, marks) => records.put_actor(sum, player, *actor, marks.as_ref()),
+            SystemChange::Outgoing(player, out) => {
+                put(sum, Kind::Outgoing, &mut records.outgoing, player, out.as_ref())
             }
-            SystemChange::Actor(player, actor, marks) => {
-                records.put_actor(sum, player, *actor, marks.as_ref())
+            SystemChange::Incoming(player, hop) => {
+                put(sum, Kind::Incoming, &mut records.incoming, player, hop.as_ref())
             }
-            SystemChange::Outgoing(player, out) => put(
-                sum,
-                Kind::Outgoing,
-                &mut records.outgoing,
-                player,
-                out.as_ref(),
-            ),
-            SystemChange::Incoming(player, hop) => put(
-                sum,
-                Kind::Incoming,
-                &mut records.incoming,
-                player,
-                hop.as_ref(),
-            ),
             SystemChange::Dormant(player, record) => {
                 self.dormant_generation += 1;
-                put(
-                    &mut self.dormant_sum,
-                    Kind::Dormant,
-                    &mut self.dormant,
-                    player,
-                    record.as_ref(),
-                );
+                put(&mut self.dormant_sum, Kind::Dormant, &mut self.dormant, player, record.as_ref());
             }
             SystemChange::Timer(timer, true) => {
                 if records.timers.insert(timer.clone()) {
@@ -171,9 +144,7 @@ impl System {
     pub(super) fn has_already(&self, change: &SystemChange) -> bool {
         match change {
             SystemChange::Seat(player, seat) => self.seat(player) == seat.as_ref(),
-            SystemChange::Actor(player, actor, marks) => {
-                self.actors_of(player).get(actor) == marks.as_ref()
-            }
+            SystemChange::Actor(player, actor, marks) => self.actors_of(player).get(actor) == marks.as_ref(),
             SystemChange::Outgoing(player, out) => self.outgoing().get(player) == out.as_ref(),
             SystemChange::Incoming(player, hop) => self.incoming().get(player) == hop.as_ref(),
             SystemChange::Dormant(player, record) => self.dormant(player) == record.as_ref(),
@@ -183,18 +154,8 @@ impl System {
 
     /// Records an answer in its actor's marks, if the room knows the actor.
     pub(super) fn record_answer(&mut self, answered: &Answered, now_ms: u64) {
-        let Answered {
-            player,
-            actor,
-            seq,
-            answer,
-        } = answered;
-        let Some(marks) = self
-            .records
-            .actors
-            .get_mut(player)
-            .and_then(|actors| actors.get_mut(actor))
-        else {
+        let Answered { player, actor, seq, answer } = answered;
+        let Some(marks) = self.records.actors.get_mut(player).and_then(|actors| actors.get_mut(actor)) else {
             return;
         };
         let before = record_hash(Kind::Actor, &(player, actor), marks);
@@ -210,10 +171,7 @@ impl System {
     /// The next alias, never to be given again.
     pub(super) fn take_alias(&mut self) -> Alias {
         let alias = Alias(self.next_alias);
-        assert!(
-            alias.0 < u32::MAX,
-            "all {alias} aliases of the room are used"
-        );
+        assert!(alias.0 < u32::MAX, "all {alias} aliases of the room are used");
         self.next_alias += 1;
         alias
     }
@@ -245,26 +203,12 @@ impl System {
     ) -> Self {
         records.actors.retain(|_, actors| !actors.is_empty());
         let (sum, dormant_sum) = (records.sum(), dormant_sum(&dormant));
-        Self {
-            records,
-            sum,
-            dormant,
-            dormant_sum,
-            dormant_generation: 0,
-            next_alias,
-            now_ms,
-        }
+        Self { records, sum, dormant, dormant_sum, dormant_generation: 0, next_alias, now_ms }
     }
 }
 
 impl Records {
-    fn put_actor(
-        &mut self,
-        sum: &mut u32,
-        player: &PlayerId,
-        actor: ActorId,
-        marks: Option<&ActorMarks>,
-    ) {
+    fn put_actor(&mut self, sum: &mut u32, player: &PlayerId, actor: ActorId, marks: Option<&ActorMarks>) {
         let actors = self.actors.entry(player.clone()).or_default();
         let before = match marks {
             Some(marks) => {
@@ -282,41 +226,19 @@ impl Records {
     }
 
     fn sum(&self) -> u32 {
-        let seats = self
-            .seats
-            .iter()
-            .map(|(player, seat)| record_hash(Kind::Seat, player, seat));
+        let seats = self.seats.iter().map(|(player, seat)| record_hash(Kind::Seat, player, seat));
         let actors = self.actors.iter().flat_map(|(player, actors)| {
-            actors
-                .iter()
-                .map(move |(actor, marks)| record_hash(Kind::Actor, &(player, actor), marks))
+            actors.iter().map(move |(actor, marks)| record_hash(Kind::Actor, &(player, actor), marks))
         });
-        let outgoing = self
-            .outgoing
-            .iter()
-            .map(|(player, out)| record_hash(Kind::Outgoing, player, out));
-        let incoming = self
-            .incoming
-            .iter()
-            .map(|(player, hop)| record_hash(Kind::Incoming, player, hop));
-        let timers = self
-            .timers
-            .iter()
-            .map(|timer| record_hash(Kind::Timer, timer, &()));
-        seats
-            .chain(actors)
-            .chain(outgoing)
-            .chain(incoming)
-            .chain(timers)
-            .fold(0, u32::wrapping_add)
+        let outgoing = self.outgoing.iter().map(|(player, out)| record_hash(Kind::Outgoing, player, out));
+        let incoming = self.incoming.iter().map(|(player, hop)| record_hash(Kind::Incoming, player, hop));
+        let timers = self.timers.iter().map(|timer| record_hash(Kind::Timer, timer, &()));
+        seats.chain(actors).chain(outgoing).chain(incoming).chain(timers).fold(0, u32::wrapping_add)
     }
 }
 
 fn dormant_sum(dormant: &BTreeMap<PlayerId, PlayerRecord>) -> u32 {
-    dormant
-        .iter()
-        .map(|(player, record)| record_hash(Kind::Dormant, player, record))
-        .fold(0, u32::wrapping_add)
+    dormant.iter().map(|(player, record)| record_hash(Kind::Dormant, player, record)).fold(0, u32::wrapping_add)
 }
 
 fn put<V: Serialize + Clone>(

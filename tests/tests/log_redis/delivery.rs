@@ -17,43 +17,22 @@ async fn followers_hear_what_is_published_and_start_again_after_a_restart() -> R
         assert!(matches!(next(following).await, Push::Entry(entry) if entry.id == claim));
     }
     drop(second);
-    let append = Append {
-        receipts: Some(Bytes::from_static(b"no")),
-        ..entry_after(&room, claim, "two")
-    };
-    assert!(matches!(
-        log.append(append).await?,
-        Appended::Ok { receivers: 1, .. }
-    ));
+    let append = Append { receipts: Some(Bytes::from_static(b"no")), ..entry_after(&room, claim, "two") };
+    assert!(matches!(log.append(append).await?, Appended::Ok { receivers: 1, .. }));
     let two = claim.following();
     assert!(matches!(next(&mut first).await, Push::Entry(entry) if entry.id == two));
-    assert_eq!(
-        next(&mut first).await,
-        Push::Receipts {
-            at: two,
-            body: Bytes::from_static(b"no")
-        }
-    );
+    assert_eq!(next(&mut first).await, Push::Receipts { at: two, body: Bytes::from_static(b"no") });
 
     server.kill9()?;
     assert_eq!(next(&mut first).await, Push::Lost);
     let refused = until("nothing is connected", || async {
-        log.append(entry_after(&room, two, "three"))
-            .await
-            .err()
-            .filter(|e| matches!(e, LogError::NotExecuted(_)))
+        log.append(entry_after(&room, two, "three")).await.err().filter(|e| matches!(e, LogError::NotExecuted(_)))
     });
     refused.await;
     server.restart().await?;
     assert_eq!(next(&mut first).await, Push::Following);
-    let three = until("connected again", || async {
-        log.append(entry_after(&room, two, "three")).await.ok()
-    })
-    .await;
-    assert!(
-        matches!(three, Appended::Ok { .. } | Appended::Already { .. }),
-        "{three:?}"
-    );
+    let three = until("connected again", || async { log.append(entry_after(&room, two, "three")).await.ok() }).await;
+    assert!(matches!(three, Appended::Ok { .. } | Appended::Already { .. }), "{three:?}");
     assert!(matches!(next(&mut first).await, Push::Entry(entry) if entry.id == two.following()));
     Ok(())
 }
@@ -65,12 +44,7 @@ async fn a_killed_subscription_is_a_lost_place_and_comes_back() -> Result<()> {
     let mut following = log.follow(&room);
     assert_eq!(next(&mut following).await, Push::Following);
     let mut redis = server.connection().await?;
-    redis::cmd("CLIENT")
-        .arg("KILL")
-        .arg("TYPE")
-        .arg("pubsub")
-        .query_async::<()>(&mut redis)
-        .await?;
+    redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").query_async::<()>(&mut redis).await?;
     assert_eq!(next(&mut following).await, Push::Lost);
     assert_eq!(next(&mut following).await, Push::Following);
     // The owner did not hear itself: the same by its word.
@@ -107,10 +81,7 @@ async fn a_canary_that_stays_out_replaces_the_connection() -> Result<()> {
     assert_eq!(next(&mut following).await, Push::Following);
     appended(&log, &room, claim, "two").await;
     let push = next(&mut following).await;
-    assert!(
-        matches!(&push, Push::Entry(entry) if entry.id == claim.following()),
-        "{push:?}"
-    );
+    assert!(matches!(&push, Push::Entry(entry) if entry.id == claim.following()), "{push:?}");
     Ok(())
 }
 
@@ -121,10 +92,8 @@ async fn canaries_and_the_alive_channel_carry_the_incarnation() -> Result<()> {
     let mut redis = server.connection().await?;
     let mut ask = redis::cmd("PUBSUB");
     ask.arg("SHARDCHANNELS");
-    let expected: Vec<String> = (0..4)
-        .map(|n| format!("sb:test:canary:a#1:{n}"))
-        .chain(["sb:test:{members}:alive:a#1".to_owned()])
-        .collect();
+    let expected: Vec<String> =
+        (0..4).map(|n| format!("sb:test:canary:a#1:{n}")).chain(["sb:test:{members}:alive:a#1".to_owned()]).collect();
     let deadline = Instant::now() + SOON;
     loop {
         let mut channels: Vec<String> = ask.query_async(&mut redis).await?;
@@ -135,10 +104,7 @@ async fn canaries_and_the_alive_channel_carry_the_incarnation() -> Result<()> {
         assert!(Instant::now() < deadline, "{channels:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    log.leave(Leave {
-        incarnation: node("a#1"),
-    })
-    .await?;
+    log.leave(Leave { incarnation: node("a#1") }).await?;
     let mut count = redis::cmd("PUBSUB");
     count.arg("SHARDNUMSUB").arg("sb:test:{members}:alive:a#1");
     let deadline = Instant::now() + SOON;

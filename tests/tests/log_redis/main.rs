@@ -1,10 +1,7 @@
 //! The Redis log's own side: what a conformance suite over the trait cannot see (bytes, connections, restarts).
 //! Each test has a redis-server of its own.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests: a panic is the report"
-)]
+#![allow(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
 
 mod chain;
 mod delivery;
@@ -18,15 +15,15 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::Bytes;
 use sectorbus::ids::{
-    ActorId, EntryId, FeedId, Generation, Hop, Incarnation, Nonce, PlayerId, RegionName,
-    RingVersion, RoomId, SectorId, SessionId,
+    ActorId, EntryId, FeedId, Generation, Hop, Incarnation, Nonce, PlayerId, RegionName, RingVersion, RoomId, SectorId,
+    SessionId,
 };
 use sectorbus::limits::LINEAGE_EPOCHS;
 use sectorbus::log::redis::{ConnectError, RedisConfig, RedisLog};
 use sectorbus::log::{
-    Append, Appended, Attach, Beat, Beaten, Checkpoint, Checkpointed, Claim, ClaimBody, Claimed,
-    Following, Leave, Lineage, Log, LogBody, LogError, MemberState, OnceKey, Opened, Parked,
-    Posted, Push, Reclaim, Restore, Restored, Roll, Sent, SnapshotParts, Unsafe, stored,
+    Append, Appended, Attach, Beat, Beaten, Checkpoint, Checkpointed, Claim, ClaimBody, Claimed, Following, Leave,
+    Lineage, Log, LogBody, LogError, MemberState, OnceKey, Opened, Parked, Posted, Push, Reclaim, Restore, Restored,
+    Roll, Sent, SnapshotParts, Unsafe, stored,
 };
 use sectorbus_tests::redis_server::{RedisOptions, RedisServer};
 use tokio::time::Instant;
@@ -59,12 +56,7 @@ pub(crate) fn node(text: &str) -> Incarnation {
 
 pub(crate) fn parts(text: &str) -> SnapshotParts {
     let part = |name: &str| Bytes::from(format!("\u{1}{name} {text}"));
-    SnapshotParts {
-        public: part("public"),
-        own: part("own"),
-        system: part("system"),
-        dormant: Some(part("dormant")),
-    }
+    SnapshotParts { public: part("public"), own: part("own"), system: part("system"), dormant: Some(part("dormant")) }
 }
 
 pub(crate) fn claim_by(room: &RoomId, who: &str, ring: u64, counter: u64) -> Claim {
@@ -72,10 +64,7 @@ pub(crate) fn claim_by(room: &RoomId, who: &str, ring: u64, counter: u64) -> Cla
         room: room.clone(),
         incarnation: node(who),
         ring: RingVersion(ring),
-        nonce: Nonce {
-            incarnation: node(who),
-            counter,
-        },
+        nonce: Nonce { incarnation: node(who), counter },
         jitter: 7,
         may_take: true,
         genesis: parts("genesis"),
@@ -91,13 +80,7 @@ pub(crate) async fn granted(log: &RedisLog, claim: Claim) -> (EntryId, Lineage) 
 
 pub(crate) fn entry_after(room: &RoomId, prev: EntryId, text: &str) -> Append {
     let entry = Some(Bytes::from(format!("\u{1}{text}")));
-    Append {
-        room: room.clone(),
-        prev,
-        id: prev.following(),
-        entry,
-        receipts: None,
-    }
+    Append { room: room.clone(), prev, id: prev.following(), entry, receipts: None }
 }
 
 pub(crate) async fn appended(log: &RedisLog, room: &RoomId, prev: EntryId, text: &str) -> EntryId {
@@ -107,17 +90,11 @@ pub(crate) async fn appended(log: &RedisLog, room: &RoomId, prev: EntryId, text:
 }
 
 pub(crate) async fn next(following: &mut Following) -> Push {
-    tokio::time::timeout(SOON, following.pushes.recv())
-        .await
-        .expect("a push in time")
-        .expect("the log lives")
+    tokio::time::timeout(SOON, following.pushes.recv()).await.expect("a push in time").expect("the log lives")
 }
 
 /// Asks again until the answer is what is waited for.
-pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    mut ask: impl FnMut() -> F,
-) -> T {
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
     let deadline = Instant::now() + SOON;
     loop {
         if let Some(found) = ask().await {

@@ -26,11 +26,7 @@ impl Proxy {
                 tokio::spawn(relay(client, redis_port, is_deaf.clone()));
             }
         });
-        Ok(Self {
-            address,
-            deaf,
-            task,
-        })
+        Ok(Self { address, deaf, task })
     }
 
     pub(crate) fn url(&self) -> String {
@@ -60,10 +56,7 @@ async fn relay(client: TcpStream, redis_port: u16, deaf: Arc<AtomicBool>) {
     let up = async {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(count @ 1..) = from_client.read(&mut buffer).await {
-            if buffer[..count]
-                .windows(10)
-                .any(|word| word == b"SSUBSCRIBE")
-            {
+            if buffer[..count].windows(10).any(|word| word == b"SSUBSCRIBE") {
                 subscribed.store(true, Ordering::Relaxed);
             }
             if to_redis.write_all(&buffer[..count]).await.is_err() {
@@ -74,9 +67,7 @@ async fn relay(client: TcpStream, redis_port: u16, deaf: Arc<AtomicBool>) {
     let down = async {
         let mut buffer = vec![0; 16 * 1024];
         while let Ok(count @ 1..) = from_redis.read(&mut buffer).await {
-            let is_deaf = !made_while_deaf
-                && subscribed.load(Ordering::Relaxed)
-                && deaf.load(Ordering::Relaxed);
+            let is_deaf = !made_while_deaf && subscribed.load(Ordering::Relaxed) && deaf.load(Ordering::Relaxed);
             if !is_deaf && to_client.write_all(&buffer[..count]).await.is_err() {
                 return;
             }

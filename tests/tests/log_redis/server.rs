@@ -7,48 +7,17 @@ async fn another_region_or_format_is_refused_and_unsafe_settings_are_named() -> 
     let (server, log) = start().await?;
     assert_eq!(log.open().await?, Opened::Ok);
     assert_eq!(log.open().await?, Opened::Ok);
-    let other = RedisLog::connect(RedisConfig::new(
-        server.url(),
-        RegionName::new("other").unwrap(),
-    ))?;
-    assert_eq!(
-        other.open().await?,
-        Opened::OtherRegion {
-            found: "test".into()
-        }
-    );
+    let other = RedisLog::connect(RedisConfig::new(server.url(), RegionName::new("other").unwrap()))?;
+    assert_eq!(other.open().await?, Opened::OtherRegion { found: "test".into() });
     let mut redis = server.connection().await?;
-    redis::cmd("HSET")
-        .arg("sb:meta")
-        .arg("format")
-        .arg("99")
-        .query_async::<()>(&mut redis)
-        .await?;
-    assert_eq!(
-        log.open().await?,
-        Opened::UnknownFormat { found: "99".into() }
-    );
+    redis::cmd("HSET").arg("sb:meta").arg("format").arg("99").query_async::<()>(&mut redis).await?;
+    assert_eq!(log.open().await?, Opened::UnknownFormat { found: "99".into() });
 
     assert_eq!(log.check_safety().await?, vec![]);
-    let more = ["--maxmemory-policy", "allkeys-lru"]
-        .map(String::from)
-        .to_vec();
-    let reckless = RedisServer::start(RedisOptions {
-        appendonly: false,
-        more,
-        ..RedisOptions::default()
-    })
-    .await?;
+    let more = ["--maxmemory-policy", "allkeys-lru"].map(String::from).to_vec();
+    let reckless = RedisServer::start(RedisOptions { appendonly: false, more, ..RedisOptions::default() }).await?;
     let found = log_on(&reckless).await.check_safety().await?;
-    assert_eq!(
-        found,
-        [
-            Unsafe::Eviction {
-                found: "allkeys-lru".into()
-            },
-            Unsafe::NotAppendOnly { found: "no".into() }
-        ]
-    );
+    assert_eq!(found, [Unsafe::Eviction { found: "allkeys-lru".into() }, Unsafe::NotAppendOnly { found: "no".into() }]);
     Ok(())
 }
 
@@ -61,16 +30,10 @@ async fn redis_away_is_not_executed_and_quick_and_its_url_stays_secret() -> Resu
     assert!(!format!("{config:?}").contains("hush"));
     let log = RedisLog::connect(config)?;
     let began = Instant::now();
-    let claim = log
-        .claim(claim_by(&room("sector:1"), "a#1", 1, 1))
-        .await
-        .unwrap_err();
+    let claim = log.claim(claim_by(&room("sector:1"), "a#1", 1, 1)).await.unwrap_err();
     let time = log.time_ms().await.unwrap_err();
     for error in [claim, time] {
-        assert!(
-            matches!(&error, LogError::NotExecuted(text) if !text.contains("hush")),
-            "{error:?}"
-        );
+        assert!(matches!(&error, LogError::NotExecuted(text) if !text.contains("hush")), "{error:?}");
     }
     assert!(began.elapsed() < Duration::from_secs(2));
     let bad = RedisLog::connect(RedisConfig::new("http://:hush@x", region())).unwrap_err();
@@ -87,45 +50,20 @@ async fn a_paused_redis_is_ambiguous_and_refusals_are_not_executed() -> Result<(
     let silent = log.append(entry_after(&room, claim, "two")).await;
     assert!(matches!(silent, Err(LogError::Ambiguous(_))), "{silent:?}");
     server.resume()?;
-    let answer = until("answers again", || async {
-        log.append(entry_after(&room, claim, "two")).await.ok()
-    })
-    .await;
-    assert!(
-        matches!(answer, Appended::Already { .. } | Appended::Ok { .. }),
-        "{answer:?}"
-    );
+    let answer = until("answers again", || async { log.append(entry_after(&room, claim, "two")).await.ok() }).await;
+    assert!(matches!(answer, Appended::Already { .. } | Appended::Ok { .. }), "{answer:?}");
 
     let mut redis = server.connection().await?;
     let full = ["SET", "maxmemory", "1"];
-    redis::cmd("CONFIG")
-        .arg(&full)
-        .query_async::<()>(&mut redis)
-        .await?;
-    let refused = log
-        .append(entry_after(&room, claim.following(), "three"))
-        .await;
-    assert!(
-        matches!(refused, Err(LogError::NotExecuted(_))),
-        "{refused:?}"
-    );
+    redis::cmd("CONFIG").arg(&full).query_async::<()>(&mut redis).await?;
+    let refused = log.append(entry_after(&room, claim.following(), "three")).await;
+    assert!(matches!(refused, Err(LogError::NotExecuted(_))), "{refused:?}");
     let room_again = ["SET", "maxmemory", "0"];
-    redis::cmd("CONFIG")
-        .arg(&room_again)
-        .query_async::<()>(&mut redis)
-        .await?;
+    redis::cmd("CONFIG").arg(&room_again).query_async::<()>(&mut redis).await?;
     let lonely = ["SET", "min-replicas-to-write", "1"];
-    redis::cmd("CONFIG")
-        .arg(&lonely)
-        .query_async::<()>(&mut redis)
-        .await?;
-    let refused = log
-        .append(entry_after(&room, claim.following(), "three"))
-        .await;
-    assert!(
-        matches!(refused, Err(LogError::NotExecuted(_))),
-        "{refused:?}"
-    );
+    redis::cmd("CONFIG").arg(&lonely).query_async::<()>(&mut redis).await?;
+    let refused = log.append(entry_after(&room, claim.following(), "three")).await;
+    assert!(matches!(refused, Err(LogError::NotExecuted(_))), "{refused:?}");
     assert_eq!(log.entries(&room, EntryId::GENESIS, 10).await?.len(), 2);
     Ok(())
 }
@@ -142,10 +80,7 @@ async fn a_replica_refuses_until_it_is_promoted() -> Result<()> {
     assert!(matches!(append().await, Err(LogError::NotExecuted(_))));
     drop(master);
     replica.promote().await?;
-    let answer = until("the promoted replica takes entries", || async {
-        append().await.ok()
-    })
-    .await;
+    let answer = until("the promoted replica takes entries", || async { append().await.ok() }).await;
     assert!(matches!(answer, Appended::Ok { .. }));
     Ok(())
 }

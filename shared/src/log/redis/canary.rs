@@ -19,14 +19,7 @@ pub(super) struct Canary {
 
 impl Canary {
     pub(super) fn new(channel: String) -> Self {
-        Self {
-            channel,
-            next_number: 1,
-            publishing: false,
-            published_at: None,
-            heard: 0,
-            unheard: None,
-        }
+        Self { channel, next_number: 1, publishing: false, published_at: None, heard: 0, unheard: None }
     }
 
     pub(super) fn channel(&self) -> &str {
@@ -69,8 +62,7 @@ impl Canary {
     }
 
     pub(super) fn is_missing(&self, now: Instant) -> bool {
-        self.unheard
-            .is_some_and(|(_, answered_at)| now - answered_at >= CANARY_MISSING_AFTER)
+        self.unheard.is_some_and(|(_, answered_at)| now - answered_at >= CANARY_MISSING_AFTER)
     }
 
     /// The connection was replaced: what it did not hear is no sign about the next one.
@@ -96,11 +88,7 @@ mod tests {
         let start = Instant::now();
         let mut canary = Canary::new("c".into());
         assert_eq!(canary.take_due(start), Some(1));
-        assert_eq!(
-            canary.take_due(start + CANARY_EVERY),
-            None,
-            "the first is on its way"
-        );
+        assert_eq!(canary.take_due(start + CANARY_EVERY), None, "the first is on its way");
         canary.answered(1, start);
         assert_eq!(canary.take_due(start + CANARY_EVERY / 2), None);
         assert_eq!(canary.take_due(start + CANARY_EVERY), Some(2));

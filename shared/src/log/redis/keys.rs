@@ -34,9 +34,7 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(region: &RegionName) -> Self {
-        Self {
-            prefix: format!("sb:{region}:"),
-        }
+        Self { prefix: format!("sb:{region}:") }
     }
 
     pub(super) fn members(&self) -> String {
@@ -77,10 +75,7 @@ impl Keys {
         format!("{}{{{room}}}:feed", self.prefix)
     }
     pub(super) fn once(&self, room: &RoomId, once: &OnceKey) -> String {
-        format!(
-            "{}{{{room}}}:once:{}:{}:{}",
-            self.prefix, once.player, once.actor, once.seq
-        )
+        format!("{}{{{room}}}:once:{}:{}:{}", self.prefix, once.player, once.actor, once.seq)
     }
 
     pub(super) fn at(&self, player: &PlayerId) -> String {
@@ -97,18 +92,10 @@ mod tests {
         let keys = Keys::new(&RegionName::new("eu").unwrap());
         let room: RoomId = "sector:12".parse().unwrap();
         assert_eq!(keys.log(&room), "sb:eu:{sector:12}:log");
-        for key in [
-            keys.head(&room),
-            keys.snap(&room),
-            keys.feed(&room),
-            keys.channel(&room),
-        ] {
+        for key in [keys.head(&room), keys.snap(&room), keys.feed(&room), keys.channel(&room)] {
             assert!(key.starts_with("sb:eu:{sector:12}"), "{key}");
         }
         let player = PlayerId::new("ann").unwrap();
-        assert!(
-            keys.at(&player)
-                .starts_with(&keys.channel(&RoomId::Player(player)))
-        );
+        assert!(keys.at(&player).starts_with(&keys.channel(&RoomId::Player(player))));
     }
 }

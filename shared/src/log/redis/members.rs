@@ -8,7 +8,7 @@ use super::{RedisLog, scripts};
 use crate::ids::{Incarnation, RingVersion, RoomId};
 use crate::limits::GONE_KEPT_FOR;
 use crate::log::{Beat, Beaten, Leave, LogResult, Member, MemberState, Roll};
-use crate::membership::silent_dead_after;
+use crate::membership::SILENT_DEAD_AFTER;
 
 pub(super) async fn beat(log: &RedisLog, beat: Beat) -> LogResult<Beaten> {
     log.identify(&beat.incarnation);
@@ -19,12 +19,8 @@ pub(super) async fn beat(log: &RedisLog, beat: Beat) -> LogResult<Beaten> {
         .arg(beat.ttl.as_millis().to_string())
         .arg(&beat.settings)
         .arg(u8::from(beat.joining))
-        .arg(
-            beat.ring_above
-                .map(|ring| ring.to_string())
-                .unwrap_or_default(),
-        )
-        .arg(silent_dead_after(beat.ttl).as_millis().to_string())
+        .arg(beat.ring_above.map(|ring| ring.to_string()).unwrap_or_default())
+        .arg(SILENT_DEAD_AFTER.as_millis().to_string())
         .arg(GONE_KEPT_FOR.as_millis().to_string())
         .arg(log.keys.alive_prefix())
         .arg(&beat.address);
@@ -38,19 +34,13 @@ pub(super) async fn beat(log: &RedisLog, beat: Beat) -> LogResult<Beaten> {
             log.unidentify(&beat.incarnation);
             Ok(Beaten::Gone)
         }
-        "SETTINGS" => Ok(Beaten::SettingsDiffer {
-            theirs: answer.text()?,
-        }),
+        "SETTINGS" => Ok(Beaten::SettingsDiffer { theirs: answer.text()? }),
         other => answer.unknown(other),
     }
 }
 
 fn roll(mut answer: Answer) -> LogResult<Roll> {
-    let (time_ms, ring, calm_until_ms) = (
-        answer.parse()?,
-        RingVersion(answer.parse()?),
-        answer.parse()?,
-    );
+    let (time_ms, ring, calm_until_ms) = (answer.parse()?, RingVersion(answer.parse()?), answer.parse()?);
     let replication_id = answer.text()?;
     let (mut living, mut went, mut quiet) = (answer.list()?, answer.list()?, answer.list()?);
     let mut members = Vec::new();
@@ -61,12 +51,7 @@ fn roll(mut answer: Answer) -> LogResult<Roll> {
             "draining" => MemberState::Draining,
             other => return living.unknown(other),
         };
-        members.push(Member {
-            incarnation,
-            state,
-            expires_ms: living.parse()?,
-            address: living.text()?,
-        });
+        members.push(Member { incarnation, state, expires_ms: living.parse()?, address: living.text()? });
     }
     members.sort_by(|a, b| a.incarnation.cmp(&b.incarnation));
     let mut gone = BTreeMap::new();
@@ -78,15 +63,7 @@ fn roll(mut answer: Answer) -> LogResult<Roll> {
         silent.push(quiet.parse()?);
     }
     silent.sort();
-    Ok(Roll {
-        time_ms,
-        ring,
-        members,
-        gone,
-        calm_until_ms,
-        silent,
-        replication_id,
-    })
+    Ok(Roll { time_ms, ring, members, gone, calm_until_ms, silent, replication_id })
 }
 
 fn state_text(state: MemberState) -> &'static str {
@@ -97,9 +74,7 @@ fn state_text(state: MemberState) -> &'static str {
 }
 
 pub(super) async fn leave(log: &RedisLog, leave: Leave) -> LogResult<()> {
-    let call = scripts::LEAVE
-        .call(&[log.keys.members()])
-        .arg(leave.incarnation.as_str());
+    let call = scripts::LEAVE.call(&[log.keys.members()]).arg(leave.incarnation.as_str());
     log.beats.script(call).await?;
     log.unidentify(&leave.incarnation);
     Ok(())
@@ -136,11 +111,7 @@ pub(super) async fn rooms_of(log: &RedisLog, incarnation: &Incarnation) -> LogRe
     Ok(rooms)
 }
 
-pub(super) async fn rooms_add(
-    log: &RedisLog,
-    incarnation: &Incarnation,
-    rooms: &[RoomId],
-) -> LogResult<()> {
+pub(super) async fn rooms_add(log: &RedisLog, incarnation: &Incarnation, rooms: &[RoomId]) -> LogResult<()> {
     for rooms in rooms.chunks(1_000) {
         let mut cmd = redis::cmd("SADD");
         cmd.arg(log.keys.rooms(incarnation));
@@ -152,11 +123,7 @@ pub(super) async fn rooms_add(
     Ok(())
 }
 
-pub(super) async fn rooms_remove(
-    log: &RedisLog,
-    incarnation: &Incarnation,
-    room: &RoomId,
-) -> LogResult<()> {
+pub(super) async fn rooms_remove(log: &RedisLog, incarnation: &Incarnation, room: &RoomId) -> LogResult<()> {
     let mut cmd = redis::cmd("SREM");
     cmd.arg(log.keys.rooms(incarnation)).arg(room.to_string());
     log.pool.command(&cmd).await?;

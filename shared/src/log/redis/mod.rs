@@ -37,14 +37,11 @@ use self::inboxes::Inboxes;
 use self::keys::Keys;
 use self::pubsub::PubSub;
 use super::{
-    Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed,
-    FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted,
-    Reclaim, Restore, Restored, Sent, Snapshot, Unsafe,
+    Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, FeedItem,
+    Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Reclaim, Restore, Restored,
+    Sent, Snapshot, Unsafe,
 };
-use crate::ids::{
-    EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId,
-    SessionId,
-};
+use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, SessionId};
 
 /// Until an append, claim, post or send is answered; then it is ambiguous.
 const REQUEST_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -68,13 +65,7 @@ pub struct RedisConfig {
 impl RedisConfig {
     /// 3 command connections and 4 for pub/sub.
     pub fn new(url: impl Into<String>, region: RegionName) -> Self {
-        Self {
-            url: url.into(),
-            region,
-            node: "node".to_owned(),
-            command_connections: 3,
-            pubsub_connections: 4,
-        }
+        Self { url: url.into(), region, node: "node".to_owned(), command_connections: 3, pubsub_connections: 4 }
     }
 }
 
@@ -119,9 +110,7 @@ pub struct RedisLog {
 
 impl std::fmt::Debug for RedisLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedisLog")
-            .field("region", &self.region)
-            .finish_non_exhaustive()
+        f.debug_struct("RedisLog").field("region", &self.region).finish_non_exhaustive()
     }
 }
 
@@ -137,31 +126,20 @@ impl RedisLog {
     /// Must be called within a Tokio runtime.
     pub fn connect(config: RedisConfig) -> Result<Self, ConnectError> {
         if !(2..=4).contains(&config.command_connections) {
-            return Err(ConnectError::CommandConnections {
-                found: config.command_connections,
-            });
+            return Err(ConnectError::CommandConnections { found: config.command_connections });
         }
         if config.pubsub_connections == 0 {
             return Err(ConnectError::PubsubConnections);
         }
         let info = connections::read_url(&config.url)?;
-        let (pushing, plain) = (
-            connections::pushing_client(&info)?,
-            connections::plain_client(&info)?,
-        );
+        let (pushing, plain) = (connections::pushing_client(&info)?, connections::plain_client(&info)?);
         let pool = Pool::new(&info)?;
         let keys = Keys::new(&config.region);
         let request = |_| Connection::start(pushing.clone(), "requests", REQUEST_ANSWERS_WITHIN);
-        let requests = Arc::new(
-            (0..config.command_connections)
-                .map(request)
-                .collect::<Vec<_>>(),
-        );
+        let requests = Arc::new((0..config.command_connections).map(request).collect::<Vec<_>>());
         // Two processes of one name must not hear each other's canaries.
         let identity = format!("{}~{:016x}", config.node, rand::rng().random::<u64>());
-        let canaries = (0..config.pubsub_connections)
-            .map(|n| keys.canary(&identity, n))
-            .collect();
+        let canaries = (0..config.pubsub_connections).map(|n| keys.canary(&identity, n)).collect();
         Ok(Self {
             pubsub: PubSub::start(&pushing, canaries, &requests),
             beats: Connection::start(pushing, "beats", BEAT_ANSWERS_WITHIN),
@@ -199,8 +177,7 @@ impl RedisLog {
         }
         self.pubsub.keep(&self.keys.alive(incarnation));
         let canary = |n| self.keys.canary(incarnation.as_str(), n);
-        self.pubsub
-            .rename_canaries((0..self.pubsub.connections()).map(canary).collect());
+        self.pubsub.rename_canaries((0..self.pubsub.connections()).map(canary).collect());
     }
 
     /// The incarnation is no more: it must not look alive.
@@ -256,12 +233,7 @@ impl Log for RedisLog {
     async fn checkpoint(&self, checkpoint: Checkpoint) -> LogResult<Checkpointed> {
         rooms::checkpoint(self, checkpoint).await
     }
-    async fn park(
-        &self,
-        room: &RoomId,
-        prev: EntryId,
-        incarnation: &Incarnation,
-    ) -> LogResult<Parked> {
+    async fn park(&self, room: &RoomId, prev: EntryId, incarnation: &Incarnation) -> LogResult<Parked> {
         rooms::park(self, room, prev, incarnation).await
     }
     async fn heads(&self, rooms: &[RoomId]) -> LogResult<Vec<Heads>> {
@@ -270,12 +242,7 @@ impl Log for RedisLog {
     async fn snapshot(&self, room: &RoomId) -> LogResult<Option<Snapshot>> {
         rooms::snapshot(self, room).await
     }
-    async fn entries(
-        &self,
-        room: &RoomId,
-        after: EntryId,
-        count: usize,
-    ) -> LogResult<Vec<LogEntry>> {
+    async fn entries(&self, room: &RoomId, after: EntryId, count: usize) -> LogResult<Vec<LogEntry>> {
         rooms::entries(self, room, after, count).await
     }
 
@@ -291,20 +258,13 @@ impl Log for RedisLog {
         after: FeedId,
         wait: Duration,
     ) -> LogResult<Vec<(FeedId, Bytes)>> {
-        self.inboxes
-            .take(&self.keys, incarnation, after, wait)
-            .await
+        self.inboxes.take(&self.keys, incarnation, after, wait).await
     }
 
     async fn attach(&self, attach: Attach) -> LogResult<Attached> {
         seats::attach(self, attach).await
     }
-    async fn detach(
-        &self,
-        player: &PlayerId,
-        session: &SessionId,
-        generation: Generation,
-    ) -> LogResult<bool> {
+    async fn detach(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {
         seats::detach(self, player, session, generation).await
     }
     async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {

@@ -85,13 +85,7 @@ impl Place {
         events_tx: mpsc::UnboundedSender<PlaceEvent>,
     ) -> Self {
         let mut wanted = HashMap::new();
-        wanted.insert(
-            canary.clone(),
-            Wanted {
-                kept: true,
-                ..Wanted::default()
-            },
-        );
+        wanted.insert(canary.clone(), Wanted { kept: true, ..Wanted::default() });
         Self {
             index,
             client,
@@ -139,32 +133,20 @@ impl Place {
             .set_connection_timeout(Some(CONNECT_WITHIN))
             .set_response_timeout(Some(CONFIRMED_WITHIN))
             .set_push_sender(on_push);
-        self.connection = Some(
-            self.client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?,
-        );
+        self.connection = Some(self.client.get_multiplexed_async_connection_with_config(&config).await?);
         self.connected_at = Instant::now();
         self.leaving.clear();
         let channels: Vec<String> = self.wanted.keys().cloned().collect();
         for channel in channels {
             self.subscribe(&channel).await;
         }
-        tracing::info!(
-            place = self.index,
-            channels = self.wanted.len(),
-            "following over a new pub/sub connection"
-        );
+        tracing::info!(place = self.index, channels = self.wanted.len(), "following over a new pub/sub connection");
         Ok(())
     }
 
     async fn handle(&mut self, event: PlaceEvent) {
         match event {
-            PlaceEvent::Follow {
-                channel,
-                follower,
-                pushes_tx,
-            } => self.follow(channel, follower, pushes_tx).await,
+            PlaceEvent::Follow { channel, follower, pushes_tx } => self.follow(channel, follower, pushes_tx).await,
             PlaceEvent::Unfollow { channel, follower } => {
                 if let Some(wanted) = self.wanted.get_mut(&channel) {
                     wanted.followers.retain(|(known, _)| *known != follower);
@@ -183,21 +165,14 @@ impl Place {
             }
             PlaceEvent::Suspect { channel } => self.suspect(&channel),
             PlaceEvent::RenameCanary { canary } => self.rename_canary(canary).await,
-            PlaceEvent::Heard { connection, push } if connection == self.connection_number => {
-                self.heard(push).await
-            }
+            PlaceEvent::Heard { connection, push } if connection == self.connection_number => self.heard(push).await,
             PlaceEvent::Heard { .. } => {}
             PlaceEvent::CanaryPublished { number } => self.canary.answered(number, Instant::now()),
             PlaceEvent::CanaryFailed => self.canary.failed(),
         }
     }
 
-    async fn follow(
-        &mut self,
-        channel: String,
-        follower: u64,
-        pushes_tx: mpsc::UnboundedSender<Push>,
-    ) {
+    async fn follow(&mut self, channel: String, follower: u64, pushes_tx: mpsc::UnboundedSender<Push>) {
         let wanted = self.wanted.entry(channel.clone()).or_default();
         if wanted.state == State::Confirmed {
             let _ = pushes_tx.send(Push::Following);
@@ -207,15 +182,8 @@ impl Place {
     }
 
     async fn leave_if_unwanted(&mut self, channel: String) {
-        if self
-            .wanted
-            .get(&channel)
-            .is_some_and(|wanted| wanted.followers.is_empty() && !wanted.kept)
-        {
-            let was_asked = self
-                .wanted
-                .remove(&channel)
-                .is_some_and(|wanted| wanted.state != State::NotAsked);
+        if self.wanted.get(&channel).is_some_and(|wanted| wanted.followers.is_empty() && !wanted.kept) {
+            let was_asked = self.wanted.remove(&channel).is_some_and(|wanted| wanted.state != State::NotAsked);
             if was_asked && self.connection.is_some() {
                 *self.leaving.entry(channel.clone()).or_default() += 1;
                 self.command("SUNSUBSCRIBE", &channel).await;
@@ -294,9 +262,7 @@ impl Place {
 
     fn message(&mut self, data: Vec<Value>) {
         let mut data = data.into_iter();
-        let (Some(channel), Some(Value::BulkString(payload))) =
-            (data.next().and_then(text_of), data.next())
-        else {
+        let (Some(channel), Some(Value::BulkString(payload))) = (data.next().and_then(text_of), data.next()) else {
             return;
         };
         if channel == self.canary.channel() {
@@ -315,10 +281,7 @@ impl Place {
     }
 
     fn suspect(&mut self, channel: &str) {
-        let confirmed = self
-            .wanted
-            .get(channel)
-            .is_some_and(|wanted| wanted.state == State::Confirmed);
+        let confirmed = self.wanted.get(channel).is_some_and(|wanted| wanted.state == State::Confirmed);
         if confirmed && self.connected_at.elapsed() >= SUSPECT_AT_MOST_EVERY {
             self.lose_connection("an owner did not hear its own entry");
         }
@@ -352,18 +315,13 @@ impl Place {
 
     fn publish_canary(&mut self, now: Instant) {
         let channel = self.canary.channel().to_owned();
-        if self
-            .wanted
-            .get(&channel)
-            .is_none_or(|wanted| wanted.state != State::Confirmed)
-        {
+        if self.wanted.get(&channel).is_none_or(|wanted| wanted.state != State::Confirmed) {
             return;
         }
         let Some(number) = self.canary.take_due(now) else {
             return;
         };
-        let (requests, index, events_tx) =
-            (self.requests.clone(), self.index, self.events_tx.clone());
+        let (requests, index, events_tx) = (self.requests.clone(), self.index, self.events_tx.clone());
         tokio::spawn(async move {
             let mut publish = redis::cmd("SPUBLISH");
             publish.arg(channel).arg(number);

@@ -25,8 +25,7 @@ pub(super) enum State {
 
 impl Wanted {
     pub(super) fn tell(&mut self, push: &Push) {
-        self.followers
-            .retain(|(_, pushes_tx)| pushes_tx.send(push.clone()).is_ok());
+        self.followers.retain(|(_, pushes_tx)| pushes_tx.send(push.clone()).is_ok());
     }
 
     /// Followers were promised to hear everything and will not have.
