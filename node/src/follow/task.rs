@@ -172,7 +172,8 @@ impl<L: Log> Follow<L> {
                     }
                 }
             }
-            Undelivered::Gone(target) => self.route.unsent(target),
+            // Goes out again when the ring or a hint names another target, or after a second.
+            Undelivered::Gone(_) => {}
         }
     }
 

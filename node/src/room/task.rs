@@ -103,9 +103,13 @@ pub async fn run<L: Log>(
     };
     Owners::ended(&core, &room, &mailbox);
     events_rx.close();
+    // What arrived meanwhile: for the new owner if it is known, else for a new claim if the room still maps here.
+    let elsewhere = matches!(&outcome, Notice::NotOwner { by: Some(_), .. });
     while let Ok(event) = events_rx.try_recv() {
-        if let RoomEvent::Command { from, .. } = event {
-            core.send_notice(&from, &room, outcome.clone());
+        match event {
+            RoomEvent::Command { from, .. } if elsewhere => core.send_notice(&from, &room, outcome.clone()),
+            RoomEvent::Command { from, command } => core.take_command(&room, from, command),
+            _ => {}
         }
     }
 }
