@@ -243,6 +243,10 @@ impl<L: Log> RoomTask<L> {
                 None
             }
             Command::Adopt => None,
+            Command::Arrived { player, hop } => {
+                self.core.metrics.transfers_finished.increment(1);
+                Some(Input::Command(Command::Arrived { player, hop }))
+            }
             command => Some(Input::Command(command)),
         }
     }
@@ -333,7 +337,9 @@ impl<L: Log> RoomTask<L> {
         let from = self.room.sector().cloned();
         for (player, out) in outgoing {
             if due || self.sent_out.get(player) != Some(&out.hop) {
-                self.sent_out.insert(player.clone(), out.hop);
+                if self.sent_out.insert(player.clone(), out.hop) != Some(out.hop) {
+                    self.core.metrics.transfers_started.increment(1);
+                }
                 let arrive = arrivals::announcement(player, out, from.clone());
                 self.core.deliver(&RoomId::Sector(out.to.clone()), arrive);
             }
