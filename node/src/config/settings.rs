@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use figment::value::Value;
 use sectorbus::ids::{NodeName, RegionName};
-use sectorbus::limits::{INT_ABS_MAX, LOAD_PAGE_ENTRIES, NAME_BYTES_MAX, SECRET_BYTES_MIN};
+use sectorbus::limits::{
+    FRAME_BYTES_MAX, INT_ABS_MAX, LOAD_PAGE_ENTRIES, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, SECRET_BYTES_MIN,
+};
 
 use super::{ENV_PREFIX, LogFormat, NodeConfig, RedisUrl, Secret};
 
@@ -39,7 +41,6 @@ pub(super) enum Kind {
 }
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
-const MIB: usize = 1024 * 1024;
 
 const fn row(name: &'static str, kind: Kind, meaning: &'static str) -> Setting {
     Setting { name, kind, meaning }
@@ -68,8 +69,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("realtime_frames_per_s", Kind::Small(0..=1_000, |c| &mut c.realtime_frames_per_s), "State frames per second, room and session at most; 0: no cap."),
     row("move_cool_down_ms", Kind::Millis(0..=3_600_000, |c| &mut c.move_cool_down), "From a ship's move until its next."),
     row("sessions_per_player", Kind::Size(1..=64, |c| &mut c.sessions_per_player), "Sessions a player may have at once; a further one replaces the oldest."),
-    row("frame_bytes_max", Kind::Bytes(1024..=MIB, |c| &mut c.frame_bytes_max), "Largest frame taken from a client."),
-    row("message_bytes_max", Kind::Bytes(1024..=MIB, |c| &mut c.message_bytes_max), "Largest message (one frame or several) taken from a client."),
+    row("frame_bytes_max", Kind::Bytes(1024..=FRAME_BYTES_MAX, |c| &mut c.frame_bytes_max), "Largest frame taken from a client."),
+    row("message_bytes_max", Kind::Bytes(1024..=MESSAGE_BYTES_MAX, |c| &mut c.message_bytes_max), "Largest message (one frame or several) taken from a client."),
     row("hello_within_ms", Kind::Millis(100..=60_000, |c| &mut c.hello_within), "A connection without hello is closed after this."),
     row("heartbeat_ms", Kind::Millis(100..=300_000, |c| &mut c.heartbeat), "A connection silent this long is pinged; twice as long, closed."),
     row("entities_per_room_max", Kind::Size(16..=65_536, |c| &mut c.entities_per_room_max), "Entities a room may hold."),
