@@ -84,7 +84,7 @@ fn other_value(name: &str) -> &'static str {
         "beat_ms" => "300",
         "sessions_per_player" | "realtime_frames_per_s" => "20",
         "member_ttl_ms" | "resume_window_ms" => "9000",
-        "message_bytes_max" => "65536",
+        "message_bytes_max" => "16384",
         "log_level" => "trace",
         "log_format" => "json",
         _ => "1024",
@@ -187,7 +187,7 @@ fn a_number_out_of_range_names_the_range() {
         name,
         "frame_bytes_max = 2000000\n",
         &[],
-        &["frame_bytes_max = 2000000 is refused: accepted is a whole number of bytes, 1024 to 1048576"],
+        &["frame_bytes_max = 2000000 is refused: accepted is a whole number of bytes, 1024 to 16384"],
     );
     refused(
         name,
@@ -217,9 +217,9 @@ fn settings_that_contradict_each_other_are_refused() {
     refused(name, "grace_ms = 60000\n", &[], &["grace_ms = 60000 and resume_window_ms = 60000 contradict each other"]);
     refused(
         name,
-        "frame_bytes_max = 20000\n",
+        "frame_bytes_max = 12000\nmessage_bytes_max = 8000\n",
         &[],
-        &["frame_bytes_max = 20000 and message_bytes_max = 16384 contradict each other"],
+        &["frame_bytes_max = 12000 and message_bytes_max = 8000 contradict each other"],
     );
     refused(
         name,
