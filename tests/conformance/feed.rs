@@ -95,14 +95,15 @@ async fn each_item_carries_the_one_before_it(stand: impl Stand) {
     assert_ne!(late[0].prev, posted[2]);
 }
 
+async fn post_ten(log: &impl Log, room: &RoomId, player: &str) {
+    for seq in 1..=10 {
+        log.post(room, &once(player, 1, seq), bytes(player)).await.unwrap();
+    }
+}
+
 async fn posts_of_many_writers_are_one_chain(stand: impl Stand) {
     let (a, b, room) = (stand.node().await, stand.node().await, room("global"));
-    let by = async |log: &_, player: &str| {
-        for seq in 1..=10 {
-            Log::post(log, &room, &once(player, 1, seq), bytes(player)).await.unwrap();
-        }
-    };
-    tokio::join!(by(&a, "ann"), by(&b, "bob"));
+    tokio::join!(post_ten(&a, &room, "ann"), post_ten(&b, &room, "bob"));
     let items = a.feed(&room, FeedId::START, 100).await.unwrap();
     assert_eq!(items.len(), 20);
     let mut last = FeedId::START;
