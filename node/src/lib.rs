@@ -1,1 +1,35 @@
+//! The gateway node: sessions, rooms, relays, membership.
+//!
+//! One action in: `session` (decode, limit) -> `follow::route` (who owns the room) -> `courier`/`inbox` or the local
+//! mailbox -> `room::task` -> `room::owner` (dedupe, rules) -> `room::commit` (one append per batch).
+//! One delta out: the log -> `follow::task` -> `follow::catch_up` (judge, apply, verify) -> `follow::show` (encode
+//! once) -> `session::outbox` -> socket.
 
+pub mod admin;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod listen;
+pub mod resume_token;
+pub mod routes;
+
+pub mod adopt;
+pub mod clock;
+pub mod command;
+pub mod core;
+pub mod courier;
+pub mod drain;
+pub mod follow;
+pub mod inbox;
+pub mod life;
+pub mod load;
+pub mod node;
+pub mod owners;
+pub mod players;
+pub mod room;
+pub mod session;
+pub mod tasks;
+
+pub use config::NodeConfig;
+pub use listen::Listeners;
+pub use node::{Node, NodeError, NodeStart, run, run_on_redis};

@@ -184,6 +184,10 @@ impl Incarnation {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+    /// Redis TIME when this life joined, ms since 1970.
+    pub fn joined_ms(&self) -> u64 {
+        self.0.split_once('#').and_then(|(_, ms)| ms.parse().ok()).unwrap_or(0)
+    }
     /// The node's name, without the life's number.
     pub fn node_name(&self) -> &str {
         self.0.split_once('#').map_or(&*self.0, |(name, _)| name)

@@ -5,16 +5,16 @@
 //! `ids`, `limits`, `value` and `action` are the shared vocabulary; `protocol`, `state` and `log` are three columns
 //! that do not import each other; `rules` uses `state`. Time and randomness are arguments everywhere but in `log`.
 
+pub mod action;
 pub mod ids;
 pub mod limits;
 pub mod value;
-pub mod action;
 
-pub mod protocol;
-pub mod state;
-pub mod rules;
 pub mod log;
+pub mod protocol;
+pub mod rules;
+pub mod state;
 
-pub mod ring;
 pub mod membership;
 pub mod metrics;
+pub mod ring;

@@ -16,6 +16,15 @@ pub const FIELDS_PER_ENTITY_MAX: usize = 32;
 pub const FRAME_BYTES_MAX: usize = 16 * 1024;
 /// A message is one frame or several fragments of one.
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// Maps and arrays within each other in one frame.
+pub const FRAME_DEPTH_MAX: usize = 16;
+pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
+pub const RESUME_TOKEN_BYTES_MAX: usize = 512;
+pub const DEVICE_BYTES_MAX: usize = 64;
+/// Feature names in one `hello`.
+pub const FEATURES_MAX: usize = 32;
+/// A connection may ask for a snapshot (`resync`) once in this time.
+pub const RESYNC_EVERY: Duration = Duration::from_secs(1);
 pub const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// This many `error` answers within [`ERRORS_WINDOW`] close the connection.
 pub const ERRORS_MAX: usize = 10;
@@ -96,8 +105,10 @@ pub const SECRET_BYTES_MIN: usize = 32;
 
 const _: () = assert!(BEAT_EVERY.as_millis() * 3 < MEMBER_TTL.as_millis(), "a lost beat must not expire a member");
 const _: () = assert!(GRACE.as_millis() < RESUME_WINDOW.as_millis());
-const _: () = assert!(REJECTIONS_UNLOGGED_MAX < DEDUPE_BITMAP_BITS, "an unlogged rejection must stay inside the bitmap");
+const _: () =
+    assert!(REJECTIONS_UNLOGGED_MAX < DEDUPE_BITMAP_BITS, "an unlogged rejection must stay inside the bitmap");
 const _: () = assert!(STATE_BACKLOG_BYTES_MAX < CRITICAL_BACKLOG_BYTES_MAX);
 const _: () = assert!(LOG_WINDOW_ENTRIES >= LOAD_PAGE_ENTRIES as u64);
 const _: () = assert!(FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX);
+const _: () = assert!(TOKEN_BYTES_MAX + RESUME_TOKEN_BYTES_MAX < FRAME_BYTES_MAX, "a hello with its tokens fits");
 const _: () = assert!(CANARY_EVERY.as_millis() * 2 <= CANARY_MISSING_AFTER.as_millis());

@@ -1,3 +1,5 @@
-//! What the end-to-end tests share. Knows no single test.
+//! What the end-to-end tests share: clients that hold the server to its word, clusters, servers, faults.
 
+pub mod client;
+pub mod cluster;
 pub mod redis_server;

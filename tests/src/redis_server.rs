@@ -35,19 +35,12 @@ pub struct RedisOptions {
 impl Default for RedisOptions {
     /// What sectorbus asks for: appendonly yes, everysec, noeviction (the default of Redis).
     fn default() -> Self {
-        Self {
-            appendonly: true,
-            fsync: Fsync::EverySec,
-            more: Vec::new(),
-        }
+        Self { appendonly: true, fsync: Fsync::EverySec, more: Vec::new() }
     }
 }
 
 /// The redis-server to run: `REDIS_SERVER`, else the one on PATH.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "tests have no configuration: this is the one variable they read"
-)]
+#[allow(clippy::disallowed_methods, reason = "tests have no configuration: this is the one variable they read")]
 fn executable() -> String {
     std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
 }
@@ -66,29 +59,19 @@ impl RedisServer {
     pub async fn start(options: RedisOptions) -> Result<Self> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let directory =
-            std::env::temp_dir().join(format!("sectorbus-redis-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&directory)
-            .with_context(|| format!("cannot make {}", directory.display()))?;
+        let directory = std::env::temp_dir().join(format!("sectorbus-redis-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         for _ in 0..PORTS_TRIED {
             let port = free_port()?;
             let child = spawn(port, &directory, &options)?;
-            let mut server = Self {
-                port,
-                directory: directory.clone(),
-                options: options.clone(),
-                child,
-            };
+            let mut server = Self { port, directory: directory.clone(), options: options.clone(), child };
             if server.wait_until_ready().await? {
                 return Ok(server);
             }
             // It ended by itself: the port was taken. Its directory is used again.
             server.directory = PathBuf::new();
         }
-        bail!(
-            "redis-server did not start on {PORTS_TRIED} ports; its last words are in {}",
-            directory.display()
-        )
+        bail!("redis-server did not start on {PORTS_TRIED} ports; its last words are in {}", directory.display())
     }
 
     /// `redis://127.0.0.1:<port>`
@@ -115,10 +98,7 @@ impl RedisServer {
     pub async fn restart(&mut self) -> Result<()> {
         self.kill9()?;
         self.child = spawn(self.port, &self.directory, &self.options)?;
-        ensure!(
-            self.wait_until_ready().await?,
-            "redis-server ended at its restart"
-        );
+        ensure!(self.wait_until_ready().await?, "redis-server ended at its restart");
         Ok(())
     }
 
@@ -136,23 +116,14 @@ impl RedisServer {
     pub async fn replica_of(&self, master: &RedisServer) -> Result<()> {
         let mut connection = self.connection().await?;
         let mut command = redis::cmd("REPLICAOF");
-        command
-            .arg("127.0.0.1")
-            .arg(master.port)
-            .query_async::<()>(&mut connection)
-            .await?;
-        self.wait_until(|info| info.contains("master_link_status:up"))
-            .await
+        command.arg("127.0.0.1").arg(master.port).query_async::<()>(&mut connection).await?;
+        self.wait_until(|info| info.contains("master_link_status:up")).await
     }
 
     /// Makes a replica a master of its own.
     pub async fn promote(&self) -> Result<()> {
         let mut connection = self.connection().await?;
-        redis::cmd("REPLICAOF")
-            .arg("NO")
-            .arg("ONE")
-            .query_async::<()>(&mut connection)
-            .await?;
+        redis::cmd("REPLICAOF").arg("NO").arg("ONE").query_async::<()>(&mut connection).await?;
         self.wait_until(|info| info.contains("role:master")).await
     }
 
@@ -166,17 +137,11 @@ impl RedisServer {
         let mut connection = self.connection().await?;
         let deadline = Instant::now() + READY_WITHIN;
         loop {
-            let info: String = redis::cmd("INFO")
-                .arg("replication")
-                .query_async(&mut connection)
-                .await?;
+            let info: String = redis::cmd("INFO").arg("replication").query_async(&mut connection).await?;
             if is_so(&info) {
                 return Ok(());
             }
-            ensure!(
-                Instant::now() < deadline,
-                "replication did not get there: {info}"
-            );
+            ensure!(Instant::now() < deadline, "replication did not get there: {info}");
             tokio::time::sleep(ASK_AGAIN_AFTER).await;
         }
     }
@@ -193,10 +158,7 @@ impl RedisServer {
             }
             tokio::time::sleep(ASK_AGAIN_AFTER).await;
         }
-        bail!(
-            "redis-server on port {} did not answer PING within {READY_WITHIN:?}",
-            self.port
-        )
+        bail!("redis-server on port {} did not answer PING within {READY_WITHIN:?}", self.port)
     }
 
     /// PONG, from this process and no other on the same port.
@@ -204,26 +166,15 @@ impl RedisServer {
         let Ok(mut connection) = self.connection().await else {
             return false;
         };
-        if redis::cmd("PING")
-            .query_async::<String>(&mut connection)
-            .await
-            .is_err()
-        {
+        if redis::cmd("PING").query_async::<String>(&mut connection).await.is_err() {
             return false;
         }
-        let info = redis::cmd("INFO")
-            .arg("server")
-            .query_async::<String>(&mut connection)
-            .await
-            .unwrap_or_default();
+        let info = redis::cmd("INFO").arg("server").query_async::<String>(&mut connection).await.unwrap_or_default();
         info.contains(&format!("process_id:{}\r\n", self.child.id()))
     }
 
     fn signal(&self, name: &str) -> Result<()> {
-        let status = Command::new("sh")
-            .arg("-c")
-            .arg(format!("kill -{name} {}", self.child.id()))
-            .status()?;
+        let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status()?;
         ensure!(status.success(), "cannot send SIG{name} to redis-server");
         Ok(())
     }
@@ -241,39 +192,16 @@ impl Drop for RedisServer {
 }
 
 fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")
-        .context("no free port")?
-        .local_addr()?
-        .port())
+    Ok(TcpListener::bind("127.0.0.1:0").context("no free port")?.local_addr()?.port())
 }
 
 fn spawn(port: u16, directory: &Path, options: &RedisOptions) -> Result<Child> {
     let executable = executable();
-    let log = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(directory.join("redis.log"))?;
+    let log = std::fs::File::options().create(true).append(true).open(directory.join("redis.log"))?;
     Command::new(&executable)
-        .args([
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            &port.to_string(),
-            "--save",
-            "",
-        ])
-        .args([
-            "--appendonly",
-            if options.appendonly { "yes" } else { "no" },
-        ])
-        .args([
-            "--appendfsync",
-            if options.fsync == Fsync::Always {
-                "always"
-            } else {
-                "everysec"
-            },
-        ])
+        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
+        .args(["--appendonly", if options.appendonly { "yes" } else { "no" }])
+        .args(["--appendfsync", if options.fsync == Fsync::Always { "always" } else { "everysec" }])
         .args(&options.more)
         .arg("--dir")
         .arg(directory)
@@ -281,7 +209,5 @@ fn spawn(port: u16, directory: &Path, options: &RedisOptions) -> Result<Child> {
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
-        .with_context(|| {
-            format!("cannot run {executable}: put redis-server 7 on PATH or set REDIS_SERVER")
-        })
+        .with_context(|| format!("cannot run {executable}: put redis-server 7 on PATH or set REDIS_SERVER"))
 }

@@ -80,7 +80,9 @@ impl Head {
             Some(known) if cursor.version <= known.version => OnChain::Yes,
             Some(_) => OnChain::No,
             None => match self.lineage.0.first() {
-                Some(oldest) if cursor.epoch < oldest.epoch && self.lineage.0.len() >= crate::limits::LINEAGE_EPOCHS => {
+                Some(oldest)
+                    if cursor.epoch < oldest.epoch && self.lineage.0.len() >= crate::limits::LINEAGE_EPOCHS =>
+                {
                     OnChain::Unknown
                 }
                 _ => OnChain::No,
@@ -178,10 +180,20 @@ pub struct Claim {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
     /// `id` is the claim entry; `prev` what was last before it; `lineage` as now in the head.
-    Granted { id: EntryId, prev: EntryId, lineage: Lineage, time_ms: u64 },
-    Owned { by: Incarnation, ring: RingVersion },
+    Granted {
+        id: EntryId,
+        prev: EntryId,
+        lineage: Lineage,
+        time_ms: u64,
+    },
+    Owned {
+        by: Incarnation,
+        ring: RingVersion,
+    },
     /// Hand `head` to the next beat, which raises the ring version above it.
-    StaleRing { head: RingVersion },
+    StaleRing {
+        head: RingVersion,
+    },
     /// A lower counter of this incarnation than one already granted.
     StaleNonce,
 }
@@ -239,7 +251,9 @@ pub enum Checkpointed {
     /// The stored snapshot is as new or newer.
     NotNewer,
     /// The head's epoch is not mine, or my version is not on the chain.
-    Refused { last: Option<EntryId> },
+    Refused {
+        last: Option<EntryId>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -296,7 +310,9 @@ pub enum Beaten {
     /// This incarnation is in `gone`: come back as a new one.
     Gone,
     /// Joining with settings that differ from the members'.
-    SettingsDiffer { theirs: String },
+    SettingsDiffer {
+        theirs: String,
+    },
 }
 
 /// The roll of members, as a beat read it.
@@ -401,10 +417,17 @@ pub enum Push {
     Lost,
     Entry(LogEntry),
     /// Answers of a batch without entry; `at` is the head it was checked against.
-    Receipts { at: EntryId, body: Bytes },
+    Receipts {
+        at: EntryId,
+        body: Bytes,
+    },
     Feed(FeedItem),
     /// A session of this player was attached or evicted somewhere (channel of `player:<id>` only).
-    Attached { session: SessionId, generation: Generation, floor: Generation },
+    Attached {
+        session: SessionId,
+        generation: Generation,
+        floor: Generation,
+    },
 }
 
 /// A followed room. Dropping it unfollows.
@@ -437,7 +460,9 @@ impl std::fmt::Debug for FollowGuard {
 pub enum Unsafe {
     #[error("Redis {found} is too old: 7.0 or newer is needed")]
     Version { found: String },
-    #[error("maxmemory-policy is {found}: noeviction is needed, or entries vanish (CONFIG SET maxmemory-policy noeviction)")]
+    #[error(
+        "maxmemory-policy is {found}: noeviction is needed, or entries vanish (CONFIG SET maxmemory-policy noeviction)"
+    )]
     Eviction { found: String },
     #[error("appendonly is {found}: yes is needed, or a restart loses what was acked (CONFIG SET appendonly yes)")]
     NotAppendOnly { found: String },
@@ -448,9 +473,13 @@ pub enum Unsafe {
 pub enum Opened {
     Ok,
     /// This Redis belongs to another region.
-    OtherRegion { found: String },
+    OtherRegion {
+        found: String,
+    },
     /// Stored by an unknown format.
-    UnknownFormat { found: String },
+    UnknownFormat {
+        found: String,
+    },
 }
 
 /// A node's access to its region. Cheap to clone behind an `Arc`; all methods may run concurrently.
@@ -521,14 +550,10 @@ pub trait Log: Send + Sync + 'static {
     fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> impl Future<Output = LogResult<Hop>> + Send;
     fn at(&self, player: &PlayerId) -> impl Future<Output = LogResult<Option<At>>> + Send;
 
-    fn post(
-        &self,
-        room: &RoomId,
-        once: &OnceKey,
-        body: Bytes,
-    ) -> impl Future<Output = LogResult<Posted>> + Send;
+    fn post(&self, room: &RoomId, once: &OnceKey, body: Bytes) -> impl Future<Output = LogResult<Posted>> + Send;
     /// Items with an id above `after`, oldest first, at most `count`.
-    fn feed(&self, room: &RoomId, after: FeedId, count: usize) -> impl Future<Output = LogResult<Vec<FeedItem>>> + Send;
+    fn feed(&self, room: &RoomId, after: FeedId, count: usize)
+    -> impl Future<Output = LogResult<Vec<FeedItem>>> + Send;
 
     /// Follows a room. Never fails: without a connection, `Push::Following` comes when there is one.
     fn follow(&self, room: &RoomId) -> Following;

@@ -61,27 +61,12 @@ pub fn receipts_record(receipts: &[u8]) -> Vec<u8> {
 
 /// A feed's stream item. `as_of` is an empty text in a room without log.
 pub fn feed_record(prev: FeedId, as_of: Option<EntryId>, body: &[u8]) -> Vec<u8> {
-    with_body(
-        FEED,
-        &[
-            prev.to_string(),
-            as_of.map(|id| id.to_string()).unwrap_or_default(),
-        ],
-        body,
-    )
+    with_body(FEED, &[prev.to_string(), as_of.map(|id| id.to_string()).unwrap_or_default()], body)
 }
 
 /// Never stored, only published on the player's channel.
 pub fn attached_record(session: &SessionId, generation: Generation, floor: Generation) -> Vec<u8> {
-    with_body(
-        ATTACHED,
-        &[
-            session.to_string(),
-            generation.to_string(),
-            floor.to_string(),
-        ],
-        &[],
-    )
+    with_body(ATTACHED, &[session.to_string(), generation.to_string(), floor.to_string()], &[])
 }
 
 /// What goes over a room's channel: `format, short id, record`. The id is the entry's, the feed item's, for receipts
@@ -124,10 +109,7 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
         FEED => read_feed_item(parse(&id, "feed id")?, payload.0).map(Push::Feed),
         RECEIPTS => {
             payload.kind()?;
-            Ok(Push::Receipts {
-                at: parse(&id, "entry id")?,
-                body: payload.0,
-            })
+            Ok(Push::Receipts { at: parse(&id, "entry id")?, body: payload.0 })
         }
         ATTACHED => {
             payload.kind()?;
@@ -135,11 +117,7 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
             let generation = Generation(parse(&payload.short()?, "generation")?);
             let floor = Generation(parse(&payload.short()?, "generation")?);
             payload.end()?;
-            Ok(Push::Attached {
-                session,
-                generation,
-                floor,
-            })
+            Ok(Push::Attached { session, generation, floor })
         }
         found => Err(Unreadable::Kind { found }),
     }
@@ -149,19 +127,11 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
 
 /// `<epoch>-<version>` of each, oldest first, separated by spaces; empty for none.
 pub fn lineage_text(lineage: &Lineage) -> String {
-    lineage
-        .0
-        .iter()
-        .map(EntryId::to_string)
-        .collect::<Vec<_>>()
-        .join(" ")
+    lineage.0.iter().map(EntryId::to_string).collect::<Vec<_>>().join(" ")
 }
 
 pub fn read_lineage(text: &str) -> Result<Lineage, Unreadable> {
-    text.split_ascii_whitespace()
-        .map(|id| parse(id, "entry id"))
-        .collect::<Result<_, _>>()
-        .map(Lineage)
+    text.split_ascii_whitespace().map(|id| parse(id, "entry id")).collect::<Result<_, _>>().map(Lineage)
 }
 
 /// `<incarnation> <counter>`.
@@ -171,10 +141,7 @@ pub fn nonce_text(nonce: &Nonce) -> String {
 
 pub fn read_nonce(text: &str) -> Result<Nonce, Unreadable> {
     let (incarnation, counter) = text.split_once(' ').ok_or(Unreadable::Short)?;
-    Ok(Nonce {
-        incarnation: parse(incarnation, "incarnation")?,
-        counter: parse(counter, "counter")?,
-    })
+    Ok(Nonce { incarnation: parse(incarnation, "incarnation")?, counter: parse(counter, "counter")? })
 }
 
 /// `<generation> <incarnation>` of a session.
@@ -185,10 +152,7 @@ pub fn seat_text(seat: &SeatedAt) -> String {
 pub fn read_seat(text: &str) -> Result<SeatedAt, Unreadable> {
     let (generation, incarnation) = text.split_once(' ').ok_or(Unreadable::Short)?;
     let generation = Generation(parse(generation, "generation")?);
-    Ok(SeatedAt {
-        generation,
-        incarnation: parse::<Incarnation>(incarnation, "incarnation")?,
-    })
+    Ok(SeatedAt { generation, incarnation: parse::<Incarnation>(incarnation, "incarnation")? })
 }
 
 fn parse<T: FromStr>(text: &str, what: &'static str) -> Result<T, Unreadable> {
@@ -241,16 +205,11 @@ impl Reader {
         if self.0.len() < length {
             return Err(Unreadable::Short);
         }
-        String::from_utf8(self.0.split_to(length).to_vec())
-            .map_err(|_| Unreadable::Text { what: "text" })
+        String::from_utf8(self.0.split_to(length).to_vec()).map_err(|_| Unreadable::Text { what: "text" })
     }
 
     fn end(&self) -> Result<(), Unreadable> {
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Unreadable::Trailing)
-        }
+        if self.0.is_empty() { Ok(()) } else { Err(Unreadable::Trailing) }
     }
 
     fn claim(&mut self) -> Result<ClaimBody, Unreadable> {
@@ -260,31 +219,14 @@ impl Reader {
         let incarnation = parse(&self.short()?, "incarnation")?;
         let counter = parse(&self.short()?, "counter")?;
         self.end()?;
-        Ok(ClaimBody {
-            prev,
-            owner,
-            ring,
-            nonce: Nonce {
-                incarnation,
-                counter,
-            },
-        })
+        Ok(ClaimBody { prev, owner, ring, nonce: Nonce { incarnation, counter } })
     }
 
     fn feed_item(&mut self, id: FeedId) -> Result<FeedItem, Unreadable> {
         let prev = parse(&self.short()?, "feed id")?;
         let as_of = self.short()?;
-        let as_of = if as_of.is_empty() {
-            None
-        } else {
-            Some(parse(&as_of, "entry id")?)
-        };
-        Ok(FeedItem {
-            id,
-            prev,
-            as_of,
-            body: self.0.clone(),
-        })
+        let as_of = if as_of.is_empty() { None } else { Some(parse(&as_of, "entry id")?) };
+        Ok(FeedItem { id, prev, as_of, body: self.0.clone() })
     }
 }
 
@@ -299,10 +241,7 @@ mod tests {
             prev: EntryId::new(1_700_000_000_001, 41),
             owner: owner.clone(),
             ring: RingVersion(1_700_000_000_500),
-            nonce: Nonce {
-                incarnation: owner,
-                counter: 7,
-            },
+            nonce: Nonce { incarnation: owner, counter: 7 },
         }
     }
 
@@ -313,28 +252,18 @@ mod tests {
     /// Name and bytes of one record of every kind, in the order of the golden file.
     fn one_of_each() -> Vec<(&'static str, Vec<u8>)> {
         let id = EntryId::new(1_700_000_000_002, 42);
-        let feed_id = FeedId {
-            ms: 1_700_000_000_003,
-            n: 1,
-        };
+        let feed_id = FeedId { ms: 1_700_000_000_003, n: 1 };
         let batch = batch_record(b"\x01entry");
         let item = feed_record(FeedId::START, Some(id), b"\x01hello");
-        let attached =
-            attached_record(&SessionId::new("s1").unwrap(), Generation(3), Generation(2));
+        let attached = attached_record(&SessionId::new("s1").unwrap(), Generation(3), Generation(2));
         vec![
             ("claim", claim_record(&claim())),
             ("batch", batch.clone()),
             ("feed", item.clone()),
             ("feed_without_log", feed_record(feed_id, None, b"\x01hello")),
-            (
-                "published_claim",
-                published(&id.to_string(), &claim_record(&claim())),
-            ),
+            ("published_claim", published(&id.to_string(), &claim_record(&claim()))),
             ("published_batch", published(&id.to_string(), &batch)),
-            (
-                "published_receipts",
-                published(&id.to_string(), &receipts_record(b"\x01no")),
-            ),
+            ("published_receipts", published(&id.to_string(), &receipts_record(b"\x01no"))),
             ("published_feed", published(&feed_id.to_string(), &item)),
             ("published_attached", published("", &attached)),
         ]
@@ -343,83 +272,40 @@ mod tests {
     #[test]
     fn written_bytes_equal_the_golden_file() {
         let golden = include_str!("../../tests/golden/log_v1.hex");
-        let lines: Vec<String> = one_of_each()
-            .iter()
-            .map(|(name, bytes)| format!("{name} {}", hex(bytes)))
-            .collect();
-        assert_eq!(
-            golden.trim_end(),
-            lines.join("\n"),
-            "a change here makes stored logs unreadable"
-        );
+        let lines: Vec<String> = one_of_each().iter().map(|(name, bytes)| format!("{name} {}", hex(bytes))).collect();
+        assert_eq!(golden.trim_end(), lines.join("\n"), "a change here makes stored logs unreadable");
     }
 
     #[test]
     fn records_are_read_back() {
         let id = EntryId::new(9, 4);
         let read = read_entry(id, claim_record(&claim()).into()).unwrap();
-        assert_eq!(
-            read,
-            LogEntry {
-                id,
-                body: LogBody::Claim(claim())
-            }
-        );
+        assert_eq!(read, LogEntry { id, body: LogBody::Claim(claim()) });
         let read = read_entry(id, batch_record(b"x").into()).unwrap();
         assert_eq!(read.body, LogBody::Batch(Bytes::from_static(b"x")));
 
         let feed_id = FeedId { ms: 5, n: 6 };
         let item = read_feed_item(feed_id, feed_record(FeedId::START, None, b"hi").into()).unwrap();
-        assert_eq!(
-            item,
-            FeedItem {
-                id: feed_id,
-                prev: FeedId::START,
-                as_of: None,
-                body: Bytes::from_static(b"hi")
-            }
-        );
+        assert_eq!(item, FeedItem { id: feed_id, prev: FeedId::START, as_of: None, body: Bytes::from_static(b"hi") });
 
         let push = read_published(published("9-4", &receipts_record(b"no")).into()).unwrap();
-        assert_eq!(
-            push,
-            Push::Receipts {
-                at: id,
-                body: Bytes::from_static(b"no")
-            }
-        );
+        assert_eq!(push, Push::Receipts { at: id, body: Bytes::from_static(b"no") });
         let session = SessionId::new("s").unwrap();
         let attached = attached_record(&session, Generation(2), Generation(1));
         let push = read_published(published("", &attached).into()).unwrap();
-        assert_eq!(
-            push,
-            Push::Attached {
-                session,
-                generation: Generation(2),
-                floor: Generation(1)
-            }
-        );
+        assert_eq!(push, Push::Attached { session, generation: Generation(2), floor: Generation(1) });
     }
 
     #[test]
     fn other_formats_and_trailing_bytes_are_refused() {
         let mut other = batch_record(b"x");
         other[0] = 9;
-        assert_eq!(
-            read_entry(EntryId::GENESIS, other.into()),
-            Err(Unreadable::Format { found: 9 })
-        );
+        assert_eq!(read_entry(EntryId::GENESIS, other.into()), Err(Unreadable::Format { found: 9 }));
         let mut long = claim_record(&claim());
         long.push(0);
-        assert_eq!(
-            read_entry(EntryId::GENESIS, long.into()),
-            Err(Unreadable::Trailing)
-        );
+        assert_eq!(read_entry(EntryId::GENESIS, long.into()), Err(Unreadable::Trailing));
         let feed = feed_record(FeedId::START, None, b"");
-        assert_eq!(
-            read_entry(EntryId::GENESIS, feed.into()),
-            Err(Unreadable::Kind { found: FEED })
-        );
+        assert_eq!(read_entry(EntryId::GENESIS, feed.into()), Err(Unreadable::Kind { found: FEED }));
     }
 
     #[test]
@@ -429,10 +315,7 @@ mod tests {
         assert_eq!(read_lineage("1-2 3-4"), Ok(lineage));
         assert_eq!(read_lineage(""), Ok(Lineage::default()));
         assert_eq!(read_nonce(&nonce_text(&claim().nonce)), Ok(claim().nonce));
-        let seat = SeatedAt {
-            generation: Generation(4),
-            incarnation: claim().owner,
-        };
+        let seat = SeatedAt { generation: Generation(4), incarnation: claim().owner };
         assert_eq!(read_seat(&seat_text(&seat)), Ok(seat));
         assert!(read_lineage("1-2 x").is_err());
         assert!(read_nonce("n#1").is_err());

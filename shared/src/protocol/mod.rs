@@ -1,1 +1,75 @@
-//! (to come)
+//! Protocol v1: what travels over a client's WebSocket. `shared/PROTOCOL.md` is the same, for people.
+//!
+//! Owns the frames, their two codecs, error and close codes. Frames are plain values here: what they do is decided
+//! in the node, what state means in `state`. Uses only `ids`, `limits`, `value` and `action`.
+
+mod bad_frame;
+mod client;
+mod codes;
+mod decode;
+mod delta;
+mod fields;
+mod secret;
+mod server;
+
+pub use bad_frame::{BadFrame, Consequence};
+pub use client::{Act, ClientFrame, Hello, Ping};
+pub use codes::{CloseCode, ErrorCode, Retry};
+pub use delta::{Change, ChangeBody, DeltaFrame, encode_delta};
+pub use fields::{FieldChanges, Fields};
+pub use secret::Secret;
+pub use server::{
+    Ack, ActorMarks, EntityFields, ErrorFrame, Leaving, Limits, Moved, OwnChange, OwnerChange, Pong, Reject,
+    RetryAfter, SeqAnswer, ServerFrame, Snapshot, SnapshotReason, Source, Unavailable, Welcome,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// A `Sec-WebSocket-Protocol` entry that starts with this carries the token after it.
+pub const TOKEN_SUBPROTOCOL_PREFIX: &str = "sectorbus.token.";
+
+/// Names of optional parts of v1 that this release knows; `hello` and `welcome` carry them. None yet.
+pub const FEATURES: &[&str] = &[];
+
+/// How frames are written; chosen by the WebSocket subprotocol, fixed for the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Codec {
+    /// Binary messages; the default.
+    Msgpack,
+    /// Text messages; the same frames, readable.
+    Json,
+}
+
+impl Codec {
+    pub const ALL: [Codec; 2] = [Codec::Msgpack, Codec::Json];
+
+    /// The `Sec-WebSocket-Protocol` entry that chooses this codec.
+    pub fn subprotocol(self) -> &'static str {
+        match self {
+            Codec::Msgpack => "sectorbus.v1.msgpack",
+            Codec::Json => "sectorbus.v1.json",
+        }
+    }
+    /// `None`: not an entry of this protocol version. Entries are compared exactly.
+    pub fn from_subprotocol(entry: &str) -> Option<Codec> {
+        Codec::ALL.into_iter().find(|codec| codec.subprotocol() == entry)
+    }
+    /// Frames travel in binary messages; else in text messages. The other kind closes with `wrong_kind`.
+    pub fn is_binary(self) -> bool {
+        self == Codec::Msgpack
+    }
+}
+
+/// Which of a session's rooms a frame is about. The same numbers for every session, so that frames are shared.
+/// Others than these three are for later releases: clients skip frames of a slot they do not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Slot(pub u8);
+
+impl Slot {
+    /// The sector the session is in now.
+    pub const SECTOR: Slot = Slot(0);
+    /// The session's team.
+    pub const TEAM: Slot = Slot(1);
+    pub const GLOBAL: Slot = Slot(2);
+}

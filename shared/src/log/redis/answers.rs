@@ -20,16 +20,10 @@ impl Answer {
         let words = match value {
             Value::Array(words) => words,
             // HGETALL and XREAD over RESP3.
-            Value::Map(pairs) => pairs
-                .into_iter()
-                .flat_map(|(key, value)| [key, value])
-                .collect(),
+            Value::Map(pairs) => pairs.into_iter().flat_map(|(key, value)| [key, value]).collect(),
             _ => return Err(wrong(from)),
         };
-        Ok(Self {
-            from,
-            words: words.into_iter(),
-        })
+        Ok(Self { from, words: words.into_iter() })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -62,9 +56,7 @@ impl Answer {
     pub(super) fn optional_text(&mut self) -> LogResult<Option<String>> {
         let from = self.from;
         let bytes = self.optional_bytes()?;
-        bytes
-            .map(|bytes| String::from_utf8(bytes.to_vec()).map_err(|_| wrong(from)))
-            .transpose()
+        bytes.map(|bytes| String::from_utf8(bytes.to_vec()).map_err(|_| wrong(from))).transpose()
     }
 
     pub(super) fn parse<T: FromStr>(&mut self) -> LogResult<T> {
@@ -76,11 +68,7 @@ impl Answer {
     pub(super) fn parse_unless_empty<T: FromStr>(&mut self) -> LogResult<Option<T>> {
         let from = self.from;
         let text = self.text()?;
-        if text.is_empty() {
-            Ok(None)
-        } else {
-            text.parse().map(Some).map_err(|_| wrong(from))
-        }
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| wrong(from)) }
     }
 
     pub(super) fn list(&mut self) -> LogResult<Answer> {
@@ -97,10 +85,7 @@ impl Answer {
 
     /// The error for an outcome this script does not have.
     pub(super) fn unknown<T>(&self, outcome: &str) -> LogResult<T> {
-        Err(LogError::Corrupt(format!(
-            "{} answered {outcome:?}",
-            self.from
-        )))
+        Err(LogError::Corrupt(format!("{} answered {outcome:?}", self.from)))
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
-    PushInfo, PushKind, RedisError, RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind,
+    RedisError, RedisResult, Value,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -34,6 +34,8 @@ const READONLY_REPLACES_AFTER: Duration = Duration::from_secs(1);
 /// Sent bytes that are not acknowledged for this long break the connection (TCP_USER_TIMEOUT).
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(5);
 const POOL_CONNECTIONS: usize = 8;
+/// Until one of the pool is free and has proved itself, or a new one is made.
+const POOL_CONNECTION_WITHIN: Duration = Duration::from_secs(2);
 /// Snapshots and pages of entries may be large.
 const POOL_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
@@ -47,28 +49,19 @@ pub(super) fn read_url(url: &str) -> Result<ConnectionInfo, ConnectError> {
         .with_time(UNACKNOWLEDGED_MAX)
         .with_interval(Duration::from_secs(1))
         .with_retries(3);
-    let tcp = TcpSettings::default()
-        .set_nodelay(true)
-        .set_keepalive(keepalive)
-        .set_user_timeout(UNACKNOWLEDGED_MAX);
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(UNACKNOWLEDGED_MAX);
     Ok(info.set_tcp_settings(tcp))
 }
 
 /// A client that speaks RESP3: what breaks is noticed at once, and messages come beside answers.
 pub(super) fn pushing_client(info: &ConnectionInfo) -> Result<Client, ConnectError> {
-    let settings = info
-        .redis_settings()
-        .clone()
-        .set_protocol(ProtocolVersion::RESP3);
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     Client::open(info.clone().set_redis_settings(settings)).map_err(|_| ConnectError::Url)
 }
 
 /// A client that speaks RESP2, for connections that are checked when they are used.
 pub(super) fn plain_client(info: &ConnectionInfo) -> Result<Client, ConnectError> {
-    let settings = info
-        .redis_settings()
-        .clone()
-        .set_protocol(ProtocolVersion::RESP2);
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
     Client::open(info.clone().set_redis_settings(settings)).map_err(|_| ConnectError::Url)
 }
 
@@ -120,18 +113,9 @@ impl Connection {
     pub(super) fn start(client: Client, name: &'static str, answers_within: Duration) -> Self {
         let (live_tx, live) = watch::channel(None);
         let (broken_tx, broken_rx) = mpsc::unbounded_channel();
-        let maker = Maker {
-            client,
-            name,
-            answers_within,
-            broken_tx: broken_tx.clone(),
-        };
+        let maker = Maker { client, name, answers_within, broken_tx: broken_tx.clone() };
         let task = tokio::spawn(maker.keep_connected(live_tx, broken_rx));
-        Self {
-            live,
-            broken_tx,
-            _task: OwnedTask(task),
-        }
+        Self { live, broken_tx, _task: OwnedTask(task) }
     }
 
     pub(super) async fn script(&self, call: ScriptCall) -> LogResult<Value> {
@@ -142,11 +126,7 @@ impl Connection {
 
     pub(super) async fn command(&self, cmd: &Cmd) -> LogResult<Value> {
         let mut live = self.live().await?;
-        let answer = live
-            .multiplexed
-            .send_packed_command(cmd)
-            .await
-            .and_then(Value::extract_error);
+        let answer = live.multiplexed.send_packed_command(cmd).await.and_then(Value::extract_error);
         self.judged(&live, answer)
     }
 
@@ -160,9 +140,7 @@ impl Connection {
     /// Whether there is a connection within `within`.
     pub(super) async fn is_live_within(&self, within: Duration) -> bool {
         let mut live = self.live.clone();
-        tokio::time::timeout(within, live.wait_for(Option::is_some))
-            .await
-            .is_ok_and(|found| found.is_ok())
+        tokio::time::timeout(within, live.wait_for(Option::is_some)).await.is_ok_and(|found| found.is_ok())
     }
 
     async fn live(&self) -> LogResult<Live> {
@@ -210,11 +188,7 @@ struct Maker {
 }
 
 impl Maker {
-    async fn keep_connected(
-        self,
-        live_tx: watch::Sender<Option<Live>>,
-        mut broken_rx: mpsc::UnboundedReceiver<u64>,
-    ) {
+    async fn keep_connected(self, live_tx: watch::Sender<Option<Live>>, mut broken_rx: mpsc::UnboundedReceiver<u64>) {
         let address = self.client.get_connection_info().addr().to_string();
         let mut backoff = Backoff::new();
         let mut told = false;
@@ -223,18 +197,9 @@ impl Maker {
                 Ok(multiplexed) => {
                     tracing::info!(connection = self.name, %address, "connected to Redis");
                     (told, backoff) = (false, Backoff::new());
-                    let live = Live {
-                        multiplexed,
-                        number,
-                        since: Instant::now(),
-                        silent_answers: Arc::default(),
-                    };
+                    let live = Live { multiplexed, number, since: Instant::now(), silent_answers: Arc::default() };
                     live_tx.send_replace(Some(live));
-                    while broken_rx
-                        .recv()
-                        .await
-                        .is_some_and(|broken| broken != number)
-                    {}
+                    while broken_rx.recv().await.is_some_and(|broken| broken != number) {}
                     live_tx.send_replace(None);
                     tracing::warn!(connection = self.name, %address, "lost the connection to Redis");
                 }
@@ -261,9 +226,7 @@ impl Maker {
             .set_response_timeout(Some(self.answers_within))
             .set_pipeline_buffer_size(1024)
             .set_push_sender(on_push);
-        self.client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
+        self.client.get_multiplexed_async_connection_with_config(&config).await
     }
 }
 
@@ -272,18 +235,12 @@ pub(super) struct Pool(deadpool_redis::Pool);
 
 impl Pool {
     pub(super) fn new(info: &ConnectionInfo) -> Result<Self, ConnectError> {
-        let settings = info
-            .redis_settings()
-            .clone()
-            .set_protocol(ProtocolVersion::RESP2);
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_WITHIN))
             .set_response_timeout(Some(POOL_ANSWERS_WITHIN));
-        let manager = deadpool_redis::Manager::new_with_config(
-            info.clone().set_redis_settings(settings),
-            config,
-        )
-        .map_err(|_| ConnectError::Url)?;
+        let manager = deadpool_redis::Manager::new_with_config(info.clone().set_redis_settings(settings), config)
+            .map_err(|_| ConnectError::Url)?;
         let timeouts = deadpool_redis::Timeouts {
             wait: Some(POOL_ANSWERS_WITHIN),
             create: Some(CONNECT_WITHIN),
@@ -299,25 +256,25 @@ impl Pool {
     }
 
     pub(super) async fn script(&self, call: ScriptCall) -> LogResult<Value> {
-        let mut connection = self.0.get().await.map_err(|error| not_connected(&error))?;
-        call.run_on(&mut connection)
-            .await
-            .map_err(|error| self.judged(connection, &error))
+        let mut connection = self.connection().await?;
+        call.run_on(&mut connection).await.map_err(|error| self.judged(connection, &error))
     }
 
     pub(super) async fn command(&self, cmd: &Cmd) -> LogResult<Value> {
-        let mut connection = self.0.get().await.map_err(|error| not_connected(&error))?;
-        cmd.query_async(&mut connection)
-            .await
-            .map_err(|error| self.judged(connection, &error))
+        let mut connection = self.connection().await?;
+        cmd.query_async(&mut connection).await.map_err(|error| self.judged(connection, &error))
+    }
+
+    async fn connection(&self) -> LogResult<deadpool_redis::Connection> {
+        // The pool tries every idle connection in turn; against a stopped Redis that would take a second each.
+        match tokio::time::timeout(POOL_CONNECTION_WITHIN, self.0.get()).await {
+            Ok(got) => got.map_err(|error| not_connected(&error)),
+            Err(_) => Err(not_connected(&"none that answers")),
+        }
     }
 
     /// A connection with an answer outstanding is not given to the next caller.
-    fn judged(
-        &self,
-        connection: deadpool_redis::Connection,
-        error: &RedisError,
-    ) -> crate::log::LogError {
+    fn judged(&self, connection: deadpool_redis::Connection, error: &RedisError) -> crate::log::LogError {
         if error.is_io_error() || matches!(error.code(), Some("READONLY" | "MASTERDOWN")) {
             drop(deadpool_redis::Connection::take(connection));
         }

@@ -49,8 +49,7 @@ pub(super) fn judge(error: &RedisError) -> LogError {
 
 fn judge_code(code: &str, text: &str) -> LogError {
     // `-ERR max number of clients reached`, and commands that this Redis or its ACL does not have.
-    let refused_err = code == "ERR"
-        && (text.contains("max number of clients") || text.contains("unknown command"));
+    let refused_err = code == "ERR" && (text.contains("max number of clients") || text.contains("unknown command"));
     if NOT_EXECUTED.contains(&code) || refused_err {
         LogError::NotExecuted(text.to_owned())
     } else {
@@ -74,10 +73,7 @@ mod tests {
     #[test]
     fn refusals_are_certain_and_silence_is_not() {
         assert!(matches!(judge_code("OOM", ""), LogError::NotExecuted(_)));
-        assert!(matches!(
-            judge_code("ERR", "ERR max number of clients reached"),
-            LogError::NotExecuted(_)
-        ));
+        assert!(matches!(judge_code("ERR", "ERR max number of clients reached"), LogError::NotExecuted(_)));
         assert!(matches!(judge_code("WRONGTYPE", ""), LogError::Corrupt(_)));
         let cut = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         assert!(matches!(judge(&cut), LogError::Ambiguous(_)));

@@ -4,19 +4,13 @@ use bytes::Bytes;
 
 use super::answers::{Answer, stream_items};
 use super::errors::unreadable;
-use super::keys::FEED_ITEMS_KEPT;
 use super::{RedisLog, scripts};
 use crate::ids::{FeedId, RoomId};
-use crate::limits::ONCE_KEPT_FOR;
+use crate::limits::{FEED_ITEMS_KEPT, ONCE_KEPT_FOR};
 use crate::log::stored::read_feed_item;
 use crate::log::{FeedItem, LogResult, OnceKey, Posted};
 
-pub(super) async fn post(
-    log: &RedisLog,
-    room: &RoomId,
-    once: &OnceKey,
-    body: Bytes,
-) -> LogResult<Posted> {
+pub(super) async fn post(log: &RedisLog, room: &RoomId, once: &OnceKey, body: Bytes) -> LogResult<Posted> {
     let (keys, channel) = (&log.keys, log.keys.channel(room));
     let call = scripts::POST
         .call(&[keys.head(room), keys.feed(room), keys.once(room, once)])
@@ -32,21 +26,10 @@ pub(super) async fn post(
     }
 }
 
-pub(super) async fn feed(
-    log: &RedisLog,
-    room: &RoomId,
-    after: FeedId,
-    count: usize,
-) -> LogResult<Vec<FeedItem>> {
+pub(super) async fn feed(log: &RedisLog, room: &RoomId, after: FeedId, count: usize) -> LogResult<Vec<FeedItem>> {
     let mut cmd = redis::cmd("XRANGE");
-    cmd.arg(log.keys.feed(room))
-        .arg(format!("({after}"))
-        .arg("+")
-        .arg("COUNT")
-        .arg(count);
-    let items: Vec<(FeedId, Bytes)> =
-        stream_items(Answer::of("feed", log.pool.command(&cmd).await?)?)?;
-    let read =
-        |(id, record)| read_feed_item(id, record).map_err(|why| unreadable("feed item", &why));
+    cmd.arg(log.keys.feed(room)).arg(format!("({after}")).arg("+").arg("COUNT").arg(count);
+    let items: Vec<(FeedId, Bytes)> = stream_items(Answer::of("feed", log.pool.command(&cmd).await?)?)?;
+    let read = |(id, record)| read_feed_item(id, record).map_err(|why| unreadable("feed item", &why));
     items.into_iter().map(read).collect()
 }

@@ -15,11 +15,9 @@ use super::errors::{judge, not_connected};
 use super::keys::Keys;
 use super::{RedisLog, scripts};
 use crate::ids::{FeedId, Incarnation};
-use crate::limits::{INBOX_ITEMS_MAX, SEND_COMMANDS_MAX};
+use crate::limits::{INBOX_ITEMS_MAX, LOAD_PAGE_ENTRIES, SEND_COMMANDS_MAX};
 use crate::log::{LogResult, Sent};
 
-/// Items handed to the reader at once.
-const TAKE_ITEMS_MAX: usize = 1_000;
 /// An answer may come this much after the end of the wait that was asked for.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -31,15 +29,9 @@ pub(super) async fn create(log: &RedisLog, incarnation: &Incarnation) -> LogResu
 }
 
 pub(super) async fn send(log: &RedisLog, to: &Incarnation, commands: &[Bytes]) -> LogResult<Sent> {
-    debug_assert!(
-        commands.len() <= SEND_COMMANDS_MAX,
-        "{} commands in one send",
-        commands.len()
-    );
+    debug_assert!(commands.len() <= SEND_COMMANDS_MAX, "{} commands in one send", commands.len());
     let inbox = log.keys.inbox(to);
-    let mut call = scripts::SEND
-        .call(std::slice::from_ref(&inbox))
-        .arg(INBOX_ITEMS_MAX);
+    let mut call = scripts::SEND.call(std::slice::from_ref(&inbox)).arg(INBOX_ITEMS_MAX);
     for command in commands {
         call = call.arg(&command[..]);
     }
@@ -61,10 +53,7 @@ pub(super) struct Inboxes {
 
 impl Inboxes {
     pub(super) fn new(client: Client) -> Self {
-        Self {
-            client,
-            kept: Mutex::default(),
-        }
+        Self { client, kept: Mutex::default() }
     }
 
     /// After a reconnect reads from the start, without trimming: Redis may have lost a tail, and what was sent since
@@ -84,9 +73,7 @@ impl Inboxes {
         };
         let after = if is_reconnect { FeedId::START } else { after };
         let items = take_over(&mut connection, &keys.inbox(incarnation), after, wait).await?;
-        self.kept
-            .lock()
-            .insert(incarnation.clone(), Some(connection));
+        self.kept.lock().insert(incarnation.clone(), Some(connection));
         Ok(items)
     }
 
@@ -94,10 +81,7 @@ impl Inboxes {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_WITHIN))
             .set_response_timeout(Some(ANSWERS_WITHIN));
-        let connected = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await;
+        let connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
         connected.map_err(|error| not_connected(&error))
     }
 }
@@ -111,24 +95,12 @@ async fn take_over(
     // MINID keeps its id: trim below the one after what was taken.
     let trim_below = match after {
         FeedId::START => String::new(),
-        taken => FeedId {
-            ms: taken.ms,
-            n: taken.n.saturating_add(1),
-        }
-        .to_string(),
+        taken => FeedId { ms: taken.ms, n: taken.n.saturating_add(1) }.to_string(),
     };
     connection.set_response_timeout(ANSWERS_WITHIN);
-    let call = scripts::INBOX_TAKE
-        .call(&[inbox.to_owned()])
-        .arg(after.to_string())
-        .arg(trim_below)
-        .arg(TAKE_ITEMS_MAX);
-    let mut answer = Answer::of(
-        "take_inbox",
-        call.run_on(connection)
-            .await
-            .map_err(|error| judge(&error))?,
-    )?;
+    let call =
+        scripts::INBOX_TAKE.call(&[inbox.to_owned()]).arg(after.to_string()).arg(trim_below).arg(LOAD_PAGE_ENTRIES);
+    let mut answer = Answer::of("take_inbox", call.run_on(connection).await.map_err(|error| judge(&error))?)?;
     let wait_behind = answer.text()?;
     let items = stream_items(answer.list()?)?;
     let block_ms = wait.as_millis();
@@ -138,16 +110,9 @@ async fn take_over(
     }
     connection.set_response_timeout(wait + ANSWERS_WITHIN);
     let mut read = redis::cmd("XREAD");
-    read.arg("COUNT")
-        .arg(TAKE_ITEMS_MAX)
-        .arg("BLOCK")
-        .arg(block_ms.to_string());
+    read.arg("COUNT").arg(LOAD_PAGE_ENTRIES).arg("BLOCK").arg(block_ms.to_string());
     read.arg("STREAMS").arg(inbox).arg(wait_behind);
-    match connection
-        .send_packed_command(&read)
-        .await
-        .and_then(Value::extract_error)
-    {
+    match connection.send_packed_command(&read).await.and_then(Value::extract_error) {
         Ok(Value::Nil) => Ok(Vec::new()),
         Ok(answer) => stream_items(Answer::of("XREAD", answer)?.stream_of_one()?),
         Err(error) => Err(judge(&error)),

@@ -25,8 +25,6 @@ use crate::log::OnceKey;
 /// Written to `sb:meta`; a node refuses a region with another number.
 pub(super) const REGION_FORMAT: &str = "1";
 pub(super) const META: &str = "sb:meta";
-/// Items kept in a feed; a reader further behind is told of a gap.
-pub(super) const FEED_ITEMS_KEPT: usize = 10_000;
 
 /// Spells the keys of one region.
 #[derive(Debug, Clone)]
@@ -36,9 +34,7 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(region: &RegionName) -> Self {
-        Self {
-            prefix: format!("sb:{region}:"),
-        }
+        Self { prefix: format!("sb:{region}:") }
     }
 
     pub(super) fn members(&self) -> String {
@@ -79,10 +75,7 @@ impl Keys {
         format!("{}{{{room}}}:feed", self.prefix)
     }
     pub(super) fn once(&self, room: &RoomId, once: &OnceKey) -> String {
-        format!(
-            "{}{{{room}}}:once:{}:{}:{}",
-            self.prefix, once.player, once.actor, once.seq
-        )
+        format!("{}{{{room}}}:once:{}:{}:{}", self.prefix, once.player, once.actor, once.seq)
     }
 
     pub(super) fn at(&self, player: &PlayerId) -> String {
@@ -99,18 +92,10 @@ mod tests {
         let keys = Keys::new(&RegionName::new("eu").unwrap());
         let room: RoomId = "sector:12".parse().unwrap();
         assert_eq!(keys.log(&room), "sb:eu:{sector:12}:log");
-        for key in [
-            keys.head(&room),
-            keys.snap(&room),
-            keys.feed(&room),
-            keys.channel(&room),
-        ] {
+        for key in [keys.head(&room), keys.snap(&room), keys.feed(&room), keys.channel(&room)] {
             assert!(key.starts_with("sb:eu:{sector:12}"), "{key}");
         }
         let player = PlayerId::new("ann").unwrap();
-        assert!(
-            keys.at(&player)
-                .starts_with(&keys.channel(&RoomId::Player(player)))
-        );
+        assert!(keys.at(&player).starts_with(&keys.channel(&RoomId::Player(player))));
     }
 }

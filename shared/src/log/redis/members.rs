@@ -1,17 +1,17 @@
-//! Membership and what members own: beats, leaving, and the sets of rooms. The decision itself is `scripts/beat.lua`.
+//! Membership and what members own: beats, leaving, and the sets of rooms. The decision itself is `scripts/beat.lua`,
+//! which does what `membership::Table` does.
 
 use std::collections::BTreeMap;
 
 use super::answers::Answer;
 use super::{RedisLog, scripts};
 use crate::ids::{Incarnation, RingVersion, RoomId};
-use crate::limits::{BEAT_EVERY, GONE_KEPT_FOR};
+use crate::limits::GONE_KEPT_FOR;
 use crate::log::{Beat, Beaten, Leave, LogResult, Member, MemberState, Roll};
-
-/// A member that nobody hears is expired this long after its last beat: its next one is then overdue by 1.5 beats.
-const SILENT_EXPIRES_AFTER_MS: u128 = BEAT_EVERY.as_millis() * 5 / 2;
+use crate::membership::SILENT_DEAD_AFTER;
 
 pub(super) async fn beat(log: &RedisLog, beat: Beat) -> LogResult<Beaten> {
+    log.identify(&beat.incarnation);
     let mut call = scripts::BEAT
         .call(&[log.keys.members()])
         .arg(beat.incarnation.as_str())
@@ -19,12 +19,8 @@ pub(super) async fn beat(log: &RedisLog, beat: Beat) -> LogResult<Beaten> {
         .arg(beat.ttl.as_millis().to_string())
         .arg(&beat.settings)
         .arg(u8::from(beat.joining))
-        .arg(
-            beat.ring_above
-                .map(|ring| ring.to_string())
-                .unwrap_or_default(),
-        )
-        .arg(SILENT_EXPIRES_AFTER_MS.to_string())
+        .arg(beat.ring_above.map(|ring| ring.to_string()).unwrap_or_default())
+        .arg(SILENT_DEAD_AFTER.as_millis().to_string())
         .arg(GONE_KEPT_FOR.as_millis().to_string())
         .arg(log.keys.alive_prefix())
         .arg(&beat.address);
@@ -38,19 +34,13 @@ pub(super) async fn beat(log: &RedisLog, beat: Beat) -> LogResult<Beaten> {
             log.unidentify(&beat.incarnation);
             Ok(Beaten::Gone)
         }
-        "SETTINGS" => Ok(Beaten::SettingsDiffer {
-            theirs: answer.text()?,
-        }),
+        "SETTINGS" => Ok(Beaten::SettingsDiffer { theirs: answer.text()? }),
         other => answer.unknown(other),
     }
 }
 
 fn roll(mut answer: Answer) -> LogResult<Roll> {
-    let (time_ms, ring, calm_until_ms) = (
-        answer.parse()?,
-        RingVersion(answer.parse()?),
-        answer.parse()?,
-    );
+    let (time_ms, ring, calm_until_ms) = (answer.parse()?, RingVersion(answer.parse()?), answer.parse()?);
     let replication_id = answer.text()?;
     let (mut living, mut went, mut quiet) = (answer.list()?, answer.list()?, answer.list()?);
     let mut members = Vec::new();
@@ -61,12 +51,7 @@ fn roll(mut answer: Answer) -> LogResult<Roll> {
             "draining" => MemberState::Draining,
             other => return living.unknown(other),
         };
-        members.push(Member {
-            incarnation,
-            state,
-            expires_ms: living.parse()?,
-            address: living.text()?,
-        });
+        members.push(Member { incarnation, state, expires_ms: living.parse()?, address: living.text()? });
     }
     members.sort_by(|a, b| a.incarnation.cmp(&b.incarnation));
     let mut gone = BTreeMap::new();
@@ -78,15 +63,7 @@ fn roll(mut answer: Answer) -> LogResult<Roll> {
         silent.push(quiet.parse()?);
     }
     silent.sort();
-    Ok(Roll {
-        time_ms,
-        ring,
-        members,
-        gone,
-        calm_until_ms,
-        silent,
-        replication_id,
-    })
+    Ok(Roll { time_ms, ring, members, gone, calm_until_ms, silent, replication_id })
 }
 
 fn state_text(state: MemberState) -> &'static str {
@@ -97,19 +74,18 @@ fn state_text(state: MemberState) -> &'static str {
 }
 
 pub(super) async fn leave(log: &RedisLog, leave: Leave) -> LogResult<()> {
-    let call = scripts::LEAVE
-        .call(&[log.keys.members()])
-        .arg(leave.incarnation.as_str());
+    let call = scripts::LEAVE.call(&[log.keys.members()]).arg(leave.incarnation.as_str());
     log.beats.script(call).await?;
     log.unidentify(&leave.incarnation);
     Ok(())
 }
 
-/// Of one that is not in `gone`, nothing is dropped.
+/// Of a living member, nothing is dropped. (Not asked is whether it is in `gone`: after an hour it is not, and its keys
+/// may still be there.)
 pub(super) async fn forget(log: &RedisLog, gone: &Incarnation) -> LogResult<()> {
     let mut cmd = redis::cmd("HEXISTS");
-    cmd.arg(log.keys.members()).arg(format!("g:{gone}"));
-    if log.pool.command(&cmd).await? == redis::Value::Int(1) {
+    cmd.arg(log.keys.members()).arg(format!("m:{gone}"));
+    if log.pool.command(&cmd).await? == redis::Value::Int(0) {
         let call = scripts::FORGET.call(&[log.keys.rooms(gone), log.keys.inbox(gone)]);
         log.pool.script(call).await?;
     }
@@ -135,11 +111,7 @@ pub(super) async fn rooms_of(log: &RedisLog, incarnation: &Incarnation) -> LogRe
     Ok(rooms)
 }
 
-pub(super) async fn rooms_add(
-    log: &RedisLog,
-    incarnation: &Incarnation,
-    rooms: &[RoomId],
-) -> LogResult<()> {
+pub(super) async fn rooms_add(log: &RedisLog, incarnation: &Incarnation, rooms: &[RoomId]) -> LogResult<()> {
     for rooms in rooms.chunks(1_000) {
         let mut cmd = redis::cmd("SADD");
         cmd.arg(log.keys.rooms(incarnation));
@@ -151,11 +123,7 @@ pub(super) async fn rooms_add(
     Ok(())
 }
 
-pub(super) async fn rooms_remove(
-    log: &RedisLog,
-    incarnation: &Incarnation,
-    room: &RoomId,
-) -> LogResult<()> {
+pub(super) async fn rooms_remove(log: &RedisLog, incarnation: &Incarnation, room: &RoomId) -> LogResult<()> {
     let mut cmd = redis::cmd("SREM");
     cmd.arg(log.keys.rooms(incarnation)).arg(room.to_string());
     log.pool.command(&cmd).await?;

@@ -2,24 +2,34 @@
 //! `scripts/*.lua` are the operations, `rooms`, `members`, `inboxes`, `seats`, `feeds` and `region` call them.
 //! The only place that talks to Redis. Knows nothing of what entries, snapshots and commands mean.
 
+mod keys;
+mod scripts;
+
+mod rooms;
+
+mod feeds;
+mod inboxes;
+mod members;
+mod region;
+mod seats;
+
+mod pubsub;
+
+mod place;
+
+mod canary;
+mod wanted;
+
 mod answers;
 mod connections;
 mod errors;
-mod feeds;
-mod inboxes;
-mod keys;
-mod members;
-mod place;
-mod pubsub;
-mod region;
-mod rooms;
-mod scripts;
-mod seats;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use rand::Rng;
 
 use self::connections::{Connection, Pool};
@@ -27,14 +37,11 @@ use self::inboxes::Inboxes;
 use self::keys::Keys;
 use self::pubsub::PubSub;
 use super::{
-    Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed,
-    FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted,
-    Reclaim, Restore, Restored, Sent, Snapshot, Unsafe,
+    Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, FeedItem,
+    Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Reclaim, Restore, Restored,
+    Sent, Snapshot, Unsafe,
 };
-use crate::ids::{
-    EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId,
-    SessionId,
-};
+use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, SessionId};
 
 /// Until an append, claim, post or send is answered; then it is ambiguous.
 const REQUEST_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -58,13 +65,7 @@ pub struct RedisConfig {
 impl RedisConfig {
     /// 3 command connections and 4 for pub/sub.
     pub fn new(url: impl Into<String>, region: RegionName) -> Self {
-        Self {
-            url: url.into(),
-            region,
-            node: "node".to_owned(),
-            command_connections: 3,
-            pubsub_connections: 4,
-        }
+        Self { url: url.into(), region, node: "node".to_owned(), command_connections: 3, pubsub_connections: 4 }
     }
 }
 
@@ -103,13 +104,13 @@ pub struct RedisLog {
     pool: Pool,
     inboxes: Inboxes,
     pubsub: PubSub,
+    /// Incarnations whose `alive` channel is followed here: one, but for tests that play several nodes.
+    alive: Mutex<BTreeSet<Incarnation>>,
 }
 
 impl std::fmt::Debug for RedisLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RedisLog")
-            .field("region", &self.region)
-            .finish_non_exhaustive()
+        f.debug_struct("RedisLog").field("region", &self.region).finish_non_exhaustive()
     }
 }
 
@@ -125,36 +126,26 @@ impl RedisLog {
     /// Must be called within a Tokio runtime.
     pub fn connect(config: RedisConfig) -> Result<Self, ConnectError> {
         if !(2..=4).contains(&config.command_connections) {
-            return Err(ConnectError::CommandConnections {
-                found: config.command_connections,
-            });
+            return Err(ConnectError::CommandConnections { found: config.command_connections });
         }
         if config.pubsub_connections == 0 {
             return Err(ConnectError::PubsubConnections);
         }
         let info = connections::read_url(&config.url)?;
-        let (pushing, plain) = (
-            connections::pushing_client(&info)?,
-            connections::plain_client(&info)?,
-        );
+        let (pushing, plain) = (connections::pushing_client(&info)?, connections::plain_client(&info)?);
         let pool = Pool::new(&info)?;
         let keys = Keys::new(&config.region);
         let request = |_| Connection::start(pushing.clone(), "requests", REQUEST_ANSWERS_WITHIN);
-        let requests = Arc::new(
-            (0..config.command_connections)
-                .map(request)
-                .collect::<Vec<_>>(),
-        );
+        let requests = Arc::new((0..config.command_connections).map(request).collect::<Vec<_>>());
         // Two processes of one name must not hear each other's canaries.
         let identity = format!("{}~{:016x}", config.node, rand::rng().random::<u64>());
-        let canaries = (0..config.pubsub_connections)
-            .map(|n| keys.canary(&identity, n))
-            .collect();
+        let canaries = (0..config.pubsub_connections).map(|n| keys.canary(&identity, n)).collect();
         Ok(Self {
             pubsub: PubSub::start(&pushing, canaries, &requests),
             beats: Connection::start(pushing, "beats", BEAT_ANSWERS_WITHIN),
             inboxes: Inboxes::new(plain),
             region: config.region,
+            alive: Mutex::default(),
             requests,
             pool,
             keys,
@@ -178,18 +169,22 @@ impl RedisLog {
         &self.requests[lane_of(key, self.requests.len())]
     }
 
-    /// From `create_inbox`, at join and before membership: names the canaries after this life of the node, and follows
-    /// `alive:<incarnation>`, so that peers see by SHARDNUMSUB in their beats that it lives.
+    /// From `create_inbox` (at join, before membership) and from every beat: names the canaries after this life of the
+    /// node, and follows `alive:<incarnation>`, so that peers see by SHARDNUMSUB in their beats that it lives.
     fn identify(&self, incarnation: &Incarnation) {
+        if !self.alive.lock().insert(incarnation.clone()) {
+            return;
+        }
         self.pubsub.keep(&self.keys.alive(incarnation));
         let canary = |n| self.keys.canary(incarnation.as_str(), n);
-        self.pubsub
-            .rename_canaries((0..self.pubsub.connections()).map(canary).collect());
+        self.pubsub.rename_canaries((0..self.pubsub.connections()).map(canary).collect());
     }
 
     /// The incarnation is no more: it must not look alive.
     fn unidentify(&self, incarnation: &Incarnation) {
-        self.pubsub.release(&self.keys.alive(incarnation));
+        if self.alive.lock().remove(incarnation) {
+            self.pubsub.release(&self.keys.alive(incarnation));
+        }
     }
 }
 
@@ -238,12 +233,7 @@ impl Log for RedisLog {
     async fn checkpoint(&self, checkpoint: Checkpoint) -> LogResult<Checkpointed> {
         rooms::checkpoint(self, checkpoint).await
     }
-    async fn park(
-        &self,
-        room: &RoomId,
-        prev: EntryId,
-        incarnation: &Incarnation,
-    ) -> LogResult<Parked> {
+    async fn park(&self, room: &RoomId, prev: EntryId, incarnation: &Incarnation) -> LogResult<Parked> {
         rooms::park(self, room, prev, incarnation).await
     }
     async fn heads(&self, rooms: &[RoomId]) -> LogResult<Vec<Heads>> {
@@ -252,12 +242,7 @@ impl Log for RedisLog {
     async fn snapshot(&self, room: &RoomId) -> LogResult<Option<Snapshot>> {
         rooms::snapshot(self, room).await
     }
-    async fn entries(
-        &self,
-        room: &RoomId,
-        after: EntryId,
-        count: usize,
-    ) -> LogResult<Vec<LogEntry>> {
+    async fn entries(&self, room: &RoomId, after: EntryId, count: usize) -> LogResult<Vec<LogEntry>> {
         rooms::entries(self, room, after, count).await
     }
 
@@ -273,20 +258,13 @@ impl Log for RedisLog {
         after: FeedId,
         wait: Duration,
     ) -> LogResult<Vec<(FeedId, Bytes)>> {
-        self.inboxes
-            .take(&self.keys, incarnation, after, wait)
-            .await
+        self.inboxes.take(&self.keys, incarnation, after, wait).await
     }
 
     async fn attach(&self, attach: Attach) -> LogResult<Attached> {
         seats::attach(self, attach).await
     }
-    async fn detach(
-        &self,
-        player: &PlayerId,
-        session: &SessionId,
-        generation: Generation,
-    ) -> LogResult<bool> {
+    async fn detach(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {
         seats::detach(self, player, session, generation).await
     }
     async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {

@@ -11,8 +11,9 @@ use redis::{AsyncConnectionConfig, Client, PushInfo, PushKind, RedisResult, Valu
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::canary::Canary;
 use super::connections::{Backoff, CONNECT_WITHIN, Connection};
-use crate::limits::{CANARY_EVERY, CANARY_MISSING_AFTER};
+use super::wanted::{State, Wanted};
 use crate::log::{Push, stored};
 
 /// Until Redis has confirmed a subscription, and until bytes of ours have found room in the socket.
@@ -57,51 +58,6 @@ pub(super) enum PlaceEvent {
     CanaryFailed,
 }
 
-/// A channel that somebody wants.
-#[derive(Default)]
-struct Wanted {
-    followers: Vec<(u64, mpsc::UnboundedSender<Push>)>,
-    kept: bool,
-    state: State,
-}
-
-#[derive(Default, Clone, Copy, PartialEq)]
-enum State {
-    #[default]
-    NotAsked,
-    Asked {
-        at: Instant,
-    },
-    Confirmed,
-}
-
-impl Wanted {
-    fn tell(&mut self, push: &Push) {
-        self.followers
-            .retain(|(_, pushes_tx)| pushes_tx.send(push.clone()).is_ok());
-    }
-
-    /// Followers were promised to hear everything and will not have.
-    fn lose(&mut self) {
-        if self.state == State::Confirmed {
-            self.tell(&Push::Lost);
-        }
-        self.state = State::NotAsked;
-    }
-}
-
-/// The canary's flight: published once a second over a request connection, and heard here if all is well.
-#[derive(Default)]
-struct Canary {
-    channel: String,
-    next_number: u64,
-    publishing: bool,
-    published_at: Option<Instant>,
-    heard: u64,
-    /// The oldest one that Redis has answered and that was not heard: its number and when it was answered.
-    missing: Option<(u64, Instant)>,
-}
-
 pub(super) struct Place {
     index: usize,
     client: Client,
@@ -129,13 +85,7 @@ impl Place {
         events_tx: mpsc::UnboundedSender<PlaceEvent>,
     ) -> Self {
         let mut wanted = HashMap::new();
-        wanted.insert(
-            canary.clone(),
-            Wanted {
-                kept: true,
-                ..Wanted::default()
-            },
-        );
+        wanted.insert(canary.clone(), Wanted { kept: true, ..Wanted::default() });
         Self {
             index,
             client,
@@ -143,11 +93,7 @@ impl Place {
             events_tx,
             wanted,
             leaving: HashMap::new(),
-            canary: Canary {
-                channel: canary,
-                next_number: 1,
-                ..Canary::default()
-            },
+            canary: Canary::new(canary),
             connection: None,
             connection_number: 0,
             connected_at: Instant::now(),
@@ -187,32 +133,20 @@ impl Place {
             .set_connection_timeout(Some(CONNECT_WITHIN))
             .set_response_timeout(Some(CONFIRMED_WITHIN))
             .set_push_sender(on_push);
-        self.connection = Some(
-            self.client
-                .get_multiplexed_async_connection_with_config(&config)
-                .await?,
-        );
+        self.connection = Some(self.client.get_multiplexed_async_connection_with_config(&config).await?);
         self.connected_at = Instant::now();
         self.leaving.clear();
         let channels: Vec<String> = self.wanted.keys().cloned().collect();
         for channel in channels {
             self.subscribe(&channel).await;
         }
-        tracing::info!(
-            place = self.index,
-            channels = self.wanted.len(),
-            "following over a new pub/sub connection"
-        );
+        tracing::info!(place = self.index, channels = self.wanted.len(), "following over a new pub/sub connection");
         Ok(())
     }
 
     async fn handle(&mut self, event: PlaceEvent) {
         match event {
-            PlaceEvent::Follow {
-                channel,
-                follower,
-                pushes_tx,
-            } => self.follow(channel, follower, pushes_tx).await,
+            PlaceEvent::Follow { channel, follower, pushes_tx } => self.follow(channel, follower, pushes_tx).await,
             PlaceEvent::Unfollow { channel, follower } => {
                 if let Some(wanted) = self.wanted.get_mut(&channel) {
                     wanted.followers.retain(|(known, _)| *known != follower);
@@ -231,21 +165,14 @@ impl Place {
             }
             PlaceEvent::Suspect { channel } => self.suspect(&channel),
             PlaceEvent::RenameCanary { canary } => self.rename_canary(canary).await,
-            PlaceEvent::Heard { connection, push } if connection == self.connection_number => {
-                self.heard(push).await
-            }
+            PlaceEvent::Heard { connection, push } if connection == self.connection_number => self.heard(push).await,
             PlaceEvent::Heard { .. } => {}
-            PlaceEvent::CanaryPublished { number } => self.canary_published(number),
-            PlaceEvent::CanaryFailed => self.canary.publishing = false,
+            PlaceEvent::CanaryPublished { number } => self.canary.answered(number, Instant::now()),
+            PlaceEvent::CanaryFailed => self.canary.failed(),
         }
     }
 
-    async fn follow(
-        &mut self,
-        channel: String,
-        follower: u64,
-        pushes_tx: mpsc::UnboundedSender<Push>,
-    ) {
+    async fn follow(&mut self, channel: String, follower: u64, pushes_tx: mpsc::UnboundedSender<Push>) {
         let wanted = self.wanted.entry(channel.clone()).or_default();
         if wanted.state == State::Confirmed {
             let _ = pushes_tx.send(Push::Following);
@@ -255,15 +182,8 @@ impl Place {
     }
 
     async fn leave_if_unwanted(&mut self, channel: String) {
-        if self
-            .wanted
-            .get(&channel)
-            .is_some_and(|wanted| wanted.followers.is_empty() && !wanted.kept)
-        {
-            let was_asked = self
-                .wanted
-                .remove(&channel)
-                .is_some_and(|wanted| wanted.state != State::NotAsked);
+        if self.wanted.get(&channel).is_some_and(|wanted| wanted.followers.is_empty() && !wanted.kept) {
+            let was_asked = self.wanted.remove(&channel).is_some_and(|wanted| wanted.state != State::NotAsked);
             if was_asked && self.connection.is_some() {
                 *self.leaving.entry(channel.clone()).or_default() += 1;
                 self.command("SUNSUBSCRIBE", &channel).await;
@@ -342,13 +262,11 @@ impl Place {
 
     fn message(&mut self, data: Vec<Value>) {
         let mut data = data.into_iter();
-        let (Some(channel), Some(Value::BulkString(payload))) =
-            (data.next().and_then(text_of), data.next())
-        else {
+        let (Some(channel), Some(Value::BulkString(payload))) = (data.next().and_then(text_of), data.next()) else {
             return;
         };
-        if channel == self.canary.channel {
-            self.canary_heard(&payload);
+        if channel == self.canary.channel() {
+            self.canary.hear(&payload);
         } else if let Some(wanted) = self.wanted.get_mut(&channel) {
             match stored::read_published(payload.into()) {
                 Ok(push) => wanted.tell(&push),
@@ -363,10 +281,7 @@ impl Place {
     }
 
     fn suspect(&mut self, channel: &str) {
-        let confirmed = self
-            .wanted
-            .get(channel)
-            .is_some_and(|wanted| wanted.state == State::Confirmed);
+        let confirmed = self.wanted.get(channel).is_some_and(|wanted| wanted.state == State::Confirmed);
         if confirmed && self.connected_at.elapsed() >= SUSPECT_AT_MOST_EVERY {
             self.lose_connection("an owner did not hear its own entry");
         }
@@ -380,89 +295,49 @@ impl Place {
         // Pushes of the old connection that are still queued are not for the next one's state.
         self.connection_number += 1;
         self.connect_at = Instant::now();
-        self.canary.missing = None;
+        self.canary.start_again();
         for wanted in self.wanted.values_mut() {
             wanted.lose();
         }
     }
 
     fn check(&mut self) {
-        let late = |wanted: &Wanted| matches!(wanted.state, State::Asked { at } if at.elapsed() > CONFIRMED_WITHIN);
+        let now = Instant::now();
+        let late = |wanted: &Wanted| matches!(wanted.state, State::Asked { at } if now - at > CONFIRMED_WITHIN);
         if self.wanted.values().any(late) {
             self.lose_connection("a subscription was not confirmed");
-        } else if self
-            .canary
-            .missing
-            .is_some_and(|(_, answered_at)| answered_at.elapsed() >= CANARY_MISSING_AFTER)
-        {
+        } else if self.canary.is_missing(now) {
             self.lose_connection("its canary went missing");
         } else {
-            self.publish_canary();
+            self.publish_canary(now);
         }
     }
 
-    fn publish_canary(&mut self) {
-        let confirmed = self
-            .wanted
-            .get(&self.canary.channel)
-            .is_some_and(|wanted| wanted.state == State::Confirmed);
-        let due = self
-            .canary
-            .published_at
-            .is_none_or(|at| at.elapsed() >= CANARY_EVERY);
-        if !confirmed || !due || self.canary.publishing {
+    fn publish_canary(&mut self, now: Instant) {
+        let channel = self.canary.channel().to_owned();
+        if self.wanted.get(&channel).is_none_or(|wanted| wanted.state != State::Confirmed) {
             return;
         }
-        let number = self.canary.next_number;
-        self.canary.next_number += 1;
-        self.canary.publishing = true;
-        self.canary.published_at = Some(Instant::now());
-        let (channel, requests, index) = (
-            self.canary.channel.clone(),
-            self.requests.clone(),
-            self.index,
-        );
-        let events_tx = self.events_tx.clone();
+        let Some(number) = self.canary.take_due(now) else {
+            return;
+        };
+        let (requests, index, events_tx) = (self.requests.clone(), self.index, self.events_tx.clone());
         tokio::spawn(async move {
             let mut publish = redis::cmd("SPUBLISH");
             publish.arg(channel).arg(number);
             let published = requests[index % requests.len()].command(&publish).await;
             let _ = events_tx.send(match published {
                 Ok(_) => PlaceEvent::CanaryPublished { number },
-                // No answer: the request connection is the broken one, and notices by itself.
                 Err(_) => PlaceEvent::CanaryFailed,
             });
         });
     }
 
-    fn canary_published(&mut self, number: u64) {
-        self.canary.publishing = false;
-        if self.canary.heard < number && self.canary.missing.is_none() && self.connection.is_some()
-        {
-            self.canary.missing = Some((number, Instant::now()));
-        }
-    }
-
-    fn canary_heard(&mut self, payload: &[u8]) {
-        let number = std::str::from_utf8(payload)
-            .ok()
-            .and_then(|text| text.parse::<u64>().ok());
-        self.canary.heard = self.canary.heard.max(number.unwrap_or(0));
-        if self
-            .canary
-            .missing
-            .is_some_and(|(missing, _)| missing <= self.canary.heard)
-        {
-            self.canary.missing = None;
-        }
-    }
-
     async fn rename_canary(&mut self, canary: String) {
-        if canary == self.canary.channel {
+        if canary == self.canary.channel() {
             return;
         }
-        let old = std::mem::replace(&mut self.canary.channel, canary.clone());
-        self.canary.missing = None;
+        let old = self.canary.rename(canary.clone());
         if let Some(wanted) = self.wanted.get_mut(&old) {
             wanted.kept = false;
         }

@@ -20,29 +20,15 @@ pub(super) struct PubSub {
 
 impl PubSub {
     /// Starts connecting. `canaries`: one channel per connection, published over `requests` once a second.
-    pub(super) fn start(
-        client: &Client,
-        canaries: Vec<String>,
-        requests: &Arc<Vec<Connection>>,
-    ) -> Self {
+    pub(super) fn start(client: &Client, canaries: Vec<String>, requests: &Arc<Vec<Connection>>) -> Self {
         let (mut places, mut tasks) = (Vec::new(), Vec::new());
         for (index, canary) in canaries.into_iter().enumerate() {
             let (events_tx, events_rx) = mpsc::unbounded_channel();
-            let place = Place::new(
-                index,
-                client.clone(),
-                canary,
-                requests.clone(),
-                events_tx.clone(),
-            );
+            let place = Place::new(index, client.clone(), canary, requests.clone(), events_tx.clone());
             tasks.push(OwnedTask(tokio::spawn(place.run(events_rx))));
             places.push(events_tx);
         }
-        Self {
-            places,
-            followers: AtomicU64::new(1),
-            _tasks: tasks,
-        }
+        Self { places, followers: AtomicU64::new(1), _tasks: tasks }
     }
 
     pub(super) fn follow(&self, channel: String) -> Following {
@@ -50,18 +36,11 @@ impl PubSub {
         let follower = self.followers.fetch_add(1, Ordering::Relaxed);
         let place = self.place(&channel).clone();
         // A place ends only with this PubSub; then the receiver ends too.
-        let _ = place.send(PlaceEvent::Follow {
-            channel: channel.clone(),
-            follower,
-            pushes_tx,
-        });
+        let _ = place.send(PlaceEvent::Follow { channel: channel.clone(), follower, pushes_tx });
         let unfollow = move || {
             let _ = place.send(PlaceEvent::Unfollow { channel, follower });
         };
-        Following {
-            pushes,
-            guard: FollowGuard(Some(Box::new(unfollow))),
-        }
+        Following { pushes, guard: FollowGuard(Some(Box::new(unfollow))) }
     }
 
     pub(super) fn suspect(&self, channel: String) {
@@ -71,17 +50,13 @@ impl PubSub {
     /// Makes this node heard as alive, on every connection: silent means that all of them are gone.
     pub(super) fn keep(&self, channel: &str) {
         for place in &self.places {
-            let _ = place.send(PlaceEvent::Keep {
-                channel: channel.to_owned(),
-            });
+            let _ = place.send(PlaceEvent::Keep { channel: channel.to_owned() });
         }
     }
 
     pub(super) fn release(&self, channel: &str) {
         for place in &self.places {
-            let _ = place.send(PlaceEvent::Release {
-                channel: channel.to_owned(),
-            });
+            let _ = place.send(PlaceEvent::Release { channel: channel.to_owned() });
         }
     }
 

@@ -64,25 +64,12 @@ impl ScriptCall {
 
     /// Executes once, or (time-out, broken connection) perhaps.
     pub(super) async fn run_on(&self, connection: &mut impl ConnectionLike) -> RedisResult<Value> {
-        let answer = connection
-            .req_packed_command(&self.cmd)
-            .await
-            .and_then(Value::extract_error);
+        let answer = connection.req_packed_command(&self.cmd).await.and_then(Value::extract_error);
         match answer {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                tracing::debug!(
-                    script = self.script.name,
-                    "loading a script that Redis does not have"
-                );
-                redis::cmd("SCRIPT")
-                    .arg("LOAD")
-                    .arg(self.script.body)
-                    .query_async::<Value>(connection)
-                    .await?;
-                connection
-                    .req_packed_command(&self.cmd)
-                    .await
-                    .and_then(Value::extract_error)
+                tracing::debug!(script = self.script.name, "loading a script that Redis does not have");
+                redis::cmd("SCRIPT").arg("LOAD").arg(self.script.body).query_async::<Value>(connection).await?;
+                connection.req_packed_command(&self.cmd).await.and_then(Value::extract_error)
             }
             answer => answer,
         }
@@ -115,9 +102,10 @@ mod tests {
             &ARRIVED,
         ];
         for script in all {
-            for word in ["-- KEYS: ", "Checks: ", "Writes: ", "Answers"] {
+            for word in ["KEYS: ", "Checks: ", "Writes: ", "Answers"] {
                 assert!(script.body.contains(word), "{} lacks {word:?}", script.name);
             }
+            assert!(script.body.starts_with("-- "), "{}", script.name);
             assert_eq!(script.hash.len(), 40);
         }
     }

@@ -24,13 +24,7 @@ pub(super) async fn attach(log: &RedisLog, attach: Attach) -> LogResult<Attached
     let actor = answer.parse_unless_empty()?.map(ActorId);
     let time_ms = answer.parse()?;
     let at = read_at(answer.list()?)?.ok_or_else(|| super::answers::wrong("attach"))?;
-    Ok(Attached {
-        generation,
-        floor,
-        at,
-        actor,
-        time_ms,
-    })
+    Ok(Attached { generation, floor, at, actor, time_ms })
 }
 
 pub(super) async fn detach(
@@ -40,10 +34,7 @@ pub(super) async fn detach(
     generation: Generation,
 ) -> LogResult<bool> {
     let key = log.keys.at(player);
-    let call = scripts::DETACH
-        .call(&[key])
-        .arg(session.as_str())
-        .arg(generation.0);
+    let call = scripts::DETACH.call(&[key]).arg(session.as_str()).arg(generation.0);
     let channel = log.keys.channel(&RoomId::Player(player.clone()));
     let mut answer = Answer::of("detach", log.requests_of(&channel).script(call).await?)?;
     match answer.text()?.as_str() {
@@ -53,16 +44,8 @@ pub(super) async fn detach(
     }
 }
 
-pub(super) async fn arrived(
-    log: &RedisLog,
-    player: &PlayerId,
-    room: &SectorId,
-    hop: Hop,
-) -> LogResult<Hop> {
-    let call = scripts::ARRIVED
-        .call(&[log.keys.at(player)])
-        .arg(room.as_str())
-        .arg(hop.0);
+pub(super) async fn arrived(log: &RedisLog, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
+    let call = scripts::ARRIVED.call(&[log.keys.at(player)]).arg(room.as_str()).arg(hop.0);
     let channel = log.keys.channel(&RoomId::Player(player.clone()));
     let mut answer = Answer::of("arrived", log.requests_of(&channel).script(call).await?)?;
     answer.parse().map(Hop)
@@ -72,10 +55,7 @@ pub(super) async fn at(log: &RedisLog, player: &PlayerId) -> LogResult<Option<At
     let channel = log.keys.channel(&RoomId::Player(player.clone()));
     let mut cmd = redis::cmd("HGETALL");
     cmd.arg(log.keys.at(player));
-    read_at(Answer::of(
-        "at",
-        log.requests_of(&channel).command(&cmd).await?,
-    )?)
+    read_at(Answer::of("at", log.requests_of(&channel).command(&cmd).await?)?)
 }
 
 fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
@@ -86,9 +66,7 @@ fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
             "format" => {
                 let format = fields.text()?;
                 if format != FORMAT.to_string() {
-                    return Err(LogError::Corrupt(format!(
-                        "at: format {format:?}, this release reads {FORMAT}"
-                    )));
+                    return Err(LogError::Corrupt(format!("at: format {format:?}, this release reads {FORMAT}")));
                 }
             }
             "room" => room = Some(fields.parse::<SectorId>()?),
@@ -96,19 +74,11 @@ fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
             _ => {
                 let value = fields.text()?;
                 if let Some(session) = name.strip_prefix("s:") {
-                    let session =
-                        SessionId::new(session).map_err(|_| super::answers::wrong("at"))?;
-                    sessions.insert(
-                        session,
-                        read_seat(&value).map_err(|why| unreadable("at", &why))?,
-                    );
+                    let session = SessionId::new(session).map_err(|_| super::answers::wrong("at"))?;
+                    sessions.insert(session, read_seat(&value).map_err(|why| unreadable("at", &why))?);
                 }
             }
         }
     }
-    Ok(room.map(|room| At {
-        room,
-        hop,
-        sessions,
-    }))
+    Ok(room.map(|room| At { room, hop, sessions }))
 }

@@ -18,15 +18,22 @@ local back = last_any ~= nil and now < last_any
 local stalled = last_any ~= nil and now - last_any > ttl / 2
 local replaced = facts.repl ~= nil and facts.repl ~= replication
 if back or stalled or replaced then
+  local spared_any = false
   for _, member in pairs(members) do
     if not member.spared then
-      member.expires, member.spared = now + ttl, true
-    elseif back then
-      member.expires = math.min(member.expires, now + ttl)
+      member.expires, member.spared, spared_any = now + ttl, true, true
+    end
+    if back then
+      member.expires, member.last = math.min(member.expires, now + ttl), math.min(member.last, now)
     end
   end
-  calm = now + ttl
+  if spared_any or replaced then
+    calm = now + ttl
+  elseif back then
+    calm = math.min(calm, now + ttl)
+  end
 end
+local is_calm = now < calm
 
 local peers, channels, silent, suspected = {}, {}, {}, {}
 for name in pairs(members) do
@@ -48,7 +55,7 @@ end
 local expired, living_peers = {}, 0
 for _, name in ipairs(peers) do
   local member = members[name]
-  local dead = suspected[name] and silent[name] and now - member.last >= tonumber(ARGV[7]) and now >= calm
+  local dead = suspected[name] and silent[name] and now - member.last >= tonumber(ARGV[7]) and not is_calm
   if dead or member.expires <= now then
     expired[#expired + 1] = name
   else
@@ -99,4 +106,4 @@ for name, ms in pairs(gone) do
     went[#went + 1] = text(ms)
   end
 end
-return { 'OK', text(now), text(ring), text(calm), replication, living, went, quiet }
+return { 'OK', text(now), text(ring), is_calm and text(calm) or '0', replication, living, went, quiet }

@@ -8,7 +8,7 @@ if done then
 end
 local head = redis.call('HMGET', KEYS[1], 'feed', 'last')
 local record = '\1\4' .. short(head[1] or '0-0') .. short(head[2] or '') .. ARGV[1]
-local id = redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[2], '*', 'i', record)
+local id = redis.call('XADD', KEYS[2], 'MAXLEN', '=', ARGV[2], '*', 'i', record)
 redis.call('HSET', KEYS[1], 'format', '1', 'feed', id)
 redis.call('SET', KEYS[3], id, 'EX', ARGV[3])
 publish(ARGV[4], id, record)

@@ -1,0 +1,190 @@
+// One player's pane: where they are, whom they see, what they can do, and what became of what they did.
+// Shows a Client and passes clicks to it; must not know frames or sockets.
+
+import { EventLog } from "./cluster.js";
+import { duration, make, nodeClass, refill, setAttribute, setText } from "./dom.js";
+
+const STATUSES = ["online", "away", "busy"];
+const REJECTIONS = {
+  no_warp: "no warp leads there",
+  cooling_down: "the drive is not ready",
+  too_old: "too old: it did not run",
+  unknown_actor: "this device's number is not known",
+  too_far: "too many before it are missing",
+  stale_session: "a newer connection took over",
+  already: "it ran; the answer is no longer kept",
+};
+
+export class Pane {
+  /** `root` is the pane's <section>, `label` its letter. */
+  constructor(root, label) {
+    this.label = label;
+    const find = (name) => root.querySelector(`[data-part="${name}"]`);
+    this.parts = Object.fromEntries(
+      ["name", "link", "node", "sector", "owner", "version", "sum", "warps", "drive", "statuses", "ships", "ports",
+        "credits", "actions", "again", "spoil", "log"].map((name) => [name, find(name)]),
+    );
+    this.log = new EventLog(this.parts.log);
+    this.nodes = [];
+    this.drawn = false;
+  }
+
+  /** The client whose state is shown; it is given afterwards because it reports to this pane. */
+  attach(client) {
+    this.client = client;
+    const { node, again, spoil, statuses } = this.parts;
+    node.onchange = () => client.connection.prefer(node.value || null);
+    again.onclick = () => client.connection.start();
+    spoil.onclick = () => client.spoil();
+    statuses.replaceChildren(...STATUSES.map((status) =>
+      make("button", { type: "button", "data-status": status, onclick: () => client.act({ status: { status } }) }, capital(status))));
+    setInterval(() => this.showDrive(), 100);
+    this.changed();
+  }
+
+  /** The cluster as /live says it: names and colours for addresses. */
+  showNodes(nodes) {
+    this.nodes = nodes;
+    this.changed();
+  }
+
+  /** Draws once per animation frame, however many frames arrive. */
+  changed() {
+    if (this.drawn) return;
+    this.drawn = true;
+    requestAnimationFrame(() => {
+      this.drawn = false;
+      if (this.client) this.draw();
+    });
+  }
+
+  draw() {
+    this.drawLink();
+    const { room } = this.client;
+    if (room) this.drawRoom(room);
+    this.drawActions();
+    this.showDrive();
+  }
+
+  drawLink() {
+    const { link, connection, welcome, player } = this.client;
+    const { name, link: chip, again, node } = this.parts;
+    const rtt = connection.rttMs === null ? "" : ` · ${duration(connection.rttMs)}`;
+    const says = {
+      open: () => `${welcome.node}${rtt}`,
+      connecting: () => "connecting…",
+      waiting: () => `reconnecting: ${link.why}`,
+      stopped: () => `stopped: ${link.why}`,
+    };
+    setText(name, this.shipName() ?? player ?? "…");
+    setText(chip, says[link.state]());
+    setAttribute(chip, "class", `chip link-${link.state} ${link.state === "open" ? nodeClass(this.nodes, welcome.node) : ""}`);
+    again.hidden = link.state !== "stopped";
+    const urls = connection.session?.urls ?? [];
+    refill(node, urls.map((url) => this.nodeNameOf(url)).join(" "), () => [
+      make("option", { value: "" }, "any node"),
+      ...urls.map((url) => make("option", { value: url }, this.nodeNameOf(url))),
+    ]);
+  }
+
+  nodeNameOf(url) {
+    const address = new URL(url).host;
+    return this.nodes.find((node) => node.address === address)?.name ?? address;
+  }
+
+  myShip() {
+    return this.client.room?.ofKind("ship").find(([, ship]) => ship.get("player") === this.client.player)?.[1];
+  }
+
+  shipName() {
+    return this.myShip()?.get("name");
+  }
+
+  drawRoom(room) {
+    const { sector, owner, version, sum, credits } = this.parts;
+    setText(sector, room.sector);
+    setText(owner, room.owner || "none yet");
+    setAttribute(owner, "class", `tag ${nodeClass(this.nodes, room.owner)}`);
+    setText(version, String(room.version));
+    setText(sum, this.client.verified ? "verified" : "repairing");
+    setAttribute(sum, "class", this.client.verified ? "good" : "bad");
+    setText(credits, String(room.own.get("credits") ?? 0));
+    this.drawWarps(room);
+    this.drawShips(room);
+    this.drawPorts(room);
+    const status = this.myShip()?.get("status");
+    for (const button of this.parts.statuses.children) {
+      setAttribute(button, "aria-pressed", String(button.dataset.status === status));
+    }
+  }
+
+  drawWarps(room) {
+    const { warps } = this.parts;
+    const targets = room.ofKind("warp").map(([, warp]) => String(warp.get("to"))).sort(byNumber);
+    const hadFocus = warps.contains(document.activeElement);
+    refill(warps, `${room.sector}>${targets.join(" ")}`, () => targets.map((to) =>
+      make("button", { type: "button", "aria-label": `Move to sector ${to}`, onclick: () => this.client.act({ move: { to } }) }, `→ ${to}`)));
+    if (hadFocus && !warps.contains(document.activeElement)) warps.firstChild?.focus();
+  }
+
+  drawShips(room) {
+    const ships = room.ofKind("ship").map(([, ship]) => ({
+      name: String(ship.get("name") ?? ship.get("player")),
+      status: String(ship.get("status") ?? "online"),
+      seen: ship.get("last_seen"),
+      mine: ship.get("player") === this.client.player,
+    }));
+    ships.sort((a, b) => b.mine - a.mine || a.name.localeCompare(b.name));
+    refill(this.parts.ships, JSON.stringify(ships), () => ships.map(({ name, status, seen, mine }) => {
+      const since = seen ? `, last seen ${new Date(seen).toLocaleTimeString("en-GB")}` : "";
+      return make("li", {}, make("span", { class: `dot status-${status}` }), make("span", { class: "who" }, name),
+        mine ? make("span", { class: "you" }, "you") : "", make("span", { class: "quiet" }, status.replace("_", "-") + since));
+    }));
+  }
+
+  drawPorts(room) {
+    const ports = room.ofKind("port").map(([, port]) => String(port.get("name") ?? "port"));
+    refill(this.parts.ports, ports.join("|"), () =>
+      ports.length ? ports.map((name) => make("li", {}, name)) : [make("li", { class: "quiet" }, "none here")]);
+  }
+
+  drawActions() {
+    const list = this.client.queue.list.slice(-8).reverse();
+    const key = list.map((entry) => `${entry.seq}${JSON.stringify(entry.outcome)}`).join(" ");
+    refill(this.parts.actions, `${this.client.queue.actor} ${key}`, () => list.map(row));
+    this.parts.actions.dataset.empty = String(list.length === 0);
+  }
+
+  showDrive() {
+    const ready = this.client?.room?.own.get("ready_at") ?? 0;
+    const left = this.client?.room ? ready - this.client.regionNow() : 0;
+    setText(this.parts.drive, left > 0 ? `drive ready in ${(left / 1000).toFixed(1)} s` : "drive ready");
+  }
+}
+
+function row({ seq, action, outcome, took }) {
+  const [what] = Object.keys(action);
+  const text = what === "move" ? `move to ${action.move.to}` : `status ${action.status.status}`;
+  const [tone, result] = told(outcome);
+  const time = outcome && !outcome.decided ? ` · ${duration(took)}` : "";
+  return make("li", { class: tone }, make("span", { class: "seq" }, `#${seq}`), make("span", {}, text),
+    make("span", { class: "result" }, result + time));
+}
+
+function told(outcome) {
+  if (outcome === null) return ["pending", "waiting for its answer"];
+  if (outcome.reject) {
+    const meaning = REJECTIONS[outcome.reject] ?? outcome.facts.detail;
+    return ["bad", meaning ? `${outcome.reject}: ${meaning}` : outcome.reject];
+  }
+  if (outcome.ack) return ["good", `confirmed in version ${outcome.ack}`];
+  return ["good", outcome.decided ? "decided while away" : "confirmed while away"];
+}
+
+function byNumber(a, b) {
+  return a.localeCompare(b, "en", { numeric: true });
+}
+
+function capital(word) {
+  return word[0].toUpperCase() + word.slice(1);
+}

@@ -1,0 +1,93 @@
+//! Rooms left behind by members that are gone: claims what maps to this node, clears what lives elsewhere (room-log 4).
+//! Works from the sets in the log alone, so that any node can finish what another began.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sectorbus::ids::{Incarnation, RoomId};
+use sectorbus::limits::{ADOPT_AT_ONCE, GONE_KEPT_FOR};
+use sectorbus::log::{Log, LogResult};
+
+use crate::core::{Core, View};
+use crate::owners::Owners;
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// While rooms are being claimed.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+pub async fn run<L: Log>(core: Arc<Core<L>>) {
+    let mut changed = core.watch_view();
+    let mut done: BTreeSet<Incarnation> = BTreeSet::new();
+    loop {
+        let view = core.view();
+        let calm = core.clock.now_ms() < view.calm_until_ms;
+        let mut claiming = false;
+        if !calm {
+            for (gone, went_ms) in &view.gone {
+                if done.contains(gone) {
+                    continue;
+                }
+                match adopt_from(&core, &view, gone, *went_ms).await {
+                    Ok(Left::Nothing) => drop(done.insert(gone.clone())),
+                    Ok(Left::Claiming) => claiming = true,
+                    Ok(Left::OfOthers) | Err(_) => {}
+                }
+            }
+        }
+        let wait = if claiming { LOOK_AGAIN_AFTER } else { LOOK_EVERY };
+        let _ = tokio::time::timeout(wait, changed.changed()).await;
+    }
+}
+
+/// What a gone member's set still holds.
+enum Left {
+    Nothing,
+    /// Rooms that this node claims now.
+    Claiming,
+    /// Rooms that map to other nodes.
+    OfOthers,
+}
+
+async fn adopt_from<L: Log>(core: &Arc<Core<L>>, view: &View, gone: &Incarnation, went_ms: u64) -> LogResult<Left> {
+    let rooms = core.log.rooms_of(gone).await?;
+    let now_ms = core.clock.now_ms();
+    if rooms.is_empty() {
+        let ttl_ms = core.config.member_ttl.as_millis() as u64;
+        if now_ms < went_ms + ttl_ms {
+            return Ok(Left::OfOthers);
+        }
+        core.log.forget(gone).await?;
+        return Ok(Left::Nothing);
+    }
+    let heads = core.log.heads(&rooms).await?;
+    let mut mine = Vec::new();
+    for (room, heads) in rooms.into_iter().zip(heads) {
+        let owner = heads.log.as_ref().and_then(|head| head.owner.as_ref());
+        let lives = owner.is_some_and(|owner| view.members.contains(owner));
+        let parked = heads.log.is_some() && owner.is_none();
+        if lives || parked {
+            core.log.rooms_remove(gone, &room).await?;
+        } else if core.maps_to_me(&room) {
+            mine.push((room, owner == Some(gone)));
+        }
+    }
+    if mine.is_empty() {
+        return Ok(if now_ms > went_ms + GONE_KEPT_FOR.as_millis() as u64 { Left::Nothing } else { Left::OfOthers });
+    }
+    start_some(core, mine, went_ms);
+    Ok(Left::Claiming)
+}
+
+/// Starts the first 16, rooms that sessions here watch before others.
+fn start_some<L: Log>(core: &Arc<Core<L>>, mut rooms: Vec<(RoomId, bool)>, went_ms: u64) {
+    rooms.sort_by_key(|(room, _)| !core.follows.is_followed(room));
+    for (room, was_owned) in rooms.into_iter().take(ADOPT_AT_ONCE) {
+        if was_owned && !core.owners.is_running(&room) {
+            core.metrics.adopted_rooms.increment(1);
+            let last_sign_ms = went_ms.saturating_sub(core.config.member_ttl.as_millis() as u64);
+            core.expect_failover(&room, last_sign_ms);
+        }
+        Owners::start(core, &room, None);
+    }
+}

@@ -1,0 +1,125 @@
+//! The command line: what was asked for, and the answers that need no running node. Starting one is `main`'s.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use sectorbus::ids::{PlayerId, SectorId, TeamId};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+use crate::auth::{self, AuthError, Claims, Verifier};
+use crate::config::{ConfigError, LogFormat, NodeConfig};
+use crate::routes;
+
+/// The sectorbus gateway node. Every setting of the file is also an environment variable, SECTORBUS_<SETTING>, which
+/// wins over the file.
+#[derive(Debug, Parser)]
+#[command(name = "sectorbus-node", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(flatten)]
+    source: Source,
+    /// Only validate the configuration
+    #[arg(long)]
+    check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Args)]
+struct Source {
+    /// Settings in TOML; without it, the environment only
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print a token signed with the configuration's jwt_secret
+    Token(TokenArgs),
+    /// Print every endpoint: method, path, listener, purpose
+    Routes,
+}
+
+#[derive(Debug, Args)]
+struct TokenArgs {
+    #[command(flatten)]
+    source: Source,
+    /// The player
+    #[arg(long)]
+    sub: PlayerId,
+    /// Name to show
+    #[arg(long)]
+    name: Option<String>,
+    /// Comma-separated
+    #[arg(long, value_delimiter = ',')]
+    roles: Vec<String>,
+    #[arg(long)]
+    team: Option<TeamId>,
+    /// Where the player starts if there is no record of them
+    #[arg(long)]
+    sector: Option<SectorId>,
+    /// Seconds until the token expires
+    #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u64).range(1..=10 * 365 * 24 * 3600))]
+    ttl_s: u64,
+    /// The token's own name; random if not given
+    #[arg(long)]
+    jti: Option<String>,
+}
+
+/// What remains to be done for a command line.
+#[derive(Debug)]
+pub enum Todo {
+    /// Print this and end.
+    Print(String),
+    Run(Box<NodeConfig>),
+}
+
+/// Why a command line cannot be followed. All mean exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("a node would refuse this token: {0}")]
+    Token(#[from] AuthError),
+}
+
+impl Cli {
+    /// Reads the configuration where one is needed. `env`: name and value of the variables that may be settings.
+    pub fn follow(self, env: Vec<(String, String)>) -> Result<Todo, CliError> {
+        let load = |source: Source, env| NodeConfig::load(source.config.as_deref(), env);
+        match self.command {
+            Some(Command::Routes) => Ok(Todo::Print(routes::printed())),
+            Some(Command::Token(TokenArgs { source, sub, name, roles, team, sector, ttl_s, jti })) => {
+                let config = load(source, env)?;
+                let jti = Some(jti.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())));
+                let exp = auth::now_s().saturating_add(ttl_s);
+                let claims = Claims { sub, jti, name, roles, team, region: None, sector, exp };
+                let token = auth::mint(&claims, &config.jwt_secret);
+                Verifier::new(&config.jwt_secret, config.region).verify(&auth::Token::new(&*token))?;
+                Ok(Todo::Print(format!("{token}\n")))
+            }
+            None => {
+                let config = load(self.source, env)?;
+                match self.check {
+                    true => Ok(Todo::Print("configuration is valid\n".to_owned())),
+                    false => Ok(Todo::Run(Box::new(config))),
+                }
+            }
+        }
+    }
+}
+
+/// Starts logging to stderr. Below `info` other crates stay at `info`: their details are about sockets, not rooms.
+pub fn init_tracing(config: &NodeConfig) {
+    let level = LevelFilter::from_level(config.log_level);
+    let filter = Targets::new().with_default(level.min(LevelFilter::INFO)).with_target("sectorbus", level);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match config.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+}

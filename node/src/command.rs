@@ -1,0 +1,115 @@
+//! What nodes send each other through inboxes: commands for the owner of a room, and notices back.
+//! Stored for seconds; one format byte, then compact msgpack.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use sectorbus::action::Action;
+use sectorbus::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, RingVersion, RoomId, SectorId, Seq, SessionId};
+use sectorbus::state::Answered;
+use sectorbus::state::PlayerRecord;
+
+const FORMAT: u8 = 1;
+
+/// Which connection of which session speaks for a player.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Speaker {
+    pub player: PlayerId,
+    pub session: SessionId,
+    pub generation: Generation,
+    /// Sessions below it were evicted.
+    pub floor: Generation,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// An action; answered exactly once. `to_epoch`: the epoch the sender's relay has processed.
+    Act { speaker: Speaker, actor: ActorId, seq: Seq, action: Action, to_epoch: u64 },
+    /// Seat this session; also asks whether the player is here.
+    Join { speaker: Speaker, incarnation: Incarnation, actor: ActorId, first_seq: Seq },
+    /// The session's connection is gone; `left`: on purpose, without grace.
+    Lost { speaker: Speaker, left: bool },
+    /// A player comes in, from a sector or as a new player (`from` absent).
+    Arrive { player: PlayerId, hop: Hop, record: Box<PlayerRecord>, from: Option<SectorId> },
+    /// The destination has the player and `at` says so: forget the outgoing record.
+    Arrived { player: PlayerId, hop: Hop },
+    /// Own this room now.
+    Adopt,
+}
+
+/// Why a command was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notice {
+    /// `by`: who owns it, if known; the sender routes there, else by a ring of at least `ring`.
+    NotOwner { by: Option<Incarnation>, ring: RingVersion },
+    /// The room is at `epoch`: send again once your relay has processed that claim.
+    WrongEpoch { epoch: u64 },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mail {
+    Command { room: RoomId, from: Incarnation, command: Command },
+    Notice { room: RoomId, notice: Notice },
+}
+
+/// What an owner answers without an entry: published with a chain check, not stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Receipt {
+    Answer(Answered),
+    /// The player left for `to`; resend there once the arrival is seen.
+    Gone {
+        player: PlayerId,
+        to: SectorId,
+        hop: Hop,
+    },
+    /// The player is not here.
+    Unknown {
+        player: PlayerId,
+    },
+    /// The sector has as many entities as it may have; asked by a join.
+    Full {
+        player: PlayerId,
+    },
+}
+
+/// Bytes of another release or another program.
+#[derive(Debug, thiserror::Error)]
+pub enum BadMail {
+    #[error("format {0} is not known here (known: {FORMAT})")]
+    Format(u8),
+    #[error("empty")]
+    Empty,
+    #[error("undecodable: {0}")]
+    Malformed(#[from] rmp_serde::decode::Error),
+}
+
+fn encode(value: &impl Serialize) -> Bytes {
+    let mut bytes = vec![FORMAT];
+    rmp_serde::encode::write(&mut bytes, value).expect("encoding to memory cannot fail");
+    bytes.into()
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, BadMail> {
+    match bytes.split_first() {
+        None => Err(BadMail::Empty),
+        Some((&FORMAT, rest)) => Ok(rmp_serde::from_slice(rest)?),
+        Some((&other, _)) => Err(BadMail::Format(other)),
+    }
+}
+
+impl Mail {
+    pub fn encode(&self) -> Bytes {
+        encode(self)
+    }
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadMail> {
+        decode(bytes)
+    }
+}
+
+pub fn encode_receipts(receipts: &[Receipt]) -> Bytes {
+    encode(&receipts)
+}
+
+pub fn decode_receipts(bytes: &[u8]) -> Result<Vec<Receipt>, BadMail> {
+    decode(bytes)
+}

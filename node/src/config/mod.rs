@@ -1,0 +1,174 @@
+//! A node's settings: what they are, their defaults, and which contradict each other. The only door to the process's
+//! environment. Settings come from a TOML file and from `SECTORBUS_*` variables, which win; `settings` holds the table
+//! that both parsing and the README's page follow. Knows nothing of what settings do.
+
+mod error;
+mod load;
+mod redis_url;
+mod secret;
+mod settings;
+mod wording;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sectorbus::ids::{NodeName, RegionName};
+use sectorbus::limits;
+
+pub use error::{ConfigError, Place, Problem};
+pub use load::process_env;
+pub use redis_url::{BadRedisUrl, RedisUrl};
+pub use secret::{Secret, SecretTooShort};
+pub use settings::{SettingDoc, table};
+
+/// Prefix of every environment variable that is a setting: `beat_ms` is `SECTORBUS_BEAT_MS`.
+pub const ENV_PREFIX: &str = "SECTORBUS_";
+
+/// From SIGTERM to the end of a planned leave. Below the 30 s that Kubernetes waits before it kills.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
+const MOVE_COOL_DOWN: Duration = Duration::from_secs(2);
+const UNIVERSE_SECTORS: u32 = 100;
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Everything a node can be told. `Debug` shows no secret and no password.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    pub region: RegionName,
+    pub node_name: NodeName,
+    /// Must be the same on all nodes of a region, as must `universe_sectors` and `resume_secret`.
+    pub universe_seed: u64,
+    pub universe_sectors: u32,
+    /// Where players connect.
+    pub listen: SocketAddr,
+    /// `host:port` shown to peers and clients for this node; `None`: the address that `listen` was bound to.
+    pub advertise: Option<String>,
+    /// Where probes, metrics and the backend connect.
+    pub admin_listen: SocketAddr,
+    /// `None` only in configurations built in code, for the memory log.
+    pub redis_url: Option<RedisUrl>,
+    /// Start although Redis's settings endanger what was acked.
+    pub allow_unsafe_redis: bool,
+    pub jwt_secret: Secret,
+    pub resume_secret: Secret,
+    pub beat: Duration,
+    pub member_ttl: Duration,
+    /// From the loss of a player's last connection until link-dead is shown.
+    pub grace: Duration,
+    /// From the loss of a player's last connection until the player leaves the public state.
+    pub resume_window: Duration,
+    pub park_after: Duration,
+    /// Per room and session; 0: no cap.
+    pub realtime_frames_per_s: u32,
+    pub move_cool_down: Duration,
+    pub sessions_per_player: usize,
+    pub frame_bytes_max: usize,
+    pub message_bytes_max: usize,
+    pub hello_within: Duration,
+    pub heartbeat: Duration,
+    pub entities_per_room_max: usize,
+    pub checkpoint_entries: u64,
+    pub log_window_entries: u64,
+    pub drain_deadline: Duration,
+    pub log_level: tracing::Level,
+    pub log_format: LogFormat,
+}
+
+impl NodeConfig {
+    /// All defaults, which come from `sectorbus::limits`; no Redis.
+    pub fn new(region: RegionName, node_name: NodeName, jwt_secret: Secret, resume_secret: Secret) -> Self {
+        Self {
+            region,
+            node_name,
+            universe_seed: 1,
+            universe_sectors: UNIVERSE_SECTORS,
+            listen: SocketAddr::from(([0, 0, 0, 0], 7700)),
+            advertise: None,
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 7701)),
+            redis_url: None,
+            allow_unsafe_redis: false,
+            jwt_secret,
+            resume_secret,
+            beat: limits::BEAT_EVERY,
+            member_ttl: limits::MEMBER_TTL,
+            grace: limits::GRACE,
+            resume_window: limits::RESUME_WINDOW,
+            park_after: limits::PARK_AFTER,
+            realtime_frames_per_s: limits::REALTIME_FRAMES_PER_S,
+            move_cool_down: MOVE_COOL_DOWN,
+            sessions_per_player: limits::SESSIONS_PER_PLAYER_MAX,
+            frame_bytes_max: limits::FRAME_BYTES_MAX,
+            message_bytes_max: limits::MESSAGE_BYTES_MAX,
+            hello_within: limits::HELLO_WITHIN,
+            heartbeat: limits::HEARTBEAT,
+            entities_per_room_max: limits::ENTITIES_PER_ROOM_MAX,
+            checkpoint_entries: limits::CHECKPOINT_ENTRIES,
+            log_window_entries: limits::LOG_WINDOW_ENTRIES,
+            drain_deadline: DRAIN_DEADLINE,
+            log_level: tracing::Level::INFO,
+            log_format: LogFormat::Text,
+        }
+    }
+
+    /// The address to show for this node, given the one `listen` was bound to.
+    pub fn advertised(&self, bound: SocketAddr) -> String {
+        self.advertise.clone().unwrap_or_else(|| bound.to_string())
+    }
+
+    /// Refuses settings that contradict each other. `load` has done this; call it on a configuration built in code.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::unless_empty(self.contradictions())
+    }
+
+    fn contradictions(&self) -> Vec<Problem> {
+        let mut found = Vec::new();
+        let mut refuse_if = |wrong: bool, first: (&'static str, String), second: (&'static str, String), why| {
+            if wrong {
+                found.push(Problem::Contradiction { first, second, why });
+            }
+        };
+        refuse_if(
+            self.beat * 3 >= self.member_ttl,
+            ("beat_ms", self.beat.as_millis().to_string()),
+            ("member_ttl_ms", self.member_ttl.as_millis().to_string()),
+            "member_ttl_ms must be above 3 times beat_ms, or a lost beat expires a living member",
+        );
+        refuse_if(
+            self.grace >= self.resume_window,
+            ("grace_ms", self.grace.as_millis().to_string()),
+            ("resume_window_ms", self.resume_window.as_millis().to_string()),
+            "resume_window_ms must be above grace_ms, or a player leaves before link-dead is shown",
+        );
+        refuse_if(
+            self.frame_bytes_max > self.message_bytes_max,
+            ("frame_bytes_max", self.frame_bytes_max.to_string()),
+            ("message_bytes_max", self.message_bytes_max.to_string()),
+            "message_bytes_max must be at least frame_bytes_max, as a message is one frame or several",
+        );
+        refuse_if(
+            one_hides_the_other(self.listen, self.admin_listen),
+            ("listen", self.listen.to_string()),
+            ("admin_listen", self.admin_listen.to_string()),
+            "players and admin need different ports",
+        );
+        refuse_if(
+            self.allow_unsafe_redis && self.redis_url.is_none(),
+            ("allow_unsafe_redis", "true".to_owned()),
+            ("redis_url", "unset".to_owned()),
+            "allow_unsafe_redis says nothing about the memory log",
+        );
+        found
+    }
+}
+
+fn one_hides_the_other(a: SocketAddr, b: SocketAddr) -> bool {
+    let same_ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() != 0 && a.port() == b.port() && same_ip
+}

@@ -1,0 +1,247 @@
+//! The table of settings: name, what is accepted, where it goes, what it means. Parsing and documentation both follow
+//! it; a setting that is not here does not exist.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use figment::value::Value;
+use sectorbus::ids::{NodeName, RegionName};
+use sectorbus::limits::{INT_ABS_MAX, LOAD_PAGE_ENTRIES, NAME_BYTES_MAX, SECRET_BYTES_MIN};
+
+use super::{ENV_PREFIX, LogFormat, NodeConfig, RedisUrl, Secret};
+
+/// A row of the table.
+pub(super) struct Setting {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    meaning: &'static str,
+}
+
+/// What a setting accepts, and the field of the configuration that it sets.
+pub(super) enum Kind {
+    /// `region`, `node_name`: no configuration exists without them, so `load` reads them first.
+    Identity,
+    /// `jwt_secret`, `resume_secret`: read first too, from here or from their file.
+    Secret,
+    SecretFile,
+    Millis(RangeInclusive<u64>, fn(&mut NodeConfig) -> &mut Duration),
+    Bytes(RangeInclusive<usize>, fn(&mut NodeConfig) -> &mut usize),
+    Size(RangeInclusive<usize>, fn(&mut NodeConfig) -> &mut usize),
+    Whole(RangeInclusive<u64>, fn(&mut NodeConfig) -> &mut u64),
+    Small(RangeInclusive<u32>, fn(&mut NodeConfig) -> &mut u32),
+    Flag(fn(&mut NodeConfig) -> &mut bool),
+    Address(fn(&mut NodeConfig) -> &mut SocketAddr),
+    HostPort(fn(&mut NodeConfig) -> &mut Option<String>),
+    RedisUrl(fn(&mut NodeConfig) -> &mut Option<RedisUrl>),
+    LogLevel(fn(&mut NodeConfig) -> &mut tracing::Level),
+    LogFormat(fn(&mut NodeConfig) -> &mut LogFormat),
+}
+
+const DAY_MS: u64 = 24 * 3600 * 1000;
+const MIB: usize = 1024 * 1024;
+
+const fn row(name: &'static str, kind: Kind, meaning: &'static str) -> Setting {
+    Setting { name, kind, meaning }
+}
+
+#[rustfmt::skip]
+pub(super) const SETTINGS: &[Setting] = &[
+    row("region", Kind::Identity, "Name of the region: one Redis, its nodes, their ring."),
+    row("node_name", Kind::Identity, "Name of this node, unique in its region."),
+    row("redis_url", Kind::RedisUrl(|c| &mut c.redis_url), "The region's Redis, 7.0 or newer."),
+    row("allow_unsafe_redis", Kind::Flag(|c| &mut c.allow_unsafe_redis), "Warn instead of refusing when Redis may evict or does not persist."),
+    row("jwt_secret", Kind::Secret, "Key that players' HS256 tokens are signed with."),
+    row("jwt_secret_file", Kind::SecretFile, "File that holds jwt_secret; a line end at its end is ignored."),
+    row("resume_secret", Kind::Secret, "Key of resume tokens; the same on all nodes of a region."),
+    row("resume_secret_file", Kind::SecretFile, "File that holds resume_secret; a line end at its end is ignored."),
+    row("listen", Kind::Address(|c| &mut c.listen), "Where players connect."),
+    row("advertise", Kind::HostPort(|c| &mut c.advertise), "Address shown for this node."),
+    row("admin_listen", Kind::Address(|c| &mut c.admin_listen), "Where probes and metrics are served; keep it private."),
+    row("universe_seed", Kind::Whole(0..=INT_ABS_MAX as u64, |c| &mut c.universe_seed), "Seed of the universe; the same on all nodes of a region."),
+    row("universe_sectors", Kind::Small(2..=100_000, |c| &mut c.universe_sectors), "Sectors in the universe; the same on all nodes of a region."),
+    row("beat_ms", Kind::Millis(50..=10_000, |c| &mut c.beat), "Period of a node's sign of life."),
+    row("member_ttl_ms", Kind::Millis(200..=60_000, |c| &mut c.member_ttl), "A node silent this long loses its rooms; above 3 times beat_ms."),
+    row("grace_ms", Kind::Millis(0..=DAY_MS, |c| &mut c.grace), "From the loss of a player's last connection until link-dead is shown."),
+    row("resume_window_ms", Kind::Millis(100..=DAY_MS, |c| &mut c.resume_window), "From the loss of a player's last connection until the player leaves the sector's public state; above grace_ms."),
+    row("park_after_ms", Kind::Millis(100..=DAY_MS, |c| &mut c.park_after), "A room idle this long is closed."),
+    row("realtime_frames_per_s", Kind::Small(0..=1_000, |c| &mut c.realtime_frames_per_s), "State frames per second, room and session at most; 0: no cap."),
+    row("move_cool_down_ms", Kind::Millis(0..=3_600_000, |c| &mut c.move_cool_down), "From a ship's move until its next."),
+    row("sessions_per_player", Kind::Size(1..=64, |c| &mut c.sessions_per_player), "Sessions a player may have at once; a further one replaces the oldest."),
+    row("frame_bytes_max", Kind::Bytes(1024..=MIB, |c| &mut c.frame_bytes_max), "Largest frame taken from a client."),
+    row("message_bytes_max", Kind::Bytes(1024..=MIB, |c| &mut c.message_bytes_max), "Largest message (one frame or several) taken from a client."),
+    row("hello_within_ms", Kind::Millis(100..=60_000, |c| &mut c.hello_within), "A connection without hello is closed after this."),
+    row("heartbeat_ms", Kind::Millis(100..=300_000, |c| &mut c.heartbeat), "A connection silent this long is pinged; twice as long, closed."),
+    row("entities_per_room_max", Kind::Size(16..=65_536, |c| &mut c.entities_per_room_max), "Entities a room may hold."),
+    row("checkpoint_entries", Kind::Whole(1..=1_000_000, |c| &mut c.checkpoint_entries), "An owner writes a snapshot after this many entries."),
+    row("log_window_entries", Kind::Whole(LOAD_PAGE_ENTRIES as u64..=1_000_000, |c| &mut c.log_window_entries), "Entries kept in a log behind its snapshot, for resuming readers."),
+    row("drain_deadline_ms", Kind::Millis(0..=600_000, |c| &mut c.drain_deadline), "From SIGTERM until the node ends, handed over or not."),
+    row("log_level", Kind::LogLevel(|c| &mut c.log_level), "Least severe log lines that are written."),
+    row("log_format", Kind::LogFormat(|c| &mut c.log_format), "How log lines are written."),
+];
+
+/// A row of the documentation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingDoc {
+    pub name: &'static str,
+    /// Its environment variable.
+    pub env: String,
+    /// As written in the file; `required` when there is none.
+    pub default: String,
+    /// `ms`, `bytes` or empty.
+    pub unit: &'static str,
+    pub accepted: String,
+    pub meaning: &'static str,
+}
+
+/// Every setting, in the order of the README's table.
+pub fn table() -> Vec<SettingDoc> {
+    let mut defaults = defaults();
+    SETTINGS
+        .iter()
+        .map(|setting| SettingDoc {
+            name: setting.name,
+            env: setting.env(),
+            default: setting.kind.shown(&mut defaults),
+            unit: setting.kind.unit(),
+            accepted: setting.kind.accepted(),
+            meaning: setting.meaning,
+        })
+        .collect()
+}
+
+/// A configuration to read defaults from; its names and keys are nobody's.
+fn defaults() -> NodeConfig {
+    let key = || Secret::new([0; SECRET_BYTES_MIN]).expect("long enough");
+    let (region, name) = (RegionName::new("r").expect("a name"), NodeName::new("n").expect("a name"));
+    NodeConfig::new(region, name, key(), key())
+}
+
+impl Setting {
+    pub(super) fn env(&self) -> String {
+        format!("{ENV_PREFIX}{}", self.name.to_ascii_uppercase())
+    }
+}
+
+impl Kind {
+    pub(super) fn is_secret(&self) -> bool {
+        matches!(self, Kind::Secret | Kind::RedisUrl(_))
+    }
+
+    fn unit(&self) -> &'static str {
+        match self {
+            Kind::Millis(..) => "ms",
+            Kind::Bytes(..) => "bytes",
+            _ => "",
+        }
+    }
+
+    /// Completes "accepted is …".
+    pub(super) fn accepted(&self) -> String {
+        fn range<N: std::fmt::Display>(what: &str, range: &RangeInclusive<N>) -> String {
+            format!("{what}, {} to {}", range.start(), range.end())
+        }
+        match self {
+            Kind::Identity => format!("1 to {NAME_BYTES_MAX} characters of A-Z a-z 0-9 _ -"),
+            Kind::Secret => format!("a text of at least {SECRET_BYTES_MIN} bytes"),
+            Kind::SecretFile => format!("the path of a file of at least {SECRET_BYTES_MIN} bytes"),
+            Kind::Millis(accepted, _) => range("a whole number of ms", accepted),
+            Kind::Bytes(accepted, _) => range("a whole number of bytes", accepted),
+            Kind::Size(accepted, _) => range("a whole number", accepted),
+            Kind::Whole(accepted, _) => range("a whole number", accepted),
+            Kind::Small(accepted, _) => range("a whole number", accepted),
+            Kind::Flag(_) => "true or false".to_owned(),
+            Kind::Address(_) => "ip:port, such as 0.0.0.0:7700 or [::1]:7700".to_owned(),
+            Kind::HostPort(_) => "host:port".to_owned(),
+            Kind::RedisUrl(_) => "redis://[user:password@]host[:port][/db] or redis+unix:///path".to_owned(),
+            Kind::LogLevel(_) => "error, warn, info, debug or trace".to_owned(),
+            Kind::LogFormat(_) => "text or json".to_owned(),
+        }
+    }
+
+    /// The value that a configuration has, as the file would say it.
+    fn shown(&self, config: &mut NodeConfig) -> String {
+        match self {
+            Kind::Identity | Kind::RedisUrl(_) => "required".to_owned(),
+            Kind::Secret => "required, here or in its file".to_owned(),
+            Kind::SecretFile => String::new(),
+            Kind::Millis(_, field) => field(config).as_millis().to_string(),
+            Kind::Bytes(_, field) | Kind::Size(_, field) => field(config).to_string(),
+            Kind::Whole(_, field) => field(config).to_string(),
+            Kind::Small(_, field) => field(config).to_string(),
+            Kind::Flag(field) => field(config).to_string(),
+            Kind::Address(field) => field(config).to_string(),
+            Kind::HostPort(_) => "what listen is bound to".to_owned(),
+            Kind::LogLevel(field) => field(config).as_str().to_ascii_lowercase(),
+            Kind::LogFormat(field) => match field(config) {
+                LogFormat::Text => "text".to_owned(),
+                LogFormat::Json => "json".to_owned(),
+            },
+        }
+    }
+
+    /// Sets the field to what was given; `None`: it is not what is accepted. What `load` reads first is ignored here.
+    pub(super) fn set(&self, config: &mut NodeConfig, given: &Given<'_>) -> Option<()> {
+        match self {
+            Kind::Identity | Kind::Secret | Kind::SecretFile => {}
+            Kind::Millis(accepted, field) => *field(config) = Duration::from_millis(given.whole_in(accepted)?),
+            Kind::Bytes(accepted, field) | Kind::Size(accepted, field) => *field(config) = given.whole_in(accepted)?,
+            Kind::Whole(accepted, field) => *field(config) = given.whole_in(accepted)?,
+            Kind::Small(accepted, field) => *field(config) = given.whole_in(accepted)?,
+            Kind::Flag(field) => *field(config) = given.flag()?,
+            Kind::Address(field) => *field(config) = given.text()?.parse().ok()?,
+            Kind::HostPort(field) => *field(config) = Some(host_port(given.text()?)?.to_owned()),
+            Kind::RedisUrl(field) => *field(config) = Some(RedisUrl::new(given.text()?).ok()?),
+            Kind::LogLevel(field) => *field(config) = log_level(given.text()?)?,
+            Kind::LogFormat(field) => *field(config) = log_format(given.text()?)?,
+        }
+        Some(())
+    }
+}
+
+/// A value as it was given. The environment has only texts, so there `500` is a number; in the file it must be one.
+pub(super) struct Given<'a> {
+    pub(super) value: &'a Value,
+    pub(super) from_env: bool,
+}
+
+impl Given<'_> {
+    pub(super) fn text(&self) -> Option<&str> {
+        self.value.as_str()
+    }
+
+    fn whole_in<N: TryFrom<u128> + PartialOrd>(&self, accepted: &RangeInclusive<N>) -> Option<N> {
+        let whole = match self.value {
+            Value::Num(_, number) => number.to_u128().or_else(|| u128::try_from(number.to_i128()?).ok())?,
+            Value::String(_, text) if self.from_env => text.parse().ok()?,
+            _ => return None,
+        };
+        N::try_from(whole).ok().filter(|number| accepted.contains(number))
+    }
+
+    fn flag(&self) -> Option<bool> {
+        match self.value {
+            Value::Bool(_, flag) => Some(*flag),
+            Value::String(_, text) if self.from_env => text.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+fn host_port(text: &str) -> Option<&str> {
+    let (host, port) = text.rsplit_once(':')?;
+    let clean = !host.is_empty() && host.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic());
+    (clean && port.parse::<u16>().is_ok()).then_some(text)
+}
+
+fn log_level(text: &str) -> Option<tracing::Level> {
+    ["error", "warn", "info", "debug", "trace"].contains(&text).then(|| text.parse().ok())?
+}
+
+fn log_format(text: &str) -> Option<LogFormat> {
+    match text {
+        "text" => Some(LogFormat::Text),
+        "json" => Some(LogFormat::Json),
+        _ => None,
+    }
+}

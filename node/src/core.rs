@@ -1,0 +1,292 @@
+//! What the tasks of one node share: the log, the ring as last read, the rooms owned and followed, and the way to
+//! send a command to whoever owns a room. Decides nothing about rooms or sessions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
+
+use sectorbus::ids::{EntryId, Incarnation, Nonce, RingVersion, RoomId};
+use sectorbus::log::Log;
+use sectorbus::metrics::Metrics;
+use sectorbus::ring::Ring;
+use sectorbus::rules::Rules;
+
+use crate::clock::{Dice, RegionClock};
+use crate::command::{Command, Mail, Notice};
+use crate::config::NodeConfig;
+use crate::courier::Couriers;
+use crate::follow::{FollowEvent, Follows};
+use crate::owners::Owners;
+use crate::session::SessionEvent;
+use crate::tasks::Tasks;
+
+/// The members and the ring, as the last beat read them. Swapped in whole.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub ring: Arc<Ring>,
+    /// All living members, draining ones included.
+    pub members: BTreeSet<Incarnation>,
+    pub gone: BTreeMap<Incarnation, u64>,
+    /// Where each member says it is found.
+    pub addresses: BTreeMap<Incarnation, String>,
+    pub calm_until_ms: u64,
+}
+
+/// One connection of one session on this node, while it lives.
+pub type ConnId = u64;
+
+pub struct Core<L: Log> {
+    pub config: NodeConfig,
+    pub log: Arc<L>,
+    pub metrics: Metrics,
+    pub rules: Arc<Rules>,
+    pub clock: RegionClock,
+    pub dice: Dice,
+    pub tasks: Tasks,
+    pub owners: Owners,
+    pub follows: Follows,
+    pub couriers: Couriers,
+    incarnation: ArcSwap<Incarnation>,
+    view: ArcSwap<View>,
+    view_version: watch::Sender<u64>,
+    /// Who a room's owner is, where it differs from the ring: from `not_owner`, until a newer claim or until they leave.
+    hints: Mutex<BTreeMap<RoomId, Incarnation>>,
+    sessions: Mutex<BTreeMap<ConnId, mpsc::UnboundedSender<SessionEvent>>>,
+    /// The next beat is due at once.
+    pub beat_now: Notify,
+    /// Lives of this node that were joined.
+    pub lives: AtomicU64,
+    draining: AtomicBool,
+    started: Instant,
+    /// Rooms being taken over from a dead owner: its last sign of life, region TIME.
+    failovers: Mutex<BTreeMap<RoomId, u64>>,
+    ring_above: AtomicU64,
+    nonces: AtomicU64,
+    conn_ids: AtomicU64,
+}
+
+/// What a node starts with.
+pub struct Parts<L: Log> {
+    pub config: NodeConfig,
+    pub log: Arc<L>,
+    pub metrics: Metrics,
+    pub rules: Arc<Rules>,
+    pub incarnation: Incarnation,
+    pub time_ms: u64,
+    pub seed: u64,
+    pub tasks: Tasks,
+}
+
+impl<L: Log> Core<L> {
+    pub fn new(parts: Parts<L>) -> Arc<Self> {
+        let view = View {
+            ring: Arc::new(Ring::empty()),
+            members: BTreeSet::new(),
+            gone: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            calm_until_ms: 0,
+        };
+        Arc::new(Self {
+            config: parts.config,
+            log: parts.log,
+            metrics: parts.metrics,
+            rules: parts.rules,
+            clock: RegionClock::new(parts.time_ms),
+            dice: Dice::new(parts.seed),
+            tasks: parts.tasks,
+            owners: Owners::default(),
+            follows: Follows::default(),
+            couriers: Couriers::default(),
+            incarnation: ArcSwap::from_pointee(parts.incarnation),
+            view: ArcSwap::from_pointee(view),
+            view_version: watch::Sender::new(0),
+            hints: Mutex::default(),
+            sessions: Mutex::default(),
+            beat_now: Notify::new(),
+            lives: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            started: Instant::now(),
+            failovers: Mutex::default(),
+            ring_above: AtomicU64::new(0),
+            nonces: AtomicU64::new(0),
+            conn_ids: AtomicU64::new(0),
+        })
+    }
+
+    /// Since the node started, by its own monotonic clock.
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.uptime().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Out of the ring with the next beat, which is due at once.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.beat_now.notify_one();
+    }
+
+    /// A room is taken over from an owner last known alive at `last_sign_ms` (region TIME).
+    pub fn expect_failover(&self, room: &RoomId, last_sign_ms: u64) {
+        self.failovers.lock().insert(room.clone(), last_sign_ms);
+    }
+
+    /// The first append after a take-over.
+    pub fn note_first_append(&self, room: &RoomId) {
+        if let Some(last_sign_ms) = self.failovers.lock().remove(room) {
+            let took = Duration::from_millis(self.clock.now_ms().saturating_sub(last_sign_ms));
+            self.metrics.failover_seconds.record(took);
+        }
+    }
+
+    pub fn me(&self) -> Incarnation {
+        self.incarnation.load().as_ref().clone()
+    }
+
+    pub fn set_incarnation(&self, incarnation: Incarnation) {
+        self.incarnation.store(Arc::new(incarnation));
+    }
+
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Swaps the view in and tells whoever waits for a change.
+    pub fn set_view(&self, view: View) {
+        let members = view.members.clone();
+        self.hints.lock().retain(|_, owner| members.contains(owner));
+        self.view.store(Arc::new(view));
+        self.view_version.send_modify(|version| *version += 1);
+    }
+
+    /// Changes whenever the view does.
+    pub fn watch_view(&self) -> watch::Receiver<u64> {
+        self.view_version.subscribe()
+    }
+
+    pub fn next_nonce(&self) -> Nonce {
+        Nonce { incarnation: self.me(), counter: self.nonces.fetch_add(1, Ordering::Relaxed) + 1 }
+    }
+
+    pub fn next_conn_id(&self) -> ConnId {
+        self.conn_ids.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A head named a ring version above ours: the next beat raises the ring above it.
+    pub fn raise_ring_above(&self, ring: RingVersion) {
+        self.ring_above.fetch_max(ring.0, Ordering::Relaxed);
+        self.beat_now.notify_one();
+    }
+
+    pub fn ring_above(&self) -> Option<RingVersion> {
+        let above = self.ring_above.load(Ordering::Relaxed);
+        let mine = self.view.load().ring.version();
+        (above > 0 && above >= mine.0).then_some(RingVersion(above))
+    }
+
+    /// Where commands for a room go now; `None` while the ring is empty.
+    pub fn target(&self, room: &RoomId) -> Option<Incarnation> {
+        if let Some(hint) = self.hints.lock().get(room) {
+            return Some(hint.clone());
+        }
+        self.view.load().ring.owner(room).cloned()
+    }
+
+    /// The ring maps the room to this life of this node.
+    pub fn maps_to_me(&self, room: &RoomId) -> bool {
+        let me = self.incarnation.load();
+        self.view.load().ring.owner(room) == Some(me.as_ref())
+    }
+
+    pub fn set_hint(&self, room: &RoomId, owner: Incarnation) {
+        if self.view.load().members.contains(&owner) {
+            self.hints.lock().insert(room.clone(), owner);
+        }
+    }
+
+    pub fn clear_hint(&self, room: &RoomId) {
+        self.hints.lock().remove(room);
+    }
+
+    /// Sends a command towards the owner: the local mailbox or the owner's inbox. Whoever needs an answer sends
+    /// again; nothing is kept here. False when there is nobody to send to.
+    pub fn deliver(self: &Arc<Self>, room: &RoomId, command: Command) -> bool {
+        let Some(target) = self.target(room) else { return false };
+        self.deliver_to(&target, room, command);
+        true
+    }
+
+    pub fn deliver_to(self: &Arc<Self>, target: &Incarnation, room: &RoomId, command: Command) {
+        let me = self.me();
+        if *target == me {
+            self.take_command(room, me, command);
+        } else {
+            let mail = Mail::Command { room: room.clone(), from: me, command };
+            self.couriers.send(self, target, room.clone(), mail.encode());
+        }
+    }
+
+    /// A command for a room this node should own.
+    pub fn take_command(self: &Arc<Self>, room: &RoomId, from: Incarnation, command: Command) {
+        Owners::deliver(self, room, from, command);
+    }
+
+    pub fn send_notice(self: &Arc<Self>, to: &Incarnation, room: &RoomId, notice: Notice) {
+        if *to == self.me() {
+            self.take_notice(room, notice);
+        } else {
+            let mail = Mail::Notice { room: room.clone(), notice };
+            self.couriers.send(self, to, room.clone(), mail.encode());
+        }
+    }
+
+    pub fn take_notice(&self, room: &RoomId, notice: Notice) {
+        if let Notice::NotOwner { by: Some(by), .. } = &notice {
+            if *by != self.me() {
+                self.set_hint(room, by.clone());
+            }
+        }
+        self.follows.tell(room, FollowEvent::Notice(notice));
+    }
+
+    pub fn register_session(&self, conn: ConnId, events: mpsc::UnboundedSender<SessionEvent>) {
+        self.sessions.lock().insert(conn, events);
+    }
+
+    pub fn unregister_session(&self, conn: ConnId) {
+        self.sessions.lock().remove(&conn);
+    }
+
+    pub fn sessions(&self) -> Vec<mpsc::UnboundedSender<SessionEvent>> {
+        self.sessions.lock().values().cloned().collect()
+    }
+
+    pub fn session_count(&self) -> usize {
+        self.sessions.lock().len()
+    }
+}
+
+/// Last entry a follower of the room has heard, for the owner that waits for its own.
+#[derive(Debug, Default)]
+pub struct Heard(Mutex<EntryId>);
+
+impl Heard {
+    pub fn set(&self, id: EntryId) {
+        *self.0.lock() = id;
+    }
+    pub fn get(&self) -> EntryId {
+        *self.0.lock()
+    }
+}

@@ -1,0 +1,181 @@
+//! A read-only copy of a room, and the recent deltas that bring resuming sessions up to date. Pure.
+//! Knows nothing of sessions or frames.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use sectorbus::ids::{EntryId, Incarnation, PlayerId, RingVersion};
+use sectorbus::limits::{LINEAGE_EPOCHS, REPLICA_DELTAS_KEPT};
+use sectorbus::log::{Head, Lineage, LogBody, LogEntry, LogResult, OnChain};
+use sectorbus::state::RoomState;
+use sectorbus::state::{Delta, FieldChanges};
+use sectorbus::state::{Entry, OwnChange};
+
+use crate::load::{self, Loaded};
+
+/// What one applied entry was.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    pub id: EntryId,
+    pub prev: EntryId,
+    /// `None`: a claim.
+    pub entry: Option<Arc<Entry>>,
+    /// The new owner, if this is a claim.
+    pub claimed_by: Option<Incarnation>,
+    pub delta: Delta,
+}
+
+#[derive(Debug)]
+pub struct Replica {
+    cursor: EntryId,
+    state: RoomState,
+    owner: Option<Incarnation>,
+    /// Epochs before the cursor's.
+    lineage: Lineage,
+    recent: VecDeque<Arc<Applied>>,
+}
+
+impl Replica {
+    pub fn new(loaded: Loaded) -> Self {
+        let claims = loaded.entries.iter().rev().find_map(|entry| match &entry.body {
+            LogBody::Claim(claim) => Some(claim.owner.clone()),
+            LogBody::Batch(_) => None,
+        });
+        let owner = claims.or(loaded.head.owner);
+        let mut lineage = loaded.head.lineage;
+        let newer = loaded.entries.iter().filter(|entry| entry.id > loaded.head.last);
+        for entry in newer {
+            if let LogBody::Claim(claim) = &entry.body {
+                extend_lineage(&mut lineage, claim.prev);
+            }
+        }
+        Self { cursor: loaded.cursor, state: loaded.state, owner, lineage, recent: VecDeque::new() }
+    }
+
+    pub fn cursor(&self) -> EntryId {
+        self.cursor
+    }
+    pub fn state(&self) -> &RoomState {
+        &self.state
+    }
+    /// Where a session's cursor stands relative to this replica's chain.
+    pub fn on_chain(&self, cursor: EntryId) -> OnChain {
+        let head =
+            Head { last: self.cursor, owner: None, ring: RingVersion(0), nonce: None, lineage: self.lineage.clone() };
+        head.on_chain(cursor)
+    }
+    pub fn owner(&self) -> Option<&Incarnation> {
+        self.owner.as_ref()
+    }
+    /// The room was parked: nobody owns it, though its last claim names somebody.
+    pub fn see_head(&mut self, head: &Head) {
+        if head.last == self.cursor {
+            self.owner = head.owner.clone();
+        }
+    }
+
+    /// Applies the next entry of the chain and verifies the sums it carries.
+    pub fn apply(&mut self, entry: &LogEntry) -> LogResult<Arc<Applied>> {
+        assert!(entry.id > self.cursor, "a cursor only grows: at {}, applying {}", self.cursor, entry.id);
+        assert_eq!(entry.id.version, self.cursor.version + 1, "versions are contiguous: at {}", self.cursor);
+        let decoded = load::apply(&mut self.state, entry)?;
+        let claimed_by = match &entry.body {
+            LogBody::Claim(claim) => {
+                extend_lineage(&mut self.lineage, claim.prev);
+                Some(claim.owner.clone())
+            }
+            LogBody::Batch(_) => None,
+        };
+        self.owner = claimed_by.clone().or(self.owner.take());
+        let delta = Delta {
+            from: self.cursor.version,
+            to: entry.id.version,
+            changes: decoded.as_ref().map(|entry| entry.public.clone()).unwrap_or_default(),
+            sum: self.state.public().sum(),
+        };
+        let entry_of = decoded.map(Arc::new);
+        let applied = Arc::new(Applied { id: entry.id, prev: self.cursor, entry: entry_of, claimed_by, delta });
+        self.cursor = entry.id;
+        self.recent.push_back(applied.clone());
+        if self.recent.len() > REPLICA_DELTAS_KEPT {
+            self.recent.pop_front();
+        }
+        Ok(applied)
+    }
+
+    /// Everything after `cursor` that is still in memory; `None` if it does not reach back to exactly there.
+    pub fn since(&self, cursor: EntryId) -> Option<Vec<Arc<Applied>>> {
+        if cursor == self.cursor {
+            return Some(Vec::new());
+        }
+        let from = self.recent.iter().position(|applied| applied.prev == cursor)?;
+        Some(self.recent.iter().skip(from).cloned().collect())
+    }
+}
+
+fn extend_lineage(lineage: &mut Lineage, ended: EntryId) {
+    if ended != EntryId::GENESIS && lineage.0.last() != Some(&ended) {
+        lineage.0.push(ended);
+        if lineage.0.len() > LINEAGE_EPOCHS {
+            lineage.0.remove(0);
+        }
+    }
+}
+
+/// What a session that stood at the first entry's `prev` has missed.
+#[derive(Debug, Default)]
+pub struct Missed {
+    /// `None`: nothing.
+    pub delta: Option<Delta>,
+    pub own: FieldChanges,
+    /// The last claim among them.
+    pub claim: Option<(EntryId, Incarnation)>,
+}
+
+/// Composes entries after a cursor into one change for `player`.
+pub fn compose_missed(entries: &[Arc<Applied>], player: &PlayerId) -> Missed {
+    let mut missed = Missed::default();
+    for applied in entries {
+        match &mut missed.delta {
+            None => missed.delta = Some(applied.delta.clone()),
+            Some(delta) => delta.merge_in(&applied.delta),
+        }
+        if let Some(owner) = &applied.claimed_by {
+            missed.claim = Some((applied.id, owner.clone()));
+        }
+        let own = applied.entry.as_ref().and_then(|entry| entry.own.get(player));
+        if let Some(OwnChange::Set(changes)) = own {
+            missed.own.extend(changes.iter().map(|(field, value)| (*field, value.clone())));
+        }
+    }
+    missed
+}
+
+/// The same from entries read from the log, for a session at `cursor`: `None` if they do not reach from there to
+/// exactly `upto`, or if the player left and came back in between.
+pub fn missed_from_log(
+    cursor: EntryId,
+    upto: EntryId,
+    sum: u32,
+    entries: &[LogEntry],
+    player: &PlayerId,
+) -> Option<Missed> {
+    let mut at = cursor;
+    let mut applied = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.id <= upto) {
+        match load::judge(at, entry) {
+            load::Follows::Next => {}
+            load::Follows::Duplicate => continue,
+            _ => return None,
+        }
+        let (decoded, claimed_by) = match &entry.body {
+            LogBody::Claim(claim) => (None, Some(claim.owner.clone())),
+            LogBody::Batch(bytes) => (Some(load::decode_entry(entry.id, bytes).ok()?), None),
+        };
+        let changes = decoded.as_ref().map(|entry| entry.public.clone()).unwrap_or_default();
+        let delta = Delta { from: at.version, to: entry.id.version, changes, sum };
+        applied.push(Arc::new(Applied { id: entry.id, prev: at, entry: decoded.map(Arc::new), claimed_by, delta }));
+        at = entry.id;
+    }
+    (at == upto).then(|| compose_missed(&applied, player))
+}

@@ -1,0 +1,212 @@
+//! Commands on their way to a room's owner, each kept until it is answered. Pure: time is an argument.
+//! Knows who was asked last and when; sending is the task's.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sectorbus::ids::{ActorId, Generation, Incarnation, PlayerId, Seq, SessionId};
+use sectorbus::limits::RESEND_AFTER;
+use sectorbus::state::RoomState;
+
+use crate::command::Command;
+
+/// What a command waits under. Ordered so that a player's own commands go out in the order they were given.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    Join { player: PlayerId, session: SessionId, generation: Generation },
+    Act { player: PlayerId, actor: ActorId, seq: Seq },
+    Lost { player: PlayerId, session: SessionId, generation: Generation },
+}
+
+impl Key {
+    /// `None`: a command that needs no answer.
+    pub fn of(command: &Command) -> Option<Key> {
+        match command {
+            Command::Act { speaker, actor, seq, .. } => {
+                Some(Key::Act { player: speaker.player.clone(), actor: *actor, seq: *seq })
+            }
+            Command::Join { speaker, .. } => Some(Key::Join {
+                player: speaker.player.clone(),
+                session: speaker.session.clone(),
+                generation: speaker.generation,
+            }),
+            Command::Lost { speaker, .. } => Some(Key::Lost {
+                player: speaker.player.clone(),
+                session: speaker.session.clone(),
+                generation: speaker.generation,
+            }),
+            Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt => None,
+        }
+    }
+    pub fn player(&self) -> &PlayerId {
+        match self {
+            Key::Join { player, .. } | Key::Act { player, .. } | Key::Lost { player, .. } => player,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Pending {
+    command: Command,
+    sent: Option<Sent>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    at: Duration,
+    epoch: u64,
+    target: Incarnation,
+}
+
+/// A command to send now.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Due {
+    pub command: Command,
+    /// It was sent before.
+    pub again: bool,
+}
+
+/// Commands of one room without an answer yet.
+#[derive(Debug, Default)]
+pub struct Route {
+    pending: BTreeMap<Key, Pending>,
+}
+
+impl Route {
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Keeps a command; a command that waits already keeps its place.
+    pub fn keep(&mut self, command: Command) {
+        if let Some(key) = Key::of(&command) {
+            self.pending.entry(key).or_insert(Pending { command, sent: None });
+        }
+    }
+
+    /// The command is answered or no longer wanted: true if it was waiting.
+    pub fn settle(&mut self, key: &Key) -> bool {
+        self.pending.remove(key).is_some()
+    }
+
+    /// Takes out everything of a player who is not here, joins and losses included.
+    pub fn take_player(&mut self, player: &PlayerId) -> Vec<Command> {
+        let keys: Vec<_> = self.pending.keys().filter(|key| key.player() == player).cloned().collect();
+        keys.into_iter().filter_map(|key| self.pending.remove(&key)).map(|pending| pending.command).collect()
+    }
+
+    /// Settles what the state shows as done: joins and losses of sessions.
+    pub fn settle_seen(&mut self, state: &RoomState) {
+        self.pending.retain(|key, _| match key {
+            Key::Join { player, session, generation } => {
+                let seat = state.system().seat(player);
+                let seated = seat.and_then(|seat| seat.sessions.get(session));
+                !seated.is_some_and(|seated| seated.generation >= *generation)
+            }
+            Key::Lost { player, session, generation } => {
+                let seat = state.system().seat(player);
+                let seated = seat.and_then(|seat| seat.sessions.get(session));
+                seated.is_some_and(|seated| seated.generation == *generation && seated.lost_ms.is_none())
+            }
+            Key::Act { .. } => true,
+        });
+    }
+
+    /// Commands to send now: never sent, sent under an older epoch, silent for a second, or sent to another target.
+    /// `epoch` is `None` until the relay has read the room: actions wait for it.
+    pub fn due(&mut self, now: Duration, epoch: Option<u64>, target: &Incarnation) -> Vec<Due> {
+        let mut due = Vec::new();
+        for pending in self.pending.values_mut() {
+            let is_act = matches!(pending.command, Command::Act { .. });
+            if is_act && epoch.is_none() {
+                continue;
+            }
+            let epoch = epoch.unwrap_or(0);
+            let again = pending.sent.as_ref().is_none_or(|sent| {
+                sent.epoch < epoch || sent.target != *target || now.saturating_sub(sent.at) >= RESEND_AFTER
+            });
+            if again {
+                let repeated = pending.sent.is_some();
+                pending.sent = Some(Sent { at: now, epoch, target: target.clone() });
+                if let Command::Act { to_epoch, .. } = &mut pending.command {
+                    *to_epoch = epoch;
+                }
+                due.push(Due { command: pending.command.clone(), again: repeated });
+            }
+        }
+        due
+    }
+
+    /// When something is due again, if anything waits.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.pending.values().map(|p| p.sent.as_ref().map_or(Duration::ZERO, |sent| sent.at + RESEND_AFTER)).min()
+    }
+
+    /// What was sent to `target` did not arrive.
+    pub fn unsent(&mut self, target: &Incarnation) {
+        for pending in self.pending.values_mut() {
+            if pending.sent.as_ref().is_some_and(|sent| sent.target == *target) {
+                // Not now: the ring will change, or a second will pass.
+                if let Some(sent) = &mut pending.sent {
+                    sent.epoch = 0;
+                }
+            }
+        }
+    }
+
+    /// Actions waiting, by player: whom to tell that it takes longer.
+    pub fn waiting_players(&self) -> impl Iterator<Item = &PlayerId> {
+        self.pending.keys().filter(|key| matches!(key, Key::Act { .. })).map(Key::player)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Speaker;
+    use sectorbus::action::{Action, Status};
+
+    fn act(seq: u64) -> Command {
+        let name = |text: &str| text.parse().expect("a name");
+        let speaker = Speaker {
+            player: name("ann"),
+            session: "s1".parse().expect("a name"),
+            generation: Generation(1),
+            floor: Generation(0),
+        };
+        let action = Action::Status { status: Status::Away };
+        Command::Act { speaker, actor: ActorId(1), seq: Seq(seq), action, to_epoch: 0 }
+    }
+
+    fn target(name: &str) -> Incarnation {
+        format!("{name}#1").parse().expect("an incarnation")
+    }
+
+    #[test]
+    fn an_action_waits_for_an_epoch_and_is_sent_again_when_it_changes() {
+        let mut route = Route::default();
+        route.keep(act(1));
+        let second = Duration::from_secs(1);
+        assert!(route.due(Duration::ZERO, None, &target("a")).is_empty());
+        let first = route.due(Duration::ZERO, Some(5), &target("a"));
+        assert!(matches!(first.as_slice(), [Due { command: Command::Act { to_epoch: 5, .. }, again: false }]));
+        assert!(route.due(second / 2, Some(5), &target("a")).is_empty());
+        assert_eq!(route.due(second / 2, Some(6), &target("a")).len(), 1);
+        assert_eq!(route.due(second / 2, Some(6), &target("b")).len(), 1);
+        assert_eq!(route.due(second * 2, Some(6), &target("b")).len(), 1);
+        assert!(route.settle(&Key::of(&act(1)).expect("a key")));
+        assert!(route.is_empty());
+    }
+
+    #[test]
+    fn a_players_actions_go_out_in_order() {
+        let mut route = Route::default();
+        for seq in [3, 1, 2] {
+            route.keep(act(seq));
+        }
+        let due = route.due(Duration::ZERO, Some(5), &target("a"));
+        let seqs: Vec<_> =
+            due.iter().map(|due| if let Command::Act { seq, .. } = &due.command { seq.0 } else { 0 }).collect();
+        assert_eq!(seqs, [1, 2, 3]);
+    }
+}

@@ -1,0 +1,391 @@
+//! What sessions are shown: greetings, own changes and answers at once, deltas for the group at most 30 times a second.
+//! Frames are encoded once per codec and shared.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use sectorbus::action::Answer;
+use sectorbus::ids::{PlayerId, RoomId, SectorId};
+use sectorbus::log::{Log, LogEntry, OnChain};
+use sectorbus::metrics::ResumeSource;
+use sectorbus::protocol::{Codec, ServerFrame, SnapshotReason, Source, Welcome, encode_delta};
+use sectorbus::state::Delta;
+use sectorbus::state::SystemChange;
+use sectorbus::state::{Answered, OwnChange};
+
+use crate::core::ConnId;
+use crate::follow::frames;
+use crate::follow::replica::{Applied, Missed, compose_missed, missed_from_log};
+use crate::follow::subscriber::{Greeting, Phase, Subscriber, Subscription};
+use crate::follow::task::Follow;
+use crate::session::SessionEvent;
+use crate::session::outbox::{Framed, Handed, Lane, framed};
+
+/// One delta, encoded for each codec when first needed.
+struct SharedDelta<'d> {
+    delta: &'d Delta,
+    framed: [Option<Framed>; 2],
+}
+
+impl<'d> SharedDelta<'d> {
+    fn new(delta: &'d Delta) -> Self {
+        Self { delta, framed: [None, None] }
+    }
+    fn for_codec(&mut self, codec: Codec) -> Framed {
+        let index = usize::from(codec == Codec::Json);
+        let encoded = || framed(Lane::State, codec, &encode_delta(codec, &frames::delta(self.delta)));
+        self.framed[index].get_or_insert_with(encoded).clone()
+    }
+}
+
+fn critical(sub: &Subscription, frame: &ServerFrame) -> Framed {
+    framed(Lane::Critical, sub.codec, &frame.encode(sub.codec))
+}
+
+fn state(sub: &Subscription, frame: &ServerFrame) -> Framed {
+    framed(Lane::State, sub.codec, &frame.encode(sub.codec))
+}
+
+impl<L: Log> Follow<L> {
+    fn sector(&self) -> Option<SectorId> {
+        match &self.room {
+            RoomId::Sector(sector) => Some(sector.clone()),
+            RoomId::Team(_) | RoomId::Player(_) | RoomId::Global => None,
+        }
+    }
+
+    /// Hands frames to one subscriber and notes what became of them.
+    fn hand(subscriber: &mut Subscriber, frames: &[Framed], version: u64) {
+        match subscriber.sub.outbox.send(frames) {
+            Handed::Taken => subscriber.phase = Phase::Live { version },
+            Handed::StateDropped => subscriber.phase = Phase::Behind,
+            Handed::Closed => {
+                let _ = subscriber.sub.events_tx.send(SessionEvent::OutboxClosed);
+            }
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, sub: Subscription) {
+        let conn = sub.conn;
+        self.subscribers.insert(Subscriber { sub, phase: Phase::Waiting });
+        self.greet_if_seated(conn);
+    }
+
+    /// Whoever waits and has a seat now is greeted.
+    pub(super) fn greet_waiting(&mut self) {
+        for conn in self.subscribers.conns() {
+            self.greet_if_seated(conn);
+        }
+    }
+
+    fn greet_if_seated(&mut self, conn: ConnId) {
+        let (Some(replica), Some(subscriber)) = (&self.replica, self.subscribers.get_mut(conn)) else { return };
+        let sub = &subscriber.sub;
+        let seat = replica.state().system().seat(&sub.player);
+        let seated = seat.filter(|seat| seat.hop >= sub.hop_min).and_then(|seat| seat.sessions.get(&sub.session));
+        if subscriber.phase == Phase::Waiting && seated.is_some_and(|seated| seated.generation >= sub.generation) {
+            self.greet(conn);
+        }
+    }
+
+    /// Sends the first frames of a subscriber; from here on it is live.
+    pub(super) fn greet(&mut self, conn: ConnId) {
+        let (Some(sector), Some(replica), Some(subscriber)) =
+            (self.sector(), &self.replica, self.subscribers.get_mut(conn))
+        else {
+            return;
+        };
+        let (room, head) = (self.room.clone(), replica.cursor());
+        let Subscriber { sub, .. } = subscriber;
+        let snapshot = |reason| frames::snapshot(replica, &sector, &sub.player, sub.actor, reason);
+        let greeting = std::mem::replace(&mut sub.greeting, Greeting::Snapshot(SnapshotReason::Gap));
+        let frames = match greeting {
+            Greeting::Moved { from } => vec![state(sub, &frames::moved(&from, snapshot(SnapshotReason::Moved)))],
+            Greeting::Snapshot(reason) => {
+                vec![state(sub, &ServerFrame::Snapshot(Box::new(snapshot(reason))))]
+            }
+            Greeting::Welcome { welcome, cursor: None } => {
+                welcome_frames(sub, *welcome, false, snapshot(SnapshotReason::Join))
+            }
+            Greeting::Welcome { welcome, cursor: Some(cursor) } => {
+                if let Some(entries) = replica.since(cursor) {
+                    self.core.metrics.resumes.count(ResumeSource::Replica);
+                    let missed = compose_missed(&entries, &sub.player);
+                    resume_frames(sub, *welcome, Source::Replica, &missed, replica)
+                } else {
+                    sub.greeting = Greeting::Welcome { welcome, cursor: Some(cursor) };
+                    subscriber.phase = Phase::Fetching { cursor };
+                    self.fetch_backlog(conn, cursor);
+                    return;
+                }
+            }
+        };
+        let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room });
+        Self::hand(subscriber, &frames, head.version);
+    }
+
+    /// The log's entries after a resuming session's cursor are read: they, or a snapshot.
+    pub(super) fn take_backlog(&mut self, conn: ConnId, entries: Option<&[LogEntry]>) {
+        let (Some(sector), Some(replica), Some(subscriber)) =
+            (self.sector(), &self.replica, self.subscribers.get_mut(conn))
+        else {
+            return;
+        };
+        let Phase::Fetching { cursor } = subscriber.phase else { return };
+        let (room, head, sum) = (self.room.clone(), replica.cursor(), replica.state().public().sum());
+        let Subscriber { sub, .. } = subscriber;
+        let greeting = std::mem::replace(&mut sub.greeting, Greeting::Snapshot(SnapshotReason::Gap));
+        let Greeting::Welcome { welcome, .. } = greeting else { return };
+        // Entries that came since the reading are in the replica's memory.
+        let from_log = entries.and_then(|entries| {
+            let read_upto = entries.last().map_or(cursor, |entry| entry.id).min(head);
+            let first = missed_from_log(cursor, read_upto, sum, entries, &sub.player)?;
+            let rest = compose_missed(&replica.since(read_upto)?, &sub.player);
+            Some(join_missed(first, rest))
+        });
+        let frames = match from_log {
+            Some(missed) => {
+                self.core.metrics.resumes.count(ResumeSource::Log);
+                resume_frames(sub, *welcome, Source::Log, &missed, replica)
+            }
+            None => {
+                self.core.metrics.resumes.count(ResumeSource::Snapshot);
+                let recovered = replica.on_chain(cursor) == OnChain::Yes;
+                let reason = if recovered { SnapshotReason::Gap } else { SnapshotReason::Lost };
+                let snapshot = frames::snapshot(replica, &sector, &sub.player, sub.actor, reason);
+                welcome_frames(sub, *welcome, recovered, snapshot)
+            }
+        };
+        let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room });
+        Self::hand(subscriber, &frames, head.version);
+    }
+
+    /// A client that differs, or a connection that caught up after frames were dropped, gets a snapshot in place.
+    pub(super) fn resync(&mut self, conn: ConnId) {
+        let live = self.subscribers.get_mut(conn).is_some_and(|s| matches!(s.phase, Phase::Live { .. }));
+        if live {
+            self.core.metrics.drift_repairs.increment(1);
+            self.snapshot_in_place(conn, SnapshotReason::Resync);
+        }
+    }
+
+    pub(super) fn ready(&mut self, conn: ConnId) {
+        if self.subscribers.get_mut(conn).is_some_and(|s| s.phase == Phase::Behind) {
+            self.snapshot_in_place(conn, SnapshotReason::Slow);
+        }
+    }
+
+    fn snapshot_in_place(&mut self, conn: ConnId, reason: SnapshotReason) {
+        if let Some(subscriber) = self.subscribers.get_mut(conn) {
+            subscriber.sub.greeting = Greeting::Snapshot(reason);
+            self.greet(conn);
+        }
+    }
+
+    /// One applied entry, for everybody it concerns.
+    pub(super) fn show(&mut self, applied: &Arc<Applied>) {
+        match &mut self.unflushed {
+            None => self.unflushed = Some(applied.delta.clone()),
+            Some(delta) => delta.merge_in(&applied.delta),
+        }
+        if applied.claimed_by.is_some() {
+            self.flush();
+            self.show_owner(applied);
+        }
+        if let Some(entry) = applied.entry.clone() {
+            self.show_own(applied.id.version, &entry.own, &entry.answers, &entry.sums);
+            self.show_comings_and_goings(&entry.system);
+        }
+        let every = match self.core.config.realtime_frames_per_s {
+            0 => Duration::ZERO,
+            per_s => Duration::from_secs(1) / per_s,
+        };
+        if self.unflushed.is_some() {
+            self.flush_due.get_or_insert(self.last_flush + every);
+        }
+    }
+
+    /// Own changes and answers of one version, at once, each session's in one write with the delta up to it.
+    fn show_own(
+        &mut self,
+        version: u64,
+        own: &sectorbus::state::OwnChanges,
+        answers: &[Answered],
+        sums: &sectorbus::state::Sums,
+    ) {
+        for answered in answers {
+            self.settle_answer(answered);
+        }
+        if self.subscribers.is_empty() {
+            return;
+        }
+        let mut players: Vec<&PlayerId> = own.keys().chain(answers.iter().map(|a| &a.player)).collect();
+        players.sort_unstable();
+        players.dedup();
+        let unflushed = self.unflushed.take();
+        let mut shared = unflushed.as_ref().map(SharedDelta::new);
+        for player in players {
+            for conn in self.subscribers.conns_of(player) {
+                let Some(subscriber) = self.subscribers.get_mut(conn) else { continue };
+                let Subscriber { sub, phase } = subscriber;
+                let mut frames = Vec::with_capacity(3);
+                let live = matches!(phase, Phase::Live { .. });
+                let removed = own.get(player) == Some(&OwnChange::Removed);
+                if let (true, Some(OwnChange::Set(set))) = (live, own.get(player)) {
+                    let sum = sums.own.get(player).copied().unwrap_or_default();
+                    frames.push(state(sub, &frames::own(version, sum, set)));
+                }
+                for answered in answers.iter().filter(|a| &a.player == player && a.actor == sub.actor) {
+                    frames.push(critical(sub, &frames::answer(answered.seq, &answered.answer, version)));
+                    let _ = sub.events_tx.send(SessionEvent::Answered { seq: answered.seq });
+                }
+                // Who leaves with this entry sees the departure only with the arrival.
+                let keeps_up = live && !removed;
+                match (&mut shared, keeps_up) {
+                    (Some(shared), true) => frames.push(shared.for_codec(sub.codec)),
+                    _ if frames.is_empty() => continue,
+                    _ => {}
+                }
+                if keeps_up {
+                    Self::hand(subscriber, &frames, version);
+                } else if subscriber.sub.outbox.send(&frames) == Handed::Closed {
+                    let _ = subscriber.sub.events_tx.send(SessionEvent::OutboxClosed);
+                }
+            }
+        }
+        drop(shared);
+        self.unflushed = unflushed;
+    }
+
+    /// Players that left with this entry, and players that have a seat since it.
+    fn show_comings_and_goings(&mut self, changes: &[SystemChange]) {
+        // A departure takes the seat away too: who is told that they left is not told that they lost it.
+        for change in changes {
+            if let SystemChange::Outgoing(player, Some(out)) = change {
+                let (to, hop) = (out.to.clone(), out.hop);
+                self.forward_losses(player, &to);
+                self.player_is_not_here(player, |room| SessionEvent::Departed { room, to: to.clone(), hop });
+            }
+        }
+        for change in changes {
+            if let SystemChange::Seat(player, seat) = change {
+                for conn in self.subscribers.conns_of(player) {
+                    match seat {
+                        Some(_) => self.greet_if_seated(conn),
+                        None => self.check_seat(conn),
+                    }
+                }
+            }
+        }
+    }
+
+    /// An answer that came without an entry.
+    pub(super) fn show_receipt(&mut self, answered: &Answered, version: u64) {
+        self.settle_answer(answered);
+        for conn in self.subscribers.conns_of(&answered.player) {
+            let Some(Subscriber { sub, phase }) = self.subscribers.get_mut(conn) else { continue };
+            if sub.actor != answered.actor || *phase == Phase::Waiting {
+                continue;
+            }
+            let mut frames = Vec::with_capacity(2);
+            let behind = matches!(phase, Phase::Live { version: shown } if *shown < version);
+            if let (true, Answer::Ack, Some(delta)) = (behind, &answered.answer, &self.unflushed) {
+                frames.push(SharedDelta::new(delta).for_codec(sub.codec));
+            }
+            frames.insert(0, critical(sub, &frames::answer(answered.seq, &answered.answer, version)));
+            let _ = sub.events_tx.send(SessionEvent::Answered { seq: answered.seq });
+            if sub.outbox.send(&frames) == Handed::Closed {
+                let _ = sub.events_tx.send(SessionEvent::OutboxClosed);
+            }
+        }
+    }
+
+    fn show_owner(&mut self, applied: &Applied) {
+        let Some(owner) = &applied.claimed_by else { return };
+        let frame = frames::owner(applied.id, owner);
+        let shared: Vec<Framed> =
+            Codec::ALL.iter().map(|codec| framed(Lane::Critical, *codec, &frame.encode(*codec))).collect();
+        for subscriber in self.subscribers.iter_mut() {
+            if matches!(subscriber.phase, Phase::Live { .. }) {
+                let frame = shared[usize::from(subscriber.sub.codec == Codec::Json)].clone();
+                Self::hand(subscriber, &[frame], applied.id.version);
+            }
+        }
+    }
+
+    pub(super) fn flush_if_due(&mut self) {
+        if self.flush_due.is_some_and(|due| Instant::now() >= due) {
+            self.flush();
+        }
+    }
+
+    /// Shows the group everything since the last flush.
+    fn flush(&mut self) {
+        self.flush_due = None;
+        self.last_flush = Instant::now();
+        let Some(delta) = self.unflushed.take() else { return };
+        let mut shared = SharedDelta::new(&delta);
+        let mut delivered = 0;
+        for subscriber in self.subscribers.iter_mut() {
+            let Phase::Live { version } = subscriber.phase else { continue };
+            if version < delta.to {
+                let frame = shared.for_codec(subscriber.sub.codec);
+                Self::hand(subscriber, std::slice::from_ref(&frame), delta.to);
+                delivered += 1;
+            }
+        }
+        self.core.metrics.deliveries.increment(delivered);
+    }
+}
+
+fn join_missed(mut first: Missed, rest: Missed) -> Missed {
+    match (&mut first.delta, rest.delta) {
+        (Some(delta), Some(next)) => delta.merge_in(&next),
+        (None, next) => first.delta = next,
+        (Some(_), None) => {}
+    }
+    first.own.extend(rest.own);
+    first.claim = rest.claim.or(first.claim);
+    first
+}
+
+/// `welcome`, then what was missed: own changes, the delta, and the owner if it changed.
+fn resume_frames(
+    sub: &Subscription,
+    mut welcome: Welcome,
+    source: Source,
+    missed: &Missed,
+    replica: &crate::follow::replica::Replica,
+) -> Vec<Framed> {
+    let state_of_room = replica.state();
+    welcome.recovered = true;
+    welcome.source = source;
+    welcome.pending = frames::marks(state_of_room, &sub.player, sub.actor);
+    let mut out = vec![critical(sub, &ServerFrame::Welcome(Box::new(welcome)))];
+    if let Some(delta) = &missed.delta {
+        if !missed.own.is_empty() {
+            let sum = state_of_room.own_sum(&sub.player).unwrap_or_default();
+            out.push(state(sub, &frames::own(delta.to, sum, &missed.own)));
+        }
+        let delta = Delta { sum: state_of_room.public().sum(), ..delta.clone() };
+        out.push(SharedDelta::new(&delta).for_codec(sub.codec));
+    }
+    if let Some((id, owner)) = &missed.claim {
+        out.push(critical(sub, &frames::owner(*id, owner)));
+    }
+    out
+}
+
+fn welcome_frames(
+    sub: &Subscription,
+    mut welcome: Welcome,
+    recovered: bool,
+    snapshot: sectorbus::protocol::Snapshot,
+) -> Vec<Framed> {
+    welcome.recovered = recovered;
+    welcome.source = Source::Snapshot;
+    let welcome = critical(sub, &ServerFrame::Welcome(Box::new(welcome)));
+    vec![welcome, state(sub, &ServerFrame::Snapshot(Box::new(snapshot)))]
+}

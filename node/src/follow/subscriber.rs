@@ -1,0 +1,107 @@
+//! Sessions that are shown a room by its relay. Knows where each stands; frames are made in `frames`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use sectorbus::ids::{ActorId, EntryId, Generation, Hop, PlayerId, SectorId, SessionId};
+use sectorbus::protocol::{Codec, SnapshotReason, Welcome};
+
+use crate::core::ConnId;
+use crate::session::SessionEvent;
+use crate::session::outbox::Outbox;
+
+/// A session that wants to be shown a room once it has a seat there.
+pub struct Subscription {
+    pub conn: ConnId,
+    pub player: PlayerId,
+    pub session: SessionId,
+    pub generation: Generation,
+    /// Seats of earlier hops do not count.
+    pub hop_min: Hop,
+    pub actor: ActorId,
+    pub codec: Codec,
+    pub outbox: Arc<Outbox>,
+    pub events_tx: mpsc::UnboundedSender<SessionEvent>,
+    pub greeting: Greeting,
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Subscription({} conn {})", self.player, self.conn)
+    }
+}
+
+/// What the session is sent first.
+#[derive(Debug, Clone)]
+pub enum Greeting {
+    /// `welcome`, then what was missed since `cursor`, or a snapshot.
+    Welcome { welcome: Box<Welcome>, cursor: Option<EntryId> },
+    /// One `moved` frame with the snapshot.
+    Moved { from: SectorId },
+    /// A snapshot in place: the connection knows the room already.
+    Snapshot(SnapshotReason),
+}
+
+/// Where a subscriber stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// No seat yet.
+    Waiting,
+    /// What it missed is being read from the log.
+    Fetching { cursor: EntryId },
+    /// Shown everything up to this version.
+    Live { version: u64 },
+    /// Too slow: gets acks, and a snapshot when its socket is ready.
+    Behind,
+}
+
+pub struct Subscriber {
+    pub sub: Subscription,
+    pub phase: Phase,
+}
+
+/// A room's subscribers by connection, and which connections a player has.
+#[derive(Default)]
+pub struct Subscribers {
+    by_conn: BTreeMap<ConnId, Subscriber>,
+    by_player: BTreeMap<PlayerId, Vec<ConnId>>,
+}
+
+impl Subscribers {
+    pub fn is_empty(&self) -> bool {
+        self.by_conn.is_empty()
+    }
+    pub fn len(&self) -> usize {
+        self.by_conn.len()
+    }
+    pub fn insert(&mut self, subscriber: Subscriber) {
+        let conn = subscriber.sub.conn;
+        self.remove(conn);
+        self.by_player.entry(subscriber.sub.player.clone()).or_default().push(conn);
+        self.by_conn.insert(conn, subscriber);
+    }
+    pub fn remove(&mut self, conn: ConnId) -> Option<Subscriber> {
+        let gone = self.by_conn.remove(&conn)?;
+        if let Some(conns) = self.by_player.get_mut(&gone.sub.player) {
+            conns.retain(|other| *other != conn);
+            if conns.is_empty() {
+                self.by_player.remove(&gone.sub.player);
+            }
+        }
+        Some(gone)
+    }
+    pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut Subscriber> {
+        self.by_conn.get_mut(&conn)
+    }
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Subscriber> {
+        self.by_conn.values_mut()
+    }
+    pub fn conns(&self) -> Vec<ConnId> {
+        self.by_conn.keys().copied().collect()
+    }
+    pub fn conns_of(&self, player: &PlayerId) -> Vec<ConnId> {
+        self.by_player.get(player).cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,300 @@
+//! The task that follows one room: applies what it hears, shows it to sessions, and routes their commands.
+//! One loop over one closed set of events. What an entry means for sessions is in `show`, for the chain in `catch_up`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use sectorbus::ids::{EntryId, PlayerId, RoomId};
+use sectorbus::limits::UNFOLLOW_AFTER;
+use sectorbus::log::{Following, Log, Push};
+use sectorbus::state::Delta;
+
+use crate::command::{Command, Notice, Receipt, decode_receipts};
+use crate::core::{ConnId, Core, Heard};
+use crate::follow::replica::Replica;
+use crate::follow::route::{Due, Key, Route};
+use crate::follow::subscriber::{Phase, Subscriber, Subscribers};
+use crate::follow::{FollowEvent, Undelivered};
+use crate::session::SessionEvent;
+
+/// What a follow task starts with.
+pub struct Start<L: Log> {
+    pub core: Arc<Core<L>>,
+    pub room: RoomId,
+    pub events_tx: mpsc::UnboundedSender<FollowEvent>,
+    pub events_rx: mpsc::UnboundedReceiver<FollowEvent>,
+    pub heard: Arc<Heard>,
+    pub heard_at_ms: Arc<AtomicU64>,
+}
+
+pub(super) struct Follow<L: Log> {
+    pub(super) core: Arc<Core<L>>,
+    pub(super) room: RoomId,
+    pub(super) events_tx: mpsc::UnboundedSender<FollowEvent>,
+    pub(super) heard: Arc<Heard>,
+    heard_at_ms: Arc<AtomicU64>,
+    /// `None` until the room has a log and it is read.
+    pub(super) replica: Option<Replica>,
+    pub(super) subscribers: Subscribers,
+    pub(super) route: Route,
+    /// Changes not yet shown to the group, from the last flush on.
+    pub(super) unflushed: Option<Delta>,
+    pub(super) flush_due: Option<Instant>,
+    pub(super) last_flush: Instant,
+    pub(super) last_head_check: Option<Instant>,
+    /// A comparison of heads found a difference.
+    pub(super) must_read: bool,
+    counted_unsettled: bool,
+    adopt_asked: Option<Instant>,
+    started: Instant,
+    unused_since: Instant,
+}
+
+pub async fn run<L: Log>(start: Start<L>) {
+    let Start { core, room, events_tx, mut events_rx, heard, heard_at_ms } = start;
+    let mut following = core.log.follow(&room);
+    let now = Instant::now();
+    let mut follow = Follow {
+        core,
+        room,
+        events_tx,
+        heard,
+        heard_at_ms,
+        replica: None,
+        subscribers: Subscribers::default(),
+        route: Route::default(),
+        unflushed: None,
+        flush_due: None,
+        last_flush: now,
+        last_head_check: None,
+        must_read: false,
+        counted_unsettled: false,
+        adopt_asked: None,
+        started: now,
+        unused_since: now,
+    };
+    while follow.step(&mut events_rx, &mut following).await {}
+}
+
+impl<L: Log> Follow<L> {
+    /// Handles one event. False: nobody uses the room any more.
+    async fn step(&mut self, events_rx: &mut mpsc::UnboundedReceiver<FollowEvent>, following: &mut Following) -> bool {
+        let due = self.next_due();
+        tokio::select! {
+            biased;
+            Some(push) = following.pushes.recv() => self.take_push(push).await,
+            Some(event) = events_rx.recv() => self.take_event(event),
+            () = tokio::time::sleep_until(due) => {}
+        }
+        if std::mem::take(&mut self.must_read) {
+            self.catch_up().await;
+        }
+        self.flush_if_due();
+        self.send_due();
+        self.count_unsettled();
+        !self.is_over()
+    }
+
+    fn next_due(&self) -> Instant {
+        let route = self.route.next_due().map(|due| self.started + due);
+        let adopt = self.adopt_asked.filter(|_| self.needs_owner()).map(|at| at + Duration::from_secs(1));
+        let idle = Instant::now() + UNFOLLOW_AFTER;
+        [route, self.flush_due, adopt].into_iter().flatten().fold(idle, Instant::min)
+    }
+
+    /// Nobody uses the room and nothing waits for an answer.
+    fn is_over(&mut self) -> bool {
+        if !self.subscribers.is_empty() || !self.route.is_empty() {
+            self.unused_since = Instant::now();
+            return false;
+        }
+        if self.unused_since.elapsed() < UNFOLLOW_AFTER {
+            return false;
+        }
+        self.unused_since = Instant::now();
+        self.core.follows.remove_if_unused(&self.room)
+    }
+
+    async fn take_push(&mut self, push: Push) {
+        match push {
+            Push::Following => self.catch_up().await,
+            // What was missed is read after the next `Following`.
+            Push::Lost | Push::Attached { .. } => {}
+            Push::Entry(entry) => self.take_entry(entry).await,
+            Push::Receipts { at, body } => self.take_receipts(at, &body).await,
+            // Feeds are read by sessions' own cursors; the room's relay has none yet to show.
+            Push::Feed(_) => self.hear(),
+        }
+    }
+
+    fn take_event(&mut self, event: FollowEvent) {
+        match event {
+            FollowEvent::Subscribe(sub) => self.subscribe(*sub),
+            FollowEvent::Unsubscribe { conn } => drop(self.subscribers.remove(conn)),
+            FollowEvent::Route { command } => self.route.keep(command),
+            FollowEvent::Resync { conn } => self.resync(conn),
+            FollowEvent::Ready { conn } => self.ready(conn),
+            FollowEvent::Notice(notice) => self.take_notice(&notice),
+            FollowEvent::Undelivered(undelivered) => self.take_undelivered(&undelivered),
+            FollowEvent::Heads(heads) => self.compare(heads),
+            FollowEvent::ViewChanged => self.adopt_asked = None,
+            FollowEvent::Backlog { conn, entries } => self.take_backlog(conn, entries.as_deref()),
+        }
+    }
+
+    /// The room was heard: it is not silent.
+    pub(super) fn hear(&self) {
+        self.heard_at_ms.store(self.core.uptime_ms(), Ordering::Relaxed);
+    }
+
+    fn take_notice(&mut self, notice: &Notice) {
+        match notice {
+            Notice::NotOwner { by: Some(by), .. } => {
+                // The hint changes the target; what was sent elsewhere goes out again.
+                tracing::trace!(room = %self.room, %by, "another node owns the room");
+            }
+            // The copy with the newer epoch goes out once the relay has processed that claim.
+            Notice::NotOwner { by: None, .. } | Notice::WrongEpoch { .. } => {}
+        }
+    }
+
+    fn take_undelivered(&mut self, undelivered: &Undelivered) {
+        match undelivered {
+            Undelivered::Busy => {
+                let players: Vec<PlayerId> = self.route.waiting_players().cloned().collect();
+                for player in players {
+                    for conn in self.subscribers.conns_of(&player) {
+                        self.tell(conn, SessionEvent::Busy);
+                    }
+                }
+            }
+            Undelivered::Gone(target) => self.route.unsent(target),
+        }
+    }
+
+    /// Sends what is due to the owner; asks for an owner where there is no log yet.
+    fn send_due(&mut self) {
+        if let Some(replica) = &self.replica {
+            self.route.settle_seen(replica.state());
+        }
+        let Some(target) = self.core.target(&self.room) else { return };
+        if self.needs_owner() && self.adopt_asked.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
+            self.adopt_asked = Some(Instant::now());
+            self.core.deliver_to(&target, &self.room, Command::Adopt);
+        }
+        if self.route.is_empty() {
+            return;
+        }
+        let epoch = self.replica.as_ref().map(|replica| replica.cursor().epoch);
+        let due = self.route.due(self.started.elapsed(), epoch, &target);
+        self.core.metrics.resends.increment(due.iter().filter(|due| due.again).count() as u64);
+        for Due { command, .. } in due {
+            self.core.deliver_to(&target, &self.room, command);
+        }
+    }
+
+    fn count_unsettled(&mut self) {
+        let unsettled = !self.route.is_empty();
+        if unsettled != self.counted_unsettled {
+            self.counted_unsettled = unsettled;
+            if unsettled {
+                self.core.follows.unsettled.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.core.follows.unsettled.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn needs_owner(&self) -> bool {
+        self.replica.is_none() && (!self.subscribers.is_empty() || !self.route.is_empty())
+    }
+
+    pub(super) fn tell(&mut self, conn: ConnId, event: SessionEvent) {
+        if let Some(subscriber) = self.subscribers.get_mut(conn) {
+            let _ = subscriber.sub.events_tx.send(event);
+        }
+    }
+
+    /// Answers without an entry. Those of entries not heard yet wait until they are.
+    async fn take_receipts(&mut self, at: EntryId, body: &[u8]) {
+        self.hear();
+        if self.replica.as_ref().is_none_or(|replica| replica.cursor() < at) {
+            self.catch_up().await;
+        }
+        let receipts = match decode_receipts(body) {
+            Ok(receipts) => receipts,
+            Err(error) => {
+                tracing::error!(room = %self.room, %error, "unreadable receipts");
+                return;
+            }
+        };
+        for receipt in receipts {
+            match receipt {
+                Receipt::Answer(answered) => self.show_receipt(&answered, at.version),
+                Receipt::Gone { player, to, hop } => {
+                    self.forward_losses(&player, &to);
+                    self.player_is_not_here(&player, |room| SessionEvent::Departed { room, to: to.clone(), hop });
+                }
+                Receipt::Unknown { player } => {
+                    self.route.take_player(&player);
+                    self.tell_player(&player, &SessionEvent::Unknown { room: self.room.clone() });
+                }
+                Receipt::Full { player } => {
+                    self.route.take_player(&player);
+                    self.tell_player(&player, &SessionEvent::Full { room: self.room.clone() });
+                }
+            }
+        }
+    }
+
+    /// Losses of sessions follow the player; everything else is asked again by the session.
+    pub(super) fn forward_losses(&mut self, player: &PlayerId, to: &sectorbus::ids::SectorId) {
+        let losses = self.route.take_player(player).into_iter().filter(|c| matches!(c, Command::Lost { .. }));
+        let to = RoomId::Sector(to.clone());
+        for command in losses {
+            let guard = super::Follows::pin(&self.core, &to);
+            guard.tell(FollowEvent::Route { command });
+        }
+    }
+
+    fn tell_player(&mut self, player: &PlayerId, event: &SessionEvent) {
+        for conn in self.subscribers.conns_of(player) {
+            self.tell(conn, event.clone());
+        }
+    }
+
+    /// The player left: their subscriptions end here, each session goes on where they are.
+    pub(super) fn player_is_not_here(&mut self, player: &PlayerId, event: impl Fn(RoomId) -> SessionEvent) {
+        for conn in self.subscribers.conns_of(player) {
+            self.tell(conn, event(self.room.clone()));
+            self.subscribers.remove(conn);
+        }
+    }
+
+    pub(super) fn settle_answer(&mut self, answered: &sectorbus::state::Answered) {
+        let key = Key::Act { player: answered.player.clone(), actor: answered.actor, seq: answered.seq };
+        self.route.settle(&key);
+    }
+
+    /// Sessions that lost their seat with the tail of a log ask for one again.
+    pub(super) fn check_seats(&mut self) {
+        for conn in self.subscribers.conns() {
+            self.check_seat(conn);
+        }
+    }
+
+    pub(super) fn check_seat(&mut self, conn: ConnId) {
+        let (Some(replica), Some(subscriber)) = (&self.replica, self.subscribers.get_mut(conn)) else { return };
+        let Subscriber { sub, phase } = subscriber;
+        let seat = replica.state().system().seat(&sub.player);
+        let seated = seat.and_then(|seat| seat.sessions.get(&sub.session));
+        if *phase != Phase::Waiting && seated.is_none_or(|seated| seated.generation < sub.generation) {
+            *phase = Phase::Waiting;
+            let _ = sub.events_tx.send(SessionEvent::SeatLost { room: self.room.clone() });
+        }
+    }
+}

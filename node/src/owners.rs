@@ -1,0 +1,113 @@
+//! The rooms this node owns: a mailbox each. Starts the task of a room that is needed and maps to this node.
+//! Decides nothing inside a room.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use sectorbus::ids::{Incarnation, RoomId};
+use sectorbus::limits::INBOX_ITEMS_MAX;
+use sectorbus::log::Log;
+
+use crate::command::{Command, Notice};
+use crate::core::Core;
+use crate::follow::{FollowEvent, Undelivered};
+use crate::room::task::{self, RoomEvent};
+
+/// Mailboxes of owned rooms (and of rooms being claimed).
+#[derive(Default)]
+pub struct Owners {
+    rooms: Mutex<BTreeMap<RoomId, mpsc::Sender<RoomEvent>>>,
+}
+
+impl Owners {
+    /// Hands a command to the room's task, starting it if the ring maps the room here; else says who to ask.
+    pub fn deliver<L: Log>(core: &Arc<Core<L>>, room: &RoomId, from: Incarnation, command: Command) {
+        let event = RoomEvent::Command { from: from.clone(), command };
+        let Err(event) = core.owners.tell(core, room, event) else { return };
+        if matches!(room, RoomId::Player(_)) {
+            tracing::warn!(%room, "a command for a room without a log");
+            return;
+        }
+        if core.maps_to_me(room) {
+            Self::start(core, room, Some(event));
+        } else {
+            let view = core.view();
+            let by = view.ring.owner(room).cloned();
+            core.send_notice(&from, room, Notice::NotOwner { by, ring: view.ring.version() });
+        }
+    }
+
+    /// Starts the task of a room that maps to this node, if it does not run.
+    pub fn start<L: Log>(core: &Arc<Core<L>>, room: &RoomId, first: Option<RoomEvent>) {
+        let mut rooms = core.owners.rooms.lock();
+        if let Some(events_tx) = rooms.get(room).filter(|tx| !tx.is_closed()) {
+            if let Some(first) = first {
+                let _ = events_tx.try_send(first);
+            }
+            return;
+        }
+        let (events_tx, events_rx) = mpsc::channel(INBOX_ITEMS_MAX);
+        if let Some(first) = first {
+            let _ = events_tx.try_send(first);
+        }
+        rooms.insert(room.clone(), events_tx.clone());
+        core.metrics.rooms_owned.set(rooms.len() as f64);
+        core.tasks.spawn("room", task::run(core.clone(), room.clone(), events_tx.downgrade(), events_rx));
+    }
+
+    /// Err gives the event back: the room does not run here.
+    fn tell<L: Log>(&self, core: &Core<L>, room: &RoomId, event: RoomEvent) -> Result<(), RoomEvent> {
+        let rooms = self.rooms.lock();
+        let Some(events_tx) = rooms.get(room) else { return Err(event) };
+        match events_tx.try_send(event) {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::TrySendError::Closed(event)) => Err(event),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                core.follows.tell(room, FollowEvent::Undelivered(Undelivered::Busy));
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells every owned room.
+    pub fn tell_all(&self, event: impl Fn() -> RoomEvent) {
+        for events_tx in self.rooms.lock().values() {
+            let _ = events_tx.try_send(event());
+        }
+    }
+
+    /// Tells one owned room, if it is.
+    pub fn tell_one(&self, room: &RoomId, event: RoomEvent) {
+        if let Some(events_tx) = self.rooms.lock().get(room) {
+            let _ = events_tx.try_send(event);
+        }
+    }
+
+    pub fn is_running(&self, room: &RoomId) -> bool {
+        self.rooms.lock().get(room).is_some_and(|events_tx| !events_tx.is_closed())
+    }
+
+    pub fn owned(&self) -> Vec<RoomId> {
+        self.rooms.lock().keys().cloned().collect()
+    }
+
+    /// The room's task ends: its mailbox goes, unless another task has taken the place.
+    pub fn ended<L: Log>(core: &Core<L>, room: &RoomId, mailbox: &mpsc::WeakSender<RoomEvent>) {
+        let mut rooms = core.owners.rooms.lock();
+        let mine = mailbox.upgrade();
+        if let (Some(current), Some(mine)) = (rooms.get(room), mine) {
+            if current.same_channel(&mine) {
+                rooms.remove(room);
+            }
+        }
+        core.metrics.rooms_owned.set(rooms.len() as f64);
+    }
+
+    /// Forgets all rooms: this life is over. Their tasks end when their mailboxes close.
+    pub fn drop_all(&self) {
+        self.rooms.lock().clear();
+    }
+}

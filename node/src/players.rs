@@ -1,0 +1,130 @@
+//! The players' listener: accepts sockets, answers upgrades, and starts a session for each.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::serve::ListenerExt;
+use bytes::Bytes;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use sectorbus::log::Log;
+use sectorbus::metrics::HandshakeResult;
+use sectorbus::protocol::Codec;
+
+use crate::auth::{AuthError, Token, find_token};
+use crate::core::Core;
+use crate::routes::{PlayersEndpoint, players_router};
+use crate::session::hello::Keys;
+use crate::session::outbox::{Outbox, Sink};
+use crate::session::socket::{Reading, choose_codec, upgrade};
+use crate::session::task::{self, Opened};
+
+struct Players<L: Log> {
+    core: Arc<Core<L>>,
+    keys: Arc<Keys>,
+}
+
+impl<L: Log> Clone for Players<L> {
+    fn clone(&self) -> Self {
+        Self { core: self.core.clone(), keys: self.keys.clone() }
+    }
+}
+
+/// Serves players until the node ends.
+pub async fn serve<L: Log>(core: Arc<Core<L>>, keys: Arc<Keys>, listener: TcpListener) {
+    let router: Router<()> = players_router(|endpoint| match endpoint {
+        PlayersEndpoint::Ws => get(handshake::<L>),
+    })
+    .with_state(Players { core: core.clone(), keys });
+    let listener = listener.tap_io(|socket| {
+        // Frames are small and written whole: waiting to fill a segment only delays them.
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY not set");
+        }
+    });
+    if let Err(error) = axum::serve(listener, router).await {
+        tracing::error!(%error, "the players' listener failed");
+    }
+}
+
+async fn handshake<L: Log>(State(players): State<Players<L>>, mut request: Request) -> Response {
+    let Players { core, keys } = players;
+    if core.is_draining() {
+        core.metrics.handshakes.count(HandshakeResult::Unavailable);
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "2")], "draining").into_response();
+    }
+    let token = match checked_token(&keys, &request) {
+        Ok(token) => token,
+        Err(failed) => {
+            core.metrics.handshakes.count(HandshakeResult::Unauthorized);
+            return (StatusCode::UNAUTHORIZED, failed.code()).into_response();
+        }
+    };
+    let upgraded = choose_codec(request.headers())
+        .map_err(|what| (StatusCode::BAD_REQUEST, what).into_response())
+        .and_then(|(codec, named)| upgrade(&mut request, codec, named).map(|upgraded| (codec, upgraded)));
+    let (codec, (response, socket)) = match upgraded {
+        Ok(upgraded) => upgraded,
+        Err(response) => {
+            core.metrics.handshakes.count(HandshakeResult::BadRequest);
+            return response;
+        }
+    };
+    core.metrics.handshakes.count(HandshakeResult::Accepted);
+    let spawner = core.clone();
+    spawner.tasks.spawn("session", async move {
+        if let Some(socket) = socket.await {
+            Box::pin(over_socket(core, keys, codec, socket, token)).await;
+        }
+    });
+    response
+}
+
+/// A token that came with the upgrade is refused before it.
+fn checked_token(keys: &Keys, request: &Request) -> Result<Option<Token>, AuthError> {
+    let token = find_token(request.headers(), request.uri())?;
+    if let Some(token) = &token {
+        keys.verifier.verify(token)?;
+    }
+    Ok(token)
+}
+
+async fn over_socket<L: Log>(
+    core: Arc<Core<L>>,
+    keys: Arc<Keys>,
+    codec: Codec,
+    socket: TcpStream,
+    token: Option<Token>,
+) {
+    let socket = Arc::new(socket);
+    let outbox = Outbox::new(Sink::Socket(socket.clone()));
+    let (frame_max, message_max) = (core.config.frame_bytes_max, core.config.message_bytes_max);
+    let reading = Reading::over(&socket, &outbox, frame_max, message_max).await;
+    task::run(Opened { core, keys, codec, reading, outbox, socket: Some(socket), token }).await;
+}
+
+/// A client in the same process: messages in as (is binary, payload), frames out with their headers.
+pub fn connect_in_process<L: Log>(
+    core: &Arc<Core<L>>,
+    keys: &Arc<Keys>,
+    codec: Codec,
+) -> (mpsc::UnboundedSender<(bool, Bytes)>, mpsc::UnboundedReceiver<Bytes>) {
+    let (messages_tx, messages_rx) = mpsc::unbounded_channel();
+    let (frames_tx, frames_rx) = mpsc::unbounded_channel();
+    let opened = Opened {
+        core: core.clone(),
+        keys: keys.clone(),
+        codec,
+        reading: Reading::Channel(messages_rx),
+        outbox: Outbox::new(Sink::Channel(frames_tx)),
+        socket: None,
+        token: None,
+    };
+    core.tasks.spawn("session", Box::pin(task::run(opened)));
+    (messages_tx, frames_rx)
+}

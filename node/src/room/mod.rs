@@ -1,0 +1,19 @@
+//! A room as its owner runs it: claim, load, decide batches, append, checkpoint, park.
+//! In reading order: `owner` and `seats` (pure decisions on state), `chain` (what was appended and how to
+//! repair it), `task` (the loop), `arrivals`, `claim`, `commit` (what it does with the log).
+
+use std::time::Duration;
+
+pub mod owner;
+pub mod seats;
+
+pub mod chain;
+
+pub mod task;
+
+pub mod arrivals;
+pub mod claim;
+pub mod commit;
+
+/// Before an unanswered call is repeated.
+const RETRY_AFTER: Duration = Duration::from_millis(50);

@@ -1,0 +1,326 @@
+//! What an owner decides: one batch of commands in, one entry and the receipts out. Pure: time is an argument.
+//! Knows nothing of the log, of tasks or of sessions; the state it changes becomes visible only after the append.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sectorbus::action::{Action, Answer, RejectCode};
+use sectorbus::ids::{ActorId, Hop, PlayerId, RoomId, SectorId, Seq};
+use sectorbus::limits::{DEDUPE_BITMAP_BITS, REJECTIONS_UNLOGGED_MAX};
+use sectorbus::rules::{Decision, Effect, Rules};
+use sectorbus::state::Draft;
+use sectorbus::state::Judged;
+use sectorbus::state::RoomState;
+use sectorbus::state::{Answered, Entry};
+use sectorbus::state::{Outgoing, PlayerRecord, SystemChange, TimerKind};
+
+use crate::command::{Command, Receipt, Speaker};
+use crate::room::seats::{self, SeatLimits};
+
+/// A command as the owner's batch takes it: mail, or what the owner tells itself.
+#[derive(Debug, Clone)]
+pub enum Input {
+    Command(Command),
+    /// `at` was read and its hop is below this one: take the player in.
+    TakeIn {
+        player: PlayerId,
+        hop: Hop,
+        record: Box<PlayerRecord>,
+        from: Option<SectorId>,
+    },
+    /// `at` names this room for the arrival: forget `incoming`.
+    ArrivalKnown {
+        player: PlayerId,
+        hop: Hop,
+    },
+    /// These incarnations are dead: their sessions are lost, without grace.
+    IncarnationsGone(Vec<sectorbus::ids::Incarnation>),
+    /// Timers are due.
+    Tick,
+}
+
+/// What a batch came to.
+#[derive(Debug, Default)]
+pub struct Decided {
+    /// Absent: nothing changed, the receipts need a chain check only.
+    pub entry: Option<Entry>,
+    pub receipts: Vec<Receipt>,
+}
+
+/// The state of an owned room and the rules over it.
+pub struct Owner {
+    room: RoomId,
+    rules: Arc<Rules>,
+    limits: SeatLimits,
+    state: RoomState,
+    /// Rejections without an entry, for as long as the room is owned; in no sum and no snapshot.
+    rejections: BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, Answer>>,
+}
+
+/// How an action stands before the rules are asked.
+enum Standing {
+    Run,
+    Answer(Answer),
+    Receipt(Receipt),
+}
+
+impl Owner {
+    pub fn new(room: RoomId, rules: Arc<Rules>, limits: SeatLimits, state: RoomState) -> Self {
+        Self { room, rules, limits, state, rejections: BTreeMap::new() }
+    }
+
+    pub fn state(&self) -> &RoomState {
+        &self.state
+    }
+
+    /// When the first timer is due, ms since 1970.
+    pub fn next_timer_ms(&self) -> Option<u64> {
+        self.state.system().timers().first().map(|timer| timer.due_ms)
+    }
+
+    /// Decides a batch in order. Overdue timers run first, in their order.
+    pub fn decide(&mut self, now_ms: u64, epoch: u64, inputs: Vec<Input>) -> Decided {
+        let mut receipts = Vec::new();
+        let mut answers = Vec::new();
+        let Self { room, rules, limits, state, rejections } = self;
+        let mut draft = Draft::new(state, now_ms);
+        let mut batch =
+            Batch { room, rules, limits, rejections, epoch, receipts: &mut receipts, answers: &mut answers };
+        batch.run_timers(&mut draft);
+        for input in inputs {
+            batch.take(&mut draft, input);
+        }
+        finish(draft, answers, receipts, rejections)
+    }
+}
+
+/// Answers become part of the entry if there is one; a batch of rejections alone stays out of the log.
+fn finish(
+    mut draft: Draft<'_>,
+    answers: Vec<Answered>,
+    mut receipts: Vec<Receipt>,
+    rejections: &mut BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, Answer>>,
+) -> Decided {
+    let must_log =
+        draft.has_changes() || answers.iter().any(|a| a.answer == Answer::Ack || lifts_mark_too_far(draft.state(), a));
+    if !must_log {
+        for answered in answers {
+            let kept = rejections.entry((answered.player.clone(), answered.actor)).or_default();
+            kept.insert(answered.seq, answered.answer.clone());
+            while kept.len() as u64 > DEDUPE_BITMAP_BITS {
+                kept.pop_first();
+            }
+            receipts.push(Receipt::Answer(answered));
+        }
+        return Decided { entry: None, receipts };
+    }
+    for answered in answers {
+        if let Some(kept) = rejections.get_mut(&(answered.player.clone(), answered.actor)) {
+            kept.remove(&answered.seq);
+        }
+        draft.answer(answered);
+    }
+    Decided { entry: Some(draft.finish()), receipts }
+}
+
+fn lifts_mark_too_far(state: &RoomState, answered: &Answered) -> bool {
+    let marks = state.system().actors_of(&answered.player).get(&answered.actor);
+    marks.is_some_and(|marks| answered.seq.0 >= marks.high().0 + REJECTIONS_UNLOGGED_MAX)
+}
+
+struct Batch<'b> {
+    room: &'b RoomId,
+    rules: &'b Rules,
+    limits: &'b SeatLimits,
+    rejections: &'b BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, Answer>>,
+    epoch: u64,
+    receipts: &'b mut Vec<Receipt>,
+    answers: &'b mut Vec<Answered>,
+}
+
+impl Batch<'_> {
+    fn take(&mut self, draft: &mut Draft<'_>, input: Input) {
+        match input {
+            Input::Command(Command::Act { speaker, actor, seq, action, to_epoch }) => {
+                debug_assert_eq!(to_epoch, self.epoch, "the task answers wrong_epoch before the batch");
+                self.act(draft, &speaker, actor, seq, &action);
+            }
+            Input::Command(Command::Join { speaker, incarnation, actor, first_seq }) => {
+                let seated = seats::join(draft, self.limits, &speaker, &incarnation, actor, first_seq);
+                if let Err(receipt) = seated {
+                    self.receipts.push(receipt);
+                }
+            }
+            Input::Command(Command::Lost { speaker, left }) => seats::lose(draft, self.limits, &speaker, left),
+            Input::Command(Command::Arrived { player, hop }) => forget_outgoing(draft, &player, hop),
+            // Arrivals come as `TakeIn` once `at` was read; a room that runs is adopted.
+            Input::Command(Command::Arrive { .. } | Command::Adopt) => {}
+            Input::TakeIn { player, hop, record, from } => self.take_in(draft, &player, hop, *record, from.as_ref()),
+            Input::ArrivalKnown { player, hop } => {
+                if draft.state().system().incoming().get(&player) == Some(&hop) {
+                    draft.system(SystemChange::Incoming(player, None));
+                }
+            }
+            Input::IncarnationsGone(gone) => seats::lose_incarnations(draft, self.limits, &gone),
+            Input::Tick => {}
+        }
+    }
+
+    fn run_timers(&mut self, draft: &mut Draft<'_>) {
+        while let Some(timer) = draft.state().system().timers().first().cloned() {
+            if timer.due_ms > draft.now_ms() {
+                break;
+            }
+            draft.system(SystemChange::Timer(timer.clone(), false));
+            match timer.kind {
+                TimerKind::Grace(player) => seats::show_link_dead(draft, &player),
+                TimerKind::Expire(player) => seats::fall_asleep(draft, &player),
+            }
+        }
+    }
+
+    fn act(&mut self, draft: &mut Draft<'_>, speaker: &Speaker, actor: ActorId, seq: Seq, action: &Action) {
+        let answer = match self.standing(draft, speaker, actor, seq) {
+            Standing::Receipt(receipt) => {
+                self.receipts.push(receipt);
+                return;
+            }
+            Standing::Answer(answer) => {
+                let player = speaker.player.clone();
+                self.receipts.push(Receipt::Answer(Answered { player, actor, seq, answer }));
+                return;
+            }
+            Standing::Run => self.decide(draft, &speaker.player, action),
+        };
+        let answered = Answered { player: speaker.player.clone(), actor, seq, answer };
+        match draft.state().system().seat(&speaker.player) {
+            Some(_) => self.answers.push(answered),
+            // The action took the player away, and with it the marks: they already hold this answer.
+            None => self.record_departed(draft, answered),
+        }
+    }
+
+    /// Dedupe and fencing of one action, before the rules.
+    fn standing(&self, draft: &Draft<'_>, speaker: &Speaker, actor: ActorId, seq: Seq) -> Standing {
+        let system = draft.state().system();
+        let Some(seat) = system.seat(&speaker.player) else {
+            return Standing::Receipt(seats::elsewhere(system, &speaker.player));
+        };
+        let Some(session) = seat.sessions.get(&speaker.session) else {
+            return Standing::Receipt(Receipt::Unknown { player: speaker.player.clone() });
+        };
+        if speaker.generation < session.generation || speaker.generation < seat.floor {
+            return Standing::Answer(Answer::reject(RejectCode::StaleSession));
+        }
+        let Some(marks) = system.actors_of(&speaker.player).get(&actor) else {
+            return Standing::Answer(Answer::reject(RejectCode::UnknownActor));
+        };
+        if let Some(answered) =
+            self.answers.iter().find(|a| a.player == speaker.player && a.actor == actor && a.seq == seq)
+        {
+            return Standing::Answer(answered.answer.clone());
+        }
+        let unlogged = self.rejections.get(&(speaker.player.clone(), actor));
+        if let Some(answer) = unlogged.and_then(|kept| kept.get(&seq)) {
+            return Standing::Answer(answer.clone());
+        }
+        let ahead = self.answers.iter().filter(|a| a.player == speaker.player && a.actor == actor).map(|a| a.seq).max();
+        let high =
+            unlogged.and_then(|kept| kept.last_key_value()).map(|(seq, _)| *seq).max(ahead).max(Some(marks.high()));
+        if seq.0 > high.unwrap_or_default().0 + DEDUPE_BITMAP_BITS {
+            return Standing::Answer(Answer::reject(RejectCode::TooFar));
+        }
+        match marks.judge(seq) {
+            Judged::Run | Judged::TooFar => Standing::Run,
+            Judged::Repeat(answer) => Standing::Answer(answer),
+            Judged::Already => Standing::Answer(Answer::reject(RejectCode::Already)),
+            Judged::TooOld => Standing::Answer(Answer::reject(RejectCode::TooOld)),
+        }
+    }
+
+    fn decide(&mut self, draft: &mut Draft<'_>, player: &PlayerId, action: &Action) -> Answer {
+        let RoomId::Sector(sector) = self.room else {
+            return Answer::reject(RejectCode::NoWarp);
+        };
+        match self.rules.decide(sector, draft.state(), player, action, draft.now_ms()) {
+            Decision::Refused { code, facts } => Answer::Reject { code, facts },
+            Decision::Done(effects) => {
+                for effect in effects {
+                    self.effect(draft, player, effect);
+                }
+                Answer::Ack
+            }
+        }
+    }
+
+    fn effect(&mut self, draft: &mut Draft<'_>, player: &PlayerId, effect: Effect) {
+        let seat = draft.state().system().seat(player).cloned();
+        let seat = seat.expect("the rules act for present players only");
+        match effect {
+            Effect::Ship(field, value) => draft.set(seat.alias, field, value),
+            Effect::Own(field, value) => draft.set_own(player, field, value),
+            Effect::Asked(status) => {
+                draft
+                    .system(SystemChange::Seat(player.clone(), Some(sectorbus::state::Seat { asked: status, ..seat })));
+            }
+            Effect::Depart { to } => self.depart(draft, player, to),
+        }
+    }
+
+    /// Takes the player out of the room's state and keeps the record as outgoing. Answers of this batch go with it.
+    fn depart(&mut self, draft: &mut Draft<'_>, player: &PlayerId, to: SectorId) {
+        // The answers given so far in this batch are part of the marks that travel.
+        let (mine, others) = std::mem::take(self.answers).into_iter().partition(|a| &a.player == player);
+        *self.answers = others;
+        for answered in mine {
+            draft.answer(answered);
+        }
+        let mut record = seats::take_out(draft, player);
+        record.hop = record.hop.next();
+        let outgoing = Outgoing { hop: record.hop, to, record };
+        draft.system(SystemChange::Outgoing(player.clone(), Some(outgoing)));
+    }
+
+    /// The ack of a departure: in this entry for the client, and in the marks that travel.
+    fn record_departed(&mut self, draft: &mut Draft<'_>, answered: Answered) {
+        let player = answered.player.clone();
+        let outgoing = draft.state().system().outgoing().get(&player).cloned();
+        if let Some(mut outgoing) = outgoing {
+            if let Some(marks) = outgoing.record.actors.get_mut(&answered.actor) {
+                marks.record(answered.seq, &answered.answer, draft.now_ms());
+            }
+            draft.system(SystemChange::Outgoing(player, Some(outgoing)));
+        }
+        draft.answer(answered);
+    }
+
+    fn take_in(
+        &mut self,
+        draft: &mut Draft<'_>,
+        player: &PlayerId,
+        hop: Hop,
+        mut record: PlayerRecord,
+        from: Option<&SectorId>,
+    ) {
+        let system = draft.state().system();
+        let known = system.incoming().get(player).is_some_and(|incoming| *incoming >= hop)
+            || system.seat(player).is_some_and(|seat| seat.hop >= hop)
+            || system.dormant(player).is_some_and(|record| record.hop >= hop);
+        if known {
+            return;
+        }
+        record.hop = hop;
+        if let RoomId::Sector(sector) = self.room {
+            seats::place(self.rules, sector, from, player, &mut record);
+        }
+        draft.system(SystemChange::Incoming(player.clone(), Some(hop)));
+        seats::put_in(draft, self.limits, player, record);
+    }
+}
+
+fn forget_outgoing(draft: &mut Draft<'_>, player: &PlayerId, hop: Hop) {
+    let outgoing = draft.state().system().outgoing().get(player);
+    if outgoing.is_some_and(|outgoing| outgoing.hop <= hop) {
+        draft.system(SystemChange::Outgoing(player.clone(), None));
+    }
+}

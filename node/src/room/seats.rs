@@ -1,0 +1,247 @@
+//! Players taking and leaving their seats in a room: join, loss, link-dead, sleep, departure and arrival. Pure.
+//! Knows nothing of actions; every change goes through the draft.
+
+use std::time::Duration;
+
+use sectorbus::ids::{ActorId, Incarnation, PlayerId, SectorId, Seq};
+use sectorbus::limits::{ACTOR_KEPT_FOR, ACTORS_KEPT};
+use sectorbus::rules::{self, Rules};
+use sectorbus::state::ActorMarks;
+use sectorbus::state::Draft;
+use sectorbus::state::{PlayerRecord, Seat, SessionSeat, System, SystemChange, Timer, TimerKind};
+use sectorbus::value::{Field, Value};
+
+use crate::command::{Receipt, Speaker};
+
+pub const LINK_DEAD: &str = "link_dead";
+
+/// Settings that decide about seats.
+#[derive(Debug, Clone)]
+pub struct SeatLimits {
+    pub entities_max: usize,
+    pub grace: Duration,
+    pub resume_window: Duration,
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Where a player who has no seat is, as far as this room knows.
+pub fn elsewhere(system: &System, player: &PlayerId) -> Receipt {
+    match system.outgoing().get(player) {
+        Some(out) => Receipt::Gone { player: player.clone(), to: out.to.clone(), hop: out.hop },
+        None => Receipt::Unknown { player: player.clone() },
+    }
+}
+
+/// Seats a session; wakes a dormant player. The receipt says why not.
+pub fn join(
+    draft: &mut Draft<'_>,
+    limits: &SeatLimits,
+    speaker: &Speaker,
+    incarnation: &Incarnation,
+    actor: ActorId,
+    first_seq: Seq,
+) -> Result<(), Receipt> {
+    let player = &speaker.player;
+    if draft.state().system().seat(player).is_none() {
+        let Some(record) = draft.state().system().dormant(player).cloned() else {
+            return Err(elsewhere(draft.state().system(), player));
+        };
+        if draft.state().public().len() >= limits.entities_max {
+            return Err(Receipt::Full { player: player.clone() });
+        }
+        draft.system(SystemChange::Dormant(player.clone(), None));
+        put_in(draft, limits, player, record);
+    }
+    let Some(mut seat) = draft.state().system().seat(player).cloned() else {
+        return Err(elsewhere(draft.state().system(), player));
+    };
+    let known = seat.sessions.get(&speaker.session).map(|session| session.generation);
+    let stale = speaker.generation < seat.floor || known.is_some_and(|known| speaker.generation < known);
+    if stale {
+        // Its connection hears `superseded` on the player's channel; nothing waits for this join.
+        return Ok(());
+    }
+    seat.floor = seat.floor.max(speaker.floor);
+    let floor = seat.floor;
+    seat.sessions.retain(|_, session| session.generation >= floor);
+    let session = SessionSeat { generation: speaker.generation, incarnation: incarnation.clone(), lost_ms: None };
+    seat.sessions.insert(speaker.session.clone(), session);
+    let (alias, asked) = (seat.alias, seat.asked);
+    draft.system(SystemChange::Seat(player.clone(), Some(seat)));
+    clear_timers(draft, player);
+    draft.set(alias, Field::STATUS, Some(Value::from(asked.as_str())));
+    draft.set(alias, Field::LAST_SEEN, None);
+    learn_actor(draft, player, actor, first_seq);
+    Ok(())
+}
+
+/// The room learns an actor and its first seq; the least recently used beyond the limit is forgotten.
+fn learn_actor(draft: &mut Draft<'_>, player: &PlayerId, actor: ActorId, first_seq: Seq) {
+    let now_ms = draft.now_ms();
+    let actors = draft.state().system().actors_of(player).clone();
+    if !actors.contains_key(&actor) {
+        let marks = ActorMarks::new(first_seq, now_ms);
+        draft.system(SystemChange::Actor(player.clone(), actor, Some(marks)));
+    }
+    let mut others: Vec<_> = actors.iter().filter(|(id, _)| **id != actor).map(|(id, m)| (m.used_ms(), *id)).collect();
+    others.sort_unstable();
+    let too_many = (others.len() + 1).saturating_sub(ACTORS_KEPT);
+    for (index, (used_ms, id)) in others.into_iter().enumerate() {
+        if index < too_many || used_ms + millis(ACTOR_KEPT_FOR) < now_ms {
+            draft.system(SystemChange::Actor(player.clone(), id, None));
+        }
+    }
+}
+
+/// A session's connection is gone. The last one starts the clocks for link-dead and for sleep.
+pub fn lose(draft: &mut Draft<'_>, limits: &SeatLimits, speaker: &Speaker, left: bool) {
+    let player = &speaker.player;
+    let Some(mut seat) = draft.state().system().seat(player).cloned() else { return };
+    match seat.sessions.get_mut(&speaker.session) {
+        Some(session) if session.generation == speaker.generation => {
+            if left {
+                seat.sessions.remove(&speaker.session);
+            } else if session.lost_ms.is_none() {
+                session.lost_ms = Some(draft.now_ms());
+            } else {
+                return;
+            }
+        }
+        _ => return,
+    }
+    lose_seat(draft, limits, player, seat, limits.grace);
+}
+
+/// Sessions of dead nodes are lost at once, without grace.
+pub fn lose_incarnations(draft: &mut Draft<'_>, limits: &SeatLimits, gone: &[Incarnation]) {
+    let now_ms = draft.now_ms();
+    let hit: Vec<_> = draft
+        .state()
+        .system()
+        .seats()
+        .iter()
+        .filter(|(_, seat)| seat.sessions.values().any(|s| s.lost_ms.is_none() && gone.contains(&s.incarnation)))
+        .map(|(player, seat)| (player.clone(), seat.clone()))
+        .collect();
+    for (player, mut seat) in hit {
+        for session in seat.sessions.values_mut().filter(|s| gone.contains(&s.incarnation)) {
+            session.lost_ms.get_or_insert(now_ms);
+        }
+        lose_seat(draft, limits, &player, seat, Duration::ZERO);
+    }
+}
+
+fn lose_seat(draft: &mut Draft<'_>, limits: &SeatLimits, player: &PlayerId, seat: Seat, grace: Duration) {
+    let live = seat.sessions.values().any(|session| session.lost_ms.is_none());
+    let none_left = seat.sessions.is_empty();
+    draft.system(SystemChange::Seat(player.clone(), Some(seat)));
+    if live {
+        return;
+    }
+    clear_timers(draft, player);
+    if none_left {
+        fall_asleep(draft, player);
+        return;
+    }
+    let now_ms = draft.now_ms();
+    if grace.is_zero() {
+        show_link_dead(draft, player);
+    } else {
+        set_timer(draft, now_ms + millis(grace), TimerKind::Grace(player.clone()));
+    }
+    set_timer(draft, now_ms + millis(limits.resume_window), TimerKind::Expire(player.clone()));
+}
+
+/// Shows a player without a living connection as link-dead, with when they were last seen.
+pub fn show_link_dead(draft: &mut Draft<'_>, player: &PlayerId) {
+    let Some(seat) = draft.state().system().seat(player) else { return };
+    if seat.sessions.values().any(|session| session.lost_ms.is_none()) {
+        return;
+    }
+    let alias = seat.alias;
+    let last_seen = seat.sessions.values().filter_map(|s| s.lost_ms).max().unwrap_or(draft.now_ms());
+    draft.set(alias, Field::STATUS, Some(Value::from(LINK_DEAD)));
+    draft.set(alias, Field::LAST_SEEN, Some(Value::Int(i64::try_from(last_seen).unwrap_or(i64::MAX))));
+}
+
+/// The player leaves the public state; the record stays, dormant.
+pub fn fall_asleep(draft: &mut Draft<'_>, player: &PlayerId) {
+    let Some(seat) = draft.state().system().seat(player) else { return };
+    if seat.sessions.values().any(|session| session.lost_ms.is_none()) {
+        return;
+    }
+    let mut record = take_out(draft, player);
+    record.sessions.clear();
+    draft.system(SystemChange::Dormant(player.clone(), Some(record)));
+}
+
+/// Removes the player from seats, public and own state and answers what travels or sleeps.
+pub fn take_out(draft: &mut Draft<'_>, player: &PlayerId) -> PlayerRecord {
+    let state = draft.state();
+    let seat = state.system().seat(player).cloned().expect("only a seated player is taken out");
+    let ship = state.public().get(seat.alias).cloned().unwrap_or_default();
+    let own = state.own(player).cloned().unwrap_or_default();
+    let actors = state.system().actors_of(player).clone();
+    let last_lost = seat.sessions.values().filter_map(|s| s.lost_ms).max();
+    let record = PlayerRecord {
+        hop: seat.hop,
+        asked: seat.asked,
+        floor: seat.floor,
+        last_seen_ms: last_lost.unwrap_or(draft.now_ms()),
+        sessions: seat.sessions,
+        ship,
+        own,
+        actors,
+    };
+    clear_timers(draft, player);
+    draft.remove(seat.alias);
+    draft.remove_own(player);
+    for actor in record.actors.keys() {
+        draft.system(SystemChange::Actor(player.clone(), *actor, None));
+    }
+    draft.system(SystemChange::Seat(player.clone(), None));
+    record
+}
+
+/// Gives a record a seat, a ship and its clocks.
+pub fn put_in(draft: &mut Draft<'_>, limits: &SeatLimits, player: &PlayerId, record: PlayerRecord) {
+    let alias = draft.create(record.ship);
+    draft.replace_own(player, record.own);
+    let seat = Seat { alias, hop: record.hop, asked: record.asked, floor: record.floor, sessions: record.sessions };
+    for (actor, marks) in record.actors {
+        draft.system(SystemChange::Actor(player.clone(), actor, Some(marks)));
+    }
+    draft.system(SystemChange::Dormant(player.clone(), None));
+    draft.set(alias, Field::HOP, Some(Value::Int(i64::try_from(seat.hop.0).unwrap_or(i64::MAX))));
+    let lost = seat.sessions.values().all(|session| session.lost_ms.is_some());
+    draft.system(SystemChange::Seat(player.clone(), Some(seat)));
+    if lost {
+        // Nobody is connected yet: the join that woke the player clears this again.
+        let due_ms = draft.now_ms() + millis(limits.resume_window);
+        set_timer(draft, due_ms, TimerKind::Expire(player.clone()));
+    }
+}
+
+/// Where in the sector the ship appears.
+pub fn place(rules: &Rules, sector: &SectorId, from: Option<&SectorId>, player: &PlayerId, record: &mut PlayerRecord) {
+    let (x, y) = rules::arrive_position(&rules.universe, sector, from, player);
+    record.ship.insert(Field::X, Value::Int(x));
+    record.ship.insert(Field::Y, Value::Int(y));
+}
+
+fn set_timer(draft: &mut Draft<'_>, due_ms: u64, kind: TimerKind) {
+    draft.system(SystemChange::Timer(Timer { due_ms, kind }, true));
+}
+
+fn clear_timers(draft: &mut Draft<'_>, player: &PlayerId) {
+    let of_player = |timer: &&Timer| match &timer.kind {
+        TimerKind::Grace(who) | TimerKind::Expire(who) => who == player,
+    };
+    let timers: Vec<_> = draft.state().system().timers().iter().filter(of_player).cloned().collect();
+    for timer in timers {
+        draft.system(SystemChange::Timer(timer, false));
+    }
+}

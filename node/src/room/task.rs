@@ -1,0 +1,341 @@
+//! The task of one owned room: gathers a batch, has it decided, appends it, and acts on what is committed.
+//! Nothing is decided on, answered from or sent out of a state whose append has not been answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use sectorbus::ids::{EntryId, Hop, Incarnation, PlayerId, RoomId, SectorId};
+use sectorbus::limits::{
+    ARRIVE_AGAIN_AFTER, BATCH_COMMANDS_MAX, CHECKPOINT_AFTER, GONE_KEPT_FOR, LINGER_ABOVE_ENTRIES_PER_S, LINGER_MAX,
+    OWN_ENTRY_HEARD_WITHIN,
+};
+use sectorbus::log::Log;
+use sectorbus::state::PlayerRecord;
+
+use crate::command::{Command, Notice};
+use crate::core::{Core, Heard};
+use crate::follow::{FollowGuard, Follows};
+use crate::owners::Owners;
+use crate::room::claim::{self, NotMine, OwnedRoom};
+use crate::room::commit::Dropped;
+use crate::room::owner::{Input, Owner};
+use crate::room::seats::SeatLimits;
+use crate::room::{arrivals, chain::Chain};
+
+/// What reaches a room's task.
+#[derive(Debug)]
+pub enum RoomEvent {
+    Command {
+        from: Incarnation,
+        command: Command,
+    },
+    /// `at` was read before an arrival; `known`: it names this hop or a later one already.
+    ArrivalChecked {
+        player: PlayerId,
+        hop: Hop,
+        record: Box<PlayerRecord>,
+        from: Option<SectorId>,
+        known: bool,
+    },
+    /// `at` names this room for the arrival.
+    ArrivalKnown {
+        player: PlayerId,
+        hop: Hop,
+    },
+    /// The ring changed: this room may map elsewhere now.
+    RingChanged,
+    IncarnationsGone(Vec<Incarnation>),
+    /// Redis was away or is another one: compare heads before going on, and set `at` again.
+    CheckHead,
+    /// Write a snapshot now: the node leaves and nobody takes over.
+    Checkpoint,
+    /// A relay saw a claim of another owner.
+    ForeignClaim {
+        epoch: u64,
+    },
+}
+
+pub(super) struct RoomTask<L: Log> {
+    pub(super) core: Arc<Core<L>>,
+    pub(super) room: RoomId,
+    pub(super) me: Incarnation,
+    pub(super) mailbox: mpsc::WeakSender<RoomEvent>,
+    pub(super) owner: Owner,
+    pub(super) chain: Chain,
+    pub(super) heard: Arc<Heard>,
+    _follow: FollowGuard,
+    started: Instant,
+    // Checkpoints.
+    pub(super) snapshot_version: u64,
+    pub(super) dormant_at_checkpoint: Option<u64>,
+    pub(super) checkpoint_due: Option<Instant>,
+    // Transfers.
+    pub(super) checking: BTreeSet<PlayerId>,
+    pub(super) answering: BTreeMap<PlayerId, Hop>,
+    /// Where arrivals of this ownership came from, until they are answered.
+    pub(super) sources: BTreeMap<PlayerId, SectorId>,
+    pub(super) arrive_due: Option<Instant>,
+    pub(super) sent_out: BTreeMap<PlayerId, Hop>,
+    // Hearing my own entries.
+    pub(super) unheard: Option<(EntryId, Instant)>,
+    // Pace.
+    window_started: Instant,
+    window_entries: u32,
+    last_append: Instant,
+    pub(super) busy_at: Instant,
+}
+
+pub async fn run<L: Log>(
+    core: Arc<Core<L>>,
+    room: RoomId,
+    mailbox: mpsc::WeakSender<RoomEvent>,
+    mut events_rx: mpsc::Receiver<RoomEvent>,
+) {
+    let outcome = match claim::claim_and_load(&core, &room).await {
+        Ok(owned) => RoomTask::new(&core, &room, mailbox.clone(), owned).run(&mut events_rx).await,
+        Err(NotMine::OwnedBy { by, ring }) => Notice::NotOwner { by: Some(by), ring },
+        Err(NotMine::Moved) => Notice::NotOwner { by: None, ring: core.view().ring.version() },
+    };
+    Owners::ended(&core, &room, &mailbox);
+    events_rx.close();
+    while let Ok(event) = events_rx.try_recv() {
+        if let RoomEvent::Command { from, .. } = event {
+            core.send_notice(&from, &room, outcome.clone());
+        }
+    }
+}
+
+impl<L: Log> RoomTask<L> {
+    fn new(core: &Arc<Core<L>>, room: &RoomId, mailbox: mpsc::WeakSender<RoomEvent>, owned: OwnedRoom) -> Self {
+        let now = Instant::now();
+        let limits = SeatLimits {
+            entities_max: core.config.entities_per_room_max,
+            grace: core.config.grace,
+            resume_window: core.config.resume_window,
+        };
+        let guard = Follows::pin(core, room);
+        let mut task = Self {
+            core: core.clone(),
+            room: room.clone(),
+            me: core.me(),
+            mailbox,
+            heard: guard.heard(),
+            _follow: guard,
+            owner: Owner::new(room.clone(), core.rules.clone(), limits, owned.state),
+            chain: owned.chain,
+            started: now,
+            snapshot_version: owned.snapshot_version,
+            dormant_at_checkpoint: None,
+            checkpoint_due: Some(now + CHECKPOINT_AFTER),
+            checking: BTreeSet::new(),
+            answering: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            arrive_due: None,
+            sent_out: BTreeMap::new(),
+            unheard: None,
+            window_started: now,
+            window_entries: 0,
+            last_append: now,
+            busy_at: now,
+        };
+        task.reassert_arrivals_in(&owned.entries);
+        task
+    }
+
+    /// Owns the room until it is lost, parked or the node's life ends; answers what to tell late senders.
+    async fn run(mut self, events_rx: &mut mpsc::Receiver<RoomEvent>) -> Notice {
+        tracing::debug!(room = %self.room, claim = %self.chain.last(), "room owned");
+        let first = vec![Input::IncarnationsGone(self.known_dead())];
+        let mut flow = self.turn(first).await;
+        let mut events = Vec::new();
+        while flow.is_continue() {
+            tokio::select! {
+                biased;
+                taken = events_rx.recv_many(&mut events, BATCH_COMMANDS_MAX) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    self.linger(events_rx, &mut events).await;
+                }
+                () = tokio::time::sleep_until(self.next_due()) => {}
+            }
+            flow = self.take(std::mem::take(&mut events)).await;
+        }
+        let by = match flow {
+            ControlFlow::Break(Dropped { by }) => by,
+            ControlFlow::Continue(()) => None,
+        };
+        let _ = self.core.log.rooms_remove(&self.me, &self.room).await;
+        Notice::NotOwner { by, ring: self.core.view().ring.version() }
+    }
+
+    /// A hot room waits a moment for its batch to fill.
+    async fn linger(&self, events_rx: &mut mpsc::Receiver<RoomEvent>, events: &mut Vec<RoomEvent>) {
+        if self.window_entries < LINGER_ABOVE_ENTRIES_PER_S {
+            return;
+        }
+        let until = self.last_append + LINGER_MAX;
+        while events.len() < BATCH_COMMANDS_MAX {
+            let room_left = BATCH_COMMANDS_MAX - events.len();
+            match tokio::time::timeout_at(until, events_rx.recv_many(events, room_left)).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn next_due(&self) -> Instant {
+        let timer = self
+            .owner
+            .next_timer_ms()
+            .map(|due_ms| Instant::now() + Duration::from_millis(due_ms.saturating_sub(self.now_ms())));
+        let unheard = self.unheard.map(|(_, due)| due);
+        let park = self.busy_at + self.core.config.park_after;
+        [timer, unheard, self.checkpoint_due, self.arrive_due].into_iter().flatten().fold(park, Instant::min)
+    }
+
+    pub(super) fn now_ms(&self) -> u64 {
+        self.core.clock.now_ms().max(self.owner.state().system().now_ms())
+    }
+
+    pub(super) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn take(&mut self, events: Vec<RoomEvent>) -> ControlFlow<Dropped> {
+        let mut inputs = Vec::with_capacity(events.len());
+        for event in events {
+            match event {
+                RoomEvent::Command { from, command } => inputs.extend(self.take_command(from, command)),
+                RoomEvent::ArrivalChecked { player, hop, record, from, known } => {
+                    inputs.extend(self.arrival_checked(player, hop, record, from, known));
+                }
+                RoomEvent::ArrivalKnown { player, hop } => inputs.extend(self.arrival_known(player, hop)),
+                RoomEvent::RingChanged => self.hand_over_if_elsewhere().await?,
+                RoomEvent::IncarnationsGone(gone) => inputs.push(Input::IncarnationsGone(gone)),
+                RoomEvent::CheckHead => self.check_head().await?,
+                RoomEvent::Checkpoint => self.checkpoint().await?,
+                RoomEvent::ForeignClaim { epoch } if epoch > self.chain.epoch() => self.check_head().await?,
+                RoomEvent::ForeignClaim { .. } => {}
+            }
+        }
+        self.turn(inputs).await
+    }
+
+    fn take_command(&mut self, from: Incarnation, command: Command) -> Option<Input> {
+        match command {
+            Command::Act { to_epoch, .. } if to_epoch != self.chain.epoch() => {
+                let notice = Notice::WrongEpoch { epoch: self.chain.epoch() };
+                self.core.send_notice(&from, &self.room, notice);
+                None
+            }
+            Command::Arrive { player, hop, record, from } => {
+                self.arrive(player, hop, record, from);
+                None
+            }
+            Command::Adopt => None,
+            command => Some(Input::Command(command)),
+        }
+    }
+
+    /// One turn: decide, append, act on what is committed, then housekeeping.
+    async fn turn(&mut self, mut inputs: Vec<Input>) -> ControlFlow<Dropped> {
+        if inputs.iter().any(|input| matches!(input, Input::TakeIn { .. })) {
+            inputs.push(Input::IncarnationsGone(self.known_dead()));
+        }
+        let now_ms = self.now_ms();
+        let timers_due = self.owner.next_timer_ms().is_some_and(|due| due <= now_ms);
+        if !inputs.is_empty() || timers_due {
+            self.core.metrics.batch_commands.record(inputs.len() as f64);
+            let decided = self.owner.decide(now_ms, self.chain.epoch(), inputs);
+            if decided.entry.is_some() || !decided.receipts.is_empty() {
+                self.last_append = Instant::now();
+                self.busy_at = self.last_append;
+                self.count_entry();
+                self.commit(decided).await?;
+            }
+        }
+        self.send_arrivals();
+        self.check_heard();
+        self.checkpoint_if_due().await?;
+        self.park_if_idle().await
+    }
+
+    fn count_entry(&mut self) {
+        if self.window_started.elapsed() >= Duration::from_secs(1) {
+            self.window_started = Instant::now();
+            self.window_entries /= 2;
+        }
+        self.window_entries += 1;
+    }
+
+    /// Dead incarnations that may still have sessions here.
+    fn known_dead(&self) -> Vec<Incarnation> {
+        let view = self.core.view();
+        let forgotten_ms = self.core.clock.now_ms().saturating_sub(GONE_KEPT_FOR.as_millis() as u64);
+        let seated: BTreeSet<&Incarnation> = self
+            .owner
+            .state()
+            .system()
+            .seats()
+            .values()
+            .flat_map(|seat| seat.sessions.values().map(|session| &session.incarnation))
+            .collect();
+        let dead = |incarnation: &&&Incarnation| {
+            view.gone.contains_key(**incarnation)
+                || (!view.members.contains(**incarnation) && incarnation.joined_ms() < forgotten_ms)
+        };
+        let mut dead: BTreeSet<Incarnation> = seated.iter().filter(dead).map(|i| (**i).clone()).collect();
+        // Records on their way in are not seated yet.
+        dead.extend(view.gone.keys().cloned());
+        dead.into_iter().collect()
+    }
+
+    /// An owner that does not hear its own entry has a broken pub/sub connection.
+    fn check_heard(&mut self) {
+        if let Some((id, due)) = self.unheard {
+            if self.heard.get() >= id {
+                self.unheard = None;
+            } else if Instant::now() >= due {
+                tracing::debug!(room = %self.room, %id, "own entry not heard");
+                self.core.log.suspect(&self.room);
+                self.unheard = None;
+            }
+        }
+    }
+
+    pub(super) fn expect_heard(&mut self, id: EntryId, receivers: u64) {
+        if receivers == 0 {
+            self.core.log.suspect(&self.room);
+        } else {
+            self.unheard.get_or_insert((id, Instant::now() + OWN_ENTRY_HEARD_WITHIN));
+        }
+    }
+
+    /// Outgoing players are announced to their destinations until those say that they have them.
+    fn send_arrivals(&mut self) {
+        let due = self.arrive_due.is_some_and(|due| Instant::now() >= due);
+        let outgoing = self.owner.state().system().outgoing();
+        self.sent_out.retain(|player, _| outgoing.contains_key(player));
+        if outgoing.is_empty() {
+            self.arrive_due = None;
+            return;
+        }
+        let from = self.room.sector().cloned();
+        for (player, out) in outgoing {
+            if due || self.sent_out.get(player) != Some(&out.hop) {
+                self.sent_out.insert(player.clone(), out.hop);
+                let arrive = arrivals::announcement(player, out, from.clone());
+                self.core.deliver(&RoomId::Sector(out.to.clone()), arrive);
+            }
+        }
+        if due || self.arrive_due.is_none() {
+            self.arrive_due = Some(Instant::now() + ARRIVE_AGAIN_AFTER);
+        }
+    }
+}

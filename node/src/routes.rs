@@ -1,0 +1,90 @@
+//! Every endpoint a node serves, in one table. Routers are built from it, `sectorbus-node routes` prints it and the
+//! README is tested against it, so an endpoint cannot exist without its row. Knows nothing of what handlers do.
+
+use axum::Router;
+use axum::routing::MethodRouter;
+
+/// An endpoint; which listener serves it is part of what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    Players(PlayersEndpoint),
+    Admin(AdminEndpoint),
+}
+
+/// Served on `listen`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlayersEndpoint {
+    Ws,
+}
+
+/// Served on `admin_listen`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminEndpoint {
+    Healthz,
+    Readyz,
+    Metrics,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    pub endpoint: Endpoint,
+    pub method: &'static str,
+    pub path: &'static str,
+    pub purpose: &'static str,
+}
+
+impl Route {
+    /// The setting that names the listener: `listen` or `admin_listen`.
+    pub fn listener(&self) -> &'static str {
+        match self.endpoint {
+            Endpoint::Players(_) => "listen",
+            Endpoint::Admin(_) => "admin_listen",
+        }
+    }
+}
+
+const fn players(endpoint: PlayersEndpoint, path: &'static str, purpose: &'static str) -> Route {
+    Route { endpoint: Endpoint::Players(endpoint), method: "GET", path, purpose }
+}
+
+const fn admin(endpoint: AdminEndpoint, path: &'static str, purpose: &'static str) -> Route {
+    Route { endpoint: Endpoint::Admin(endpoint), method: "GET", path, purpose }
+}
+
+pub const ROUTES: &[Route] = &[
+    players(PlayersEndpoint::Ws, "/ws", "WebSocket for players: sectorbus.v1.msgpack or sectorbus.v1.json"),
+    admin(AdminEndpoint::Healthz, "/healthz", "200 while the process is alive"),
+    admin(AdminEndpoint::Readyz, "/readyz", "200 when the node serves; 503 with reasons: redis, ring, draining"),
+    admin(AdminEndpoint::Metrics, "/metrics", "Prometheus text format 0.0.4"),
+];
+
+/// The router of `listen`: `handler_of` answers every players' endpoint, checked by the compiler.
+pub fn players_router<S>(handler_of: impl Fn(PlayersEndpoint) -> MethodRouter<S>) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    ROUTES.iter().fold(Router::new(), |router, route| match route.endpoint {
+        Endpoint::Players(endpoint) => router.route(route.path, handler_of(endpoint)),
+        Endpoint::Admin(_) => router,
+    })
+}
+
+/// The router of `admin_listen`: `handler_of` answers every admin endpoint, checked by the compiler.
+pub fn admin_router<S>(handler_of: impl Fn(AdminEndpoint) -> MethodRouter<S>) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    ROUTES.iter().fold(Router::new(), |router, route| match route.endpoint {
+        Endpoint::Admin(endpoint) => router.route(route.path, handler_of(endpoint)),
+        Endpoint::Players(_) => router,
+    })
+}
+
+/// The table as text, one line per endpoint: method, path, listener, purpose.
+pub fn printed() -> String {
+    ROUTES
+        .iter()
+        .map(|route| format!("{:<6} {:<10} {:<13} {}\n", route.method, route.path, route.listener(), route.purpose))
+        .collect()
+}

@@ -1,0 +1,139 @@
+//! Who is there: token, resume token, actor. From a `hello` to an attached session; no room yet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sectorbus::ids::{ActorId, EntryId, SectorId, Seq, SessionId};
+use sectorbus::log::{Attach, Attached, Log, LogError};
+use sectorbus::protocol::{Hello, Limits, Secret, Source, Welcome};
+
+use crate::auth::{self, AuthError, Claims, Token, Verifier};
+use crate::command::Speaker;
+use crate::core::Core;
+use crate::resume_token::{ResumeClaims, ResumeKey};
+
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// A connection may live long; the session's seat, not this, ends with the resume window.
+const RESUME_TOKEN_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// The keys of this node.
+pub struct Keys {
+    pub verifier: Verifier,
+    pub resume: ResumeKey,
+}
+
+/// A session that is attached to its player.
+pub struct Attachment {
+    pub claims: Claims,
+    pub speaker: Speaker,
+    pub actor: ActorId,
+    pub first_seq: Seq,
+    /// The client's position in a sector, if it resumes there.
+    pub cursor: Option<(SectorId, EntryId)>,
+    pub attached: Attached,
+    pub features: Vec<String>,
+}
+
+/// What a `hello` asks for, checked.
+pub struct Asked {
+    pub claims: Claims,
+    pub session: SessionId,
+    /// The resume token was valid.
+    pub resumes: bool,
+    pub actor: Option<ActorId>,
+    pub first_seq: Seq,
+    pub cursor: Option<(SectorId, EntryId)>,
+    pub features: Vec<String>,
+}
+
+/// Checks token and resume token. An invalid resume token starts a new session; it is not an error.
+pub fn check(
+    keys: &Keys,
+    upgrade: Option<Token>,
+    hello: Hello,
+    now_ms: u64,
+    new_session: impl FnOnce() -> SessionId,
+) -> Result<Asked, AuthError> {
+    let in_hello = hello.token.as_ref().map(|secret| Token::new(secret.reveal()));
+    let claims = keys.verifier.verify(&auth::settle_token(upgrade, in_hello)?)?;
+    let resumed = hello.resume.as_ref().and_then(|secret| keys.resume.verify(secret.reveal(), now_ms).ok());
+    let resumed = resumed.filter(|resumed| resumed.player == claims.sub);
+    let resumes = resumed.is_some();
+    let session = resumed.map_or_else(new_session, |resumed| resumed.session);
+    let known = |feature: &&String| sectorbus::protocol::FEATURES.contains(&feature.as_str());
+    Ok(Asked {
+        claims,
+        session,
+        resumes,
+        actor: hello.actor,
+        first_seq: hello.first_seq.unwrap_or(Seq(1)),
+        cursor: hello.sector.zip(hello.cursor),
+        features: hello.features.iter().filter(known).cloned().collect(),
+    })
+}
+
+/// Attaches until answered. `waiting` is called before each repeat, so that the client hears that it takes longer.
+pub async fn attach<L: Log>(core: &Arc<Core<L>>, asked: Asked, waiting: impl Fn()) -> Result<Attachment, LogError> {
+    let start = asked.claims.sector.clone().filter(|sector| core.rules.universe.contains(sector));
+    let attach = Attach {
+        player: asked.claims.sub.clone(),
+        session: asked.session.clone(),
+        incarnation: core.me(),
+        max: core.config.sessions_per_player,
+        start: start.unwrap_or_else(|| core.rules.universe.start()),
+        new_actor: asked.actor.is_none(),
+    };
+    let attached = loop {
+        match core.log.attach(Attach { incarnation: core.me(), ..attach.clone() }).await {
+            Ok(attached) => break attached,
+            Err(LogError::Corrupt(what)) => return Err(LogError::Corrupt(what)),
+            Err(_) => {
+                waiting();
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        }
+    };
+    core.clock.observe(attached.time_ms);
+    Ok(Attachment {
+        speaker: Speaker {
+            player: asked.claims.sub.clone(),
+            session: asked.session,
+            generation: attached.generation,
+            floor: attached.floor,
+        },
+        actor: asked.actor.or(attached.actor).unwrap_or(ActorId(1)),
+        first_seq: asked.first_seq,
+        cursor: asked.cursor,
+        claims: asked.claims,
+        features: asked.features,
+        attached,
+    })
+}
+
+/// The `welcome`, but for what the relay knows.
+pub fn welcome<L: Log>(core: &Core<L>, keys: &Keys, attachment: &Attachment) -> Welcome {
+    let now_ms = core.clock.now_ms();
+    let Speaker { player, session, .. } = &attachment.speaker;
+    let expires_ms = now_ms + RESUME_TOKEN_FOR.as_millis() as u64;
+    let resume = keys.resume.mint(&ResumeClaims { player: player.clone(), session: session.clone(), expires_ms });
+    Welcome {
+        session: session.clone(),
+        resume: Secret::from(resume),
+        player: player.clone(),
+        actor: attachment.actor,
+        features: attachment.features.clone(),
+        now_ms,
+        node: core.config.node_name.to_string(),
+        heartbeat_ms: core.config.heartbeat.as_millis() as u64,
+        resume_window_ms: core.config.resume_window.as_millis() as u64,
+        recovered: false,
+        source: Source::Snapshot,
+        limits: Limits {
+            frame_bytes: u32::try_from(core.config.frame_bytes_max).unwrap_or(u32::MAX),
+            realtime_frames_per_s: core.config.realtime_frames_per_s,
+            ..Limits::V1
+        },
+        fields: Welcome::field_names(),
+        pending: Vec::new(),
+    }
+}

@@ -1,0 +1,37 @@
+//! A player's connection to this node. In reading order: `socket` (upgrade and reading), `outbox` (writing),
+//! `hello` (who is it), `place` (which room has the player), `task` (the one loop).
+
+pub mod hello;
+pub mod outbox;
+pub mod place;
+pub mod socket;
+pub mod task;
+
+use sectorbus::ids::{Hop, RoomId, SectorId, Seq};
+
+/// What reaches a session's task from inside the node.
+#[derive(Debug, Clone)]
+pub enum SessionEvent {
+    /// The room's relay has greeted this connection: it sees the room now.
+    Live { room: RoomId },
+    /// An action was answered; the answer is on its way to the client.
+    Answered { seq: Seq },
+    /// The player left `room` for `to`.
+    Departed { room: RoomId, to: SectorId, hop: Hop },
+    /// The player is not in `room`.
+    Unknown { room: RoomId },
+    /// `room` has as many entities as it may have.
+    Full { room: RoomId },
+    /// The session's seat in `room` went with a lost tail.
+    SeatLost { room: RoomId },
+    /// The owner's inbox is full: actions stay pending.
+    Busy,
+    /// The log cannot be reached: actions stay pending.
+    Unavailable { retry_after_ms: u64 },
+    /// The node goes away.
+    Leaving { reconnect_after_ms: u64 },
+    /// This life of the node was expired: attach and join again under the new one.
+    Reincarnated,
+    /// The outbox takes no more frames.
+    OutboxClosed,
+}

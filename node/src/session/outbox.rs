@@ -1,0 +1,374 @@
+//! What waits to be written to one connection, and the write itself. Frames come pre-framed and shared; when nothing
+//! waits they go straight to the socket, several in one write. Knows lanes and bytes, not what a frame says.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSlice};
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+
+use sectorbus::limits::{CRITICAL_BACKLOG_BYTES_MAX, STATE_BACKLOG_BYTES_MAX};
+use sectorbus::protocol::Codec;
+
+const SLICES_PER_WRITE: usize = 16;
+
+/// Priority class of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// Answers, notices, everything that is not repeated: never dropped while the session lives.
+    Critical,
+    /// Deltas and snapshots: a later snapshot makes up for them.
+    State,
+}
+
+/// One frame, with its WebSocket header.
+#[derive(Debug, Clone)]
+pub struct Framed {
+    pub lane: Lane,
+    pub bytes: Bytes,
+}
+
+/// What became of frames handed to an outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handed {
+    /// Written, or waiting.
+    Taken,
+    /// Too much waits: state frames were dropped. A snapshot is due when the socket is ready.
+    StateDropped,
+    /// The connection is closed or too slow; nothing more is taken.
+    Closed,
+}
+
+/// Adds the WebSocket header to a payload: one unmasked, unfragmented message.
+pub fn framed(lane: Lane, codec: Codec, payload: &[u8]) -> Framed {
+    let opcode = if codec.is_binary() { 0x2 } else { 0x1 };
+    Framed { lane, bytes: ws_frame(opcode, payload) }
+}
+
+fn ws_frame(opcode: u8, payload: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(payload.len() + 10);
+    bytes.put_u8(0x80 | opcode);
+    match payload.len() {
+        len if len < 126 => bytes.put_u8(len as u8),
+        len if len <= usize::from(u16::MAX) => {
+            bytes.put_u8(126);
+            bytes.put_u16(len as u16);
+        }
+        len => {
+            bytes.put_u8(127);
+            bytes.put_u64(len as u64);
+        }
+    }
+    bytes.put_slice(payload);
+    bytes.freeze()
+}
+
+/// A close frame with its code and reason.
+pub fn close_frame(code: u16, reason: &str) -> Bytes {
+    let mut payload = Vec::with_capacity(2 + reason.len());
+    payload.extend_from_slice(&code.to_be_bytes());
+    payload.extend_from_slice(&reason.as_bytes()[..reason.len().min(123)]);
+    ws_frame(0x8, &payload)
+}
+
+/// A ping.
+pub fn ping_frame() -> Bytes {
+    ws_frame(0x9, &[])
+}
+
+/// Where written bytes go.
+pub enum Sink {
+    Socket(Arc<TcpStream>),
+    /// A client in the same process (simulation): gets the same bytes, a frame at a time.
+    Channel(mpsc::UnboundedSender<Bytes>),
+}
+
+struct Waiting {
+    frames: VecDeque<Framed>,
+    /// Bytes of the first frame that are already written.
+    written: usize,
+    critical_bytes: usize,
+    state_bytes: usize,
+    state_dropped: bool,
+    closed: bool,
+    too_slow: bool,
+}
+
+pub struct Outbox {
+    sink: Sink,
+    waiting: Mutex<Waiting>,
+    /// Something waits for the socket, or the outbox closed.
+    wake: Notify,
+}
+
+impl Outbox {
+    pub fn new(sink: Sink) -> Arc<Self> {
+        let waiting = Waiting {
+            frames: VecDeque::new(),
+            written: 0,
+            critical_bytes: 0,
+            state_bytes: 0,
+            state_dropped: false,
+            closed: false,
+            too_slow: false,
+        };
+        Arc::new(Self { sink, waiting: Mutex::new(waiting), wake: Notify::new() })
+    }
+
+    /// Hands over frames that belong in one write, in order.
+    pub fn send(&self, frames: &[Framed]) -> Handed {
+        let mut waiting = self.waiting.lock();
+        if waiting.closed {
+            return Handed::Closed;
+        }
+        let Sink::Socket(socket) = &self.sink else { return self.send_to_channel(frames) };
+        let mut written = 0;
+        if waiting.frames.is_empty() {
+            match write_now(socket, frames) {
+                Ok(bytes) => written = bytes,
+                Err(_) => {
+                    waiting.closed = true;
+                    self.wake.notify_one();
+                    return Handed::Closed;
+                }
+            }
+        }
+        let handed = waiting.keep_rest(frames, written);
+        if !waiting.frames.is_empty() || waiting.closed {
+            self.wake.notify_one();
+        }
+        handed
+    }
+
+    fn send_to_channel(&self, frames: &[Framed]) -> Handed {
+        let Sink::Channel(frames_tx) = &self.sink else { return Handed::Closed };
+        let sent = frames.iter().all(|frame| frames_tx.send(frame.bytes.clone()).is_ok());
+        if sent { Handed::Taken } else { Handed::Closed }
+    }
+
+    /// Bytes outside the frame lanes: close frames and pongs. Never dropped.
+    pub fn send_raw(&self, bytes: Bytes) -> Handed {
+        self.send(&[Framed { lane: Lane::Critical, bytes }])
+    }
+
+    /// Resolves when something waits for the socket or the outbox has closed.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.waiting.lock().closed
+    }
+
+    /// Closed because acks and critical frames piled up.
+    pub fn is_too_slow(&self) -> bool {
+        self.waiting.lock().too_slow
+    }
+
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.lock().frames.is_empty()
+    }
+
+    /// Writes what waits, as much as the socket takes. True: all is written and state had been dropped meanwhile.
+    pub fn drain(&self) -> bool {
+        let Sink::Socket(socket) = &self.sink else { return false };
+        let mut waiting = self.waiting.lock();
+        while !waiting.frames.is_empty() {
+            let result = {
+                let skip = waiting.written;
+                let mut slices: SmallVec<[IoSlice<'_>; SLICES_PER_WRITE]> = SmallVec::new();
+                for (index, frame) in waiting.frames.iter().take(SLICES_PER_WRITE).enumerate() {
+                    let from = if index == 0 { skip } else { 0 };
+                    slices.push(IoSlice::new(&frame.bytes[from..]));
+                }
+                socket.try_write_vectored(&slices)
+            };
+            match result {
+                Ok(bytes) => waiting.advance(bytes),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(_) => {
+                    waiting.closed = true;
+                    return false;
+                }
+            }
+        }
+        std::mem::take(&mut waiting.state_dropped)
+    }
+
+    /// Sends a last frame and takes no more; what waits stays to be drained.
+    pub fn close_with(&self, last: Bytes) {
+        self.send_raw(last.clone());
+        let mut waiting = self.waiting.lock();
+        if std::mem::replace(&mut waiting.closed, true) && waiting.too_slow {
+            // Nothing that waits is worth sending before the reason.
+            let begun = usize::from(waiting.written > 0);
+            waiting.frames.truncate(begun);
+            waiting.frames.push_back(Framed { lane: Lane::Critical, bytes: last });
+        }
+        self.wake.notify_one();
+    }
+}
+
+/// Writes as much as the socket takes at once; bytes written.
+fn write_now(socket: &TcpStream, frames: &[Framed]) -> std::io::Result<usize> {
+    let mut written = 0;
+    for chunk in frames.chunks(SLICES_PER_WRITE) {
+        let slices: SmallVec<[IoSlice<'_>; SLICES_PER_WRITE]> = chunk.iter().map(|f| IoSlice::new(&f.bytes)).collect();
+        let wanted: usize = chunk.iter().map(|frame| frame.bytes.len()).sum();
+        match socket.try_write_vectored(&slices) {
+            Ok(bytes) => {
+                written += bytes;
+                if bytes < wanted {
+                    break;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}
+
+impl Waiting {
+    /// Queues what was not written, within the limits of each lane.
+    fn keep_rest(&mut self, frames: &[Framed], mut written: usize) -> Handed {
+        for frame in frames {
+            if written >= frame.bytes.len() {
+                written -= frame.bytes.len();
+                continue;
+            }
+            let begun = written > 0;
+            if frame.lane == Lane::State && self.state_dropped && !begun {
+                continue;
+            }
+            if begun {
+                self.written = written;
+                written = 0;
+            }
+            self.count(frame, true);
+            self.frames.push_back(frame.clone());
+        }
+        if self.state_bytes > STATE_BACKLOG_BYTES_MAX {
+            self.drop_state();
+        }
+        if self.critical_bytes > CRITICAL_BACKLOG_BYTES_MAX {
+            self.closed = true;
+            self.too_slow = true;
+            return Handed::Closed;
+        }
+        if self.state_dropped { Handed::StateDropped } else { Handed::Taken }
+    }
+
+    /// Drops waiting state frames, all but one that is half written.
+    fn drop_state(&mut self) {
+        self.state_dropped = true;
+        let begun = self.written > 0;
+        let mut kept = VecDeque::new();
+        for (index, frame) in std::mem::take(&mut self.frames).into_iter().enumerate() {
+            if frame.lane == Lane::Critical || (index == 0 && begun) {
+                kept.push_back(frame);
+            } else {
+                self.state_bytes -= frame.bytes.len();
+            }
+        }
+        self.frames = kept;
+    }
+
+    fn count(&mut self, frame: &Framed, added: bool) {
+        let bytes = match frame.lane {
+            Lane::Critical => &mut self.critical_bytes,
+            Lane::State => &mut self.state_bytes,
+        };
+        if added {
+            *bytes += frame.bytes.len();
+        } else {
+            *bytes -= frame.bytes.len();
+        }
+    }
+
+    fn advance(&mut self, mut bytes: usize) {
+        while bytes > 0 {
+            let Some(first) = self.frames.front() else { return };
+            let left = first.bytes.len() - self.written;
+            if bytes < left {
+                self.written += bytes;
+                return;
+            }
+            bytes -= left;
+            self.written = 0;
+            if let Some(done) = self.frames.pop_front() {
+                self.count(&done, false);
+            }
+        }
+    }
+}
+
+/// Takes the header off a frame written by [`framed`]: (is binary, payload). For clients in the same process.
+pub fn unframed(mut bytes: Bytes) -> Option<(u8, Bytes)> {
+    if bytes.len() < 2 {
+        return None;
+    }
+    let opcode = bytes.get_u8() & 0x0f;
+    let len = match bytes.get_u8() {
+        126 => usize::from(bytes.get_u16()),
+        127 => bytes.get_u64() as usize,
+        len => usize::from(len),
+    };
+    (bytes.len() == len).then_some((opcode, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pair() -> (Arc<TcpStream>, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (ours, theirs) = tokio::join!(listener.accept(), TcpStream::connect(address));
+        (Arc::new(ours.expect("accepted").0), theirs.expect("connected"))
+    }
+
+    #[test]
+    fn headers_fit_every_length() {
+        for len in [0, 125, 126, 65_535, 65_536] {
+            let frame = framed(Lane::State, Codec::Msgpack, &vec![7; len]);
+            assert_eq!(unframed(frame.bytes), Some((2, Bytes::from(vec![7; len]))), "{len}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_stops_loses_state_and_keeps_answers() {
+        let (ours, theirs) = pair().await;
+        let outbox = Outbox::new(Sink::Socket(ours));
+        let state = framed(Lane::State, Codec::Msgpack, &[0; 10_000]);
+        let ack = framed(Lane::Critical, Codec::Msgpack, b"ack");
+        let mut handed = Handed::Taken;
+        for _ in 0..10_000 {
+            handed = outbox.send(&[ack.clone(), state.clone()]);
+            if handed != Handed::Taken {
+                break;
+            }
+        }
+        assert_eq!(handed, Handed::StateDropped);
+        assert!(outbox.waiting.lock().frames.iter().any(|f| f.lane == Lane::Critical));
+        assert!(outbox.waiting.lock().state_bytes <= STATE_BACKLOG_BYTES_MAX);
+        drop(theirs);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_stops_for_long_is_too_slow() {
+        let (ours, _theirs) = pair().await;
+        let outbox = Outbox::new(Sink::Socket(ours));
+        let ack = framed(Lane::Critical, Codec::Msgpack, &[0; 50_000]);
+        let mut sent = 0;
+        while outbox.send(std::slice::from_ref(&ack)) != Handed::Closed {
+            sent += 1;
+            assert!(sent < 10_000, "never too slow");
+        }
+        assert!(outbox.is_too_slow());
+    }
+}

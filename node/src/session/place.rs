@@ -1,0 +1,214 @@
+//! Which room has the player: subscribes there and asks for a seat, follows departures, and searches when nobody
+//! admits to having them (room-log 8). Shows the client nothing: the room's relay does.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use sectorbus::ids::{Hop, RoomId, SectorId};
+use sectorbus::limits::LOGIN_UNCHANGED_AFTER;
+use sectorbus::log::Log;
+use sectorbus::rules;
+
+use crate::command::Command;
+use crate::follow::subscriber::{Greeting, Subscription};
+use crate::follow::{FollowEvent, FollowGuard, Follows};
+use crate::session::task::Session;
+
+/// A player on the way in is there within milliseconds: the first looks come quickly.
+const QUICK_LOOKS: usize = 5;
+/// How long one room is asked before the next is.
+const ASK_FOR: Duration = Duration::from_millis(300);
+const FULL_ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Where the session stands with its room.
+pub struct Place {
+    pub guard: FollowGuard,
+    pub sector: SectorId,
+    /// The relay has greeted this connection.
+    pub live: bool,
+    /// Since when no room has been live.
+    seeking_since: Instant,
+    /// When to look again, while not live.
+    look_at: Instant,
+    /// Rooms asked in this search.
+    asked: usize,
+    /// What `at` said when the search began.
+    at: SectorId,
+    /// The player has no record yet: the arrival is announced until it is seen.
+    pub is_new: bool,
+}
+
+impl<L: Log> Session<L> {
+    /// First room of this connection.
+    pub(super) fn enter(&mut self, sector: SectorId, hop: Hop, greeting: Greeting) {
+        let now = Instant::now();
+        let guard = Follows::pin(&self.core, &RoomId::Sector(sector.clone()));
+        self.place = Some(Place {
+            guard,
+            at: sector.clone(),
+            sector,
+            live: false,
+            seeking_since: now,
+            look_at: now + ASK_FOR,
+            asked: 0,
+            is_new: hop == Hop(0),
+        });
+        self.subscribe(Hop(0), greeting);
+        self.announce_new_player();
+        self.join();
+    }
+
+    fn subscribe(&mut self, hop_min: Hop, greeting: Greeting) {
+        let Some(place) = &self.place else { return };
+        place.guard.tell(FollowEvent::Subscribe(Box::new(Subscription {
+            conn: self.conn,
+            player: self.speaker.player.clone(),
+            session: self.speaker.session.clone(),
+            generation: self.speaker.generation,
+            hop_min,
+            actor: self.actor,
+            codec: self.codec,
+            outbox: self.outbox.clone(),
+            events_tx: self.events_tx.clone(),
+            greeting,
+        })));
+    }
+
+    pub(super) fn join(&self) {
+        let Some(place) = &self.place else { return };
+        let command = Command::Join {
+            speaker: self.speaker.clone(),
+            incarnation: self.core.me(),
+            actor: self.actor,
+            first_seq: self.first_seq,
+        };
+        place.guard.tell(FollowEvent::Route { command });
+    }
+
+    /// A player without a record arrives at the start sector, from nowhere.
+    fn announce_new_player(&mut self) {
+        let Some(place) = self.place.as_mut().filter(|place| place.is_new) else { return };
+        let name = self.claims.name.clone().unwrap_or_else(|| self.speaker.player.to_string());
+        let record = rules::new_record(&self.speaker.player, &name);
+        let command =
+            Command::Arrive { player: self.speaker.player.clone(), hop: Hop(1), record: Box::new(record), from: None };
+        self.core.deliver(place.guard.room(), command);
+    }
+
+    /// The player is in another room: be shown that one. A client that saw the old room gets one `moved` frame.
+    pub(super) fn follow_player(&mut self, from: &RoomId, to: SectorId, hop: Hop) {
+        let Some(place) = self.place.as_mut().filter(|place| place.guard.room() == from) else { return };
+        let was_live = std::mem::replace(&mut place.live, false);
+        let old = std::mem::replace(&mut place.sector, to.clone());
+        let now = Instant::now();
+        if was_live {
+            place.seeking_since = now;
+            self.greeting = Some(Greeting::Moved { from: old });
+        }
+        place.guard = Follows::pin(&self.core, &RoomId::Sector(to));
+        place.look_at = now + LOGIN_UNCHANGED_AFTER;
+        let greeting = self.current_greeting();
+        self.subscribe(hop, greeting);
+        if !was_live {
+            self.join();
+        }
+    }
+
+    /// What the next room begins with: what the last one did not get to send.
+    fn current_greeting(&mut self) -> Greeting {
+        self.greeting.clone().unwrap_or(Greeting::Snapshot(sectorbus::protocol::SnapshotReason::Gap))
+    }
+
+    pub(super) fn now_live(&mut self, room: &RoomId) {
+        let Some(place) = self.place.as_mut().filter(|place| place.guard.room() == room) else { return };
+        if place.live {
+            return;
+        }
+        place.live = true;
+        place.is_new = false;
+        place.asked = 0;
+        self.greeting = None;
+        self.route_pending();
+    }
+
+    /// The room does not have the player (any more): look again soon.
+    pub(super) fn not_here(&mut self, room: &RoomId) {
+        let Some(place) = self.place.as_mut().filter(|place| place.guard.room() == room) else { return };
+        place.look_at = Instant::now() + if place.asked < QUICK_LOOKS { ASK_FOR / 10 } else { ASK_FOR };
+        place.asked += 1;
+        if std::mem::replace(&mut place.live, false) {
+            place.seeking_since = Instant::now();
+        }
+    }
+
+    pub(super) fn full(&mut self, room: &RoomId) {
+        self.not_here(room);
+        if let Some(place) = &mut self.place {
+            place.look_at = Instant::now() + FULL_ASK_AGAIN_AFTER;
+        }
+    }
+
+    /// The seat went with a lost tail: the subscription stands, a seat is asked for again.
+    pub(super) fn seat_lost(&mut self, room: &RoomId) {
+        let Some(place) = self.place.as_mut().filter(|place| place.guard.room() == room) else { return };
+        place.live = false;
+        place.seeking_since = Instant::now();
+        place.look_at = Instant::now() + ASK_FOR;
+        self.join();
+    }
+
+    /// When to look again for the player; far away while live.
+    pub(super) fn look_due(&self) -> Option<Instant> {
+        self.place.as_ref().filter(|place| !place.live).map(|place| place.look_at)
+    }
+
+    /// Not live for a while: announce again, read `at` again, and in the end ask the neighbours.
+    pub(super) async fn look_again(&mut self) {
+        let Some(place) = self.place.as_mut() else { return };
+        place.look_at = Instant::now() + ASK_FOR;
+        if place.is_new {
+            self.announce_new_player();
+            return self.join();
+        }
+        let Ok(at) = self.core.log.at(&self.speaker.player).await else { return };
+        let Some(at) = at else {
+            // `at` was lost: the seat, if there is one, is where it was; `attach` makes the record again.
+            return self.reattach().await;
+        };
+        let Some(place) = self.place.as_mut() else { return };
+        if at.hop == Hop(0) {
+            place.is_new = true;
+        }
+        let changed = at.room != place.at;
+        place.at = at.room.clone();
+        if changed {
+            place.asked = 0;
+            place.seeking_since = Instant::now();
+        }
+        let next = if place.seeking_since.elapsed() < LOGIN_UNCHANGED_AFTER {
+            at.room
+        } else {
+            // Unchanged for too long: whoever has the player will set `at`.
+            let mut around = vec![at.room.clone()];
+            around.extend(self.core.rules.universe.warps(&at.room));
+            place.asked += 1;
+            around[place.asked % around.len()].clone()
+        };
+        self.ask(next);
+    }
+
+    /// Asks a room for a seat, leaving the one asked before.
+    fn ask(&mut self, sector: SectorId) {
+        let Some(place) = &mut self.place else { return };
+        let room = RoomId::Sector(sector.clone());
+        if *place.guard.room() != room {
+            place.guard.tell(FollowEvent::Unsubscribe { conn: self.conn });
+            place.guard = Follows::pin(&self.core, &room);
+            place.sector = sector;
+        }
+        let greeting = self.current_greeting();
+        self.subscribe(Hop(0), greeting);
+        self.join();
+    }
+}

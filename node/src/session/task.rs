@@ -1,0 +1,517 @@
+//! The task of one connection: one loop over what the client sends, what the node says, and time.
+//! Frames to the client come from the relays and from here; both go through the outbox.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use sectorbus::action::Action;
+use sectorbus::ids::{ActorId, Hop, RoomId, Seq};
+use sectorbus::limits::{DEDUPE_BITMAP_BITS, ERRORS_MAX, ERRORS_WINDOW, RESYNC_EVERY};
+use sectorbus::log::{Attach, Following, Log, Push};
+use sectorbus::metrics::NoticeKind;
+use sectorbus::protocol::{
+    BadFrame, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter,
+    ServerFrame, SnapshotReason, Unavailable,
+};
+
+use crate::auth::{Claims, Token};
+use crate::command::{Command, Speaker};
+use crate::core::{ConnId, Core};
+use crate::follow::FollowEvent;
+use crate::follow::subscriber::Greeting;
+use crate::session::SessionEvent;
+use crate::session::hello::{self, Attachment, Keys};
+use crate::session::outbox::{Lane, Outbox, close_frame, framed, ping_frame};
+use crate::session::place::Place;
+use crate::session::socket::{Incoming, Reading};
+
+/// How long a closing connection may take to read what was written.
+const LINGER: Duration = Duration::from_secs(1);
+const BUSY_RETRY_AFTER_MS: u64 = 1_000;
+
+/// A connection before its `hello`.
+pub struct Opened<L: Log> {
+    pub core: Arc<Core<L>>,
+    pub keys: Arc<Keys>,
+    pub codec: Codec,
+    pub reading: Reading,
+    pub outbox: Arc<Outbox>,
+    /// `None`: a client in the same process.
+    pub socket: Option<Arc<TcpStream>>,
+    /// From the upgrade request, not yet settled with `hello`.
+    pub token: Option<Token>,
+}
+
+pub(super) struct Session<L: Log> {
+    pub(super) core: Arc<Core<L>>,
+    pub(super) conn: ConnId,
+    pub(super) codec: Codec,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) events_tx: mpsc::UnboundedSender<SessionEvent>,
+    pub(super) claims: Claims,
+    pub(super) speaker: Speaker,
+    pub(super) actor: ActorId,
+    pub(super) first_seq: Seq,
+    /// What the next room begins with; `None` once it was sent.
+    pub(super) greeting: Option<Greeting>,
+    pub(super) place: Option<Place>,
+    /// Actions without an answer.
+    pending: BTreeMap<Seq, Action>,
+    errors: VecDeque<Instant>,
+    last_resync: Option<Instant>,
+    heard: Instant,
+    pinged: bool,
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The peer is gone; nothing can be said.
+    Gone,
+    /// The client said `bye`.
+    Bye,
+    Close {
+        code: CloseCode,
+        detail: Option<String>,
+    },
+}
+
+fn close(code: CloseCode) -> End {
+    End::Close { code, detail: None }
+}
+
+/// Runs one connection from its first frame to its end.
+pub async fn run<L: Log>(opened: Opened<L>) {
+    let Opened { core, keys, codec, mut reading, outbox, socket, token } = opened;
+    core.metrics.connections.increment(1.0);
+    let mut errors = VecDeque::new();
+    let end = match await_hello(&core, &keys, codec, &mut reading, &outbox, token, &mut errors).await {
+        Err(end) => end,
+        Ok(asked) => {
+            let notice = || send_unavailable(&core, &outbox, codec, 1_000);
+            match hello::attach(&core, asked, notice).await {
+                Err(error) => {
+                    tracing::error!(%error, "a session cannot be attached");
+                    close(CloseCode::Internal)
+                }
+                Ok(attachment) => {
+                    let welcome = hello::welcome(&core, &keys, &attachment);
+                    let live =
+                        Live { core: core.clone(), codec, outbox: outbox.clone(), socket: socket.clone(), errors };
+                    live.run(attachment, welcome, &mut reading).await
+                }
+            }
+        }
+    };
+    finish(&core, &outbox, socket.as_deref(), &end).await;
+    core.metrics.connections.decrement(1.0);
+}
+
+/// Says why, and gives the peer a moment to read it.
+async fn finish<L: Log>(core: &Core<L>, outbox: &Outbox, socket: Option<&TcpStream>, end: &End) {
+    tracing::debug!(?end, "connection over");
+    let (code, detail) = match end {
+        End::Gone => return,
+        End::Bye => (CloseCode::Normal, None),
+        End::Close { code, detail } => (*code, detail.as_deref()),
+    };
+    core.metrics.closes.count(code.name());
+    let reason = detail.map_or_else(|| code.name().to_owned(), |detail| format!("{}: {detail}", code.name()));
+    outbox.close_with(close_frame(code.number(), &reason));
+    if let Some(socket) = socket {
+        let drained = async {
+            while outbox.has_waiting() {
+                if socket.writable().await.is_err() {
+                    return;
+                }
+                outbox.drain();
+            }
+        };
+        let _ = tokio::time::timeout(LINGER, drained).await;
+    }
+}
+
+/// Waits for a valid `hello`.
+async fn await_hello<L: Log>(
+    core: &Arc<Core<L>>,
+    keys: &Keys,
+    codec: Codec,
+    reading: &mut Reading,
+    outbox: &Arc<Outbox>,
+    token: Option<Token>,
+    errors: &mut VecDeque<Instant>,
+) -> Result<hello::Asked, End> {
+    let deadline = Instant::now() + core.config.hello_within;
+    loop {
+        let incoming = match tokio::time::timeout_at(deadline, reading.next()).await {
+            Ok(incoming) => incoming,
+            Err(_) => return Err(close(CloseCode::HelloLate)),
+        };
+        let payload = message_of(incoming, codec)?;
+        let Some(payload) = payload else { continue };
+        match ClientFrame::decode(codec, &payload) {
+            Ok(ClientFrame::Hello(hello)) => {
+                let new_session = || core.dice.hex().parse().expect("hexadecimal digits are a name");
+                let checked = hello::check(keys, token, hello, core.clock.now_ms(), new_session);
+                return checked.map_err(|failed| End::Close {
+                    code: CloseCode::BadToken,
+                    detail: Some(failed.code().to_owned()),
+                });
+            }
+            Ok(_) | Err(BadFrame::UnknownFrame { .. }) => return Err(close(CloseCode::HelloFirst)),
+            Err(bad @ BadFrame::InvalidField { frame: "hello", .. }) => {
+                refuse(core, outbox, codec, &bad, errors)?;
+            }
+            Err(BadFrame::InvalidField { .. } | BadFrame::UnknownAction { .. }) => {
+                return Err(close(CloseCode::HelloFirst));
+            }
+            Err(bad) => refuse(core, outbox, codec, &bad, errors)?,
+        }
+    }
+}
+
+/// The payload of a message of the right kind; `None`: a sign of life.
+fn message_of(incoming: Incoming, codec: Codec) -> Result<Option<bytes::Bytes>, End> {
+    match incoming {
+        Incoming::Message { is_binary, payload } if is_binary == codec.is_binary() => Ok(Some(payload)),
+        Incoming::Message { .. } => Err(close(CloseCode::WrongKind)),
+        Incoming::Sign => Ok(None),
+        Incoming::TooLarge => Err(close(CloseCode::FrameTooLarge)),
+        Incoming::Violation => Err(close(CloseCode::WebsocketViolation)),
+        Incoming::Closed => Err(End::Gone),
+    }
+}
+
+/// Answers a bad frame with an error, or ends the connection.
+fn refuse<L: Log>(
+    core: &Core<L>,
+    outbox: &Outbox,
+    codec: Codec,
+    bad: &BadFrame,
+    errors: &mut VecDeque<Instant>,
+) -> Result<(), End> {
+    match bad.consequence() {
+        Consequence::Close(code) => Err(End::Close { code, detail: Some(bad.to_string()) }),
+        Consequence::Answer(error) => answer_error(core, outbox, codec, error, errors),
+    }
+}
+
+fn answer_error<L: Log>(
+    core: &Core<L>,
+    outbox: &Outbox,
+    codec: Codec,
+    error: ErrorFrame,
+    errors: &mut VecDeque<Instant>,
+) -> Result<(), End> {
+    core.metrics.errors.count(error.code.name());
+    let frame = ServerFrame::Error(error).encode(codec);
+    outbox.send(&[framed(Lane::Critical, codec, &frame)]);
+    let now = Instant::now();
+    errors.push_back(now);
+    while errors.front().is_some_and(|first| now - *first > ERRORS_WINDOW) {
+        errors.pop_front();
+    }
+    if errors.len() >= ERRORS_MAX { Err(close(CloseCode::TooManyErrors)) } else { Ok(()) }
+}
+
+fn send_unavailable<L: Log>(core: &Core<L>, outbox: &Outbox, codec: Codec, retry_after_ms: u64) {
+    core.metrics.notices.count(NoticeKind::Unavailable);
+    let frame = ServerFrame::Unavailable(Unavailable { retry_after_ms }).encode(codec);
+    outbox.send(&[framed(Lane::Critical, codec, &frame)]);
+}
+
+/// What a connection keeps when it goes from `hello` to its session.
+struct Live<L: Log> {
+    core: Arc<Core<L>>,
+    codec: Codec,
+    outbox: Arc<Outbox>,
+    socket: Option<Arc<TcpStream>>,
+    errors: VecDeque<Instant>,
+}
+
+impl<L: Log> Live<L> {
+    async fn run(self, attachment: Attachment, welcome: sectorbus::protocol::Welcome, reading: &mut Reading) -> End {
+        let (events_tx, mut events_rx) = mpsc::unbounded_channel();
+        let conn = self.core.next_conn_id();
+        self.core.register_session(conn, events_tx.clone());
+        self.core.metrics.sessions.increment(1.0);
+        let mut player_channel = self.core.log.follow(&RoomId::Player(attachment.speaker.player.clone()));
+        let at = attachment.attached.at.clone();
+        let cursor = attachment.cursor.clone().filter(|(sector, _)| *sector == at.room).map(|(_, cursor)| cursor);
+        let mut session = Session {
+            core: self.core.clone(),
+            conn,
+            codec: self.codec,
+            outbox: self.outbox,
+            events_tx,
+            claims: attachment.claims,
+            speaker: attachment.speaker,
+            actor: attachment.actor,
+            first_seq: attachment.first_seq,
+            greeting: Some(Greeting::Welcome { welcome: Box::new(welcome.clone()), cursor: None }),
+            place: None,
+            pending: BTreeMap::new(),
+            errors: self.errors,
+            last_resync: None,
+            heard: Instant::now(),
+            pinged: false,
+        };
+        session.enter(at.room, at.hop, Greeting::Welcome { welcome: Box::new(welcome), cursor });
+        let end = loop {
+            if let Err(end) = session.step(&mut events_rx, &mut player_channel, reading, self.socket.as_deref()).await {
+                break end;
+            }
+        };
+        session.leave(&end).await;
+        self.core.unregister_session(conn);
+        self.core.metrics.sessions.decrement(1.0);
+        end
+    }
+}
+
+impl<L: Log> Session<L> {
+    async fn step(
+        &mut self,
+        events_rx: &mut mpsc::UnboundedReceiver<SessionEvent>,
+        player_channel: &mut Following,
+        reading: &mut Reading,
+        socket: Option<&TcpStream>,
+    ) -> Result<(), End> {
+        let waiting = self.outbox.has_waiting();
+        let due = self.next_due();
+        tokio::select! {
+            biased;
+            Some(event) = events_rx.recv() => self.take_event(event).await,
+            Some(push) = player_channel.pushes.recv() => self.take_push(push).await,
+            ready = writable(socket), if waiting => {
+                ready.map_err(|_| End::Gone)?;
+                self.drained();
+                Ok(())
+            }
+            () = self.outbox.woken(), if !waiting => Ok(()),
+            incoming = reading.next() => self.take_incoming(incoming),
+            () = tokio::time::sleep_until(due) => self.take_time().await,
+        }
+    }
+
+    fn next_due(&self) -> Instant {
+        let heartbeat = self.core.config.heartbeat;
+        let silent = self.heard + if self.pinged { heartbeat * 2 } else { heartbeat };
+        self.look_due().map_or(silent, |look| look.min(silent))
+    }
+
+    async fn take_time(&mut self) -> Result<(), End> {
+        if self.look_due().is_some_and(|due| Instant::now() >= due) {
+            self.look_again().await;
+        }
+        let silent = self.heard.elapsed();
+        if silent >= self.core.config.heartbeat * 2 {
+            return Err(close(CloseCode::Silent));
+        }
+        if silent >= self.core.config.heartbeat && !self.pinged {
+            self.pinged = true;
+            self.outbox.send_raw(ping_frame());
+        }
+        Ok(())
+    }
+
+    fn drained(&mut self) {
+        if self.outbox.drain() {
+            if let Some(place) = &self.place {
+                place.guard.tell(FollowEvent::Ready { conn: self.conn });
+            }
+        }
+    }
+
+    fn take_incoming(&mut self, incoming: Incoming) -> Result<(), End> {
+        self.heard = Instant::now();
+        self.pinged = false;
+        let Some(payload) = message_of(incoming, self.codec)? else { return Ok(()) };
+        self.core.metrics.frames_in.increment(1);
+        self.core.metrics.bytes_in.increment(payload.len() as u64);
+        match ClientFrame::decode(self.codec, &payload) {
+            Ok(ClientFrame::Act(act)) => self.act(act.seq, act.action),
+            Ok(ClientFrame::Resync {}) => self.resync(),
+            Ok(ClientFrame::Ping(ping)) => {
+                let now_ms = self.core.clock.now_ms();
+                self.send(&ServerFrame::Pong(Pong { t: ping.t, now_ms }));
+                Ok(())
+            }
+            Ok(ClientFrame::Bye {}) => Err(End::Bye),
+            Ok(ClientFrame::Hello(_)) => {
+                self.error(ErrorFrame::new(ErrorCode::HelloAgain, "hello was answered already"))
+            }
+            Err(bad) => refuse(&self.core, &self.outbox, self.codec, &bad, &mut self.errors),
+        }
+    }
+
+    fn send(&self, frame: &ServerFrame) {
+        self.outbox.send(&[framed(Lane::Critical, self.codec, &frame.encode(self.codec))]);
+    }
+
+    fn error(&mut self, error: ErrorFrame) -> Result<(), End> {
+        answer_error(&self.core, &self.outbox, self.codec, error, &mut self.errors)
+    }
+
+    /// The client has seen a first state.
+    fn has_state(&self) -> bool {
+        !matches!(self.greeting, Some(Greeting::Welcome { .. }))
+    }
+
+    fn act(&mut self, seq: Seq, action: Action) -> Result<(), End> {
+        if !self.has_state() {
+            let error = ErrorFrame::new(ErrorCode::NotInSector, "act after the first state");
+            return self.error(ErrorFrame { seq: Some(seq), ..error });
+        }
+        if self.pending.len() as u64 >= 2 * DEDUPE_BITMAP_BITS && !self.pending.contains_key(&seq) {
+            let detail = format!("seq: at most {DEDUPE_BITMAP_BITS} above the lowest unanswered one");
+            return self.error(ErrorFrame { seq: Some(seq), ..ErrorFrame::new(ErrorCode::InvalidField, detail) });
+        }
+        self.pending.insert(seq, action.clone());
+        self.route(seq, action);
+        Ok(())
+    }
+
+    fn route(&self, seq: Seq, action: Action) {
+        if let Some(place) = self.place.as_ref().filter(|place| place.live) {
+            let speaker = self.speaker.clone();
+            let command = Command::Act { speaker, actor: self.actor, seq, action, to_epoch: 0 };
+            place.guard.tell(FollowEvent::Route { command });
+        }
+    }
+
+    /// After a move or a new seat: everything without an answer goes to the room that has the player now.
+    pub(super) fn route_pending(&self) {
+        for (seq, action) in &self.pending {
+            self.route(*seq, action.clone());
+        }
+    }
+
+    fn resync(&mut self) -> Result<(), End> {
+        let Some(place) = self.place.as_ref().filter(|place| place.live) else {
+            return self.error(ErrorFrame::new(ErrorCode::NotInSector, "resync after the first state"));
+        };
+        if self.last_resync.is_some_and(|at| at.elapsed() < RESYNC_EVERY) {
+            let detail = format!("at most once in {} ms", RESYNC_EVERY.as_millis());
+            return self.error(ErrorFrame::new(ErrorCode::ResyncTooOften, detail));
+        }
+        place.guard.tell(FollowEvent::Resync { conn: self.conn });
+        self.last_resync = Some(Instant::now());
+        Ok(())
+    }
+
+    async fn take_event(&mut self, event: SessionEvent) -> Result<(), End> {
+        match event {
+            SessionEvent::Live { room } => self.now_live(&room),
+            SessionEvent::Answered { seq } => drop(self.pending.remove(&seq)),
+            SessionEvent::Departed { room, to, hop } => self.follow_player(&room, to, hop),
+            SessionEvent::Unknown { room } => self.not_here(&room),
+            SessionEvent::Full { room } => {
+                self.full(&room);
+                self.notice_busy(5 * BUSY_RETRY_AFTER_MS);
+            }
+            SessionEvent::SeatLost { room } => self.seat_lost(&room),
+            SessionEvent::Busy => self.notice_busy(BUSY_RETRY_AFTER_MS),
+            SessionEvent::Unavailable { retry_after_ms } => {
+                send_unavailable(&self.core, &self.outbox, self.codec, retry_after_ms);
+            }
+            SessionEvent::Leaving { reconnect_after_ms } => {
+                self.send(&ServerFrame::Leaving(Leaving { reconnect_after_ms }));
+                return Err(close(CloseCode::Draining));
+            }
+            SessionEvent::Reincarnated => self.reattach().await,
+            SessionEvent::OutboxClosed if self.outbox.is_too_slow() => {
+                self.core.metrics.too_slow.increment(1);
+                return Err(close(CloseCode::TooSlow));
+            }
+            SessionEvent::OutboxClosed => return Err(End::Gone),
+        }
+        Ok(())
+    }
+
+    fn notice_busy(&self, ms: u64) {
+        self.core.metrics.notices.count(NoticeKind::RetryAfter);
+        self.send(&ServerFrame::RetryAfter(RetryAfter { seq: None, ms }));
+    }
+
+    /// The player's channel: other sessions of this player, on any node.
+    async fn take_push(&mut self, push: Push) -> Result<(), End> {
+        match push {
+            Push::Attached { session, generation, floor } => {
+                let replaced = session == self.speaker.session && generation > self.speaker.generation;
+                if replaced || self.speaker.generation < floor { self.superseded() } else { Ok(()) }
+            }
+            // From here on every attach is heard; one that came before is seen in `at`.
+            Push::Following => match self.core.log.at(&self.speaker.player).await {
+                Ok(Some(at)) => match at.sessions.get(&self.speaker.session) {
+                    Some(seat) if seat.generation > self.speaker.generation => self.superseded(),
+                    None if at.sessions.len() >= self.core.config.sessions_per_player => self.superseded(),
+                    _ => Ok(()),
+                },
+                Ok(None) | Err(_) => Ok(()),
+            },
+            Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) => Ok(()),
+        }
+    }
+
+    fn superseded(&self) -> Result<(), End> {
+        self.core.metrics.superseded.increment(1);
+        Err(close(CloseCode::Superseded))
+    }
+
+    /// Attaches this session again, under the node's present incarnation, and asks for a seat.
+    pub(super) async fn reattach(&mut self) {
+        let start = self.place.as_ref().map_or_else(|| self.core.rules.universe.start(), |place| place.sector.clone());
+        let attach = Attach {
+            player: self.speaker.player.clone(),
+            session: self.speaker.session.clone(),
+            incarnation: self.core.me(),
+            max: self.core.config.sessions_per_player,
+            start,
+            new_actor: false,
+        };
+        let Ok(attached) = self.core.log.attach(attach).await else {
+            // Asked again with the next event or look.
+            if let Some(place) = &mut self.place {
+                place.live = false;
+            }
+            return;
+        };
+        self.speaker.generation = attached.generation;
+        self.speaker.floor = attached.floor;
+        let greeting = self.greeting.clone().unwrap_or(Greeting::Snapshot(SnapshotReason::Gap));
+        if let Some(place) = self.place.take() {
+            place.guard.tell(FollowEvent::Unsubscribe { conn: self.conn });
+        }
+        self.greeting = Some(greeting.clone());
+        self.enter(attached.at.room, attached.at.hop.max(Hop(0)), greeting);
+    }
+
+    /// The connection is over: the room hears of it, from whichever node, until it has.
+    async fn leave(&mut self, end: &End) {
+        let Some(place) = self.place.take() else { return };
+        place.guard.tell(FollowEvent::Unsubscribe { conn: self.conn });
+        if matches!(end, End::Close { code: CloseCode::Superseded, .. }) {
+            return;
+        }
+        let left = matches!(end, End::Bye);
+        place.guard.tell(FollowEvent::Route { command: Command::Lost { speaker: self.speaker.clone(), left } });
+        if left {
+            let Speaker { player, session, generation, .. } = &self.speaker;
+            let _ = self.core.log.detach(player, session, *generation).await;
+        }
+    }
+}
+
+/// Resolves when the socket takes more; never without a socket.
+async fn writable(socket: Option<&TcpStream>) -> std::io::Result<()> {
+    match socket {
+        Some(socket) => socket.writable().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,38 @@
+//! A channel that a place subscribes to: who follows it, and how far the subscription has got.
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::log::Push;
+
+/// A channel that somebody wants.
+#[derive(Default)]
+pub(super) struct Wanted {
+    pub(super) followers: Vec<(u64, mpsc::UnboundedSender<Push>)>,
+    pub(super) kept: bool,
+    pub(super) state: State,
+}
+
+#[derive(Default, Clone, Copy, PartialEq)]
+pub(super) enum State {
+    #[default]
+    NotAsked,
+    Asked {
+        at: Instant,
+    },
+    Confirmed,
+}
+
+impl Wanted {
+    pub(super) fn tell(&mut self, push: &Push) {
+        self.followers.retain(|(_, pushes_tx)| pushes_tx.send(push.clone()).is_ok());
+    }
+
+    /// Followers were promised to hear everything and will not have.
+    pub(super) fn lose(&mut self) {
+        if self.state == State::Confirmed {
+            self.tell(&Push::Lost);
+        }
+        self.state = State::NotAsked;
+    }
+}

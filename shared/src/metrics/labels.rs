@@ -1,0 +1,112 @@
+//! The values that labels may take. Each is an enum, so their number is known at compile time.
+
+/// An enum whose values are the values of one label.
+pub trait Label: Copy + 'static {
+    /// The label's name.
+    const NAME: &'static str;
+    /// All values as scraped, in the order of the variants.
+    const VALUES: &'static [&'static str];
+    /// Position in [`Label::VALUES`].
+    fn index(self) -> usize;
+}
+
+macro_rules! label {
+    ($(#[$doc:meta])* $type:ident, $name:literal { $($(#[$variant_doc:meta])* $variant:ident => $value:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $type { $($(#[$variant_doc])* $variant,)* }
+
+        impl Label for $type {
+            const NAME: &'static str = $name;
+            const VALUES: &'static [&'static str] = &[$($value,)*];
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+label! {
+    /// How a WebSocket handshake ended.
+    HandshakeResult, "result" {
+        Accepted => "accepted",
+        /// No valid token.
+        Unauthorized => "unauthorized",
+        /// Not a WebSocket request, or none of our subprotocols.
+        BadRequest => "bad_request",
+        /// `hello` did not come in time.
+        TimedOut => "timed_out",
+        /// The node is draining or Redis is away.
+        Unavailable => "unavailable",
+    }
+}
+
+label! {
+    /// What an action was answered.
+    AnswerKind, "answer" {
+        Ack => "ack",
+        Reject => "reject",
+    }
+}
+
+label! {
+    /// Why an action is still pending.
+    NoticeKind, "kind" {
+        RetryAfter => "retry_after",
+        Unavailable => "unavailable",
+    }
+}
+
+label! {
+    /// What a claim was answered; `failed`: no answer, it is tried again.
+    ClaimResult, "result" {
+        Granted => "granted",
+        Owned => "owned",
+        StaleRing => "stale_ring",
+        StaleNonce => "stale_nonce",
+        Failed => "failed",
+    }
+}
+
+label! {
+    /// Who noticed that acked entries are gone.
+    LostBy, "by" {
+        Owner => "owner",
+        Relay => "relay",
+    }
+}
+
+label! {
+    /// What brought a resumed session up to date.
+    ResumeSource, "source" {
+        Replica => "replica",
+        Log => "log",
+        Snapshot => "snapshot",
+    }
+}
+
+label! {
+    /// What happened to a flush of commands.
+    SendResult, "result" {
+        Ok => "ok",
+        /// The inbox is full.
+        Busy => "busy",
+        /// No such inbox.
+        Gone => "gone",
+        /// No answer; sent again.
+        Failed => "failed",
+    }
+}
+
+label! {
+    /// What happened to a beat.
+    BeatResult, "result" {
+        Ok => "ok",
+        /// This incarnation was expired.
+        Gone => "gone",
+        /// Refused at join: settings differ from the members'.
+        SettingsDiffer => "settings_differ",
+        /// No answer.
+        Failed => "failed",
+    }
+}

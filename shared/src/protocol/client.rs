@@ -1,0 +1,142 @@
+//! Frames that clients send, and the limits each of their fields must keep.
+//! Must not know what a frame does: sessions and rules decide that.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{BadFrame, Codec, Secret, decode};
+use crate::action::Action;
+use crate::ids::{ActorId, EntryId, SectorId, Seq};
+use crate::limits::{
+    DEVICE_BYTES_MAX, FEATURES_MAX, FRAME_BYTES_MAX, NAME_BYTES_MAX, RESUME_TOKEN_BYTES_MAX, TOKEN_BYTES_MAX,
+};
+
+/// A frame from a client: in both codecs a map of one, the frame's name -> a map of its fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientFrame {
+    /// The first frame of a connection.
+    Hello(Hello),
+    /// Asks for a change of state.
+    Act(Act),
+    /// The client's checksum differs from the server's, or it missed versions: send a snapshot.
+    Resync {},
+    /// Asks for a `pong`.
+    Ping(Ping),
+    /// Leaves now, without grace or resume window; the server closes.
+    Bye {},
+}
+
+/// Who is there, and where they were when the last connection ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Hello {
+    /// The JWT, if it came in no other way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+    /// Names of optional protocol parts the client knows; unknown ones are ignored.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// The resume token of the last `welcome`: continue that session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Secret>,
+    /// The last entry applied in `sector`; needs `sector`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<EntryId>,
+    /// The sector of `cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sector: Option<SectorId>,
+    /// The offline queue this continues; absent: give me a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<ActorId>,
+    /// The lowest seq the client may still send; needed with `actor`, 1 without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_seq: Option<Seq>,
+    /// A name for the device, to show to the player.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+}
+
+/// An action under its number. The actor is the connection's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    pub seq: Seq,
+    pub action: Action,
+}
+
+/// The client's clock, ms; comes back in `pong`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {
+    pub t: u64,
+}
+
+impl ClientFrame {
+    /// Every client frame's name.
+    pub const NAMES: &'static [&'static str] = &["hello", "act", "resync", "ping", "bye"];
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            ClientFrame::Hello(_) => "hello",
+            ClientFrame::Act(_) => "act",
+            ClientFrame::Resync {} => "resync",
+            ClientFrame::Ping(_) => "ping",
+            ClientFrame::Bye {} => "bye",
+        }
+    }
+
+    /// The message's payload. Does not check limits: [`ClientFrame::decode`] does.
+    pub fn encode(&self, codec: Codec) -> Bytes {
+        decode::write(codec, self)
+    }
+
+    /// Reads one message of at most `FRAME_BYTES_MAX` bytes; a frame that is returned keeps every limit.
+    pub fn decode(codec: Codec, message: &[u8]) -> Result<ClientFrame, BadFrame> {
+        if message.len() > FRAME_BYTES_MAX {
+            return Err(BadFrame::TooLarge { bytes: message.len(), max: FRAME_BYTES_MAX });
+        }
+        let name = decode::check(codec, message, ClientFrame::NAMES)?;
+        let frame: ClientFrame =
+            decode::read(codec, message, name).map_err(|bad| decode::explain_bad_act(codec, message, bad))?;
+        frame.check_limits()?;
+        Ok(frame)
+    }
+
+    fn check_limits(&self) -> Result<(), BadFrame> {
+        let refuse = |seq, detail: String| Err(BadFrame::InvalidField { frame: self.name(), seq, detail });
+        match self {
+            ClientFrame::Hello(hello) => hello.check_limits().or_else(|detail| refuse(None, detail)),
+            ClientFrame::Act(act) if act.seq.0 == 0 => refuse(None, "seq: 1 and up".into()),
+            ClientFrame::Act(_) | ClientFrame::Resync {} | ClientFrame::Ping(_) | ClientFrame::Bye {} => Ok(()),
+        }
+    }
+}
+
+impl Hello {
+    fn check_limits(&self) -> Result<(), String> {
+        check_bytes("token", self.token.as_ref().map(Secret::reveal), TOKEN_BYTES_MAX)?;
+        check_bytes("resume", self.resume.as_ref().map(Secret::reveal), RESUME_TOKEN_BYTES_MAX)?;
+        check_bytes("device", self.device.as_deref(), DEVICE_BYTES_MAX)?;
+        if self.features.len() > FEATURES_MAX {
+            return Err(format!("features: at most {FEATURES_MAX}"));
+        }
+        for feature in &self.features {
+            check_bytes("features", Some(feature), NAME_BYTES_MAX)?;
+        }
+        if self.cursor.is_some() != self.sector.is_some() {
+            return Err("cursor, sector: both or neither".into());
+        }
+        match (self.actor, self.first_seq) {
+            (Some(ActorId(0)), _) => Err("actor: 1 and up".into()),
+            (_, Some(Seq(0))) => Err("first_seq: 1 and up".into()),
+            (Some(_), None) => Err("first_seq: needed with actor".into()),
+            (None, Some(first)) if first != Seq(1) => Err("first_seq: 1 without actor".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check_bytes(field: &str, text: Option<&str>, max: usize) -> Result<(), String> {
+    match text {
+        Some(text) if text.len() > max => Err(format!("{field}: at most {max} bytes")),
+        _ => Ok(()),
+    }
+}

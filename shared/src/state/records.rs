@@ -1,0 +1,122 @@
+//! The records of a room's system part: who is seated, who travels, who sleeps, what is due.
+//! Shapes only; how they are kept and summed is in `system`, what they mean to a move is the owner's business.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::dedupe::ActorMarks;
+use super::part::Fields;
+use crate::action::Status;
+use crate::ids::{ActorId, Alias, Generation, Hop, Incarnation, PlayerId, SectorId, SessionId};
+
+/// One session of a present player, as the room knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionSeat {
+    pub generation: Generation,
+    /// The node that holds the session's connection.
+    pub incarnation: Incarnation,
+    /// Milliseconds since 1970 (Redis TIME) when its connection was lost; `None` while it lives.
+    pub lost_ms: Option<u64>,
+}
+
+/// A present player.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    /// Their ship's entity.
+    pub alias: Alias,
+    pub hop: Hop,
+    /// What the player last asked for; shown while a connection lives.
+    pub asked: Status,
+    /// Generations below this are rejected.
+    pub floor: Generation,
+    pub sessions: BTreeMap<SessionId, SessionSeat>,
+}
+
+/// All a room knows of one player: what travels and what sleeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayerRecord {
+    pub hop: Hop,
+    pub asked: Status,
+    pub floor: Generation,
+    pub sessions: BTreeMap<SessionId, SessionSeat>,
+    /// Public fields of their ship.
+    pub ship: Fields,
+    pub own: Fields,
+    /// Dedupe marks of the sectors' series: they move with the player.
+    pub actors: BTreeMap<ActorId, ActorMarks>,
+    /// Milliseconds since 1970 when the last connection was lost; 0: never seen or connected.
+    pub last_seen_ms: u64,
+}
+
+/// A player on the way to another sector, kept until that one has confirmed the arrival.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outgoing {
+    /// The hop the player will have on arrival.
+    pub hop: Hop,
+    pub to: SectorId,
+    pub record: PlayerRecord,
+}
+
+/// What a timer is for. The order is that of timers due at the same time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TimerKind {
+    /// Show the player as link-dead.
+    #[serde(rename = "g")]
+    Grace(PlayerId),
+    /// Take the player out of the public state.
+    #[serde(rename = "e")]
+    Expire(PlayerId),
+}
+
+/// Something to do at a time. Ordered by when it is due, then by kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Timer {
+    /// Milliseconds since 1970 (Redis TIME).
+    pub due_ms: u64,
+    pub kind: TimerKind,
+}
+
+/// One absolute change of the system part; `None` removes the record. Stored under one-letter names: entries stay
+/// small.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SystemChange {
+    #[serde(rename = "s")]
+    Seat(PlayerId, Option<Seat>),
+    #[serde(rename = "a")]
+    Actor(PlayerId, ActorId, Option<ActorMarks>),
+    #[serde(rename = "o")]
+    Outgoing(PlayerId, Option<Outgoing>),
+    /// A player that arrived with this hop, until `at` was confirmed.
+    #[serde(rename = "i")]
+    Incoming(PlayerId, Option<Hop>),
+    #[serde(rename = "d")]
+    Dormant(PlayerId, Option<PlayerRecord>),
+    /// Set (true) or cleared.
+    #[serde(rename = "t")]
+    Timer(Timer, bool),
+}
+
+/// Names the record a change is about: two changes of one record in a batch leave the later.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum RecordKey {
+    Seat(PlayerId),
+    Actor(PlayerId, ActorId),
+    Outgoing(PlayerId),
+    Incoming(PlayerId),
+    Dormant(PlayerId),
+    Timer(Timer),
+}
+
+impl SystemChange {
+    pub(super) fn key(&self) -> RecordKey {
+        match self {
+            SystemChange::Seat(player, _) => RecordKey::Seat(player.clone()),
+            SystemChange::Actor(player, actor, _) => RecordKey::Actor(player.clone(), *actor),
+            SystemChange::Outgoing(player, _) => RecordKey::Outgoing(player.clone()),
+            SystemChange::Incoming(player, _) => RecordKey::Incoming(player.clone()),
+            SystemChange::Dormant(player, _) => RecordKey::Dormant(player.clone()),
+            SystemChange::Timer(timer, _) => RecordKey::Timer(timer.clone()),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Frames survive both codecs, and no bytes a peer may send make decoding panic.
+
+#![allow(clippy::unwrap_used, reason = "strategies are not in #[test] functions")]
+
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use sectorbus::action::{Action, Answer, Facts, RejectCode, Status};
+use sectorbus::ids::{ActorId, Alias, EntryId, PlayerId, SectorId, Seq, SessionId};
+use sectorbus::limits::INT_ABS_MAX;
+use sectorbus::protocol::{
+    Ack, Act, ActorMarks, Change, ChangeBody, ClientFrame, Codec, DeltaFrame, EntityFields, ErrorCode, ErrorFrame,
+    FieldChanges, Fields, Hello, Leaving, Limits, Moved, OwnChange, OwnerChange, Ping, Pong, Reject, RetryAfter,
+    Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source, Unavailable, Welcome,
+};
+use sectorbus::value::{Field, Value};
+
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![0..300_u64, 0..=INT_ABS_MAX as u64]
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[A-Za-z0-9_-]{1,64}"
+}
+
+fn sector() -> impl Strategy<Value = SectorId> {
+    name().prop_map(|name| SectorId::new(&name).unwrap())
+}
+
+fn seq() -> impl Strategy<Value = Seq> {
+    number().prop_map(|n| Seq(n.max(1)))
+}
+
+fn entry_id() -> impl Strategy<Value = EntryId> {
+    (number(), number()).prop_map(|(epoch, version)| EntryId::new(epoch, version))
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        (-INT_ABS_MAX..=INT_ABS_MAX).prop_map(Value::from),
+        (-200..70_000_i64).prop_map(Value::from),
+        ".{0,40}".prop_map(|text| Value::from(text.as_str())),
+    ]
+}
+
+/// Known fields and ones of a newer server.
+fn field() -> impl Strategy<Value = Field> {
+    (1..=255_u8).prop_map(Field)
+}
+
+fn fields() -> impl Strategy<Value = Fields> {
+    btree_map(field(), value(), 0..6)
+}
+
+fn changes(fewest: usize) -> impl Strategy<Value = FieldChanges> {
+    btree_map(field(), proptest::option::of(value()), fewest..6)
+        .prop_map(|set| set.into_iter().collect::<Vec<_>>())
+        .prop_shuffle()
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    prop_oneof![sector().prop_map(|to| Action::Move { to }), Just(Action::Status { status: Status::Busy }),]
+}
+
+fn hello() -> impl Strategy<Value = ClientFrame> {
+    let text = || proptest::option::of(".{0,20}".prop_map(String::from));
+    let cursor = proptest::option::of((entry_id(), sector()));
+    let actor = proptest::option::of((1..=u32::MAX, seq()));
+    (text(), text(), text(), vec(name(), 0..4), cursor, actor).prop_map(
+        |(token, resume, device, features, cursor, actor)| {
+            ClientFrame::Hello(Hello {
+                token: token.map(Secret::from),
+                features,
+                resume: resume.map(Secret::from),
+                cursor: cursor.as_ref().map(|(cursor, _)| *cursor),
+                sector: cursor.map(|(_, sector)| sector),
+                actor: actor.map(|(actor, _)| ActorId(actor)),
+                first_seq: actor.map(|(_, seq)| seq),
+                device: device.map(|text| text.chars().take(16).collect()),
+            })
+        },
+    )
+}
+
+fn client_frame() -> impl Strategy<Value = ClientFrame> {
+    prop_oneof![
+        hello(),
+        (seq(), action()).prop_map(|(seq, action)| ClientFrame::Act(Act { seq, action })),
+        Just(ClientFrame::Resync {}),
+        number().prop_map(|t| ClientFrame::Ping(Ping { t })),
+        Just(ClientFrame::Bye {}),
+    ]
+}
+
+fn facts() -> impl Strategy<Value = Facts> {
+    btree_map(".{0,10}".prop_map(String::from), value(), 0..3)
+}
+
+fn reject_code() -> impl Strategy<Value = RejectCode> {
+    prop_oneof![Just(RejectCode::CoolingDown), Just(RejectCode::UnknownActor)]
+}
+
+fn marks() -> impl Strategy<Value = Vec<ActorMarks>> {
+    let answer = prop_oneof![
+        Just(Answer::Ack),
+        (reject_code(), facts()).prop_map(|(code, facts)| Answer::Reject { code, facts }),
+    ];
+    let answers = vec((seq(), answer).prop_map(|(seq, answer)| SeqAnswer { seq, answer }), 0..4);
+    let one = (any::<u32>(), seq(), any::<u128>(), answers).prop_map(|(actor, high, bitmap, answers)| ActorMarks {
+        actor: ActorId(actor),
+        high,
+        bitmap,
+        answers,
+    });
+    vec(one, 0..3)
+}
+
+fn snapshot() -> impl Strategy<Value = Snapshot> {
+    let entity = (any::<u32>(), fields()).prop_map(|(alias, fields)| EntityFields { entity: Alias(alias), fields });
+    let parts = (0..3_u8, sector(), entry_id(), any::<u32>(), vec(entity, 0..5), fields(), marks());
+    parts.prop_map(|(room, sector, id, sum, entities, own, marks)| Snapshot {
+        room: Slot(room),
+        sector,
+        id,
+        owner: "n1".into(),
+        sum,
+        entities,
+        own,
+        own_sum: sum.rotate_left(7),
+        marks,
+        reason: SnapshotReason::Gap,
+    })
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let body = prop_oneof![changes(1).prop_map(ChangeBody::Set), Just(ChangeBody::Removed)];
+    (any::<u32>(), body).prop_map(|(alias, body)| Change { entity: Alias(alias), body })
+}
+
+fn delta() -> impl Strategy<Value = DeltaFrame> {
+    let versions = prop_oneof![
+        number().prop_map(|to| (to.max(1) - 1, to.max(1))),
+        (number(), number()).prop_map(|(a, b)| (a.min(b), a.max(b).max(a.min(b) + 1))),
+    ];
+    let versions = versions.prop_filter("within range", |(_, to)| *to <= INT_ABS_MAX as u64);
+    (0..3_u8, versions, any::<u32>(), vec(change(), 0..20)).prop_map(|(room, (from, to), sum, changes)| DeltaFrame {
+        room: Slot(room),
+        from,
+        to,
+        sum,
+        changes,
+    })
+}
+
+fn welcome() -> impl Strategy<Value = Welcome> {
+    (name(), name(), number(), any::<bool>(), marks(), vec(name(), 0..3)).prop_map(
+        |(session, player, now_ms, recovered, pending, features)| Welcome {
+            session: SessionId::new(&session).unwrap(),
+            resume: Secret::from("r"),
+            player: PlayerId::new(&player).unwrap(),
+            actor: ActorId(3),
+            features,
+            now_ms,
+            node: "n1".into(),
+            heartbeat_ms: 20_000,
+            resume_window_ms: 60_000,
+            recovered,
+            source: Source::Log,
+            limits: Limits::V1,
+            fields: Welcome::field_names(),
+            pending,
+        },
+    )
+}
+
+fn server_frame() -> impl Strategy<Value = ServerFrame> {
+    prop_oneof![
+        welcome().prop_map(|frame| ServerFrame::Welcome(Box::new(frame))),
+        snapshot().prop_map(|frame| ServerFrame::Snapshot(Box::new(frame))),
+        delta().prop_map(ServerFrame::Delta),
+        (number(), any::<u32>(), changes(0)).prop_map(|(to, sum, set)| ServerFrame::Own(OwnChange { to, sum, set })),
+        (seq(), number()).prop_map(|(seq, version)| ServerFrame::Ack(Ack { seq, version })),
+        (seq(), reject_code(), facts(), number())
+            .prop_map(|(seq, code, facts, version)| { ServerFrame::Reject(Reject { seq, code, facts, version }) }),
+        (proptest::option::of(seq()), number()).prop_map(|(seq, ms)| ServerFrame::RetryAfter(RetryAfter { seq, ms })),
+        number().prop_map(|ms| ServerFrame::Unavailable(Unavailable { retry_after_ms: ms })),
+        (sector(), sector(), snapshot())
+            .prop_map(|(from, to, snapshot)| { ServerFrame::Moved(Box::new(Moved { from, to, snapshot })) }),
+        (name(), number(), number()).prop_map(|(node, epoch, version)| {
+            ServerFrame::Owner(OwnerChange { room: Slot::SECTOR, node, epoch, version })
+        }),
+        (number(), number()).prop_map(|(t, now_ms)| ServerFrame::Pong(Pong { t, now_ms })),
+        ".{0,40}".prop_map(|detail| { ServerFrame::Error(ErrorFrame::new(ErrorCode::InvalidField, detail)) }),
+        number().prop_map(|ms| ServerFrame::Leaving(Leaving { reconnect_after_ms: ms })),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn client_frames_survive_both_codecs(frame in client_frame()) {
+        for codec in Codec::ALL {
+            prop_assert_eq!(ClientFrame::decode(codec, &frame.encode(codec)), Ok(frame.clone()));
+        }
+    }
+
+    #[test]
+    fn server_frames_survive_both_codecs(frame in server_frame()) {
+        for codec in Codec::ALL {
+            prop_assert_eq!(ServerFrame::decode(codec, &frame.encode(codec)), Ok(frame.clone()));
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_decoding_panic(bytes in vec(any::<u8>(), 0..200)) {
+        for codec in Codec::ALL {
+            let _ = ClientFrame::decode(codec, &bytes);
+            let _ = ServerFrame::decode(codec, &bytes);
+        }
+    }
+
+    /// Random bytes rarely get past the first check: damaged frames get further.
+    #[test]
+    fn no_damaged_frame_makes_decoding_panic(
+        client in client_frame(),
+        server in server_frame(),
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        for codec in Codec::ALL {
+            for bytes in [client.encode(codec), server.encode(codec)] {
+                let mut bytes = bytes.to_vec();
+                for (at, byte) in &damage {
+                    let at = at.index(bytes.len());
+                    bytes[at] = *byte;
+                }
+                let _ = ClientFrame::decode(codec, &bytes);
+                let _ = ServerFrame::decode(codec, &bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_cut_short_or_with_a_tail_is_refused(
+        client in client_frame(),
+        server in server_frame(),
+        at in any::<prop::sample::Index>(),
+        tail in "[a-z0-9{\\[\"]{1,3}",
+    ) {
+        for codec in Codec::ALL {
+            let whole = client.encode(codec);
+            prop_assert!(ClientFrame::decode(codec, &whole[..at.index(whole.len())]).is_err());
+            prop_assert!(ClientFrame::decode(codec, &[&whole, tail.as_bytes()].concat()).is_err());
+            let whole = server.encode(codec);
+            prop_assert!(ServerFrame::decode(codec, &whole[..at.index(whole.len())]).is_err());
+            prop_assert!(ServerFrame::decode(codec, &[&whole, tail.as_bytes()].concat()).is_err());
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Stored bytes: today's code still reads format 1 and writes the same bytes again; what is not a record is refused.
+//! The golden files are never regenerated for a format that was released; `write_golden` makes those of a new one.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use sectorbus::action::{Answer, RejectCode, Status};
+use sectorbus::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, SectorId, Seq, SessionId};
+use sectorbus::state::{
+    ActorMarks, Answered, Draft, Entry, Fields, Outgoing, Parts, PlayerRecord, Receipts, RoomState, Seat, SessionSeat,
+    SystemChange, Timer, TimerKind, Unreadable,
+};
+use sectorbus::value::{Field, Value};
+
+fn golden_path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("state_{name}_v1.hex"))
+}
+
+fn golden(name: &str) -> Vec<u8> {
+    let text = std::fs::read_to_string(golden_path(name)).unwrap();
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+fn player(name: &str) -> PlayerId {
+    PlayerId::new(name).unwrap()
+}
+
+fn answered(seq: u64, answer: Answer) -> Answered {
+    Answered { player: player("ann"), actor: ActorId(3), seq: Seq(seq), answer }
+}
+
+fn no_warp() -> Answer {
+    Answer::Reject { code: RejectCode::NoWarp, facts: BTreeMap::from([("to".to_owned(), Value::from("9"))]) }
+}
+
+fn record() -> PlayerRecord {
+    let mut record = sectorbus::rules::new_record(&player("bob"), "Bob 🚀");
+    let session = SessionSeat {
+        generation: Generation(4),
+        incarnation: "n1#1700000000000".parse::<Incarnation>().unwrap(),
+        lost_ms: Some(1_700_000_000_100),
+    };
+    record.sessions.insert(SessionId::new("tab").unwrap(), session);
+    let mut marks = ActorMarks::new(Seq(5), 1_700_000_000_000);
+    marks.record(Seq(5), &Answer::Ack, 1_700_000_000_001);
+    marks.record(Seq(7), &no_warp(), 1_700_000_000_002);
+    record.actors.insert(ActorId(2), marks);
+    record
+}
+
+/// A room with one of everything, and the entry that made it so.
+fn sample() -> (RoomState, Entry) {
+    let mut state = RoomState::new();
+    let mut draft = Draft::new(&mut state, 1_700_000_000_000);
+    draft.system(SystemChange::Actor(player("ann"), ActorId(3), Some(ActorMarks::new(Seq(1), 1_700_000_000_000))));
+    let alias = draft.create(Fields::from([(Field::KIND, "ship".into()), (Field::X, Value::Int(-12))]));
+    let gone = draft.create(Fields::from([(Field::KIND, "port".into())]));
+    draft.remove(gone);
+    draft.set(alias, Field::LAST_SEEN, Some(Value::Int(1_700_000_000_000)));
+    draft.set(alias, Field::LAST_SEEN, None);
+    draft.replace_own(&player("ann"), Fields::from([(Field::CREDITS, Value::Int(1_000))]));
+    draft.replace_own(&player("bob"), Fields::new());
+    draft.remove_own(&player("bob"));
+    draft.answer(answered(1, Answer::Ack));
+    draft.answer(answered(2, no_warp()));
+    let seat = Seat { alias, hop: Hop(2), asked: Status::Away, floor: Generation(1), sessions: record().sessions };
+    let outgoing = Outgoing { hop: Hop(3), to: SectorId::new("9").unwrap(), record: record() };
+    let timer = |due_ms, kind| SystemChange::Timer(Timer { due_ms, kind }, true);
+    for change in [
+        SystemChange::Seat(player("ann"), Some(seat)),
+        SystemChange::Outgoing(player("cid"), Some(outgoing)),
+        SystemChange::Incoming(player("ann"), Some(Hop(2))),
+        SystemChange::Dormant(player("bob"), Some(record())),
+        timer(1_700_000_002_000, TimerKind::Grace(player("ann"))),
+        timer(1_700_000_060_000, TimerKind::Expire(player("ann"))),
+    ] {
+        draft.system(change);
+    }
+    let entry = draft.finish();
+    (state, entry)
+}
+
+fn receipts() -> Receipts {
+    Receipts(vec![answered(3, Answer::reject(RejectCode::TooOld)), answered(4, no_warp())])
+}
+
+fn named(state: &RoomState) -> [(&'static str, Bytes); 4] {
+    let parts = state.to_parts();
+    [
+        ("snapshot_public", parts.public),
+        ("snapshot_own", parts.own),
+        ("snapshot_system", parts.system),
+        ("snapshot_dormant", parts.dormant),
+    ]
+}
+
+/// Only for a new format: `cargo test -p sectorbus --test state_stored -- --ignored write_golden`.
+#[test]
+#[ignore = "overwrites the golden files"]
+fn write_golden() {
+    let (state, entry) = sample();
+    let mut files = vec![("entry", entry.encode()), ("receipts", receipts().encode())];
+    files.extend(named(&state));
+    for (name, bytes) in files {
+        let mut text = String::new();
+        for line in bytes.chunks(32) {
+            line.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
+            text.push('\n');
+        }
+        std::fs::write(golden_path(name), text).unwrap();
+    }
+}
+
+#[test]
+fn format_1_is_still_read_and_written() {
+    let (state, entry) = sample();
+    let bytes = golden("entry");
+    assert_eq!(Entry::decode(&bytes), Ok(entry.clone()));
+    assert_eq!(entry.encode(), bytes);
+
+    let bytes = golden("receipts");
+    assert_eq!(Receipts::decode(&bytes), Ok(receipts()));
+    assert_eq!(receipts().encode(), bytes);
+
+    let read = |name| Bytes::from(golden(name));
+    let parts = Parts {
+        public: read("snapshot_public"),
+        own: read("snapshot_own"),
+        system: read("snapshot_system"),
+        dormant: read("snapshot_dormant"),
+    };
+    assert_eq!(RoomState::from_parts(&parts), Ok(state.clone()));
+    assert_eq!(state.to_parts(), parts);
+}
+
+#[test]
+fn unknown_formats_cut_records_and_trailing_bytes_are_refused() {
+    let good = golden("entry");
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        Entry::decode(&bytes).unwrap_err()
+    };
+    assert_eq!(with(&|bytes| bytes[0] = 7), Unreadable::Format { found: 7, known: &[1] });
+    assert_eq!(with(&|bytes| bytes.extend([0xc0, 0xc0])), Unreadable::TrailingBytes { count: 2 });
+    assert!(matches!(with(&|bytes| bytes[1] = 0xc0), Unreadable::Malformed(_)));
+    for end in 0..good.len() {
+        assert_eq!(Entry::decode(&good[..end]), Err(Unreadable::Truncated), "cut to {end}");
+    }
+}
+
+#[test]
+fn a_snapshot_whose_content_is_not_its_sum_is_refused() {
+    let (state, _) = sample();
+    let flipped = |part: fn(&mut Parts) -> &mut Bytes, from: &[u8], to: &[u8]| {
+        let mut parts = state.to_parts();
+        let bytes = part(&mut parts);
+        let at = bytes.windows(from.len()).position(|window| window == from).unwrap();
+        let mut changed = bytes.to_vec();
+        changed[at..at + from.len()].copy_from_slice(to);
+        *bytes = changed.into();
+        match RoomState::from_parts(&parts) {
+            Err(Unreadable::Sum { part, .. }) => part,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(flipped(|parts| &mut parts.public, b"ship", b"shop"), "public");
+    assert_eq!(flipped(|parts| &mut parts.own, &[0xcd, 0x03, 0xe8], &[0xcd, 0x03, 0xe9]), "own");
+    assert_eq!(flipped(|parts| &mut parts.system, b"away", b"busy"), "system");
+    assert_eq!(flipped(|parts| &mut parts.dormant, b"Bob", b"Bib"), "dormant");
+}
+
+#[test]
+fn a_snapshot_that_would_give_an_alias_twice_is_refused() {
+    let mut parts = sample().0.to_parts();
+    let one = RoomState::new().to_parts();
+    assert!(RoomState::from_parts(&one).is_ok());
+    parts.system = one.system;
+    parts.dormant = one.dormant;
+    assert!(matches!(RoomState::from_parts(&parts), Err(Unreadable::Malformed(_))));
+}
+
+#[test]
+fn entries_are_small() {
+    let mut state = RoomState::new();
+    let mut draft = Draft::new(&mut state, 1_700_000_000_000);
+    let alias = draft.create(Fields::new());
+    draft.system(SystemChange::Actor(player("ann"), ActorId(3), Some(ActorMarks::new(Seq(1), 0))));
+    let _ = draft.finish();
+    let mut draft = Draft::new(&mut state, 1_700_000_000_050);
+    draft.set(alias, Field::STATUS, Some("busy".into()));
+    draft.answer(answered(1, Answer::Ack));
+    let bytes = draft.finish().encode();
+    assert!(bytes.len() <= 48, "{} bytes: {bytes:02x?}", bytes.len());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #[test]
+    fn any_bytes_are_read_or_refused_without_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let bytes = Bytes::from([&[1u8][..], &body].concat());
+        let _ = Entry::decode(&bytes);
+        let _ = Receipts::decode(&bytes);
+        let (state, _) = sample();
+        for part in 0..4 {
+            let mut parts = state.to_parts();
+            *[&mut parts.public, &mut parts.own, &mut parts.system, &mut parts.dormant][part] = bytes.clone();
+            let _ = RoomState::from_parts(&parts);
+        }
+    }
+
+    #[test]
+    fn damaged_records_are_read_or_refused_without_panic(at in any::<prop::sample::Index>(), byte: u8) {
+        let damage = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            Bytes::from(bytes)
+        };
+        let (state, entry) = sample();
+        if let Ok(entry) = Entry::decode(&damage(&entry.encode())) {
+            let _ = RoomState::new().apply(&entry);
+        }
+        for part in 0..4 {
+            let mut parts = state.to_parts();
+            *[&mut parts.public, &mut parts.own, &mut parts.system, &mut parts.dormant][part] =
+                damage(&named(&state)[part].1);
+            let _ = RoomState::from_parts(&parts);
+        }
+    }
+}

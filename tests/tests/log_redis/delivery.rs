@@ -1,0 +1,138 @@
+//! What followers hear, and how they find out that they heard nothing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::proxy::Proxy;
+use crate::*;
+
+#[tokio::test]
+async fn followers_hear_what_is_published_and_start_again_after_a_restart() -> Result<()> {
+    let (mut server, log) = start().await?;
+    let room = room("sector:1");
+    let (mut first, mut second) = (log.follow(&room), log.follow(&room));
+    assert_eq!(next(&mut first).await, Push::Following);
+    assert_eq!(next(&mut second).await, Push::Following);
+    let (claim, _) = granted(&log, claim_by(&room, "a#1", 5, 1)).await;
+    for following in [&mut first, &mut second] {
+        assert!(matches!(next(following).await, Push::Entry(entry) if entry.id == claim));
+    }
+    drop(second);
+    let append = Append { receipts: Some(Bytes::from_static(b"no")), ..entry_after(&room, claim, "two") };
+    assert!(matches!(log.append(append).await?, Appended::Ok { receivers: 1, .. }));
+    let two = claim.following();
+    assert!(matches!(next(&mut first).await, Push::Entry(entry) if entry.id == two));
+    assert_eq!(next(&mut first).await, Push::Receipts { at: two, body: Bytes::from_static(b"no") });
+
+    server.kill9()?;
+    assert_eq!(next(&mut first).await, Push::Lost);
+    let refused = until("nothing is connected", || async {
+        log.append(entry_after(&room, two, "three")).await.err().filter(|e| matches!(e, LogError::NotExecuted(_)))
+    });
+    refused.await;
+    server.restart().await?;
+    assert_eq!(next(&mut first).await, Push::Following);
+    let three = until("connected again", || async { log.append(entry_after(&room, two, "three")).await.ok() }).await;
+    assert!(matches!(three, Appended::Ok { .. } | Appended::Already { .. }), "{three:?}");
+    assert!(matches!(next(&mut first).await, Push::Entry(entry) if entry.id == two.following()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_subscription_is_a_lost_place_and_comes_back() -> Result<()> {
+    let (server, log) = start().await?;
+    let room = room("sector:1");
+    let mut following = log.follow(&room);
+    assert_eq!(next(&mut following).await, Push::Following);
+    let mut redis = server.connection().await?;
+    redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").query_async::<()>(&mut redis).await?;
+    assert_eq!(next(&mut following).await, Push::Lost);
+    assert_eq!(next(&mut following).await, Push::Following);
+    // The owner did not hear itself: the same by its word.
+    let following_is_lost = AtomicBool::new(false);
+    // The owner did not hear itself: the same by its word, at most once a second.
+    let told = async {
+        until("the connection is a second old", || async {
+            log.suspect(&room);
+            following_is_lost.load(Ordering::Relaxed).then_some(())
+        })
+        .await
+    };
+    let heard = async {
+        assert_eq!(next(&mut following).await, Push::Lost);
+        following_is_lost.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(told, heard);
+    assert_eq!(next(&mut following).await, Push::Following);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_canary_that_stays_out_replaces_the_connection() -> Result<()> {
+    let server = RedisServer::start(RedisOptions::default()).await?;
+    let proxy = Proxy::start(server.port()).await?;
+    let log = RedisLog::connect(RedisConfig::new(proxy.url(), region()))?;
+    let room = room("sector:1");
+    let mut following = log.follow(&room);
+    assert_eq!(next(&mut following).await, Push::Following);
+    proxy.deafen();
+    // Requests are answered, and nothing tells of the claim but the canary's absence.
+    let (claim, _) = granted(&log, claim_by(&room, "a#1", 5, 1)).await;
+    assert_eq!(next(&mut following).await, Push::Lost);
+    assert_eq!(next(&mut following).await, Push::Following);
+    appended(&log, &room, claim, "two").await;
+    let push = next(&mut following).await;
+    assert!(matches!(&push, Push::Entry(entry) if entry.id == claim.following()), "{push:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn canaries_and_the_alive_channel_carry_the_incarnation() -> Result<()> {
+    let (server, log) = start().await?;
+    log.create_inbox(&node("a#1")).await?;
+    let mut redis = server.connection().await?;
+    let mut ask = redis::cmd("PUBSUB");
+    ask.arg("SHARDCHANNELS");
+    let expected: Vec<String> =
+        (0..4).map(|n| format!("sb:test:canary:a#1:{n}")).chain(["sb:test:{members}:alive:a#1".to_owned()]).collect();
+    let deadline = Instant::now() + SOON;
+    loop {
+        let mut channels: Vec<String> = ask.query_async(&mut redis).await?;
+        channels.sort();
+        if channels == expected {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{channels:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    log.leave(Leave { incarnation: node("a#1") }).await?;
+    let mut count = redis::cmd("PUBSUB");
+    count.arg("SHARDNUMSUB").arg("sb:test:{members}:alive:a#1");
+    let deadline = Instant::now() + SOON;
+    while count.query_async::<(String, u64)>(&mut redis).await?.1 > 0 {
+        assert!(Instant::now() < deadline, "still looks alive");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_rooms_come_and_go_on_the_same_connections() -> Result<()> {
+    let (_server, log) = start().await?;
+    let rooms: Vec<RoomId> = (0..300).map(|n| room(&format!("sector:{n}"))).collect();
+    let mut followed: Vec<Following> = rooms.iter().map(|room| log.follow(room)).collect();
+    for following in &mut followed {
+        assert_eq!(next(following).await, Push::Following);
+    }
+    // Left and followed again at once: the confirmation of the first must not pass for the second's.
+    for (room, following) in rooms.iter().zip(&mut followed) {
+        let old = std::mem::replace(following, log.follow(room));
+        drop(old);
+        drop(log.follow(room));
+    }
+    for (room, following) in rooms.iter().zip(&mut followed) {
+        assert_eq!(next(following).await, Push::Following);
+        let (claim, _) = granted(&log, claim_by(room, "a#1", 5, 1)).await;
+        assert!(matches!(next(following).await, Push::Entry(entry) if entry.id == claim));
+    }
+    Ok(())
+}
