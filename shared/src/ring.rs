@@ -14,10 +14,7 @@ use crate::ids::{Incarnation, RingVersion, RoomId};
 /// A text is hashed with FNV-1a (64 bit) over its bytes, then finished with splitmix64; an incarnation's points are
 /// that number and what splitmix64 makes of it again and again. A room belongs to the first point at or above its own.
 pub fn ring_hash_pin() -> &'static str {
-    const _: () = assert!(
-        crate::limits::RING_VIRTUAL_NODES == 2_000,
-        "the pin names the number"
-    );
+    const _: () = assert!(crate::limits::RING_VIRTUAL_NODES == 2_000, "the pin names the number");
     "fnv1a64-splitmix64-2000"
 }
 
@@ -42,15 +39,8 @@ impl Ring {
         members.sort();
         members.dedup();
         let nodes = members.iter().cloned().map(Node);
-        let points = RingBuilder::new(PinnedHash)
-            .vnodes(virtual_nodes)
-            .nodes_iter(nodes)
-            .build();
-        Self {
-            version,
-            members,
-            points,
-        }
+        let points = RingBuilder::new(PinnedHash).vnodes(virtual_nodes).nodes_iter(nodes).build();
+        Self { version, members, points }
     }
 
     /// The node that should own the room; `None` if the ring is empty.
@@ -74,10 +64,7 @@ impl Ring {
 
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ring")
-            .field("version", &self.version)
-            .field("members", &self.members)
-            .finish()
+        f.debug_struct("Ring").field("version", &self.version).field("members", &self.members).finish()
     }
 }
 
@@ -176,9 +163,7 @@ mod tests {
     }
 
     fn rooms() -> Vec<RoomId> {
-        (0..ROOMS)
-            .map(|n| RoomId::Sector(SectorId::new(&n.to_string()).unwrap()))
-            .collect()
+        (0..ROOMS).map(|n| RoomId::Sector(SectorId::new(&n.to_string()).unwrap())).collect()
     }
 
     fn owners<'a>(ring: &'a Ring, rooms: &[RoomId]) -> Vec<&'a Incarnation> {
@@ -202,19 +187,9 @@ mod tests {
         let grown = Ring::build(RingVersion(2), &eleven, RING_VIRTUAL_NODES);
         let before = owners(&ten, rooms);
         let after = owners(&grown, rooms);
-        let moved: Vec<_> = before
-            .iter()
-            .zip(&after)
-            .filter(|(old, new)| old != new)
-            .collect();
-        assert!(
-            moved.iter().all(|(_, new)| **new == &eleven[10]),
-            "a room moved between two old nodes"
-        );
-        (
-            spread(&ten, &before),
-            moved.len() as f64 / rooms.len() as f64,
-        )
+        let moved: Vec<_> = before.iter().zip(&after).filter(|(old, new)| old != new).collect();
+        assert!(moved.iter().all(|(_, new)| **new == &eleven[10]), "a room moved between two old nodes");
+        (spread(&ten, &before), moved.len() as f64 / rooms.len() as f64)
     }
 
     #[test]
@@ -225,24 +200,17 @@ mod tests {
             let workers: Vec<_> = (0..threads)
                 .map(|first| {
                     let seeds = (first..100).step_by(threads as usize);
-                    scope
-                        .spawn(move || seeds.map(|seed| judge_set(seed, rooms)).collect::<Vec<_>>())
+                    scope.spawn(move || seeds.map(|seed| judge_set(seed, rooms)).collect::<Vec<_>>())
                 })
                 .collect();
-            workers
-                .into_iter()
-                .flat_map(|worker| worker.join().unwrap())
-                .collect()
+            workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
         });
         let worst_spread = judged.iter().map(|(spread, _)| *spread).fold(0.0, f64::max);
         let worst_moved = judged.iter().map(|(_, moved)| *moved).fold(0.0, f64::max);
         eprintln!("worst spread {worst_spread:.4}, worst moved {worst_moved:.4}");
         assert_eq!(judged.len(), 100);
         assert!(worst_spread <= 0.15, "(max - min) / mean is {worst_spread}");
-        assert!(
-            worst_moved <= 0.12,
-            "an eleventh node moved {worst_moved} of the rooms"
-        );
+        assert!(worst_moved <= 0.12, "an eleventh node moved {worst_moved} of the rooms");
     }
 
     #[test]
@@ -250,10 +218,7 @@ mod tests {
         let members = names(7, 5);
         let mut shuffled: Vec<_> = members.iter().rev().cloned().collect();
         shuffled.push(members[2].clone());
-        let (a, b) = (
-            Ring::build(RingVersion(3), &members, 64),
-            Ring::build(RingVersion(3), &shuffled, 64),
-        );
+        let (a, b) = (Ring::build(RingVersion(3), &members, 64), Ring::build(RingVersion(3), &shuffled, 64));
         assert_eq!(a.members(), b.members());
         for room in rooms().iter().take(1_000) {
             assert_eq!(a.owner(room), b.owner(room));

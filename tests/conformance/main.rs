@@ -2,19 +2,19 @@
 //! `<group>::on_redis::<rule>`. A rule is a generic function over a [`stand::Stand`], one file per group of rules of
 //! room-log.md; no file knows an implementation but `on_memory` and `on_redis`.
 
-mod stand;
 mod on_memory;
 mod on_redis;
+mod stand;
 mod support;
 
 mod chain;
-mod claim;
-mod repair;
 mod checkpoint;
-mod load;
+mod claim;
+mod feed;
 mod follow;
 mod inbox;
+mod load;
 mod members;
-mod seats;
-mod feed;
 mod region;
+mod repair;
+mod seats;

@@ -159,7 +159,10 @@ async fn a_restore_is_done_once_per_nonce_and_only_where_expected(mut stand: imp
     owner.last = id;
     owner.append("after").await;
     let again = log.restore(request).await.unwrap();
-    assert!(matches!(&again, Restored::Done { id: same, lineage: also, .. } if (*same, also) == (id, &lineage)), "{again:?}");
+    assert!(
+        matches!(&again, Restored::Done { id: same, lineage: also, .. } if (*same, also) == (id, &lineage)),
+        "{again:?}"
+    );
     assert_eq!(all_entries(&log, &room).await.len(), 2);
     assert_eq!(head(&log, &room).await.last, owner.last);
 }

@@ -10,8 +10,7 @@ use crate::log::{Beat, Beaten, Member, MemberState, Roll};
 
 /// How long ago a silent peer's last beat must be before the fast path may expire it: its next beat is then 1.5
 /// beats overdue.
-pub const SILENT_DEAD_AFTER: Duration =
-    Duration::from_millis(BEAT_EVERY.as_millis() as u64 * 5 / 2);
+pub const SILENT_DEAD_AFTER: Duration = Duration::from_millis(BEAT_EVERY.as_millis() as u64 * 5 / 2);
 
 #[derive(Debug, Clone)]
 struct Row {
@@ -55,14 +54,9 @@ impl Table {
         let ttl_ms = millis(beat.ttl);
         self.spare(now_ms, ttl_ms, replication_id);
         let mut ring_changed = self.expire(beat, now_ms, &subscribers);
-        self.gone
-            .retain(|_, left_ms| now_ms.saturating_sub(*left_ms) <= millis(GONE_KEPT_FOR));
+        self.gone.retain(|_, left_ms| now_ms.saturating_sub(*left_ms) <= millis(GONE_KEPT_FOR));
 
-        let refused = if beat.joining {
-            self.differing_settings(beat)
-        } else {
-            None
-        };
+        let refused = if beat.joining { self.differing_settings(beat) } else { None };
         if refused.is_none() {
             ring_changed |= self.enter(beat, now_ms, ttl_ms);
         }
@@ -98,9 +92,7 @@ impl Table {
     /// not spared again, or a dead member would live as long as the trouble lasts.
     fn spare(&mut self, now_ms: u64, ttl_ms: u64, replication_id: &str) {
         let went_backwards = self.last_beat_any_ms.is_some_and(|last| now_ms < last);
-        let was_away = self
-            .last_beat_any_ms
-            .is_some_and(|last| now_ms.saturating_sub(last) > ttl_ms / 2);
+        let was_away = self.last_beat_any_ms.is_some_and(|last| now_ms.saturating_sub(last) > ttl_ms / 2);
         let other_server = !self.replication_id.is_empty() && self.replication_id != replication_id;
         let mut calm = other_server;
         if went_backwards || was_away || other_server {
@@ -127,12 +119,7 @@ impl Table {
     }
 
     /// Moves the dead into `gone`: expired by time, or by the fast path. True if the ring's set changed.
-    fn expire(
-        &mut self,
-        beat: &Beat,
-        now_ms: u64,
-        subscribers: &impl Fn(&Incarnation) -> u64,
-    ) -> bool {
+    fn expire(&mut self, beat: &Beat, now_ms: u64, subscribers: &impl Fn(&Incarnation) -> u64) -> bool {
         let calm = now_ms < self.calm_until_ms;
         let dead: Vec<Incarnation> = self
             .members
@@ -140,8 +127,7 @@ impl Table {
             .filter(|(peer, row)| {
                 let silent_twice = || beat.suspects.contains(peer) && subscribers(peer) == 0;
                 let overdue = now_ms.saturating_sub(row.beat_ms) >= millis(SILENT_DEAD_AFTER);
-                **peer != beat.incarnation
-                    && (row.expires_ms <= now_ms || (!calm && overdue && silent_twice()))
+                **peer != beat.incarnation && (row.expires_ms <= now_ms || (!calm && overdue && silent_twice()))
             })
             .map(|(peer, _)| peer.clone())
             .collect();
@@ -153,13 +139,8 @@ impl Table {
     }
 
     fn differing_settings(&self, beat: &Beat) -> Option<String> {
-        let mut others = self
-            .members
-            .iter()
-            .filter(|(peer, _)| **peer != beat.incarnation);
-        others
-            .find(|(_, row)| row.settings != beat.settings)
-            .map(|(_, row)| row.settings.clone())
+        let mut others = self.members.iter().filter(|(peer, _)| **peer != beat.incarnation);
+        others.find(|(_, row)| row.settings != beat.settings).map(|(_, row)| row.settings.clone())
     }
 
     /// Writes the beating member's row. True if the ring's set changed.
@@ -194,12 +175,7 @@ impl Table {
         }
     }
 
-    fn roll(
-        &self,
-        asker: Option<&Incarnation>,
-        now_ms: u64,
-        subscribers: impl Fn(&Incarnation) -> u64,
-    ) -> Roll {
+    fn roll(&self, asker: Option<&Incarnation>, now_ms: u64, subscribers: impl Fn(&Incarnation) -> u64) -> Roll {
         let members = self.members.iter().map(|(incarnation, row)| Member {
             incarnation: incarnation.clone(),
             address: row.address.clone(),
@@ -212,15 +188,8 @@ impl Table {
             ring: self.ring,
             members: members.collect(),
             gone: self.gone.clone(),
-            calm_until_ms: if now_ms < self.calm_until_ms {
-                self.calm_until_ms
-            } else {
-                0
-            },
-            silent: peers
-                .filter(|peer| subscribers(peer) == 0)
-                .cloned()
-                .collect(),
+            calm_until_ms: if now_ms < self.calm_until_ms { self.calm_until_ms } else { 0 },
+            silent: peers.filter(|peer| subscribers(peer) == 0).cloned().collect(),
             replication_id: self.replication_id.clone(),
         }
     }

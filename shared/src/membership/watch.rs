@@ -73,10 +73,7 @@ impl Watch {
             settings: self.settings.clone(),
             joining: self.roll.is_none(),
             ring_above: self.ring_above,
-            suspects: self
-                .roll
-                .as_ref()
-                .map_or_else(Vec::new, |roll| roll.silent.clone()),
+            suspects: self.roll.as_ref().map_or_else(Vec::new, |roll| roll.silent.clone()),
         }
     }
 
@@ -94,10 +91,7 @@ impl Watch {
             Beaten::SettingsDiffer { .. } => Change::default(),
             Beaten::Gone => {
                 self.gone_self = true;
-                Change {
-                    gone_self: true,
-                    ..Change::default()
-                }
+                Change { gone_self: true, ..Change::default() }
             }
             Beaten::Ok(roll) => self.hear_roll(roll, sent, now),
         }
@@ -106,31 +100,17 @@ impl Watch {
     fn hear_roll(&mut self, roll: Roll, sent: Duration, now: Duration) -> Change {
         let beat_late = self.overdue(sent);
         self.good_beat_sent = Some(sent);
-        self.calm_until =
-            now + Duration::from_millis(roll.calm_until_ms.saturating_sub(roll.time_ms));
+        self.calm_until = now + Duration::from_millis(roll.calm_until_ms.saturating_sub(roll.time_ms));
         let before = self.roll.as_ref();
         let died = before.map_or_else(Vec::new, |before| {
-            roll.gone
-                .keys()
-                .filter(|one| !before.gone.contains_key(*one))
-                .cloned()
-                .collect()
+            roll.gone.keys().filter(|one| !before.gone.contains_key(*one)).cloned().collect()
         });
-        let was_member = |one: &Incarnation| {
-            before.is_some_and(|b| b.members.iter().any(|m| m.incarnation == *one))
-        };
+        let was_member = |one: &Incarnation| before.is_some_and(|b| b.members.iter().any(|m| m.incarnation == *one));
         let members = roll.members.iter().map(|m| &m.incarnation);
         let joined = members.filter(|one| !was_member(one)).cloned().collect();
         let ring = self.judge_ring(&roll);
         self.roll = Some(roll);
-        Change {
-            ring,
-            died,
-            joined,
-            gone_self: false,
-            calm: self.is_calm(now),
-            beat_late,
-        }
+        Change { ring, died, joined, gone_self: false, calm: self.is_calm(now), beat_late }
     }
 
     /// Takes over a newer ring. An older one (the region lost a tail) is not believed: the region is asked to raise
@@ -154,8 +134,7 @@ impl Watch {
     /// True if no beat sent within one ttl before `now` was answered well: this node may have been expired.
     /// Before the first good answer there is nothing to lose: false.
     pub fn overdue(&self, now: Duration) -> bool {
-        self.good_beat_sent
-            .is_some_and(|sent| now.saturating_sub(sent) > self.ttl)
+        self.good_beat_sent.is_some_and(|sent| now.saturating_sub(sent) > self.ttl)
     }
 
     /// True while nobody may adopt or take rooms.
@@ -165,16 +144,13 @@ impl Watch {
 
     /// A living member at the last answer, draining ones included.
     pub fn is_member(&self, incarnation: &Incarnation) -> bool {
-        self.roll()
-            .is_some_and(|roll| roll.members.iter().any(|m| m.incarnation == *incarnation))
+        self.roll().is_some_and(|roll| roll.members.iter().any(|m| m.incarnation == *incarnation))
     }
 
     /// Gone at the last answer; this node itself also after `Beaten::Gone`.
     pub fn is_gone(&self, incarnation: &Incarnation) -> bool {
         (self.gone_self && *incarnation == self.me)
-            || self
-                .roll()
-                .is_some_and(|roll| roll.gone.contains_key(incarnation))
+            || self.roll().is_some_and(|roll| roll.gone.contains_key(incarnation))
     }
 
     /// The last good answer.

@@ -12,14 +12,11 @@ use super::delivery;
 use super::faults::Fate;
 use super::players::PlayerRecord;
 use super::region::{Core, Gate, HandleId, Shared};
-use crate::ids::{
-    EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId,
-    SessionId,
-};
+use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, SessionId};
 use crate::log::{
-    Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed,
-    FeedItem, Following, Heads, Leave, Log, LogEntry, LogError, LogResult, OnceKey, Opened, Parked,
-    Posted, Push, Reclaim, Restore, Restored, Sent, Snapshot, Unsafe,
+    Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, FeedItem,
+    Following, Heads, Leave, Log, LogEntry, LogError, LogResult, OnceKey, Opened, Parked, Posted, Push, Reclaim,
+    Restore, Restored, Sent, Snapshot, Unsafe,
 };
 
 /// A node's access to a [`MemoryRegion`](super::MemoryRegion). Dropping it closes its connections.
@@ -89,15 +86,9 @@ impl MemoryLog {
         }
         travel(trip.there).await;
         match trip.fate {
-            Fate::Answered | Fate::ExecutedUnanswered => {
-                self.arrive(&trip, &mut script, &mut answer).await?
-            }
+            Fate::Answered | Fate::ExecutedUnanswered => self.arrive(&trip, &mut script, &mut answer).await?,
             Fate::NotExecuted => {}
-            Fate::Late => self.execute_at(
-                Instant::now() + trip.unanswered_after + trip.late_by,
-                &trip,
-                script.take(),
-            ),
+            Fate::Late => self.execute_at(Instant::now() + trip.unanswered_after + trip.late_by, &trip, script.take()),
         }
         if trip.fate != Fate::Answered {
             tokio::time::sleep_until(trip.sent_at + trip.unanswered_after).await;
@@ -111,12 +102,7 @@ impl MemoryLog {
     }
 
     /// Executes the script when the region lets it, if it was not executed at send.
-    async fn arrive<T, F>(
-        &self,
-        trip: &Trip,
-        script: &mut Option<F>,
-        answer: &mut Option<T>,
-    ) -> LogResult<()>
+    async fn arrive<T, F>(&self, trip: &Trip, script: &mut Option<F>, answer: &mut Option<T>) -> LogResult<()>
     where
         T: Send + 'static,
         F: FnOnce(&mut Core) -> T + Send + 'static,
@@ -125,9 +111,7 @@ impl MemoryLog {
             let gate = {
                 let core = &mut *self.shared.core.lock();
                 let gate = core.gate(self.id, trip.sent_in_epoch);
-                if let (Gate::Open, Some(script)) =
-                    (&gate, script.take_if(|_| matches!(gate, Gate::Open)))
-                {
+                if let (Gate::Open, Some(script)) = (&gate, script.take_if(|_| matches!(gate, Gate::Open))) {
                     *answer = Some(script(core));
                 }
                 gate
@@ -141,18 +125,16 @@ impl MemoryLog {
                 Gate::Unavailable => {
                     return Err(LogError::NotExecuted("the region is away".into()));
                 }
-                Gate::Paused(until) => {
-                    match trip.answer_timeout.map(|timeout| trip.sent_at + timeout) {
-                        Some(gives_up) if gives_up < until => {
-                            tokio::time::sleep_until(gives_up).await;
-                            if trip.outlives_stall {
-                                self.execute_at(until, trip, script.take());
-                            }
-                            return Err(LogError::Ambiguous("no answer in time".into()));
+                Gate::Paused(until) => match trip.answer_timeout.map(|timeout| trip.sent_at + timeout) {
+                    Some(gives_up) if gives_up < until => {
+                        tokio::time::sleep_until(gives_up).await;
+                        if trip.outlives_stall {
+                            self.execute_at(until, trip, script.take());
                         }
-                        _ => tokio::time::sleep_until(until).await,
+                        return Err(LogError::Ambiguous("no answer in time".into()));
                     }
-                }
+                    _ => tokio::time::sleep_until(until).await,
+                },
             }
         }
     }
@@ -218,13 +200,7 @@ impl Log for MemoryLog {
         let mine = self.region.clone();
         self.run(move |core| {
             let found = core.db.meta.get_or_insert_with(|| mine.clone());
-            if *found == mine {
-                Opened::Ok
-            } else {
-                Opened::OtherRegion {
-                    found: found.to_string(),
-                }
-            }
+            if *found == mine { Opened::Ok } else { Opened::OtherRegion { found: found.to_string() } }
         })
         .await
     }
@@ -277,16 +253,7 @@ impl Log for MemoryLog {
 
     async fn rooms_of(&self, incarnation: &Incarnation) -> LogResult<Vec<RoomId>> {
         let of = incarnation.clone();
-        self.run(move |core| {
-            core.db
-                .rooms_of
-                .get(&of)
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect()
-        })
-        .await
+        self.run(move |core| core.db.rooms_of.get(&of).into_iter().flatten().cloned().collect()).await
     }
 
     async fn rooms_add(&self, incarnation: &Incarnation, rooms: &[RoomId]) -> LogResult<()> {
@@ -328,11 +295,7 @@ impl Log for MemoryLog {
             let Appended::Ok { time_ms, .. } = appended else {
                 return appended;
             };
-            let at = if entry.is_some() {
-                append.id
-            } else {
-                append.prev
-            };
+            let at = if entry.is_some() { append.id } else { append.prev };
             let mut receivers = entry.map_or(0, |entry| core.publish_entry(&append.room, entry));
             if let Some(body) = append.receipts.clone() {
                 receivers = core.publish(&append.room, Push::Receipts { at, body });
@@ -370,31 +333,18 @@ impl Log for MemoryLog {
     }
 
     async fn checkpoint(&self, checkpoint: Checkpoint) -> LogResult<Checkpointed> {
-        self.run(move |core| core.db.room_mut(&checkpoint.room).checkpoint(&checkpoint))
-            .await
+        self.run(move |core| core.db.room_mut(&checkpoint.room).checkpoint(&checkpoint)).await
     }
 
-    async fn park(
-        &self,
-        room: &RoomId,
-        prev: EntryId,
-        incarnation: &Incarnation,
-    ) -> LogResult<Parked> {
+    async fn park(&self, room: &RoomId, prev: EntryId, incarnation: &Incarnation) -> LogResult<Parked> {
         let (room, incarnation) = (room.clone(), incarnation.clone());
-        self.run(move |core| core.db.room_mut(&room).park(prev, &incarnation))
-            .await
+        self.run(move |core| core.db.room_mut(&room).park(prev, &incarnation)).await
     }
 
     async fn heads(&self, rooms: &[RoomId]) -> LogResult<Vec<Heads>> {
         let rooms = rooms.to_vec();
         self.run(move |core| {
-            let heads = |room| {
-                core.db
-                    .rooms
-                    .get(room)
-                    .map(|stored| stored.heads())
-                    .unwrap_or_default()
-            };
+            let heads = |room| core.db.rooms.get(room).map(|stored| stored.heads()).unwrap_or_default();
             rooms.iter().map(heads).collect()
         })
         .await
@@ -402,30 +352,12 @@ impl Log for MemoryLog {
 
     async fn snapshot(&self, room: &RoomId) -> LogResult<Option<Snapshot>> {
         let room = room.clone();
-        self.run(move |core| {
-            core.db
-                .rooms
-                .get(&room)
-                .and_then(|stored| stored.snapshot().cloned())
-        })
-        .await
+        self.run(move |core| core.db.rooms.get(&room).and_then(|stored| stored.snapshot().cloned())).await
     }
 
-    async fn entries(
-        &self,
-        room: &RoomId,
-        after: EntryId,
-        count: usize,
-    ) -> LogResult<Vec<LogEntry>> {
+    async fn entries(&self, room: &RoomId, after: EntryId, count: usize) -> LogResult<Vec<LogEntry>> {
         let room = room.clone();
-        self.run(move |core| {
-            core.db
-                .rooms
-                .get(&room)
-                .map(|r| r.entries(after, count))
-                .unwrap_or_default()
-        })
-        .await
+        self.run(move |core| core.db.rooms.get(&room).map(|r| r.entries(after, count)).unwrap_or_default()).await
     }
 
     /// Also names this handle: from now on it follows `alive:<incarnation>`.
@@ -471,9 +403,7 @@ impl Log for MemoryLog {
             tokio::pin!(rung);
             rung.as_mut().enable();
             let of = incarnation.clone();
-            let taken = self
-                .run(move |core| core.db.inboxes.get_mut(&of).map(|inbox| inbox.take(after)))
-                .await?;
+            let taken = self.run(move |core| core.db.inboxes.get_mut(&of).map(|inbox| inbox.take(after))).await?;
             match taken {
                 Some(items) if !items.is_empty() || Instant::now() >= deadline => return Ok(items),
                 Some(_) => {}
@@ -507,37 +437,23 @@ impl Log for MemoryLog {
         .await
     }
 
-    async fn detach(
-        &self,
-        player: &PlayerId,
-        session: &SessionId,
-        generation: Generation,
-    ) -> LogResult<bool> {
+    async fn detach(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {
         let (player, session) = (player.clone(), session.clone());
-        self.run(move |core| {
-            core.db
-                .players
-                .get_mut(&player)
-                .is_some_and(|r| r.detach(&session, generation))
-        })
-        .await
+        self.run(move |core| core.db.players.get_mut(&player).is_some_and(|r| r.detach(&session, generation))).await
     }
 
     async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
         let (player, room) = (player.clone(), room.clone());
         self.run(move |core| {
             let record = core.db.players.entry(player);
-            record
-                .or_insert_with(|| PlayerRecord::new(room.clone(), hop))
-                .arrived(&room, hop)
+            record.or_insert_with(|| PlayerRecord::new(room.clone(), hop)).arrived(&room, hop)
         })
         .await
     }
 
     async fn at(&self, player: &PlayerId) -> LogResult<Option<At>> {
         let player = player.clone();
-        self.run(move |core| core.db.players.get(&player).map(|record| record.at()))
-            .await
+        self.run(move |core| core.db.players.get(&player).map(|record| record.at())).await
     }
 
     async fn post(&self, room: &RoomId, once: &OnceKey, body: Bytes) -> LogResult<Posted> {
@@ -555,14 +471,7 @@ impl Log for MemoryLog {
 
     async fn feed(&self, room: &RoomId, after: FeedId, count: usize) -> LogResult<Vec<FeedItem>> {
         let room = room.clone();
-        self.run(move |core| {
-            core.db
-                .rooms
-                .get(&room)
-                .map(|r| r.feed(after, count))
-                .unwrap_or_default()
-        })
-        .await
+        self.run(move |core| core.db.rooms.get(&room).map(|r| r.feed(after, count)).unwrap_or_default()).await
     }
 
     fn follow(&self, room: &RoomId) -> Following {

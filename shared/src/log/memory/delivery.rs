@@ -78,10 +78,7 @@ impl Delivery {
 impl Core {
     fn due(&mut self, earliest: Instant) -> Due {
         self.next_sequence += 1;
-        (
-            earliest + self.faults.latency.draw(&mut self.rng),
-            self.next_sequence,
-        )
+        (earliest + self.faults.latency.draw(&mut self.rng), self.next_sequence)
     }
 
     /// Publishes to all followers of a room; answers how many connections the server sent it to.
@@ -113,34 +110,19 @@ impl Core {
             }
         }
         let time_ms = self.time_ms();
-        self.history
-            .publish(time_ms, room, push, receivers, dropped);
+        self.history.publish(time_ms, room, push, receivers, dropped);
         receivers
     }
 
-    fn subscribe(
-        &mut self,
-        id: HandleId,
-        room: &RoomId,
-        pushes: mpsc::UnboundedSender<Push>,
-    ) -> Option<u64> {
+    fn subscribe(&mut self, id: HandleId, room: &RoomId, pushes: mpsc::UnboundedSender<Push>) -> Option<u64> {
         let now = Instant::now();
         let down_until = self.handles.get(&id)?.delivery.down_until;
         let (at, key) = self.due(now.max(down_until.unwrap_or(now)));
-        let subscription = Subscription {
-            room: room.clone(),
-            pushes,
-            active: false,
-            confirmed: false,
-            ordered_after: now,
-        };
+        let subscription =
+            Subscription { room: room.clone(), pushes, active: false, confirmed: false, ordered_after: now };
         let delivery = &mut self.handles.get_mut(&id)?.delivery;
         delivery.subscriptions.insert(key, subscription);
-        delivery
-            .by_room
-            .entry(room.clone())
-            .or_default()
-            .insert(key);
+        delivery.by_room.entry(room.clone()).or_default().insert(key);
         delivery.enqueue(key, (at, key), Step::Subscribe);
         Some(key)
     }
@@ -153,19 +135,12 @@ impl Core {
         let Some(handle) = self.handles.get_mut(&id) else {
             return;
         };
-        if handle
-            .delivery
-            .down_until
-            .is_some_and(|until| until > now && until >= now + down_for)
-        {
+        if handle.delivery.down_until.is_some_and(|until| until > now && until >= now + down_for) {
             return;
         }
         handle.delivery.down_until = Some(back_at);
         handle.delivery.deaf_until = None;
-        handle
-            .delivery
-            .queue
-            .retain(|_, (_, step)| matches!(step, Step::Push(Push::Lost)));
+        handle.delivery.queue.retain(|_, (_, step)| matches!(step, Step::Push(Push::Lost)));
         let keys: Vec<u64> = handle.delivery.subscriptions.keys().copied().collect();
         for key in keys {
             self.resubscribe(id, key, back_at);
@@ -201,10 +176,7 @@ impl Core {
 
     /// Ends a deafness: the connection is found broken at once.
     pub(super) fn undeafen(&mut self, id: HandleId) {
-        let deaf = self
-            .handles
-            .get(&id)
-            .is_some_and(|handle| handle.delivery.deaf_until.is_some());
+        let deaf = self.handles.get(&id).is_some_and(|handle| handle.delivery.deaf_until.is_some());
         if deaf {
             self.disconnect(id, Duration::ZERO);
         }
@@ -215,11 +187,7 @@ impl Core {
         let now = Instant::now();
         let held_until = self.faults.stalled_until;
         let handle = self.handles.get_mut(&id).ok_or(HandleEnded)?;
-        if let Some(until) = handle
-            .stalled_until
-            .max(held_until)
-            .filter(|until| *until > now)
-        {
+        if let Some(until) = handle.stalled_until.max(held_until).filter(|until| *until > now) {
             return Ok(Some(until));
         }
         if handle.delivery.deaf_until.is_some_and(|until| until <= now) {
@@ -309,10 +277,7 @@ pub(super) fn follow(shared: &Arc<Shared>, id: HandleId, room: &RoomId) -> Follo
             shared.core.lock().unsubscribe(id, key);
         }
     };
-    Following {
-        pushes: pushes_rx,
-        guard: FollowGuard(Some(Box::new(unfollow))),
-    }
+    Following { pushes: pushes_rx, guard: FollowGuard(Some(Box::new(unfollow))) }
 }
 
 async fn run_pump(region: Weak<Shared>, id: HandleId, bell: Arc<Notify>) {

@@ -98,10 +98,7 @@ pub(super) struct Mark {
 impl MemoryRegion {
     /// Every way takes this long. Zero (the default): an operation only yields once.
     pub fn set_latency(&self, min: Duration, max: Duration) {
-        self.shared.core.lock().faults.latency = Latency {
-            min,
-            max: max.max(min),
-        };
+        self.shared.core.lock().faults.latency = Latency { min, max: max.max(min) };
     }
 
     pub fn set_ambiguity(&self, ambiguity: Ambiguity) {
@@ -150,10 +147,7 @@ impl MemoryRegion {
     /// Remembers the whole database for `lose_tail`; a later mark replaces it.
     pub fn mark(&self) {
         let mut core = self.shared.core.lock();
-        let mark = Mark {
-            db: core.db.clone(),
-            history: core.history.mark(),
-        };
+        let mark = Mark { db: core.db.clone(), history: core.history.mark() };
         core.mark = Some(mark);
     }
 
@@ -212,13 +206,8 @@ impl MemoryRegion {
     pub fn heal(&self) {
         let mut core = self.shared.core.lock();
         let latency = core.faults.latency;
-        core.faults = Faults {
-            latency,
-            ..Faults::default()
-        };
-        core.handles
-            .values_mut()
-            .for_each(|handle| handle.stalled_until = None);
+        core.faults = Faults { latency, ..Faults::default() };
+        core.handles.values_mut().for_each(|handle| handle.stalled_until = None);
         let ids: Vec<HandleId> = core.handles.keys().copied().collect();
         for id in ids {
             core.undeafen(id);

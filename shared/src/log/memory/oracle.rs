@@ -57,72 +57,32 @@ pub(super) type HistoryMark = BTreeMap<RoomId, usize>;
 
 impl History {
     pub(super) fn new(kept: bool) -> Self {
-        Self {
-            kept,
-            branch: 0,
-            entries: BTreeMap::new(),
-            publications: Vec::new(),
-        }
+        Self { kept, branch: 0, entries: BTreeMap::new(), publications: Vec::new() }
     }
 
-    pub(super) fn append(
-        &mut self,
-        room: &RoomId,
-        entry: &LogEntry,
-        by: Option<Incarnation>,
-        time_ms: u64,
-    ) {
+    pub(super) fn append(&mut self, room: &RoomId, entry: &LogEntry, by: Option<Incarnation>, time_ms: u64) {
         if self.kept {
             let body = entry.body.clone();
-            let appearance = Appearance {
-                id: entry.id,
-                body,
-                by,
-                time_ms,
-                branch: self.branch,
-                lost: false,
-            };
-            self.entries
-                .entry(room.clone())
-                .or_default()
-                .push(appearance);
+            let appearance = Appearance { id: entry.id, body, by, time_ms, branch: self.branch, lost: false };
+            self.entries.entry(room.clone()).or_default().push(appearance);
         }
     }
 
-    pub(super) fn publish(
-        &mut self,
-        time_ms: u64,
-        room: &RoomId,
-        push: Push,
-        receivers: u64,
-        dropped: bool,
-    ) {
+    pub(super) fn publish(&mut self, time_ms: u64, room: &RoomId, push: Push, receivers: u64, dropped: bool) {
         if self.kept {
-            self.publications.push(Publication {
-                time_ms,
-                room: room.clone(),
-                push,
-                receivers,
-                dropped,
-            });
+            self.publications.push(Publication { time_ms, room: room.clone(), push, receivers, dropped });
         }
     }
 
     pub(super) fn mark(&self) -> HistoryMark {
-        self.entries
-            .iter()
-            .map(|(room, entries)| (room.clone(), entries.len()))
-            .collect()
+        self.entries.iter().map(|(room, entries)| (room.clone(), entries.len())).collect()
     }
 
     pub(super) fn lose_after(&mut self, mark: &HistoryMark) {
         self.branch += 1;
         for (room, entries) in &mut self.entries {
             let kept = mark.get(room).copied().unwrap_or(0);
-            entries
-                .iter_mut()
-                .skip(kept)
-                .for_each(|entry| entry.lost = true);
+            entries.iter_mut().skip(kept).for_each(|entry| entry.lost = true);
         }
     }
 }
@@ -148,13 +108,7 @@ impl MemoryRegion {
     /// Every room with anything stored now or ever appended, in order.
     pub fn rooms(&self) -> Vec<RoomId> {
         let core = self.shared.core.lock();
-        let mut rooms: Vec<RoomId> = core
-            .db
-            .rooms
-            .keys()
-            .chain(core.history.entries.keys())
-            .cloned()
-            .collect();
+        let mut rooms: Vec<RoomId> = core.db.rooms.keys().chain(core.history.entries.keys()).cloned().collect();
         rooms.sort();
         rooms.dedup();
         rooms

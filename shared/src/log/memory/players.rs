@@ -29,19 +29,12 @@ impl PlayerRecord {
     }
 
     pub(super) fn at(&self) -> At {
-        At {
-            room: self.room.clone(),
-            hop: self.hop,
-            sessions: self.sessions.clone(),
-        }
+        At { room: self.room.clone(), hop: self.hop, sessions: self.sessions.clone() }
     }
 
     pub(super) fn attach(&mut self, attach: &Attach, time_ms: u64) -> Attached {
         self.generation = self.generation.next();
-        let seat = SeatedAt {
-            generation: self.generation,
-            incarnation: attach.incarnation.clone(),
-        };
+        let seat = SeatedAt { generation: self.generation, incarnation: attach.incarnation.clone() };
         self.sessions.insert(attach.session.clone(), seat);
         while self.sessions.len() > attach.max.max(1) {
             self.evict_lowest();
@@ -50,30 +43,19 @@ impl PlayerRecord {
             self.actor = self.actor.next();
             self.actor
         });
-        Attached {
-            generation: self.generation,
-            floor: self.floor,
-            at: self.at(),
-            actor,
-            time_ms,
-        }
+        Attached { generation: self.generation, floor: self.floor, at: self.at(), actor, time_ms }
     }
 
     fn evict_lowest(&mut self) {
         let lowest = self.sessions.iter().min_by_key(|(_, seat)| seat.generation);
-        if let Some((session, generation)) =
-            lowest.map(|(session, seat)| (session.clone(), seat.generation))
-        {
+        if let Some((session, generation)) = lowest.map(|(session, seat)| (session.clone(), seat.generation)) {
             self.sessions.remove(&session);
             self.floor = self.floor.max(generation.next());
         }
     }
 
     pub(super) fn detach(&mut self, session: &SessionId, generation: Generation) -> bool {
-        let still_its_own = self
-            .sessions
-            .get(session)
-            .is_some_and(|seat| seat.generation == generation);
+        let still_its_own = self.sessions.get(session).is_some_and(|seat| seat.generation == generation);
         if still_its_own {
             self.sessions.remove(session);
         }

@@ -92,11 +92,7 @@ impl MemoryRegion {
             next_sequence: 0,
             config,
         };
-        Self {
-            shared: Arc::new(Shared {
-                core: Mutex::new(core),
-            }),
-        }
+        Self { shared: Arc::new(Shared { core: Mutex::new(core) }) }
     }
 
     /// A new node's access. Dropping it closes its connections, as a process that ends.
@@ -110,11 +106,7 @@ impl MemoryRegion {
         let mut core = self.shared.core.lock();
         let id = HandleId(core.next_handle);
         core.next_handle += 1;
-        let handle = Handle {
-            alive: None,
-            stalled_until: None,
-            delivery: Delivery::default(),
-        };
+        let handle = Handle { alive: None, stalled_until: None, delivery: Delivery::default() };
         core.handles.insert(id, handle);
         MemoryLog::new(self.shared.clone(), id, region)
     }
@@ -163,11 +155,7 @@ impl Core {
         if sent_in_epoch != self.connection_epoch {
             return Gate::Disconnected;
         }
-        if self
-            .faults
-            .unavailable_until
-            .is_some_and(|until| until > now)
-        {
+        if self.faults.unavailable_until.is_some_and(|until| until > now) {
             return Gate::Unavailable;
         }
         match self.faults.stalled_until.filter(|until| *until > now) {
@@ -179,9 +167,7 @@ impl Core {
     /// How many connections follow the `alive` channel of an incarnation.
     pub(super) fn alive_subscribers(handles: &BTreeMap<HandleId, Handle>, of: &Incarnation) -> u64 {
         let now = Instant::now();
-        let following = |handle: &&Handle| {
-            handle.alive.as_ref() == Some(of) && handle.delivery.is_connected(now)
-        };
+        let following = |handle: &&Handle| handle.alive.as_ref() == Some(of) && handle.delivery.is_connected(now);
         handles.values().filter(following).count() as u64
     }
 
@@ -212,19 +198,12 @@ impl Core {
     }
 
     pub(super) fn ring_all_inboxes(&self) {
-        self.inbox_bells
-            .values()
-            .for_each(|bell| bell.notify_waiters());
+        self.inbox_bells.values().for_each(|bell| bell.notify_waiters());
     }
 
     /// Records and publishes a new entry; answers the receivers.
     pub(super) fn publish_entry(&mut self, room: &RoomId, entry: LogEntry) -> u64 {
-        let by = self
-            .db
-            .rooms
-            .get(room)
-            .and_then(|stored| stored.owner())
-            .cloned();
+        let by = self.db.rooms.get(room).and_then(|stored| stored.owner()).cloned();
         let time_ms = self.time_ms();
         self.history.append(room, &entry, by, time_ms);
         self.publish(room, Push::Entry(entry))

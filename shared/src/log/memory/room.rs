@@ -8,9 +8,8 @@ use bytes::Bytes;
 use crate::ids::{ActorId, EntryId, FeedId, Incarnation, Nonce, PlayerId};
 use crate::limits::{FEED_ITEMS_KEPT, LINEAGE_EPOCHS, ONCE_KEPT_FOR};
 use crate::log::{
-    Append, Appended, Checkpoint, Checkpointed, Claim, ClaimBody, Claimed, FeedItem, Head, Heads,
-    Lineage, LogBody, LogEntry, OnceKey, Parked, Posted, Reclaim, Restore, Restored, Snapshot,
-    SnapshotParts,
+    Append, Appended, Checkpoint, Checkpointed, Claim, ClaimBody, Claimed, FeedItem, Head, Heads, Lineage, LogBody,
+    LogEntry, OnceKey, Parked, Posted, Reclaim, Restore, Restored, Snapshot, SnapshotParts,
 };
 
 type OnceName = (PlayerId, ActorId, u64);
@@ -32,33 +31,19 @@ struct Grant {
 
 impl StoredHead {
     fn grant_of(&self, incarnation: &Incarnation) -> Option<&Grant> {
-        self.grants
-            .iter()
-            .find(|grant| grant.nonce.incarnation == *incarnation)
+        self.grants.iter().find(|grant| grant.nonce.incarnation == *incarnation)
     }
 
     /// The lineage as it was when `id` was written: without its own epoch and later ones.
     fn lineage_before(&self, id: EntryId) -> Lineage {
-        Lineage(
-            self.head
-                .lineage
-                .0
-                .iter()
-                .copied()
-                .filter(|known| known.epoch < id.epoch)
-                .collect(),
-        )
+        Lineage(self.head.lineage.0.iter().copied().filter(|known| known.epoch < id.epoch).collect())
     }
 }
 
 /// What the counter of a nonce means to the last grant of its incarnation.
 enum Asked {
     Anew,
-    Before {
-        id: EntryId,
-        prev: EntryId,
-        lineage: Lineage,
-    },
+    Before { id: EntryId, prev: EntryId, lineage: Lineage },
     Stale,
 }
 
@@ -76,10 +61,7 @@ pub(super) struct Room {
 
 impl Room {
     pub(super) fn heads(&self) -> Heads {
-        Heads {
-            log: self.head.as_ref().map(|stored| stored.head.clone()),
-            feed: self.feed_last,
-        }
+        Heads { log: self.head.as_ref().map(|stored| stored.head.clone()), feed: self.feed_last }
     }
 
     pub(super) fn owner(&self) -> Option<&Incarnation> {
@@ -102,45 +84,23 @@ impl Room {
     /// Adds an entry. What must only grow is asserted: two entries at one id would be a fork.
     fn push(&mut self, entry: &LogEntry) {
         if let Some(newest) = self.log.back() {
-            assert!(
-                newest.id < entry.id,
-                "entry {} after {}",
-                entry.id,
-                newest.id
-            );
+            assert!(newest.id < entry.id, "entry {} after {}", entry.id, newest.id);
         }
         self.log.push_back(entry.clone());
     }
 
     /// Answers, and the entry to publish. `OK` is answered with 0 receivers: the region knows better.
     pub(super) fn append(&mut self, append: &Append, time_ms: u64) -> (Appended, Option<LogEntry>) {
-        assert_eq!(
-            append.id,
-            append.prev.following(),
-            "an append must follow its prev"
-        );
-        let Some(stored) = self
-            .head
-            .as_mut()
-            .filter(|stored| stored.head.last == append.prev)
-        else {
+        assert_eq!(append.id, append.prev.following(), "an append must follow its prev");
+        let Some(stored) = self.head.as_mut().filter(|stored| stored.head.last == append.prev) else {
             return (judge_refused(self.last(), append.id, time_ms), None);
         };
-        let entry = append.entry.as_ref().map(|bytes| LogEntry {
-            id: append.id,
-            body: LogBody::Batch(bytes.clone()),
-        });
+        let entry = append.entry.as_ref().map(|bytes| LogEntry { id: append.id, body: LogBody::Batch(bytes.clone()) });
         if let Some(entry) = &entry {
             stored.head.last = entry.id;
             self.push(entry);
         }
-        (
-            Appended::Ok {
-                receivers: 0,
-                time_ms,
-            },
-            entry,
-        )
+        (Appended::Ok { receivers: 0, time_ms }, entry)
     }
 
     pub(super) fn claim(&mut self, claim: &Claim, time_ms: u64) -> (Claimed, Option<LogEntry>) {
@@ -149,125 +109,53 @@ impl Room {
             Asked::Anew => {}
             Asked::Stale => return (Claimed::StaleNonce, None),
             Asked::Before { id, prev, lineage } => {
-                return (
-                    Claimed::Granted {
-                        id,
-                        prev,
-                        lineage,
-                        time_ms,
-                    },
-                    None,
-                );
+                return (Claimed::Granted { id, prev, lineage, time_ms }, None);
             }
         }
         if let Some(refused) = head.and_then(|head| refuse_claim(head, claim)) {
             return (refused, None);
         }
         let prev = head.map_or(EntryId::GENESIS, |head| head.last);
-        let lineage = head.map_or_else(Lineage::default, |head| {
-            lengthened(&head.lineage, head.last)
-        });
-        let id = EntryId::new(
-            next_epoch(prev.epoch, claim.jitter, time_ms),
-            prev.version + 1,
-        );
+        let lineage = head.map_or_else(Lineage::default, |head| lengthened(&head.lineage, head.last));
+        let id = EntryId::new(next_epoch(prev.epoch, claim.jitter, time_ms), prev.version + 1);
         if head.is_none() {
             let parts = completed(&claim.genesis, None);
-            self.snapshot = Some(Snapshot {
-                id: EntryId::GENESIS,
-                lineage: Lineage::default(),
-                parts,
-            });
+            self.snapshot = Some(Snapshot { id: EntryId::GENESIS, lineage: Lineage::default(), parts });
         }
-        let body = ClaimBody {
-            prev,
-            owner: claim.incarnation.clone(),
-            ring: claim.ring,
-            nonce: claim.nonce.clone(),
-        };
+        let body = ClaimBody { prev, owner: claim.incarnation.clone(), ring: claim.ring, nonce: claim.nonce.clone() };
         let entry = self.write_claim(id, body, lineage.clone());
-        (
-            Claimed::Granted {
-                id,
-                prev,
-                lineage,
-                time_ms,
-            },
-            Some(entry),
-        )
+        (Claimed::Granted { id, prev, lineage, time_ms }, Some(entry))
     }
 
-    pub(super) fn reclaim(
-        &mut self,
-        reclaim: &Reclaim,
-        time_ms: u64,
-    ) -> (Appended, Option<LogEntry>) {
+    pub(super) fn reclaim(&mut self, reclaim: &Reclaim, time_ms: u64) -> (Appended, Option<LogEntry>) {
         // A log that is gone is not made again here: it would have no snapshot. That is for `restore`.
         if self.last() != Some(reclaim.claim.prev) {
             return (judge_refused(self.last(), reclaim.id, time_ms), None);
         }
         let entry = self.write_claim(reclaim.id, reclaim.claim.clone(), reclaim.lineage.clone());
-        (
-            Appended::Ok {
-                receivers: 0,
-                time_ms,
-            },
-            Some(entry),
-        )
+        (Appended::Ok { receivers: 0, time_ms }, Some(entry))
     }
 
-    pub(super) fn restore(
-        &mut self,
-        restore: &Restore,
-        time_ms: u64,
-    ) -> (Restored, Option<LogEntry>) {
+    pub(super) fn restore(&mut self, restore: &Restore, time_ms: u64) -> (Restored, Option<LogEntry>) {
         let last = self.last();
         match self.judge_nonce(&restore.nonce) {
             Asked::Before { id, lineage, .. } => {
-                return (
-                    Restored::Done {
-                        id,
-                        lineage,
-                        time_ms,
-                    },
-                    None,
-                );
+                return (Restored::Done { id, lineage, time_ms }, None);
             }
             Asked::Anew if last == restore.expects => {}
             Asked::Anew | Asked::Stale => return (Restored::Refused { last }, None),
         }
         let prev = restore.my_last;
         let epoch_before = last.map_or(prev.epoch, |last| last.epoch.max(prev.epoch));
-        let id = EntryId::new(
-            next_epoch(epoch_before, restore.jitter, time_ms),
-            prev.version + 1,
-        );
+        let id = EntryId::new(next_epoch(epoch_before, restore.jitter, time_ms), prev.version + 1);
         let lineage = lengthened(&restore.lineage, prev);
-        let stored_dormant = self
-            .snapshot
-            .as_ref()
-            .and_then(|snapshot| snapshot.parts.dormant.clone());
+        let stored_dormant = self.snapshot.as_ref().and_then(|snapshot| snapshot.parts.dormant.clone());
         let parts = completed(&restore.parts, stored_dormant);
-        self.snapshot = Some(Snapshot {
-            id: prev,
-            lineage: restore.lineage.clone(),
-            parts,
-        });
-        let body = ClaimBody {
-            prev,
-            owner: restore.incarnation.clone(),
-            ring: restore.ring,
-            nonce: restore.nonce.clone(),
-        };
+        self.snapshot = Some(Snapshot { id: prev, lineage: restore.lineage.clone(), parts });
+        let body =
+            ClaimBody { prev, owner: restore.incarnation.clone(), ring: restore.ring, nonce: restore.nonce.clone() };
         let entry = self.write_claim(id, body, lineage.clone());
-        (
-            Restored::Done {
-                id,
-                lineage,
-                time_ms,
-            },
-            Some(entry),
-        )
+        (Restored::Done { id, lineage, time_ms }, Some(entry))
     }
 
     fn judge_nonce(&self, nonce: &Nonce) -> Asked {
@@ -275,11 +163,9 @@ impl Room {
             return Asked::Anew;
         };
         match stored.grant_of(&nonce.incarnation) {
-            Some(grant) if grant.nonce.counter == nonce.counter => Asked::Before {
-                id: grant.id,
-                prev: grant.prev,
-                lineage: stored.lineage_before(grant.id),
-            },
+            Some(grant) if grant.nonce.counter == nonce.counter => {
+                Asked::Before { id: grant.id, prev: grant.prev, lineage: stored.lineage_before(grant.id) }
+            }
             Some(grant) if grant.nonce.counter > nonce.counter => Asked::Stale,
             _ => Asked::Anew,
         }
@@ -293,44 +179,26 @@ impl Room {
             nonce: Some(body.nonce.clone()),
             lineage,
         };
-        let mut grants = self
-            .head
-            .take()
-            .map_or_else(Vec::new, |stored| stored.grants);
+        let mut grants = self.head.take().map_or_else(Vec::new, |stored| stored.grants);
         grants.retain(|grant| grant.nonce.incarnation != body.nonce.incarnation);
-        grants.push(Grant {
-            nonce: body.nonce.clone(),
-            id,
-            prev: body.prev,
-        });
+        grants.push(Grant { nonce: body.nonce.clone(), id, prev: body.prev });
         grants.drain(..grants.len().saturating_sub(LINEAGE_EPOCHS));
         self.head = Some(StoredHead { head, grants });
-        let entry = LogEntry {
-            id,
-            body: LogBody::Claim(body),
-        };
+        let entry = LogEntry { id, body: LogBody::Claim(body) };
         self.push(&entry);
         entry
     }
 
     pub(super) fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Checkpointed {
         let last = self.last();
-        let Some(head) = last.filter(|last| {
-            last.epoch == checkpoint.id.epoch && checkpoint.id.version <= last.version
-        }) else {
+        let Some(head) = last.filter(|last| last.epoch == checkpoint.id.epoch && checkpoint.id.version <= last.version)
+        else {
             return Checkpointed::Refused { last };
         };
-        if self
-            .snapshot
-            .as_ref()
-            .is_some_and(|stored| stored.id.version >= checkpoint.id.version)
-        {
+        if self.snapshot.as_ref().is_some_and(|stored| stored.id.version >= checkpoint.id.version) {
             return Checkpointed::NotNewer;
         }
-        let stored_dormant = self
-            .snapshot
-            .as_ref()
-            .and_then(|snapshot| snapshot.parts.dormant.clone());
+        let stored_dormant = self.snapshot.as_ref().and_then(|snapshot| snapshot.parts.dormant.clone());
         self.snapshot = Some(Snapshot {
             id: checkpoint.id,
             lineage: checkpoint.lineage.clone(),
@@ -349,17 +217,11 @@ impl Room {
         let head = &mut stored.head;
         let parked_by_me_before = head.owner.is_none()
             && head.last == prev
-            && head
-                .nonce
-                .as_ref()
-                .is_some_and(|nonce| nonce.incarnation == *incarnation);
+            && head.nonce.as_ref().is_some_and(|nonce| nonce.incarnation == *incarnation);
         if parked_by_me_before {
             return Parked::Done;
         }
-        let at_snapshot = self
-            .snapshot
-            .as_ref()
-            .is_some_and(|snapshot| snapshot.id.version == head.last.version);
+        let at_snapshot = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.id.version == head.last.version);
         if head.last != prev || head.owner.as_ref() != Some(incarnation) || !at_snapshot {
             return Parked::Refused;
         }
@@ -368,17 +230,8 @@ impl Room {
         Parked::Done
     }
 
-    pub(super) fn post(
-        &mut self,
-        once: &OnceKey,
-        body: &Bytes,
-        time_ms: u64,
-    ) -> (Posted, Option<FeedItem>) {
-        while self
-            .once_expiries
-            .front()
-            .is_some_and(|(expires_ms, _)| *expires_ms <= time_ms)
-        {
+    pub(super) fn post(&mut self, once: &OnceKey, body: &Bytes, time_ms: u64) -> (Posted, Option<FeedItem>) {
+        while self.once_expiries.front().is_some_and(|(expires_ms, _)| *expires_ms <= time_ms) {
             if let Some((_, name)) = self.once_expiries.pop_front() {
                 self.once.remove(&name);
             }
@@ -389,20 +242,14 @@ impl Room {
         }
         let prev = self.feed_last.unwrap_or(FeedId::START);
         let id = next_stream_id(prev, time_ms);
-        let item = FeedItem {
-            id,
-            prev,
-            as_of: self.last(),
-            body: body.clone(),
-        };
+        let item = FeedItem { id, prev, as_of: self.last(), body: body.clone() };
         self.feed.push_back(item.clone());
         if self.feed.len() > FEED_ITEMS_KEPT {
             self.feed.pop_front();
         }
         self.feed_last = Some(id);
         let kept_ms = u64::try_from(ONCE_KEPT_FOR.as_millis()).unwrap_or(u64::MAX);
-        self.once_expiries
-            .push_back((time_ms.saturating_add(kept_ms), name.clone()));
+        self.once_expiries.push_back((time_ms.saturating_add(kept_ms), name.clone()));
         self.once.insert(name, id);
         (Posted::New(id), Some(item))
     }
@@ -416,24 +263,18 @@ impl Room {
 /// Why an append or reclaim at `id` is not done when the head is at `last`.
 fn judge_refused(last: Option<EntryId>, id: EntryId, time_ms: u64) -> Appended {
     match last {
-        Some(last) if last.epoch == id.epoch && last.version >= id.version => {
-            Appended::Already { time_ms }
-        }
+        Some(last) if last.epoch == id.epoch && last.version >= id.version => Appended::Already { time_ms },
         Some(last) if last.epoch > id.epoch => Appended::Fenced { last },
         last => Appended::Lost { last },
     }
 }
 
 fn refuse_claim(head: &Head, claim: &Claim) -> Option<Claimed> {
-    let other = head
-        .owner
-        .as_ref()
-        .filter(|owner| **owner != claim.incarnation);
+    let other = head.owner.as_ref().filter(|owner| **owner != claim.incarnation);
     match other {
-        Some(by) if !claim.may_take || claim.ring == head.ring => Some(Claimed::Owned {
-            by: by.clone(),
-            ring: head.ring,
-        }),
+        Some(by) if !claim.may_take || claim.ring == head.ring => {
+            Some(Claimed::Owned { by: by.clone(), ring: head.ring })
+        }
         _ if claim.ring < head.ring => Some(Claimed::StaleRing { head: head.ring }),
         _ => None,
     }
@@ -456,20 +297,10 @@ fn lengthened(lineage: &Lineage, last: EntryId) -> Lineage {
 /// Parts as stored: dormant always there.
 fn completed(parts: &SnapshotParts, stored_dormant: Option<Bytes>) -> SnapshotParts {
     let dormant = parts.dormant.clone().or(stored_dormant).unwrap_or_default();
-    SnapshotParts {
-        dormant: Some(dormant),
-        ..parts.clone()
-    }
+    SnapshotParts { dormant: Some(dormant), ..parts.clone() }
 }
 
 /// As XADD with `*`: the time, or the last id's next if the clock has not moved past it.
 pub(super) fn next_stream_id(last: FeedId, time_ms: u64) -> FeedId {
-    if time_ms > last.ms {
-        FeedId { ms: time_ms, n: 0 }
-    } else {
-        FeedId {
-            ms: last.ms,
-            n: last.n + 1,
-        }
-    }
+    if time_ms > last.ms { FeedId { ms: time_ms, n: 0 } } else { FeedId { ms: last.ms, n: last.n + 1 } }
 }

@@ -1,8 +1,8 @@
 -- A member's sign of life, and the one place where members expire.
 -- KEYS: members. ARGV: incarnation, state, ttl_ms, settings, joining 0|1, ring_above or '', silent members are expired
 -- this many ms after their last beat, gone_kept_ms, prefix of alive channels, address, suspects.
--- Checks: not gone; joining: settings equal. Writes: its own record; spares or expires others; ring version, time of
--- the beat, replication id. Answers: GONE | SETTINGS theirs | OK time ring calm_until replication-id
+-- Checks: not gone; joining: settings equal. Writes: its own record unless refused; spares or expires others; ring
+-- version, time of the beat, replication id. Answers: GONE | SETTINGS theirs | OK time ring calm_until replication-id
 -- {incarnation, state, expires, address …} {gone, ms …} {silent …}.
 local key, me, ttl = KEYS[1], ARGV[1], tonumber(ARGV[3])
 local now = now_ms()
@@ -62,13 +62,14 @@ for _, name in ipairs(peers) do
     living_peers = living_peers + 1
   end
 end
-if ARGV[5] == '1' and living_peers > 0 and facts.settings and facts.settings ~= ARGV[4] then
-  return { 'SETTINGS', facts.settings }
+-- Who is refused still spares and expires the others: else the settings of the dead would bind for ever.
+local refused = ARGV[5] == '1' and living_peers > 0 and facts.settings and facts.settings ~= ARGV[4]
+local changed = false
+if not refused then
+  local mine = members[me]
+  changed = mine == nil and ARGV[2] == 'in' or mine ~= nil and mine.state ~= ARGV[2]
+  members[me] = { state = ARGV[2], expires = now + ttl, last = now, spared = false, address = ARGV[10] }
 end
-
-local mine = members[me]
-local changed = mine == nil and ARGV[2] == 'in' or mine ~= nil and mine.state ~= ARGV[2]
-members[me] = { state = ARGV[2], expires = now + ttl, last = now, spared = false, address = ARGV[10] }
 for _, name in ipairs(expired) do
   changed = changed or members[name].state == 'in'
   members[name], silent[name], gone[name] = nil, nil, now
@@ -83,7 +84,7 @@ if above and ring <= above then
   ring = raised(above, now)
 end
 redis.call('HSET', key, 'format', '1', 'ring', text(ring), 'beat', text(now), 'repl', replication, 'calm', text(calm))
-if ARGV[5] == '1' or not facts.settings then
+if not refused and (ARGV[5] == '1' or not facts.settings) then
   redis.call('HSET', key, 'settings', ARGV[4])
 end
 
@@ -105,5 +106,8 @@ for name, ms in pairs(gone) do
     went[#went + 1] = name
     went[#went + 1] = text(ms)
   end
+end
+if refused then
+  return { 'SETTINGS', facts.settings }
 end
 return { 'OK', text(now), text(ring), is_calm and text(calm) or '0', replication, living, went, quiet }
