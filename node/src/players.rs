@@ -1,14 +1,17 @@
 //! The players' listener: accepts sockets, answers upgrades, and starts a session for each.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt;
 use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
@@ -23,6 +26,8 @@ use crate::session::hello::Keys;
 use crate::session::outbox::{Outbox, Sink};
 use crate::session::socket::{Reading, choose_codec, upgrade};
 use crate::session::task::{self, Opened};
+
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 struct Players<L: Log> {
     core: Arc<Core<L>>,
@@ -41,14 +46,29 @@ pub async fn serve<L: Log>(core: Arc<Core<L>>, keys: Arc<Keys>, listener: TcpLis
         PlayersEndpoint::Ws => get(handshake::<L>),
     })
     .with_state(Players { core: core.clone(), keys });
-    let listener = listener.tap_io(|socket| {
+    let mut http = http1::Builder::new();
+    // A request that trickles in is cut off like a `hello` that does not come.
+    http.timer(TokioTimer::new()).header_read_timeout(core.config.hello_within);
+    loop {
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                // Out of file descriptors, or a peer that was gone before it was accepted: neither ends the node.
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+                continue;
+            }
+        };
         // Frames are small and written whole: waiting to fill a segment only delays them.
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY not set");
         }
-    });
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the players' listener failed");
+        let connection = http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(router.clone()));
+        core.tasks.spawn("handshake", async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "handshake failed");
+            }
+        });
     }
 }
 

@@ -142,18 +142,6 @@ impl Route {
         self.pending.values().map(|p| p.sent.as_ref().map_or(Duration::ZERO, |sent| sent.at + RESEND_AFTER)).min()
     }
 
-    /// What was sent to `target` did not arrive.
-    pub fn unsent(&mut self, target: &Incarnation) {
-        for pending in self.pending.values_mut() {
-            if pending.sent.as_ref().is_some_and(|sent| sent.target == *target) {
-                // Not now: the ring will change, or a second will pass.
-                if let Some(sent) = &mut pending.sent {
-                    sent.epoch = 0;
-                }
-            }
-        }
-    }
-
     /// Actions waiting, by player: whom to tell that it takes longer.
     pub fn waiting_players(&self) -> impl Iterator<Item = &PlayerId> {
         self.pending.keys().filter(|key| matches!(key, Key::Act { .. })).map(Key::player)

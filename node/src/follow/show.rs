@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use sectorbus::action::Answer;
 use sectorbus::ids::{PlayerId, RoomId, SectorId};
 use sectorbus::log::{Log, LogEntry, OnChain};
-use sectorbus::metrics::ResumeSource;
+use sectorbus::metrics::{ResumeSource, Tally};
 use sectorbus::protocol::{Codec, ServerFrame, SnapshotReason, Source, Welcome, encode_delta};
 use sectorbus::state::Delta;
 use sectorbus::state::SystemChange;
@@ -57,7 +57,8 @@ impl<L: Log> Follow<L> {
     }
 
     /// Hands frames to one subscriber and notes what became of them.
-    fn hand(subscriber: &mut Subscriber, frames: &[Framed], version: u64) {
+    fn hand(tally: &mut Tally, subscriber: &mut Subscriber, frames: &[Framed], version: u64) {
+        tally.frames_out(frames.len(), frames.iter().map(|frame| frame.bytes.len()).sum());
         match subscriber.sub.outbox.send(frames) {
             Handed::Taken => subscriber.phase = Phase::Live { version },
             Handed::StateDropped => subscriber.phase = Phase::Behind,
@@ -123,7 +124,7 @@ impl<L: Log> Follow<L> {
             }
         };
         let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room });
-        Self::hand(subscriber, &frames, head.version);
+        Self::hand(&mut self.tally, subscriber, &frames, head.version);
     }
 
     /// The log's entries after a resuming session's cursor are read: they, or a snapshot.
@@ -159,7 +160,7 @@ impl<L: Log> Follow<L> {
             }
         };
         let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room });
-        Self::hand(subscriber, &frames, head.version);
+        Self::hand(&mut self.tally, subscriber, &frames, head.version);
     }
 
     /// A client that differs, or a connection that caught up after frames were dropped, gets a snapshot in place.
@@ -249,7 +250,7 @@ impl<L: Log> Follow<L> {
                     _ => {}
                 }
                 if keeps_up {
-                    Self::hand(subscriber, &frames, version);
+                    Self::hand(&mut self.tally, subscriber, &frames, version);
                 } else if subscriber.sub.outbox.send(&frames) == Handed::Closed {
                     let _ = subscriber.sub.events_tx.send(SessionEvent::OutboxClosed);
                 }
@@ -310,7 +311,7 @@ impl<L: Log> Follow<L> {
         for subscriber in self.subscribers.iter_mut() {
             if matches!(subscriber.phase, Phase::Live { .. }) {
                 let frame = shared[usize::from(subscriber.sub.codec == Codec::Json)].clone();
-                Self::hand(subscriber, &[frame], applied.id.version);
+                Self::hand(&mut self.tally, subscriber, &[frame], applied.id.version);
             }
         }
     }
@@ -332,11 +333,12 @@ impl<L: Log> Follow<L> {
             let Phase::Live { version } = subscriber.phase else { continue };
             if version < delta.to {
                 let frame = shared.for_codec(subscriber.sub.codec);
-                Self::hand(subscriber, std::slice::from_ref(&frame), delta.to);
+                Self::hand(&mut self.tally, subscriber, std::slice::from_ref(&frame), delta.to);
                 delivered += 1;
             }
         }
-        self.core.metrics.deliveries.increment(delivered);
+        self.tally.delivered(delivered);
+        self.tally.flush();
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use sectorbus::ids::{EntryId, PlayerId, RoomId};
 use sectorbus::limits::UNFOLLOW_AFTER;
 use sectorbus::log::{Following, Log, Push};
+use sectorbus::metrics::Tally;
 use sectorbus::state::Delta;
 
 use crate::command::{Command, Notice, Receipt, decode_receipts};
@@ -48,6 +49,8 @@ pub(super) struct Follow<L: Log> {
     pub(super) last_head_check: Option<Instant>,
     /// A comparison of heads found a difference.
     pub(super) must_read: bool,
+    /// Frames handed to sessions.
+    pub(super) tally: Tally,
     counted_unsettled: bool,
     adopt_asked: Option<Instant>,
     started: Instant,
@@ -58,6 +61,7 @@ pub async fn run<L: Log>(start: Start<L>) {
     let Start { core, room, events_tx, mut events_rx, heard, heard_at_ms } = start;
     let mut following = core.log.follow(&room);
     let now = Instant::now();
+    let tally = core.metrics.tally();
     let mut follow = Follow {
         core,
         room,
@@ -72,6 +76,7 @@ pub async fn run<L: Log>(start: Start<L>) {
         last_flush: now,
         last_head_check: None,
         must_read: false,
+        tally,
         counted_unsettled: false,
         adopt_asked: None,
         started: now,
@@ -172,7 +177,8 @@ impl<L: Log> Follow<L> {
                     }
                 }
             }
-            Undelivered::Gone(target) => self.route.unsent(target),
+            // Goes out again when the ring or a hint names another target, or after a second.
+            Undelivered::Gone(_) => {}
         }
     }
 

@@ -92,7 +92,6 @@ impl<L: Log> RoomTask<L> {
         if self.answering.get(&player) == Some(&hop) {
             self.answering.remove(&player);
         }
-        self.core.metrics.transfers_finished.increment(1);
         Some(Input::ArrivalKnown { player, hop })
     }
 

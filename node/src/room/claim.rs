@@ -63,9 +63,11 @@ pub async fn claim_and_load<L: Log>(core: &Arc<Core<L>>, room: &RoomId) -> Resul
 
 async fn claim<L: Log>(core: &Arc<Core<L>>, room: &RoomId, me: &Incarnation) -> Result<(Chain, EntryId), NotMine> {
     let mut nonce = core.next_nonce();
+    let mut unanswered = false;
     loop {
         let view = core.view();
-        if !core.maps_to_me(room) || core.me() != *me {
+        // A claim without an answer may be in the log: it is repeated until answered, whatever the ring says by then.
+        if core.me() != *me || (!unanswered && !core.maps_to_me(room)) {
             return Err(NotMine::Moved);
         }
         let ring = view.ring.version();
@@ -80,6 +82,7 @@ async fn claim<L: Log>(core: &Arc<Core<L>>, room: &RoomId, me: &Incarnation) -> 
         };
         let claimed = core.log.claim(claim).await;
         core.metrics.claims.count(result_of(&claimed));
+        unanswered = claimed.is_err();
         match claimed {
             Ok(Claimed::Granted { id, prev, lineage, time_ms }) => {
                 core.clock.observe(time_ms);

@@ -6,12 +6,13 @@ use std::ops::ControlFlow;
 use tokio::time::Instant;
 
 use bytes::Bytes;
+use sectorbus::action::Answer;
 use sectorbus::ids::{EntryId, Incarnation};
 use sectorbus::limits::{CHECKPOINT_AFTER, EPOCH_JITTER_EXCLUDED};
 use sectorbus::log::{
     Append, Appended, Checkpoint, Checkpointed, ClaimBody, Head, Log, LogError, Parked, Reclaim, Restore, Restored,
 };
-use sectorbus::metrics::LostBy;
+use sectorbus::metrics::{AnswerKind, LostBy};
 use sectorbus::state::Entry;
 
 use crate::command::{Command, Receipt, encode_receipts};
@@ -42,7 +43,9 @@ impl<L: Log> RoomTask<L> {
         let bytes = entry.as_ref().map(Entry::encode);
         let published = (!receipts.is_empty()).then(|| encode_receipts(&receipts));
         let id = self.chain.last().following();
-        match self.put(id, bytes.clone(), published).await? {
+        let put = self.put(id, bytes.clone(), published).await?;
+        self.count_answers(entry.as_ref(), &receipts);
+        match put {
             Put::Done { receivers } => {
                 if let Some(bytes) = bytes {
                     self.chain.extend(id, bytes, self.uptime());
@@ -56,6 +59,17 @@ impl<L: Log> RoomTask<L> {
         }
         self.make_incoming_known();
         ControlFlow::Continue(())
+    }
+
+    fn count_answers(&self, entry: Option<&Entry>, receipts: &[Receipt]) {
+        let unlogged = receipts.iter().filter_map(|receipt| match receipt {
+            Receipt::Answer(answered) => Some(answered),
+            Receipt::Gone { .. } | Receipt::Unknown { .. } | Receipt::Full { .. } => None,
+        });
+        for answered in entry.iter().flat_map(|entry| &entry.answers).chain(unlogged) {
+            let kind = if answered.answer == Answer::Ack { AnswerKind::Ack } else { AnswerKind::Reject };
+            self.core.metrics.actions.count(kind);
+        }
     }
 
     /// The batch is part of the restored snapshot; its answers are published with a chain check.

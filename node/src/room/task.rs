@@ -103,9 +103,13 @@ pub async fn run<L: Log>(
     };
     Owners::ended(&core, &room, &mailbox);
     events_rx.close();
+    // What arrived meanwhile: for the new owner if it is known, else for a new claim if the room still maps here.
+    let elsewhere = matches!(&outcome, Notice::NotOwner { by: Some(_), .. });
     while let Ok(event) = events_rx.try_recv() {
-        if let RoomEvent::Command { from, .. } = event {
-            core.send_notice(&from, &room, outcome.clone());
+        match event {
+            RoomEvent::Command { from, .. } if elsewhere => core.send_notice(&from, &room, outcome.clone()),
+            RoomEvent::Command { from, command } => core.take_command(&room, from, command),
+            _ => {}
         }
     }
 }
@@ -239,6 +243,10 @@ impl<L: Log> RoomTask<L> {
                 None
             }
             Command::Adopt => None,
+            Command::Arrived { player, hop } => {
+                self.core.metrics.transfers_finished.increment(1);
+                Some(Input::Command(Command::Arrived { player, hop }))
+            }
             command => Some(Input::Command(command)),
         }
     }
@@ -329,7 +337,9 @@ impl<L: Log> RoomTask<L> {
         let from = self.room.sector().cloned();
         for (player, out) in outgoing {
             if due || self.sent_out.get(player) != Some(&out.hop) {
-                self.sent_out.insert(player.clone(), out.hop);
+                if self.sent_out.insert(player.clone(), out.hop) != Some(out.hop) {
+                    self.core.metrics.transfers_started.increment(1);
+                }
                 let arrive = arrivals::announcement(player, out, from.clone());
                 self.core.deliver(&RoomId::Sector(out.to.clone()), arrive);
             }

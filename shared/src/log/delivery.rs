@@ -1,0 +1,89 @@
+//! The words of delivery: inboxes, feeds, and what a follower of a room hears.
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::LogEntry;
+use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, SessionId};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    Ok,
+    /// The inbox has `limits::INBOX_ITEMS_MAX` items.
+    Busy,
+    /// No such inbox: route again.
+    Gone,
+}
+
+/// One item of a feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedItem {
+    pub id: FeedId,
+    /// The item before it when it was posted; `0-0` for the first.
+    pub prev: FeedId,
+    /// The room's head when posted; `None` in a room without log.
+    pub as_of: Option<EntryId>,
+    pub body: Bytes,
+}
+
+/// Names a post for ever: a resend is not a second item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnceKey {
+    pub player: PlayerId,
+    pub actor: ActorId,
+    pub seq: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Posted {
+    New(FeedId),
+    /// The id it got the first time.
+    Already(FeedId),
+}
+
+/// What a follower of a room hears. The stream is the truth; this is how it travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Push {
+    /// The subscription is confirmed: whatever is published from now on is heard. Sent first, and again after `Lost`.
+    Following,
+    /// The place in the channel was lost (reconnect, slot moved, overflow): compare heads after the next `Following`.
+    Lost,
+    Entry(LogEntry),
+    /// Answers of a batch without entry; `at` is the head it was checked against.
+    Receipts {
+        at: EntryId,
+        body: Bytes,
+    },
+    Feed(FeedItem),
+    /// A session of this player was attached or evicted somewhere (channel of `player:<id>` only).
+    Attached {
+        session: SessionId,
+        generation: Generation,
+        floor: Generation,
+    },
+}
+
+/// A followed room. Dropping it unfollows.
+#[derive(Debug)]
+pub struct Following {
+    pub pushes: mpsc::UnboundedReceiver<Push>,
+    /// Runs when dropped; the implementation's business.
+    pub guard: FollowGuard,
+}
+
+/// Ends the following when dropped.
+pub struct FollowGuard(pub Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl Drop for FollowGuard {
+    fn drop(&mut self) {
+        if let Some(unfollow) = self.0.take() {
+            unfollow();
+        }
+    }
+}
+
+impl std::fmt::Debug for FollowGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FollowGuard")
+    }
+}

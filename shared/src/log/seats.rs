@@ -1,0 +1,43 @@
+//! The words of where players are: attach, detach, `at`.
+
+use std::collections::BTreeMap;
+
+use crate::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, SectorId, SessionId};
+
+/// Where a player is and which sessions they have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct At {
+    pub room: SectorId,
+    pub hop: Hop,
+    pub sessions: BTreeMap<SessionId, SeatedAt>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeatedAt {
+    pub generation: Generation,
+    pub incarnation: Incarnation,
+}
+
+#[derive(Debug, Clone)]
+pub struct Attach {
+    pub player: PlayerId,
+    pub session: SessionId,
+    pub incarnation: Incarnation,
+    /// Sessions per player; the lowest generations beyond it are evicted.
+    pub max: usize,
+    /// Where a player without a record starts (hop 0).
+    pub start: SectorId,
+    /// Give a new actor number.
+    pub new_actor: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    pub generation: Generation,
+    /// Highest evicted generation + 1, kept in `at`; 0 when nothing was ever evicted.
+    pub floor: Generation,
+    pub at: At,
+    /// `Some` iff `new_actor`.
+    pub actor: Option<ActorId>,
+    pub time_ms: u64,
+}
