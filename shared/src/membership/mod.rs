@@ -7,3 +7,6 @@ mod watch;
 
 pub use table::{SILENT_DEAD_AFTER, Table};
 pub use watch::{Change, Watch};
+
+#[cfg(test)]
+mod tests;

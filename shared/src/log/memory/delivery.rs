@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use super::records;
 use super::region::{Core, HandleId, Shared};
 use crate::ids::RoomId;
 use crate::log::{FollowGuard, Following, Push};
@@ -43,10 +45,22 @@ struct Subscription {
     ordered_after: Instant,
 }
 
+impl Subscription {
+    fn tell(&self, push: Push) {
+        // A follower that is gone has dropped its receiver; its guard removes the subscription.
+        let _ = self.pushes.send(push);
+    }
+}
+
 enum Step {
     /// SSUBSCRIBE reaches the server.
     Subscribe,
-    Push(Push),
+    /// The server's confirmation reaches the node.
+    Confirm,
+    /// The node notices that its connection broke.
+    Lose,
+    /// Something published, as bytes.
+    Deliver(Bytes),
 }
 
 impl Delivery {
@@ -83,6 +97,9 @@ impl Core {
 
     /// Publishes to all followers of a room; answers how many connections the server sent it to.
     pub(super) fn publish(&mut self, room: &RoomId, push: Push) -> u64 {
+        let Some(payload) = records::payload(&push) else {
+            return 0;
+        };
         let now = Instant::now();
         let dropped = self.faults.drops_publish(room, &mut self.rng);
         let mut receivers = 0;
@@ -106,7 +123,7 @@ impl Core {
                 if let Some(subscription) = handle.delivery.subscriptions.get_mut(&key) {
                     subscription.ordered_after = due.0;
                 }
-                handle.delivery.enqueue(key, due, Step::Push(push.clone()));
+                handle.delivery.enqueue(key, due, Step::Deliver(payload.clone()));
             }
         }
         let time_ms = self.time_ms();
@@ -140,7 +157,7 @@ impl Core {
         }
         handle.delivery.down_until = Some(back_at);
         handle.delivery.deaf_until = None;
-        handle.delivery.queue.retain(|_, (_, step)| matches!(step, Step::Push(Push::Lost)));
+        handle.delivery.queue.retain(|_, (_, step)| matches!(step, Step::Lose));
         let keys: Vec<u64> = handle.delivery.subscriptions.keys().copied().collect();
         for key in keys {
             self.resubscribe(id, key, back_at);
@@ -160,7 +177,7 @@ impl Core {
         subscription.active = false;
         let was_confirmed = std::mem::replace(&mut subscription.confirmed, false);
         if was_confirmed {
-            handle.delivery.enqueue(key, lost, Step::Push(Push::Lost));
+            handle.delivery.enqueue(key, lost, Step::Lose);
         }
         handle.delivery.enqueue(key, subscribe, Step::Subscribe);
     }
@@ -226,16 +243,15 @@ impl Core {
                 None => {
                     subscription.active = true;
                     subscription.ordered_after = confirmation.0;
-                    delivery.enqueue(key, confirmation, Step::Push(Push::Following));
+                    delivery.enqueue(key, confirmation, Step::Confirm);
                 }
             },
-            Step::Push(push) => {
-                if push == Push::Following {
-                    subscription.confirmed = true;
-                }
-                // A follower that is gone has dropped its receiver; its guard removes the subscription.
-                let _ = subscription.pushes.send(push);
+            Step::Confirm => {
+                subscription.confirmed = true;
+                subscription.tell(Push::Following);
             }
+            Step::Lose => subscription.tell(Push::Lost),
+            Step::Deliver(payload) => subscription.tell(records::read_payload(payload)),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::room::next_stream_id;
+use super::feed::next_stream_id;
 use crate::ids::FeedId;
 use crate::limits::{INBOX_ITEMS_MAX, LOAD_PAGE_ENTRIES};
 use crate::log::Sent;

@@ -9,14 +9,20 @@ mod delivery;
 mod faults;
 mod oracle;
 mod region;
+mod trip;
 
 mod database;
+mod feed;
 mod inbox;
 mod players;
+mod records;
 mod rng;
 mod room;
 
-pub use access::MemoryLog;
 pub use faults::{Ambiguity, Latency};
 pub use oracle::{Appearance, Publication, RoomDump};
 pub use region::{HandleId, MemoryConfig, MemoryRegion};
+pub use trip::MemoryLog;
+
+#[cfg(test)]
+mod tests;

@@ -10,12 +10,12 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::access::MemoryLog;
 use super::database::Database;
 use super::delivery::Delivery;
 use super::faults::{Faults, Mark};
 use super::oracle::History;
 use super::rng::Rng;
+use super::trip::MemoryLog;
 use crate::ids::{Incarnation, RegionName, RoomId};
 use crate::log::{LogEntry, Push};
 

@@ -1,18 +1,18 @@
-//! One room's keys (`log`, `head`, `snap`, `feed`, `once`) and what each script does to them: pure, one call one step.
+//! One room's keys (`log`, `head`, `snap`, and its `feed`) and what each script does to them: pure, one call one step.
 //! Time is an argument. Publishing and faults are the region's business: what to publish is answered, not sent.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::ids::{ActorId, EntryId, FeedId, Incarnation, Nonce, PlayerId};
-use crate::limits::{FEED_ITEMS_KEPT, LINEAGE_EPOCHS, ONCE_KEPT_FOR};
+use super::feed::Feed;
+use super::records;
+use crate::ids::{EntryId, Incarnation, Nonce};
+use crate::limits::LINEAGE_EPOCHS;
 use crate::log::{
-    Append, Appended, Checkpoint, Checkpointed, Claim, ClaimBody, Claimed, FeedItem, Head, Heads, Lineage, LogBody,
-    LogEntry, OnceKey, Parked, Posted, Reclaim, Restore, Restored, Snapshot, SnapshotParts,
+    Append, Appended, Checkpoint, Checkpointed, Claim, ClaimBody, Claimed, Head, Heads, Lineage, LogBody, LogEntry,
+    Parked, Reclaim, Restore, Restored, Snapshot, SnapshotParts,
 };
-
-type OnceName = (PlayerId, ActorId, u64);
 
 /// The head, and what `claim` must remember to answer the same nonce the same way.
 #[derive(Debug, Clone)]
@@ -50,18 +50,15 @@ enum Asked {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Room {
     head: Option<StoredHead>,
-    log: VecDeque<LogEntry>,
+    /// Ids and records as `stored` writes them, oldest first.
+    log: VecDeque<(EntryId, Bytes)>,
     snapshot: Option<Snapshot>,
-    feed: VecDeque<FeedItem>,
-    feed_last: Option<FeedId>,
-    once: BTreeMap<OnceName, FeedId>,
-    /// When each once key expires (ms since 1970), oldest first.
-    once_expiries: VecDeque<(u64, OnceName)>,
+    pub(super) feed: Feed,
 }
 
 impl Room {
     pub(super) fn heads(&self) -> Heads {
-        Heads { log: self.head.as_ref().map(|stored| stored.head.clone()), feed: self.feed_last }
+        Heads { log: self.head.as_ref().map(|stored| stored.head.clone()), feed: self.feed.last() }
     }
 
     pub(super) fn owner(&self) -> Option<&Incarnation> {
@@ -73,20 +70,21 @@ impl Room {
     }
 
     pub(super) fn entries(&self, after: EntryId, count: usize) -> Vec<LogEntry> {
-        let from = self.log.partition_point(|entry| entry.id <= after);
-        self.log.iter().skip(from).take(count).cloned().collect()
+        let from = self.log.partition_point(|(id, _)| *id <= after);
+        let wanted = self.log.iter().skip(from).take(count);
+        wanted.map(|(id, record)| records::read_entry(*id, record)).collect()
     }
 
-    fn last(&self) -> Option<EntryId> {
+    pub(super) fn last(&self) -> Option<EntryId> {
         self.head.as_ref().map(|stored| stored.head.last)
     }
 
     /// Adds an entry. What must only grow is asserted: two entries at one id would be a fork.
     fn push(&mut self, entry: &LogEntry) {
-        if let Some(newest) = self.log.back() {
-            assert!(newest.id < entry.id, "entry {} after {}", entry.id, newest.id);
+        if let Some((newest, _)) = self.log.back() {
+            assert!(*newest < entry.id, "entry {} after {newest}", entry.id);
         }
-        self.log.push_back(entry.clone());
+        self.log.push_back((entry.id, records::entry_record(&entry.body)));
     }
 
     /// Answers, and the entry to publish. `OK` is answered with 0 receivers: the region knows better.
@@ -229,35 +227,6 @@ impl Room {
         self.log.clear();
         Parked::Done
     }
-
-    pub(super) fn post(&mut self, once: &OnceKey, body: &Bytes, time_ms: u64) -> (Posted, Option<FeedItem>) {
-        while self.once_expiries.front().is_some_and(|(expires_ms, _)| *expires_ms <= time_ms) {
-            if let Some((_, name)) = self.once_expiries.pop_front() {
-                self.once.remove(&name);
-            }
-        }
-        let name = (once.player.clone(), once.actor, once.seq);
-        if let Some(id) = self.once.get(&name) {
-            return (Posted::Already(*id), None);
-        }
-        let prev = self.feed_last.unwrap_or(FeedId::START);
-        let id = next_stream_id(prev, time_ms);
-        let item = FeedItem { id, prev, as_of: self.last(), body: body.clone() };
-        self.feed.push_back(item.clone());
-        if self.feed.len() > FEED_ITEMS_KEPT {
-            self.feed.pop_front();
-        }
-        self.feed_last = Some(id);
-        let kept_ms = u64::try_from(ONCE_KEPT_FOR.as_millis()).unwrap_or(u64::MAX);
-        self.once_expiries.push_back((time_ms.saturating_add(kept_ms), name.clone()));
-        self.once.insert(name, id);
-        (Posted::New(id), Some(item))
-    }
-
-    pub(super) fn feed(&self, after: FeedId, count: usize) -> Vec<FeedItem> {
-        let from = self.feed.partition_point(|item| item.id <= after);
-        self.feed.iter().skip(from).take(count).cloned().collect()
-    }
 }
 
 /// Why an append or reclaim at `id` is not done when the head is at `last`.
@@ -298,9 +267,4 @@ fn lengthened(lineage: &Lineage, last: EntryId) -> Lineage {
 fn completed(parts: &SnapshotParts, stored_dormant: Option<Bytes>) -> SnapshotParts {
     let dormant = parts.dormant.clone().or(stored_dormant).unwrap_or_default();
     SnapshotParts { dormant: Some(dormant), ..parts.clone() }
-}
-
-/// As XADD with `*`: the time, or the last id's next if the clock has not moved past it.
-pub(super) fn next_stream_id(last: FeedId, time_ms: u64) -> FeedId {
-    if time_ms > last.ms { FeedId { ms: time_ms, n: 0 } } else { FeedId { ms: last.ms, n: last.n + 1 } }
 }

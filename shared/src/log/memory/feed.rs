@@ -1,0 +1,73 @@
+//! One room's feed and its once keys: many writers, one chain of items, each post once. Pure.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use super::records;
+use crate::ids::{ActorId, EntryId, FeedId, PlayerId};
+use crate::limits::{FEED_ITEMS_KEPT, ONCE_KEPT_FOR};
+use crate::log::{FeedItem, OnceKey, Posted};
+
+type OnceName = (PlayerId, ActorId, u64);
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Feed {
+    items: VecDeque<(FeedId, Bytes)>,
+    last: Option<FeedId>,
+    once: BTreeMap<OnceName, FeedId>,
+    /// When each once key expires (ms since 1970), oldest first.
+    once_expiries: VecDeque<(u64, OnceName)>,
+}
+
+impl Feed {
+    pub(super) fn last(&self) -> Option<FeedId> {
+        self.last
+    }
+
+    /// Answers, and the item to publish if it is new. `as_of` is the head of the room's log.
+    pub(super) fn post(
+        &mut self,
+        once: &OnceKey,
+        body: &Bytes,
+        as_of: Option<EntryId>,
+        time_ms: u64,
+    ) -> (Posted, Option<FeedItem>) {
+        self.expire_once_keys(time_ms);
+        let name = (once.player.clone(), once.actor, once.seq);
+        if let Some(id) = self.once.get(&name) {
+            return (Posted::Already(*id), None);
+        }
+        let prev = self.last.unwrap_or(FeedId::START);
+        let id = next_stream_id(prev, time_ms);
+        let item = FeedItem { id, prev, as_of, body: body.clone() };
+        self.items.push_back((id, records::feed_record(&item)));
+        if self.items.len() > FEED_ITEMS_KEPT {
+            self.items.pop_front();
+        }
+        self.last = Some(id);
+        let kept_ms = u64::try_from(ONCE_KEPT_FOR.as_millis()).unwrap_or(u64::MAX);
+        self.once_expiries.push_back((time_ms.saturating_add(kept_ms), name.clone()));
+        self.once.insert(name, id);
+        (Posted::New(id), Some(item))
+    }
+
+    fn expire_once_keys(&mut self, time_ms: u64) {
+        while self.once_expiries.front().is_some_and(|(expires_ms, _)| *expires_ms <= time_ms) {
+            if let Some((_, name)) = self.once_expiries.pop_front() {
+                self.once.remove(&name);
+            }
+        }
+    }
+
+    pub(super) fn items(&self, after: FeedId, count: usize) -> Vec<FeedItem> {
+        let from = self.items.partition_point(|(id, _)| *id <= after);
+        let wanted = self.items.iter().skip(from).take(count);
+        wanted.map(|(id, record)| records::read_feed_item(*id, record)).collect()
+    }
+}
+
+/// As XADD with `*`: the time, or the last id's next if the clock has not moved past it.
+pub(super) fn next_stream_id(last: FeedId, time_ms: u64) -> FeedId {
+    if time_ms > last.ms { FeedId { ms: time_ms, n: 0 } } else { FeedId { ms: last.ms, n: last.n + 1 } }
+}
