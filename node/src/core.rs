@@ -253,10 +253,10 @@ impl<L: Log> Core<L> {
     }
 
     pub fn take_notice(&self, room: &RoomId, notice: Notice) {
-        if let Notice::NotOwner { by: Some(by), .. } = &notice {
-            if *by != self.me() {
-                self.set_hint(room, by.clone());
-            }
+        if let Notice::NotOwner { by: Some(by), .. } = &notice
+            && *by != self.me()
+        {
+            self.set_hint(room, by.clone());
         }
         self.follows.tell(room, FollowEvent::Notice(notice));
     }

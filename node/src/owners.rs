@@ -98,10 +98,10 @@ impl Owners {
     pub fn ended<L: Log>(core: &Core<L>, room: &RoomId, mailbox: &mpsc::WeakSender<RoomEvent>) {
         let mut rooms = core.owners.rooms.lock();
         let mine = mailbox.upgrade();
-        if let (Some(current), Some(mine)) = (rooms.get(room), mine) {
-            if current.same_channel(&mine) {
-                rooms.remove(room);
-            }
+        if let (Some(current), Some(mine)) = (rooms.get(room), mine)
+            && current.same_channel(&mine)
+        {
+            rooms.remove(room);
         }
         core.metrics.rooms_owned.set(rooms.len() as f64);
     }

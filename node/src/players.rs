@@ -86,13 +86,13 @@ async fn handshake<L: Log>(State(players): State<Players<L>>, mut request: Reque
         }
     };
     let upgraded = choose_codec(request.headers())
-        .map_err(|what| (StatusCode::BAD_REQUEST, what).into_response())
+        .map_err(|what| Box::new((StatusCode::BAD_REQUEST, what).into_response()))
         .and_then(|(codec, named)| upgrade(&mut request, codec, named).map(|upgraded| (codec, upgraded)));
     let (codec, (response, socket)) = match upgraded {
         Ok(upgraded) => upgraded,
         Err(response) => {
             core.metrics.handshakes.count(HandshakeResult::BadRequest);
-            return response;
+            return *response;
         }
     };
     core.metrics.handshakes.count(HandshakeResult::Accepted);

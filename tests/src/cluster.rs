@@ -53,11 +53,14 @@ pub async fn start(region: &MemoryRegion, config: NodeConfig, seed: u64) -> Node
     Node::start(start).await.expect("the node starts")
 }
 
+/// Messages in as (is binary, payload), frames out with their headers.
+type Wire = (mpsc::UnboundedSender<(bool, Bytes)>, mpsc::UnboundedReceiver<Bytes>);
+
 /// A client and its connection to a node in this process.
 pub struct Connected {
     pub client: Client,
     codec: Codec,
-    wire: Option<(mpsc::UnboundedSender<(bool, Bytes)>, mpsc::UnboundedReceiver<Bytes>)>,
+    wire: Option<Wire>,
     /// Code and reason of the last close.
     pub closed: Option<(u16, String)>,
 }

@@ -101,7 +101,7 @@ impl Route {
             Key::Join { player, session, generation } => {
                 let seat = state.system().seat(player);
                 let seated = seat.and_then(|seat| seat.sessions.get(session));
-                !seated.is_some_and(|seated| seated.generation >= *generation)
+                seated.is_none_or(|seated| seated.generation < *generation)
             }
             Key::Lost { player, session, generation } => {
                 let seat = state.system().seat(player);

@@ -1,10 +1,15 @@
 //! A player's connection to this node. In reading order: `socket` (upgrade and reading), `outbox` (writing),
-//! `hello` (who is it), `place` (which room has the player), `task` (the one loop).
+//! `edges` (before `hello` and at the end), `hello` (who is it), `place` (which room has the player), `task` (the one loop).
 
-pub mod hello;
-pub mod outbox;
-pub mod place;
 pub mod socket;
+
+pub mod outbox;
+
+pub mod edges;
+pub mod hello;
+
+pub mod place;
+
 pub mod task;
 
 use sectorbus::ids::{Hop, RoomId, SectorId, Seq};

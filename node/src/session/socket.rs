@@ -145,12 +145,14 @@ pub fn upgrade(
     request: &mut Request,
     codec: Codec,
     named: bool,
-) -> Result<(Response, impl Future<Output = Option<TcpStream>> + Send + use<>), Response> {
+) -> Result<(Response, impl Future<Output = Option<TcpStream>> + Send + use<>), Box<Response>> {
     let headers = request.headers();
-    let bad = |what: &'static str| (StatusCode::BAD_REQUEST, what).into_response();
+    let bad = |what: &'static str| Box::new((StatusCode::BAD_REQUEST, what).into_response());
     if !has(headers, header::CONNECTION, "upgrade") || !has(headers, header::UPGRADE, "websocket") {
-        return Err((StatusCode::UPGRADE_REQUIRED, [(header::UPGRADE, "websocket")], "a WebSocket request is needed")
-            .into_response());
+        return Err(Box::new(
+            (StatusCode::UPGRADE_REQUIRED, [(header::UPGRADE, "websocket")], "a WebSocket request is needed")
+                .into_response(),
+        ));
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return Err(bad("Sec-WebSocket-Version: 13 is needed"));

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -11,12 +10,11 @@ use tokio::time::Instant;
 
 use sectorbus::action::Action;
 use sectorbus::ids::{ActorId, Hop, RoomId, Seq};
-use sectorbus::limits::{DEDUPE_BITMAP_BITS, ERRORS_MAX, ERRORS_WINDOW, RESYNC_EVERY};
+use sectorbus::limits::{DEDUPE_BITMAP_BITS, RESYNC_EVERY};
 use sectorbus::log::{Attach, Following, Log, Push};
 use sectorbus::metrics::NoticeKind;
 use sectorbus::protocol::{
-    BadFrame, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter,
-    ServerFrame, SnapshotReason, Unavailable,
+    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame, SnapshotReason,
 };
 
 use crate::auth::{Claims, Token};
@@ -25,13 +23,12 @@ use crate::core::{ConnId, Core};
 use crate::follow::FollowEvent;
 use crate::follow::subscriber::Greeting;
 use crate::session::SessionEvent;
+use crate::session::edges::{End, answer_error, await_hello, close, finish, message_of, refuse, send_unavailable};
 use crate::session::hello::{self, Attachment, Keys};
-use crate::session::outbox::{Lane, Outbox, close_frame, framed, ping_frame};
+use crate::session::outbox::{Lane, Outbox, framed, ping_frame};
 use crate::session::place::Place;
 use crate::session::socket::{Incoming, Reading};
 
-/// How long a closing connection may take to read what was written.
-const LINGER: Duration = Duration::from_secs(1);
 const BUSY_RETRY_AFTER_MS: u64 = 1_000;
 
 /// A connection before its `hello`.
@@ -68,23 +65,6 @@ pub(super) struct Session<L: Log> {
     pinged: bool,
 }
 
-/// Why a connection ends.
-#[derive(Debug)]
-enum End {
-    /// The peer is gone; nothing can be said.
-    Gone,
-    /// The client said `bye`.
-    Bye,
-    Close {
-        code: CloseCode,
-        detail: Option<String>,
-    },
-}
-
-fn close(code: CloseCode) -> End {
-    End::Close { code, detail: None }
-}
-
 /// Runs one connection from its first frame to its end.
 pub async fn run<L: Log>(opened: Opened<L>) {
     let Opened { core, keys, codec, mut reading, outbox, socket, token } = opened;
@@ -110,119 +90,6 @@ pub async fn run<L: Log>(opened: Opened<L>) {
     };
     finish(&core, &outbox, socket.as_deref(), &end).await;
     core.metrics.connections.decrement(1.0);
-}
-
-/// Says why, and gives the peer a moment to read it.
-async fn finish<L: Log>(core: &Core<L>, outbox: &Outbox, socket: Option<&TcpStream>, end: &End) {
-    tracing::debug!(?end, "connection over");
-    let (code, detail) = match end {
-        End::Gone => return,
-        End::Bye => (CloseCode::Normal, None),
-        End::Close { code, detail } => (*code, detail.as_deref()),
-    };
-    core.metrics.closes.count(code.name());
-    let reason = detail.map_or_else(|| code.name().to_owned(), |detail| format!("{}: {detail}", code.name()));
-    outbox.close_with(close_frame(code.number(), &reason));
-    if let Some(socket) = socket {
-        let drained = async {
-            while outbox.has_waiting() {
-                if socket.writable().await.is_err() {
-                    return;
-                }
-                outbox.drain();
-            }
-        };
-        let _ = tokio::time::timeout(LINGER, drained).await;
-    }
-}
-
-/// Waits for a valid `hello`.
-async fn await_hello<L: Log>(
-    core: &Arc<Core<L>>,
-    keys: &Keys,
-    codec: Codec,
-    reading: &mut Reading,
-    outbox: &Arc<Outbox>,
-    token: Option<Token>,
-    errors: &mut VecDeque<Instant>,
-) -> Result<hello::Asked, End> {
-    let deadline = Instant::now() + core.config.hello_within;
-    loop {
-        let incoming = match tokio::time::timeout_at(deadline, reading.next()).await {
-            Ok(incoming) => incoming,
-            Err(_) => return Err(close(CloseCode::HelloLate)),
-        };
-        let payload = message_of(incoming, codec)?;
-        let Some(payload) = payload else { continue };
-        match ClientFrame::decode(codec, &payload) {
-            Ok(ClientFrame::Hello(hello)) => {
-                let new_session = || core.dice.hex().parse().expect("hexadecimal digits are a name");
-                let checked = hello::check(keys, token, hello, core.clock.now_ms(), new_session);
-                return checked.map_err(|failed| End::Close {
-                    code: CloseCode::BadToken,
-                    detail: Some(failed.code().to_owned()),
-                });
-            }
-            Ok(_) | Err(BadFrame::UnknownFrame { .. }) => return Err(close(CloseCode::HelloFirst)),
-            Err(bad @ BadFrame::InvalidField { frame: "hello", .. }) => {
-                refuse(core, outbox, codec, &bad, errors)?;
-            }
-            Err(BadFrame::InvalidField { .. } | BadFrame::UnknownAction { .. }) => {
-                return Err(close(CloseCode::HelloFirst));
-            }
-            Err(bad) => refuse(core, outbox, codec, &bad, errors)?,
-        }
-    }
-}
-
-/// The payload of a message of the right kind; `None`: a sign of life.
-fn message_of(incoming: Incoming, codec: Codec) -> Result<Option<bytes::Bytes>, End> {
-    match incoming {
-        Incoming::Message { is_binary, payload } if is_binary == codec.is_binary() => Ok(Some(payload)),
-        Incoming::Message { .. } => Err(close(CloseCode::WrongKind)),
-        Incoming::Sign => Ok(None),
-        Incoming::TooLarge => Err(close(CloseCode::FrameTooLarge)),
-        Incoming::Violation => Err(close(CloseCode::WebsocketViolation)),
-        Incoming::Closed => Err(End::Gone),
-    }
-}
-
-/// Answers a bad frame with an error, or ends the connection.
-fn refuse<L: Log>(
-    core: &Core<L>,
-    outbox: &Outbox,
-    codec: Codec,
-    bad: &BadFrame,
-    errors: &mut VecDeque<Instant>,
-) -> Result<(), End> {
-    match bad.consequence() {
-        Consequence::Close(code) => Err(End::Close { code, detail: Some(bad.to_string()) }),
-        Consequence::Answer(error) => answer_error(core, outbox, codec, error, errors),
-    }
-}
-
-fn answer_error<L: Log>(
-    core: &Core<L>,
-    outbox: &Outbox,
-    codec: Codec,
-    error: ErrorFrame,
-    errors: &mut VecDeque<Instant>,
-) -> Result<(), End> {
-    core.metrics.errors.count(error.code.name());
-    let frame = ServerFrame::Error(error).encode(codec);
-    outbox.send(&[framed(Lane::Critical, codec, &frame)]);
-    let now = Instant::now();
-    errors.push_back(now);
-    while errors.front().is_some_and(|first| now - *first > ERRORS_WINDOW) {
-        errors.pop_front();
-    }
-    if errors.len() >= ERRORS_MAX { Err(close(CloseCode::TooManyErrors)) } else { Ok(()) }
-}
-
-fn send_unavailable<L: Log>(core: &Core<L>, outbox: &Outbox, codec: Codec, retry_after_ms: u64) {
-    core.metrics.notices.count(NoticeKind::Unavailable);
-    let frame = ServerFrame::Unavailable(Unavailable { retry_after_ms }).encode(codec);
-    outbox.send(&[framed(Lane::Critical, codec, &frame)]);
 }
 
 /// What a connection keeps when it goes from `hello` to its session.
@@ -321,10 +188,10 @@ impl<L: Log> Session<L> {
     }
 
     fn drained(&mut self) {
-        if self.outbox.drain() {
-            if let Some(place) = &self.place {
-                place.guard.tell(FollowEvent::Ready { conn: self.conn });
-            }
+        if self.outbox.drain()
+            && let Some(place) = &self.place
+        {
+            place.guard.tell(FollowEvent::Ready { conn: self.conn });
         }
     }
 

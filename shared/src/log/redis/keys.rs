@@ -1,23 +1,4 @@
 //! Every key and channel in Redis: who writes it, what is in it, how long it lives. The one place that spells them.
-//!
-//! All but `sb:meta` begin with `sb:<region>:`. `{…}` is the hash tag of Redis Cluster: keys with one tag share a slot,
-//! so that a script on them is legal there. Hashes hold their format number in the field `format`.
-//!
-//! | key | type | written by | holds | lives |
-//! |---|---|---|---|---|
-//! | `sb:meta` | hash | `open` | region, format. Without the region in its name, or another region could not be seen | for ever |
-//! | `{members}` | hash | `beat`, `leave` | `m:<incarnation>` = `state expires_ms last_beat_ms spared address`, `g:<incarnation>` = ms when it went, `ring`, `beat` (last of anyone), `repl`, `calm`, `settings` | for ever; `g:` 1 h |
-//! | `{<incarnation>}:rooms` | set | owner, adopters | rooms it owns | until `forget` |
-//! | `{<incarnation>}:inbox` | stream | `create_inbox`, `send` | one field `c` per command; trimmed by the reader | until `forget` |
-//! | `{<room>}:log` | stream | `append`, `claim`, `reclaim`, `restore` | one field `e` per entry: a `stored` record | for ever, trimmed by `checkpoint` and `park` |
-//! | `{<room>}:head` | hash | all scripts on the room | `last`, `owner`, `ring`, `nonce`, `lineage`, `claims` (last 16 nonces with their answers), `feed` (last feed id) | for ever |
-//! | `{<room>}:snap` | hash | `claim` (genesis), `checkpoint`, `restore` | `id`, `lineage`, `public`, `own`, `system`, `dormant` | for ever |
-//! | `{<room>}:feed` | stream | `post` | one field `i` per item: a `stored` record | for ever, newest 10,000 items |
-//! | `{<room>}:once:<player>:<actor>:<seq>` | string | `post` | feed id of that post | 7 d |
-//! | `{player:<id>}:at` | hash | `attach`, `detach`, `arrived` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation` | for ever |
-//!
-//! Channels (sharded pub/sub): `{<room>}` carries `stored::published` payloads, `{members}:alive:<incarnation>` nothing
-//! (its subscribers are counted), `canary:<identity>:<n>` a number.
 
 use crate::ids::{Incarnation, PlayerId, RegionName, RoomId};
 use crate::log::OnceKey;
@@ -27,6 +8,25 @@ pub(super) const REGION_FORMAT: &str = "1";
 pub(super) const META: &str = "sb:meta";
 
 /// Spells the keys of one region.
+///
+/// All but `sb:meta` begin with `sb:<region>:`. `{…}` is the hash tag of Redis Cluster: keys with one tag share a slot,
+/// so that a script on them is legal there. Hashes hold their format number in the field `format`.
+///
+/// | key | type | written by | holds | lives |
+/// |---|---|---|---|---|
+/// | `sb:meta` | hash | `open` | region, format. Without the region in its name, or another region could not be seen | for ever |
+/// | `{members}` | hash | `beat`, `leave` | `m:<incarnation>` = `state expires_ms last_beat_ms spared address`, `g:<incarnation>` = ms when it went, `ring`, `beat` (last of anyone), `repl`, `calm`, `settings` | for ever; `g:` 1 h |
+/// | `{<incarnation>}:rooms` | set | owner, adopters | rooms it owns | until `forget` |
+/// | `{<incarnation>}:inbox` | stream | `create_inbox`, `send` | one field `c` per command; trimmed by the reader | until `forget` |
+/// | `{<room>}:log` | stream | `append`, `claim`, `reclaim`, `restore` | one field `e` per entry: a `stored` record | for ever, trimmed by `checkpoint` and `park` |
+/// | `{<room>}:head` | hash | all scripts on the room | `last`, `owner`, `ring`, `nonce`, `lineage`, `claims` (last 16 nonces with their answers), `feed` (last feed id) | for ever |
+/// | `{<room>}:snap` | hash | `claim` (genesis), `checkpoint`, `restore` | `id`, `lineage`, `public`, `own`, `system`, `dormant` | for ever |
+/// | `{<room>}:feed` | stream | `post` | one field `i` per item: a `stored` record | for ever, newest 10,000 items |
+/// | `{<room>}:once:<player>:<actor>:<seq>` | string | `post` | feed id of that post | 7 d |
+/// | `{player:<id>}:at` | hash | `attach`, `detach`, `arrived` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation` | for ever |
+///
+/// Channels (sharded pub/sub): `{<room>}` carries `stored::published` payloads, `{members}:alive:<incarnation>` nothing
+/// (its subscribers are counted), `canary:<identity>:<n>` a number.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     prefix: String,

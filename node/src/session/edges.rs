@@ -1,0 +1,153 @@
+//! The edges of a connection: waiting for `hello`, refusing what is wrong, and saying why it ends.
+//! Knows no player and no room.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use sectorbus::limits::{ERRORS_MAX, ERRORS_WINDOW};
+use sectorbus::log::Log;
+use sectorbus::metrics::NoticeKind;
+use sectorbus::protocol::{BadFrame, ClientFrame, CloseCode, Codec, Consequence, ErrorFrame, ServerFrame, Unavailable};
+
+use crate::auth::Token;
+use crate::core::Core;
+use crate::session::hello::{self, Keys};
+use crate::session::outbox::{Lane, Outbox, close_frame, framed};
+use crate::session::socket::{Incoming, Reading};
+
+/// How long a closing connection may take to read what was written.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The peer is gone; nothing can be said.
+    Gone,
+    /// The client said `bye`.
+    Bye,
+    Close {
+        code: CloseCode,
+        detail: Option<String>,
+    },
+}
+
+pub(super) fn close(code: CloseCode) -> End {
+    End::Close { code, detail: None }
+}
+
+/// Says why, and gives the peer a moment to read it.
+pub(super) async fn finish<L: Log>(core: &Core<L>, outbox: &Outbox, socket: Option<&TcpStream>, end: &End) {
+    tracing::debug!(?end, "connection over");
+    let (code, detail) = match end {
+        End::Gone => return,
+        End::Bye => (CloseCode::Normal, None),
+        End::Close { code, detail } => (*code, detail.as_deref()),
+    };
+    core.metrics.closes.count(code.name());
+    let reason = detail.map_or_else(|| code.name().to_owned(), |detail| format!("{}: {detail}", code.name()));
+    outbox.close_with(close_frame(code.number(), &reason));
+    if let Some(socket) = socket {
+        let drained = async {
+            while outbox.has_waiting() {
+                if socket.writable().await.is_err() {
+                    return;
+                }
+                outbox.drain();
+            }
+        };
+        let _ = tokio::time::timeout(LINGER, drained).await;
+    }
+}
+
+/// Waits for a valid `hello`.
+pub(super) async fn await_hello<L: Log>(
+    core: &Arc<Core<L>>,
+    keys: &Keys,
+    codec: Codec,
+    reading: &mut Reading,
+    outbox: &Arc<Outbox>,
+    token: Option<Token>,
+    errors: &mut VecDeque<Instant>,
+) -> Result<hello::Asked, End> {
+    let deadline = Instant::now() + core.config.hello_within;
+    loop {
+        let incoming = match tokio::time::timeout_at(deadline, reading.next()).await {
+            Ok(incoming) => incoming,
+            Err(_) => return Err(close(CloseCode::HelloLate)),
+        };
+        let payload = message_of(incoming, codec)?;
+        let Some(payload) = payload else { continue };
+        match ClientFrame::decode(codec, &payload) {
+            Ok(ClientFrame::Hello(hello)) => {
+                let new_session = || core.dice.hex().parse().expect("hexadecimal digits are a name");
+                let checked = hello::check(keys, token, hello, core.clock.now_ms(), new_session);
+                return checked.map_err(|failed| End::Close {
+                    code: CloseCode::BadToken,
+                    detail: Some(failed.code().to_owned()),
+                });
+            }
+            Ok(_) | Err(BadFrame::UnknownFrame { .. }) => return Err(close(CloseCode::HelloFirst)),
+            Err(bad @ BadFrame::InvalidField { frame: "hello", .. }) => {
+                refuse(core, outbox, codec, &bad, errors)?;
+            }
+            Err(BadFrame::InvalidField { .. } | BadFrame::UnknownAction { .. }) => {
+                return Err(close(CloseCode::HelloFirst));
+            }
+            Err(bad) => refuse(core, outbox, codec, &bad, errors)?,
+        }
+    }
+}
+
+/// The payload of a message of the right kind; `None`: a sign of life.
+pub(super) fn message_of(incoming: Incoming, codec: Codec) -> Result<Option<bytes::Bytes>, End> {
+    match incoming {
+        Incoming::Message { is_binary, payload } if is_binary == codec.is_binary() => Ok(Some(payload)),
+        Incoming::Message { .. } => Err(close(CloseCode::WrongKind)),
+        Incoming::Sign => Ok(None),
+        Incoming::TooLarge => Err(close(CloseCode::FrameTooLarge)),
+        Incoming::Violation => Err(close(CloseCode::WebsocketViolation)),
+        Incoming::Closed => Err(End::Gone),
+    }
+}
+
+/// Answers a bad frame with an error, or ends the connection.
+pub(super) fn refuse<L: Log>(
+    core: &Core<L>,
+    outbox: &Outbox,
+    codec: Codec,
+    bad: &BadFrame,
+    errors: &mut VecDeque<Instant>,
+) -> Result<(), End> {
+    match bad.consequence() {
+        Consequence::Close(code) => Err(End::Close { code, detail: Some(bad.to_string()) }),
+        Consequence::Answer(error) => answer_error(core, outbox, codec, error, errors),
+    }
+}
+
+pub(super) fn answer_error<L: Log>(
+    core: &Core<L>,
+    outbox: &Outbox,
+    codec: Codec,
+    error: ErrorFrame,
+    errors: &mut VecDeque<Instant>,
+) -> Result<(), End> {
+    core.metrics.errors.count(error.code.name());
+    let frame = ServerFrame::Error(error).encode(codec);
+    outbox.send(&[framed(Lane::Critical, codec, &frame)]);
+    let now = Instant::now();
+    errors.push_back(now);
+    while errors.front().is_some_and(|first| now - *first > ERRORS_WINDOW) {
+        errors.pop_front();
+    }
+    if errors.len() >= ERRORS_MAX { Err(close(CloseCode::TooManyErrors)) } else { Ok(()) }
+}
+
+pub(super) fn send_unavailable<L: Log>(core: &Core<L>, outbox: &Outbox, codec: Codec, retry_after_ms: u64) {
+    core.metrics.notices.count(NoticeKind::Unavailable);
+    let frame = ServerFrame::Unavailable(Unavailable { retry_after_ms }).encode(codec);
+    outbox.send(&[framed(Lane::Critical, codec, &frame)]);
+}
