@@ -2,4 +2,8 @@
 
 pub mod client;
 pub mod cluster;
+pub mod processes;
+pub mod proxy;
 pub mod redis_server;
+pub mod region;
+pub mod wire;

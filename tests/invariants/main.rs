@@ -1,0 +1,4 @@
+//! The ten invariants of the design, one file each, against real `sectorbus-node` processes on a real redis-server
+//! that are killed, frozen, cut off and restarted. A seed is printed by every test that rolls dice.
+
+mod acked_is_kept;

@@ -1,0 +1,270 @@
+//! Real `sectorbus-node` processes of a test's own: started, killed, frozen, sent away and started again; gone when
+//! dropped. Their log lines go to files, which are printed when a test fails. Knows nothing of players.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::cluster::{JWT_SECRET, RESUME_SECRET};
+
+/// A start takes 0.3 s; a loaded machine needs longer.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+/// Another process may take a free port before the node does.
+const PORTS_TRIED: usize = 5;
+const LOG_LINES_SHOWN: usize = 150;
+const BINARY: &str = "sectorbus-node";
+
+/// How a node is started; nothing else in its environment is a setting.
+#[derive(Debug, Clone)]
+pub struct NodeSettings {
+    pub name: String,
+    pub redis_url: String,
+    /// More settings by their names in the file: `("drain_deadline_ms", "5000")`.
+    pub more: Vec<(String, String)>,
+}
+
+impl NodeSettings {
+    /// A small universe with quick drives, whole logs kept so that an audit can read them from their first entry.
+    pub fn new(name: &str, redis_url: String) -> Self {
+        let more = [
+            ("region", "test"),
+            ("universe_sectors", "12"),
+            ("move_cool_down_ms", "100"),
+            ("log_window_entries", "1000000"),
+            ("log_level", "debug"),
+        ];
+        let more = more.map(|(setting, value)| (setting.to_owned(), value.to_owned())).to_vec();
+        Self { name: name.to_owned(), redis_url, more }
+    }
+
+    pub fn with(mut self, setting: &str, value: impl ToString) -> Self {
+        self.more.retain(|(known, _)| known != setting);
+        self.more.push((setting.to_owned(), value.to_string()));
+        self
+    }
+}
+
+/// A running node. Dropping it kills it.
+#[derive(Debug)]
+pub struct NodeProcess {
+    settings: NodeSettings,
+    players: SocketAddr,
+    admin: SocketAddr,
+    log_file: PathBuf,
+    child: Child,
+}
+
+impl NodeProcess {
+    /// Starts a node and waits until `/readyz` says 200. `directory` gets its log file.
+    pub async fn start(settings: NodeSettings, directory: &Path) -> Result<Self> {
+        let log_file = directory.join(format!("{}.log", settings.name));
+        for _ in 0..PORTS_TRIED {
+            let (players, admin) = (free_address()?, free_address()?);
+            let child = spawn(&settings, players, admin, &log_file)?;
+            let mut node = Self { settings: settings.clone(), players, admin, log_file: log_file.clone(), child };
+            if node.wait_until_ready().await? {
+                return Ok(node);
+            }
+        }
+        bail!("{BINARY} {} did not start; its last words:\n{}", settings.name, tail(&log_file))
+    }
+
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// Where players connect.
+    pub fn address(&self) -> SocketAddr {
+        self.players
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// No chance to say anything to anybody.
+    pub fn kill9(&mut self) -> Result<()> {
+        self.child.kill().context("cannot kill the node")?;
+        self.child.wait().context("the node does not end")?;
+        Ok(())
+    }
+
+    /// SIGSTOP: its sockets stay open, its clock goes on, it does nothing.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal("STOP")
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) -> Result<()> {
+        self.signal("CONT")
+    }
+
+    /// SIGTERM: a planned leave begins.
+    pub fn send_away(&self) -> Result<()> {
+        self.signal("TERM")
+    }
+
+    /// Waits until the process has ended by itself.
+    pub async fn ended(&mut self, within: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < deadline, "{} still runs after {within:?}", self.name());
+            tokio::time::sleep(ASK_AGAIN_AFTER).await;
+        }
+    }
+
+    /// Starts it again under the same name and on the same ports (killing it first if it runs); waits until ready.
+    pub async fn restart(&mut self) -> Result<()> {
+        self.kill9()?;
+        self.child = spawn(&self.settings, self.players, self.admin, &self.log_file)?;
+        ensure!(self.wait_until_ready().await?, "{} ended at its restart:\n{}", self.name(), tail(&self.log_file));
+        Ok(())
+    }
+
+    /// Status and body of a GET on the admin listener.
+    pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        let asked = async {
+            let mut socket = TcpStream::connect(self.admin).await?;
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin);
+            socket.write_all(request.as_bytes()).await?;
+            let mut answer = Vec::new();
+            socket.read_to_end(&mut answer).await?;
+            anyhow::Ok(String::from_utf8_lossy(&answer).into_owned())
+        };
+        let answer = tokio::time::timeout(ANSWER_WITHIN, asked).await.context("no answer to a GET")??;
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).context("not an HTTP answer")?;
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        Ok((status, body.to_owned()))
+    }
+
+    /// Sum of all samples of a metric over its labels; 0 if there are none. `name` may end with labels:
+    /// `sectorbus_acked_lost_total{by="owner"`.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        let (_, page) = self.get("/metrics").await?;
+        let (name, label) = name.split_once('{').map_or((name, ""), |(name, label)| (name, label));
+        let samples = page.lines().filter(|line| !line.starts_with('#') && line.contains(label));
+        let of_name = samples.filter(|line| line.split(['{', ' ']).next() == Some(name));
+        Ok(of_name.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
+    /// Everything the node has logged so far, over its restarts.
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(&self.log_file).unwrap_or_default()
+    }
+
+    /// Waits until the node serves; false if it ended by itself.
+    pub async fn wait_until_ready(&mut self) -> Result<bool> {
+        let deadline = Instant::now() + READY_WITHIN;
+        while Instant::now() < deadline {
+            if self.child.try_wait()?.is_some() {
+                return Ok(false);
+            }
+            if matches!(self.get("/readyz").await, Ok((200, _))) {
+                return Ok(true);
+            }
+            tokio::time::sleep(ASK_AGAIN_AFTER).await;
+        }
+        bail!("{} is not ready after {READY_WITHIN:?}:\n{}", self.name(), tail(&self.log_file))
+    }
+
+    fn signal(&self, name: &str) -> Result<()> {
+        let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status()?;
+        ensure!(status.success(), "cannot send SIG{name} to {}", self.name());
+        Ok(())
+    }
+}
+
+impl Drop for NodeProcess {
+    fn drop(&mut self) {
+        // SIGKILL ends a stopped process too.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("---- the end of {}'s log ----\n{}", self.name(), tail(&self.log_file));
+        }
+    }
+}
+
+fn spawn(settings: &NodeSettings, players: SocketAddr, admin: SocketAddr, log_file: &Path) -> Result<Child> {
+    let binary = binary()?;
+    let log = File::options().create(true).append(true).open(log_file)?;
+    let secret = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut command = Command::new(&binary);
+    // What the test command keeps there for itself is no setting, and a node refuses it.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SECTORBUS_")) {
+        command.env_remove(name);
+    }
+    command.env("SECTORBUS_NODE_NAME", &settings.name).env("SECTORBUS_REDIS_URL", &settings.redis_url);
+    command.env("SECTORBUS_LISTEN", players.to_string()).env("SECTORBUS_ADMIN_LISTEN", admin.to_string());
+    command.env("SECTORBUS_JWT_SECRET", secret(JWT_SECRET)).env("SECTORBUS_RESUME_SECRET", secret(RESUME_SECRET));
+    command.env("NO_COLOR", "1");
+    for (setting, value) in &settings.more {
+        command.env(format!("SECTORBUS_{}", setting.to_ascii_uppercase()), value);
+    }
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn().with_context(|| format!("cannot run {}", binary.display()))
+}
+
+/// The binary that belongs to this test binary, built if it is not there or older than its sources.
+fn binary() -> Result<PathBuf> {
+    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| find_binary().map_err(|error| format!("{error:#}")));
+    found.clone().map_err(anyhow::Error::msg)
+}
+
+fn find_binary() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).context("a test binary lies in target/<profile>/deps")?;
+    let binary = folder.join(BINARY);
+    let built = binary.metadata().and_then(|metadata| metadata.modified()).ok();
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let sources = [workspace.join("node/src"), workspace.join("shared/src")];
+    if built.is_none_or(|built| sources.iter().any(|folder| newest(folder).is_some_and(|source| source > built))) {
+        let profile = match folder.file_name().and_then(|name| name.to_str()) {
+            None | Some("debug") => "dev",
+            Some(other) => other,
+        };
+        // The whole workspace's features, as the test command builds them: nothing else is compiled anew.
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--workspace", "--bin", BINARY, "--profile", profile]).current_dir(&workspace);
+        if let Some(target) = folder.parent() {
+            build.env("CARGO_TARGET_DIR", target);
+        }
+        ensure!(build.status()?.success(), "cannot build {BINARY}");
+    }
+    Ok(binary)
+}
+
+/// When the youngest file of a folder was written.
+fn newest(folder: &Path) -> Option<SystemTime> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let times = entries.filter_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() { newest(&path) } else { entry.metadata().ok()?.modified().ok() }
+    });
+    times.max()
+}
+
+fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
+    Ok(listener.local_addr()?)
+}
+
+fn tail(log_file: &Path) -> String {
+    let text = std::fs::read_to_string(log_file).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+}

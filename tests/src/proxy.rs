@@ -1,0 +1,124 @@
+//! A TCP proxy that plays a bad network: cuts, delays, swallows everything, or is deaf in one direction.
+//! Knows nothing of what is said through it, but for one thing it can be told: to spare connections until they subscribe.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+const BUFFER_BYTES: usize = 16 * 1024;
+
+/// What happens to bytes on their way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Weather {
+    #[default]
+    Fine,
+    /// Every piece arrives this much later, in both directions.
+    Slow(Duration),
+    /// Connections stay open, nothing arrives in either direction.
+    BlackHole,
+    /// Nothing arrives at the one who connected; what they say is heard.
+    ClientDeaf,
+    /// Nothing arrives at the target; what it says is heard.
+    TargetDeaf,
+    /// Connections that have subscribed hear nothing; all others are fine.
+    SubscribersDeaf,
+    /// Every connection is closed, and new ones as soon as they come.
+    Cut,
+}
+
+/// A listening proxy. Dropping it cuts everything.
+pub struct Proxy {
+    address: SocketAddr,
+    weather_tx: Arc<watch::Sender<Weather>>,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    pub async fn to(target: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let weather_tx = Arc::new(watch::Sender::new(Weather::Fine));
+        let for_all = weather_tx.clone();
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(relay(client, target, for_all.subscribe()));
+            }
+        });
+        Ok(Self { address, weather_tx, accepting })
+    }
+
+    pub async fn to_redis(port: u16) -> Result<Self> {
+        Self::to(SocketAddr::from(([127, 0, 0, 1], port))).await
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn redis_url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// Holds for all connections, from now on.
+    pub fn set(&self, weather: Weather) {
+        self.weather_tx.send_replace(weather);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.set(Weather::Cut);
+    }
+}
+
+async fn relay(client: TcpStream, target: SocketAddr, weather_rx: watch::Receiver<Weather>) {
+    let Ok(target) = TcpStream::connect(target).await else { return };
+    let _ = (client.set_nodelay(true), target.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_target, to_target) = target.into_split();
+    let subscribed = watch::Sender::new(false);
+    let mut until_cut = weather_rx.clone();
+    let up = carry(from_client, to_target, weather_rx.clone(), |piece, weather| {
+        if piece.windows(9).any(|word| word.eq_ignore_ascii_case(b"SUBSCRIBE")) {
+            subscribed.send_replace(true);
+        }
+        matches!(weather, Weather::BlackHole | Weather::TargetDeaf)
+    });
+    let down = carry(from_target, to_client, weather_rx, |_, weather| match weather {
+        Weather::BlackHole | Weather::ClientDeaf => true,
+        Weather::SubscribersDeaf => *subscribed.borrow(),
+        Weather::Fine | Weather::Slow(_) | Weather::TargetDeaf | Weather::Cut => false,
+    });
+    tokio::select! {
+        () = up => {}
+        () = down => {}
+        _ = until_cut.wait_for(|weather| *weather == Weather::Cut) => {}
+    }
+}
+
+/// Carries pieces one way until either end is closed. `swallows` judges each piece as it comes.
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    weather_rx: watch::Receiver<Weather>,
+    swallows: impl Fn(&[u8], Weather) -> bool,
+) {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let weather = *weather_rx.borrow();
+        if let Weather::Slow(late) = weather {
+            tokio::time::sleep(late).await;
+        }
+        if !swallows(&buffer[..count], weather) && to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A region of real processes: a redis-server, nodes, and the directory of their logs. Starts them together, tells
+//! when they see each other, and cleans up. Knows nothing of players.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use tokio::time::Instant;
+
+use crate::processes::{NodeProcess, NodeSettings};
+use crate::redis_server::{RedisOptions, RedisServer};
+
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+const TOGETHER_WITHIN: Duration = Duration::from_secs(30);
+
+/// A running region. Nodes are dropped before Redis, then the directory goes.
+pub struct Region {
+    pub nodes: Vec<NodeProcess>,
+    pub redis: RedisServer,
+    directory: PathBuf,
+}
+
+impl Region {
+    /// Nodes of these names on a Redis of their own, and nothing in between.
+    pub async fn start(names: &[&str]) -> Result<Self> {
+        let mut region = Self::without_nodes().await?;
+        for name in names {
+            let settings = region.settings(name);
+            region.add(settings).await?;
+        }
+        region.together().await?;
+        Ok(region)
+    }
+
+    /// Redis only: nodes are added one by one.
+    pub async fn without_nodes() -> Result<Self> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("sectorbus-nodes-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&directory)?;
+        let redis = RedisServer::start(RedisOptions::default()).await?;
+        Ok(Self { nodes: Vec::new(), redis, directory })
+    }
+
+    pub fn settings(&self, name: &str) -> NodeSettings {
+        NodeSettings::new(name, self.redis.url())
+    }
+
+    /// Starts one more node and waits until it serves.
+    pub async fn add(&mut self, settings: NodeSettings) -> Result<()> {
+        self.nodes.push(NodeProcess::start(settings, &self.directory).await?);
+        Ok(())
+    }
+
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(NodeProcess::address).collect()
+    }
+
+    /// Waits until every node sees as many members as there are nodes.
+    pub async fn together(&self) -> Result<()> {
+        let count = self.nodes.len();
+        for node in &self.nodes {
+            node_sees(node, count).await?;
+        }
+        Ok(())
+    }
+
+    /// Where in `nodes` the node of this name is.
+    pub fn position(&self, name: &str) -> usize {
+        self.nodes.iter().position(|node| node.name() == name).expect("a node of the region")
+    }
+
+    /// Sum of a metric over the nodes that answer.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let mut sum = 0.0;
+        for node in &self.nodes {
+            sum += node.metric(name).await.unwrap_or(0.0);
+        }
+        sum
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        self.nodes.clear();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// Waits until a node sees `count` members.
+pub async fn node_sees(node: &NodeProcess, count: usize) -> Result<()> {
+    until_metric(node, "sectorbus_members", TOGETHER_WITHIN, |members| members == count as f64).await
+}
+
+/// Waits until a node's metric is as asked.
+pub async fn until_metric(node: &NodeProcess, name: &str, within: Duration, is_so: impl Fn(f64) -> bool) -> Result<()> {
+    let deadline = Instant::now() + within;
+    loop {
+        let value = node.metric(name).await.unwrap_or(f64::NAN);
+        if is_so(value) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{}: {name} is {value} after {within:?}", node.name());
+        tokio::time::sleep(ASK_AGAIN_AFTER).await;
+    }
+}
