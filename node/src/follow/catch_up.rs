@@ -103,6 +103,7 @@ impl<L: Log> Follow<L> {
         if let Some(loaded) = load::load(&*self.core.log, &self.room, None).await? {
             self.heard.set(loaded.cursor);
             self.hear();
+            self.route.settle_seen(&loaded.state);
             self.replica = Some(Replica::new(loaded));
             self.unflushed = None;
             self.greet_waiting();
@@ -175,6 +176,7 @@ impl<L: Log> Follow<L> {
         let Some(loaded) = load::load(&*self.core.log, &self.room, None).await? else { return Ok(()) };
         self.heard.set(loaded.cursor);
         self.hear();
+        self.route.settle_seen(&loaded.state);
         self.replica = Some(Replica::new(loaded));
         self.unflushed = None;
         self.flush_due = None;

@@ -1,12 +1,12 @@
 //! Commands on their way to a room's owner, each kept until it is answered. Pure: time is an argument.
 //! Knows who was asked last and when; sending is the task's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sectorbus::ids::{ActorId, Generation, Incarnation, PlayerId, Seq, SessionId};
 use sectorbus::limits::RESEND_AFTER;
-use sectorbus::state::RoomState;
+use sectorbus::state::{RoomState, Seat};
 
 use crate::command::Command;
 
@@ -51,6 +51,42 @@ struct Pending {
     sent: Option<Sent>,
 }
 
+impl Pending {
+    fn due(&mut self, now: Duration, epoch: Option<u64>, target: &Incarnation) -> Option<Due> {
+        if epoch.is_none() && matches!(self.command, Command::Act { .. }) {
+            return None;
+        }
+        let epoch = epoch.unwrap_or(0);
+        let again = self.sent.is_some();
+        let waits = self.sent.as_ref().is_some_and(|sent| {
+            sent.epoch >= epoch && sent.target == *target && now.saturating_sub(sent.at) < RESEND_AFTER
+        });
+        if waits {
+            return None;
+        }
+        self.sent = Some(Sent { at: now, epoch, target: target.clone() });
+        if let Command::Act { to_epoch, .. } = &mut self.command {
+            *to_epoch = epoch;
+        }
+        Some(Due { command: self.command.clone(), again })
+    }
+}
+
+/// The state shows that a join or a loss was taken; actions are settled by their answers.
+fn is_seen(key: &Key, seat: Option<&Seat>) -> bool {
+    match key {
+        Key::Join { session, generation, .. } => {
+            let seated = seat.and_then(|seat| seat.sessions.get(session));
+            seated.is_some_and(|seated| seated.generation >= *generation)
+        }
+        Key::Lost { session, generation, .. } => {
+            let seated = seat.and_then(|seat| seat.sessions.get(session));
+            seated.is_none_or(|seated| seated.generation != *generation || seated.lost_ms.is_some())
+        }
+        Key::Act { .. } => false,
+    }
+}
+
 #[derive(Debug)]
 struct Sent {
     at: Duration,
@@ -70,6 +106,10 @@ pub struct Due {
 #[derive(Debug, Default)]
 pub struct Route {
     pending: BTreeMap<Key, Pending>,
+    /// Never sent; all others are looked at only when something changed or a second has passed.
+    fresh: BTreeSet<Key>,
+    asked: Option<(u64, Incarnation)>,
+    scan_at: Duration,
 }
 
 impl Route {
@@ -79,14 +119,25 @@ impl Route {
 
     /// Keeps a command; a command that waits already keeps its place.
     pub fn keep(&mut self, command: Command) {
-        if let Some(key) = Key::of(&command) {
-            self.pending.entry(key).or_insert(Pending { command, sent: None });
+        let Some(key) = Key::of(&command) else { return };
+        if !self.pending.contains_key(&key) {
+            self.fresh.insert(key.clone());
+            self.pending.insert(key, Pending { command, sent: None });
         }
     }
 
     /// The command is answered or no longer wanted: true if it was waiting.
     pub fn settle(&mut self, key: &Key) -> bool {
         self.pending.remove(key).is_some()
+    }
+
+    /// Drops what a connection waited for; losses stay.
+    pub fn forget_session(&mut self, player: &PlayerId, session: &SessionId, actor: ActorId) {
+        self.pending.retain(|key, _| match key {
+            Key::Join { player: who, session: which, .. } => who != player || which != session,
+            Key::Act { player: who, actor: which, .. } => who != player || *which != actor,
+            Key::Lost { .. } => true,
+        });
     }
 
     /// Takes out everything of a player who is not here, joins and losses included.
@@ -97,41 +148,35 @@ impl Route {
 
     /// Settles what the state shows as done: joins and losses of sessions.
     pub fn settle_seen(&mut self, state: &RoomState) {
-        self.pending.retain(|key, _| match key {
-            Key::Join { player, session, generation } => {
-                let seat = state.system().seat(player);
-                let seated = seat.and_then(|seat| seat.sessions.get(session));
-                seated.is_none_or(|seated| seated.generation < *generation)
-            }
-            Key::Lost { player, session, generation } => {
-                let seat = state.system().seat(player);
-                let seated = seat.and_then(|seat| seat.sessions.get(session));
-                seated.is_some_and(|seated| seated.generation == *generation && seated.lost_ms.is_none())
-            }
-            Key::Act { .. } => true,
-        });
+        self.pending.retain(|key, _| !is_seen(key, state.system().seat(key.player())));
+    }
+
+    /// The same for one player whose seat changed.
+    pub fn settle_seat(&mut self, player: &PlayerId, seat: Option<&Seat>) {
+        self.pending.retain(|key, _| key.player() != player || !is_seen(key, seat));
     }
 
     /// Commands to send now: never sent, sent under an older epoch, silent for a second, or sent to another target.
     /// `epoch` is `None` until the relay has read the room: actions wait for it.
     pub fn due(&mut self, now: Duration, epoch: Option<u64>, target: &Incarnation) -> Vec<Due> {
+        let asking = (epoch.unwrap_or(0), target.clone());
+        let changed = self.asked.as_ref() != Some(&asking);
+        self.asked = Some(asking);
+        let keys: Vec<Key> = if changed || now >= self.scan_at {
+            self.scan_at = now + RESEND_AFTER;
+            self.fresh.clear();
+            self.pending.keys().cloned().collect()
+        } else {
+            std::mem::take(&mut self.fresh).into_iter().collect()
+        };
         let mut due = Vec::new();
-        for pending in self.pending.values_mut() {
-            let is_act = matches!(pending.command, Command::Act { .. });
-            if is_act && epoch.is_none() {
-                continue;
+        for key in keys {
+            let Some(pending) = self.pending.get_mut(&key) else { continue };
+            if let Some(command) = pending.due(now, epoch, target) {
+                due.push(command);
             }
-            let epoch = epoch.unwrap_or(0);
-            let again = pending.sent.as_ref().is_none_or(|sent| {
-                sent.epoch < epoch || sent.target != *target || now.saturating_sub(sent.at) >= RESEND_AFTER
-            });
-            if again {
-                let repeated = pending.sent.is_some();
-                pending.sent = Some(Sent { at: now, epoch, target: target.clone() });
-                if let Command::Act { to_epoch, .. } = &mut pending.command {
-                    *to_epoch = epoch;
-                }
-                due.push(Due { command: pending.command.clone(), again: repeated });
+            if let Some(sent) = &pending.sent {
+                self.scan_at = self.scan_at.min(sent.at + RESEND_AFTER);
             }
         }
         due
@@ -139,7 +184,7 @@ impl Route {
 
     /// When something is due again, if anything waits.
     pub fn next_due(&self) -> Option<Duration> {
-        self.pending.values().map(|p| p.sent.as_ref().map_or(Duration::ZERO, |sent| sent.at + RESEND_AFTER)).min()
+        (!self.pending.is_empty()).then_some(self.scan_at)
     }
 
     /// Actions waiting, by player: whom to tell that it takes longer.

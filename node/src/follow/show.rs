@@ -272,6 +272,7 @@ impl<L: Log> Follow<L> {
         }
         for change in changes {
             if let SystemChange::Seat(player, seat) = change {
+                self.route.settle_seat(player, seat.as_ref());
                 for conn in self.subscribers.conns_of(player) {
                     match seat {
                         Some(_) => self.greet_if_seated(conn),

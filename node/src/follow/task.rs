@@ -139,8 +139,8 @@ impl<L: Log> Follow<L> {
     fn take_event(&mut self, event: FollowEvent) {
         match event {
             FollowEvent::Subscribe(sub) => self.subscribe(*sub),
-            FollowEvent::Unsubscribe { conn } => drop(self.subscribers.remove(conn)),
-            FollowEvent::Route { command } => self.route.keep(command),
+            FollowEvent::Unsubscribe { conn } => self.unsubscribe(conn),
+            FollowEvent::Route { command } => self.keep(command),
             FollowEvent::Resync { conn } => self.resync(conn),
             FollowEvent::Ready { conn } => self.ready(conn),
             FollowEvent::Notice(notice) => self.take_notice(&notice),
@@ -148,6 +148,22 @@ impl<L: Log> Follow<L> {
             FollowEvent::Heads(heads) => self.compare(heads),
             FollowEvent::ViewChanged => self.adopt_asked = None,
             FollowEvent::Backlog { conn, entries } => self.take_backlog(conn, entries.as_deref()),
+        }
+    }
+
+    /// The connection is over or elsewhere: nobody here waits for its answers any more, its client asks again.
+    fn unsubscribe(&mut self, conn: ConnId) {
+        if let Some(Subscriber { sub, .. }) = self.subscribers.remove(conn) {
+            self.route.forget_session(&sub.player, &sub.session, sub.actor);
+        }
+    }
+
+    /// Keeps a command until its answer, unless the state shows it done already.
+    fn keep(&mut self, command: Command) {
+        let player = Key::of(&command).map(|key| key.player().clone());
+        self.route.keep(command);
+        if let (Some(player), Some(replica)) = (player, &self.replica) {
+            self.route.settle_seat(&player, replica.state().system().seat(&player));
         }
     }
 
@@ -184,9 +200,6 @@ impl<L: Log> Follow<L> {
 
     /// Sends what is due to the owner; asks for an owner where there is no log yet.
     fn send_due(&mut self) {
-        if let Some(replica) = &self.replica {
-            self.route.settle_seen(replica.state());
-        }
         let Some(target) = self.core.target(&self.room) else { return };
         if self.needs_owner() && self.adopt_asked.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
             self.adopt_asked = Some(Instant::now());
