@@ -1,6 +1,7 @@
 //! Commands on their way to a room's owner, each kept until it is answered. Pure: time is an argument.
 //! Knows who was asked last and when; sending is the task's.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -10,38 +11,34 @@ use sectorbus::state::{RoomState, Seat};
 
 use crate::command::Command;
 
-/// What a command waits under. Ordered so that a player's own commands go out in the order they were given.
+/// What a command waits under. Ordered by player, and each player's own in the order they were given.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
-    Join { player: PlayerId, session: SessionId, generation: Generation },
-    Act { player: PlayerId, actor: ActorId, seq: Seq },
-    Lost { player: PlayerId, session: SessionId, generation: Generation },
+pub struct Key {
+    pub player: PlayerId,
+    pub what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    Join { session: SessionId, generation: Generation },
+    Act { actor: ActorId, seq: Seq },
+    Lost { session: SessionId, generation: Generation },
 }
 
 impl Key {
     /// `None`: a command that needs no answer.
     pub fn of(command: &Command) -> Option<Key> {
-        match command {
-            Command::Act { speaker, actor, seq, .. } => {
-                Some(Key::Act { player: speaker.player.clone(), actor: *actor, seq: *seq })
+        let (speaker, what) = match command {
+            Command::Act { speaker, actor, seq, .. } => (speaker, What::Act { actor: *actor, seq: *seq }),
+            Command::Join { speaker, .. } => {
+                (speaker, What::Join { session: speaker.session.clone(), generation: speaker.generation })
             }
-            Command::Join { speaker, .. } => Some(Key::Join {
-                player: speaker.player.clone(),
-                session: speaker.session.clone(),
-                generation: speaker.generation,
-            }),
-            Command::Lost { speaker, .. } => Some(Key::Lost {
-                player: speaker.player.clone(),
-                session: speaker.session.clone(),
-                generation: speaker.generation,
-            }),
-            Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt => None,
-        }
-    }
-    pub fn player(&self) -> &PlayerId {
-        match self {
-            Key::Join { player, .. } | Key::Act { player, .. } | Key::Lost { player, .. } => player,
-        }
+            Command::Lost { speaker, .. } => {
+                (speaker, What::Lost { session: speaker.session.clone(), generation: speaker.generation })
+            }
+            Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt => return None,
+        };
+        Some(Key { player: speaker.player.clone(), what })
     }
 }
 
@@ -73,17 +70,17 @@ impl Pending {
 }
 
 /// The state shows that a join or a loss was taken; actions are settled by their answers.
-fn is_seen(key: &Key, seat: Option<&Seat>) -> bool {
-    match key {
-        Key::Join { session, generation, .. } => {
+fn is_seen(what: &What, seat: Option<&Seat>) -> bool {
+    match what {
+        What::Join { session, generation } => {
             let seated = seat.and_then(|seat| seat.sessions.get(session));
             seated.is_some_and(|seated| seated.generation >= *generation)
         }
-        Key::Lost { session, generation, .. } => {
+        What::Lost { session, generation } => {
             let seated = seat.and_then(|seat| seat.sessions.get(session));
             seated.is_none_or(|seated| seated.generation != *generation || seated.lost_ms.is_some())
         }
-        Key::Act { .. } => false,
+        What::Act { .. } => false,
     }
 }
 
@@ -105,7 +102,7 @@ pub struct Due {
 /// Commands of one room without an answer yet.
 #[derive(Debug, Default)]
 pub struct Route {
-    pending: BTreeMap<Key, Pending>,
+    pending: BTreeMap<PlayerId, BTreeMap<What, Pending>>,
     /// Never sent; all others are looked at only when something changed or a second has passed.
     fresh: BTreeSet<Key>,
     asked: Option<(u64, Incarnation)>,
@@ -120,40 +117,54 @@ impl Route {
     /// Keeps a command; a command that waits already keeps its place.
     pub fn keep(&mut self, command: Command) {
         let Some(key) = Key::of(&command) else { return };
-        if !self.pending.contains_key(&key) {
-            self.fresh.insert(key.clone());
-            self.pending.insert(key, Pending { command, sent: None });
+        let of_player = self.pending.entry(key.player.clone()).or_default();
+        if let Entry::Vacant(place) = of_player.entry(key.what.clone()) {
+            place.insert(Pending { command, sent: None });
+            self.fresh.insert(key);
         }
     }
 
     /// The command is answered or no longer wanted: true if it was waiting.
     pub fn settle(&mut self, key: &Key) -> bool {
-        self.pending.remove(key).is_some()
+        !self.remove_of(&key.player, |what| *what == key.what).is_empty()
     }
 
     /// Drops what a connection waited for; losses stay.
     pub fn forget_session(&mut self, player: &PlayerId, session: &SessionId, actor: ActorId) {
-        self.pending.retain(|key, _| match key {
-            Key::Join { player: who, session: which, .. } => who != player || which != session,
-            Key::Act { player: who, actor: which, .. } => who != player || *which != actor,
-            Key::Lost { .. } => true,
+        self.remove_of(player, |what| match what {
+            What::Act { actor: of, .. } => *of == actor,
+            What::Join { session: of, .. } => of == session,
+            What::Lost { .. } => false,
         });
     }
 
     /// Takes out everything of a player who is not here, joins and losses included.
     pub fn take_player(&mut self, player: &PlayerId) -> Vec<Command> {
-        let keys: Vec<_> = self.pending.keys().filter(|key| key.player() == player).cloned().collect();
-        keys.into_iter().filter_map(|key| self.pending.remove(&key)).map(|pending| pending.command).collect()
+        self.remove_of(player, |_| true)
     }
 
     /// Settles what the state shows as done: joins and losses of sessions.
     pub fn settle_seen(&mut self, state: &RoomState) {
-        self.pending.retain(|key, _| !is_seen(key, state.system().seat(key.player())));
+        self.pending.retain(|player, of_player| {
+            of_player.retain(|what, _| !is_seen(what, state.system().seat(player)));
+            !of_player.is_empty()
+        });
     }
 
     /// The same for one player whose seat changed.
     pub fn settle_seat(&mut self, player: &PlayerId, seat: Option<&Seat>) {
-        self.pending.retain(|key, _| key.player() != player || !is_seen(key, seat));
+        self.remove_of(player, |what| is_seen(what, seat));
+    }
+
+    /// Removes those of one player's commands that `is_over` names.
+    fn remove_of(&mut self, player: &PlayerId, is_over: impl Fn(&What) -> bool) -> Vec<Command> {
+        let Some(of_player) = self.pending.get_mut(player) else { return Vec::new() };
+        let over: Vec<What> = of_player.keys().filter(|what| is_over(what)).cloned().collect();
+        let removed = over.iter().filter_map(|what| of_player.remove(what)).map(|pending| pending.command).collect();
+        if of_player.is_empty() {
+            self.pending.remove(player);
+        }
+        removed
     }
 
     /// Commands to send now: never sent, sent under an older epoch, silent for a second, or sent to another target.
@@ -165,13 +176,14 @@ impl Route {
         let keys: Vec<Key> = if changed || now >= self.scan_at {
             self.scan_at = now + RESEND_AFTER;
             self.fresh.clear();
-            self.pending.keys().cloned().collect()
+            self.keys().collect()
         } else {
             std::mem::take(&mut self.fresh).into_iter().collect()
         };
         let mut due = Vec::new();
         for key in keys {
-            let Some(pending) = self.pending.get_mut(&key) else { continue };
+            let of_player = self.pending.get_mut(&key.player);
+            let Some(pending) = of_player.and_then(|of_player| of_player.get_mut(&key.what)) else { continue };
             if let Some(command) = pending.due(now, epoch, target) {
                 due.push(command);
             }
@@ -189,7 +201,13 @@ impl Route {
 
     /// Actions waiting, by player: whom to tell that it takes longer.
     pub fn waiting_players(&self) -> impl Iterator<Item = &PlayerId> {
-        self.pending.keys().filter(|key| matches!(key, Key::Act { .. })).map(Key::player)
+        let acts = |of_player: &BTreeMap<What, Pending>| of_player.keys().any(|what| matches!(what, What::Act { .. }));
+        self.pending.iter().filter(move |(_, of_player)| acts(of_player)).map(|(player, _)| player)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        let key = |player: &PlayerId, what: &What| Key { player: player.clone(), what: what.clone() };
+        self.pending.iter().flat_map(move |(player, of_player)| of_player.keys().map(move |what| key(player, what)))
     }
 }
 

@@ -17,7 +17,7 @@ use sectorbus::state::Delta;
 use crate::command::{Command, Notice, Receipt, decode_receipts};
 use crate::core::{ConnId, Core, Heard};
 use crate::follow::replica::Replica;
-use crate::follow::route::{Due, Key, Route};
+use crate::follow::route::{Due, Key, Route, What};
 use crate::follow::subscriber::{Phase, Subscriber, Subscribers};
 use crate::follow::{FollowEvent, Undelivered};
 use crate::session::SessionEvent;
@@ -160,7 +160,7 @@ impl<L: Log> Follow<L> {
 
     /// Keeps a command until its answer, unless the state shows it done already.
     fn keep(&mut self, command: Command) {
-        let player = Key::of(&command).map(|key| key.player().clone());
+        let player = Key::of(&command).map(|key| key.player);
         self.route.keep(command);
         if let (Some(player), Some(replica)) = (player, &self.replica) {
             self.route.settle_seat(&player, replica.state().system().seat(&player));
@@ -295,7 +295,8 @@ impl<L: Log> Follow<L> {
     }
 
     pub(super) fn settle_answer(&mut self, answered: &sectorbus::state::Answered) {
-        let key = Key::Act { player: answered.player.clone(), actor: answered.actor, seq: answered.seq };
+        let what = What::Act { actor: answered.actor, seq: answered.seq };
+        let key = Key { player: answered.player.clone(), what };
         self.route.settle(&key);
     }
 
