@@ -105,7 +105,9 @@ impl<L: Log> Follow<L> {
     }
 
     fn next_due(&self) -> Instant {
-        let route = self.route.next_due().map(|due| self.started + due);
+        // Without anybody to send to, the next change of the ring is waited for.
+        let can_send = self.core.target(&self.room).is_some();
+        let route = self.route.next_due().filter(|_| can_send).map(|due| self.started + due);
         let adopt = self.adopt_asked.filter(|_| self.needs_owner()).map(|at| at + Duration::from_secs(1));
         let idle = Instant::now() + UNFOLLOW_AFTER;
         [route, self.flush_due, adopt].into_iter().flatten().fold(idle, Instant::min)
