@@ -1,14 +1,13 @@
 //! Invariant 3: an acked action is in the log, or in a snapshot after it, whatever crashed.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use sectorbus::action::{Action, Status};
 use sectorbus::protocol::Codec;
 use sectorbus_tests::region::{Region, node_sees};
 use sectorbus_tests::wire::{Player, PlayerOptions};
+use sectorbus_tests::{oracle, traffic::Mix};
 
-const SOON: Duration = Duration::from_secs(30);
+use crate::support::{self, SOON};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_players_play_on_when_a_node_is_killed_on_redis() -> Result<()> {
@@ -16,22 +15,68 @@ async fn two_players_play_on_when_a_node_is_killed_on_redis() -> Result<()> {
     let nodes = region.addresses();
     let ann = Player::start("ann", &nodes[..2], PlayerOptions::default());
     let bob = Player::start("bob", &nodes[2..], PlayerOptions { codec: Codec::Json, ..PlayerOptions::default() });
-    for player in [&ann, &bob] {
+    let players = [ann, bob];
+    for player in &players {
+        player.settled(SOON).await?;
+        player.act(Action::Status { status: Status::Busy });
         player.settled(SOON).await?;
     }
-    ann.act(Action::Status { status: Status::Busy });
-    ann.settled(SOON).await?;
     region.nodes[0].kill9()?;
-    ann.act(Action::Status { status: Status::Away });
-    bob.act(Action::Status { status: Status::Busy });
-    for player in [&ann, &bob] {
-        player.settled(SOON).await?;
+    for player in &players {
+        player.act(Action::Status { status: Status::Away });
     }
-    node_sees(&region.nodes[1], 2).await?;
-    for player in [&ann, &bob] {
+    for player in &players {
+        player.settled(SOON).await?;
         let told = player.told();
-        assert_eq!(told.client.broken, Vec::<String>::new());
         assert_eq!(told.client.acked().count(), told.actions.len());
     }
-    Ok(())
+    node_sees(&region.nodes[1], 2).await?;
+    let audit = oracle::converged(&region.redis.url(), &players, SOON).await?;
+    assert_eq!(oracle::breaches(&audit, &players), Vec::<String>::new());
+    region.passed()
+}
+
+/// 50 clients, 500 actions a second, and the node that owns the busiest room dies without a word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_owner_killed_under_load_loses_nothing_on_redis() -> Result<()> {
+    let mut region = Region::start(&["a", "b", "c"]).await?;
+    let players = support::crowd(&region, 50).await?;
+    let mix = Mix { actions_per_s: 500, moves: 2, seed: support::seed() };
+    let traffic = support::traffic(&players, mix);
+    support::answered(&players, 1_000, SOON).await?;
+    let owner = support::owner_shown_to(&players[0]);
+    let dead = region.position(&owner);
+    region.nodes[dead].kill9()?;
+    let before = support::answers(&players);
+    support::answered(&players, before + 2_000, SOON).await?;
+    println!("{} actions asked for", traffic.stop().await);
+    let audit = support::settled_audit(&region, &players).await?;
+    assert!(audit.takeovers() > 0, "the dead owner's rooms were taken over");
+    assert_eq!(oracle::breaches(&audit, &players), Vec::<String>::new());
+    assert_eq!(region.metric("sectorbus_acked_lost_total").await, 0.0);
+    region.passed()
+}
+
+/// kill -9 of Redis with AOF everysec: everybody waits, nobody is expelled, no room changes hands.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restarted_redis_loses_nothing_and_moves_no_room() -> Result<()> {
+    let mut region = Region::start(&["a", "b", "c"]).await?;
+    let players = support::crowd(&region, 30).await?;
+    let mix = Mix { actions_per_s: 300, moves: 2, seed: support::seed() };
+    let traffic = support::traffic(&players, mix);
+    support::answered(&players, 1_000, SOON).await?;
+    let before = oracle::Audit::read(&region.redis.url()).await?;
+    region.redis.restart().await?;
+    let answers = support::answers(&players);
+    support::answered(&players, answers + 1_500, SOON).await?;
+    traffic.stop().await;
+    let audit = support::settled_audit(&region, &players).await?;
+    assert_eq!(oracle::breaches(&audit, &players), Vec::<String>::new());
+    assert_eq!(region.metric("sectorbus_acked_lost_total").await, 0.0);
+    for (sector, room) in &before.rooms {
+        assert_eq!(room.head.owner, audit.rooms[sector].head.owner, "{sector} changed hands");
+        let (was, is) = (room.claims.len(), audit.rooms[sector].claims.len());
+        assert!(is <= was + 1, "{sector} was claimed {is} times, {was} before");
+    }
+    region.passed()
 }

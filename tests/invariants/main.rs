@@ -1,4 +1,12 @@
 //! The ten invariants of the design, one file each, against real `sectorbus-node` processes on a real redis-server
 //! that are killed, frozen, cut off and restarted. A seed is printed by every test that rolls dice.
 
+mod support;
+
 mod acked_is_kept;
+mod checksums;
+mod convergence;
+mod log_first;
+mod once;
+mod one_chain;
+mod one_place;

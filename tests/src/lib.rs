@@ -2,8 +2,10 @@
 
 pub mod client;
 pub mod cluster;
+pub mod oracle;
 pub mod processes;
 pub mod proxy;
 pub mod redis_server;
 pub mod region;
+pub mod traffic;
 pub mod wire;

@@ -1,5 +1,5 @@
 //! Real `sectorbus-node` processes of a test's own: started, killed, frozen, sent away and started again; gone when
-//! dropped. Their log lines go to files, which are printed when a test fails. Knows nothing of players.
+//! dropped. Their log lines go to files, Knows nothing of players.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -165,6 +165,11 @@ impl NodeProcess {
         std::fs::read_to_string(&self.log_file).unwrap_or_default()
     }
 
+    /// The last lines of it.
+    pub fn log_tail(&self) -> String {
+        tail(&self.log_file)
+    }
+
     /// Waits until the node serves; false if it ended by itself.
     pub async fn wait_until_ready(&mut self) -> Result<bool> {
         let deadline = Instant::now() + READY_WITHIN;
@@ -192,9 +197,6 @@ impl Drop for NodeProcess {
         // SIGKILL ends a stopped process too.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("---- the end of {}'s log ----\n{}", self.name(), tail(&self.log_file));
-        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! A TCP proxy that plays a bad network: cuts, delays, swallows everything, or is deaf in one direction.
-//! Knows nothing of what is said through it, but for one thing it can be told: to spare connections until they subscribe.
+//! Knows nothing of what is said through it, but for which connections have subscribed to something.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,7 +29,7 @@ pub enum Weather {
     ClientDeaf,
     /// Nothing arrives at the target; what it says is heard.
     TargetDeaf,
-    /// Connections that have subscribed hear nothing; all others are fine.
+    /// Connections that had subscribed before hear nothing; all others, and new ones, are fine.
     SubscribersDeaf,
     /// Every connection is closed, and new ones as soon as they come.
     Cut,
@@ -36,6 +38,7 @@ pub enum Weather {
 /// A listening proxy. Dropping it cuts everything.
 pub struct Proxy {
     address: SocketAddr,
+    target: Arc<Mutex<SocketAddr>>,
     weather_tx: Arc<watch::Sender<Weather>>,
     accepting: JoinHandle<()>,
 }
@@ -45,13 +48,15 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let weather_tx = Arc::new(watch::Sender::new(Weather::Fine));
-        let for_all = weather_tx.clone();
+        let target = Arc::new(Mutex::new(target));
+        let (for_all, current) = (weather_tx.clone(), target.clone());
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                let target = *current.lock();
                 tokio::spawn(relay(client, target, for_all.subscribe()));
             }
         });
-        Ok(Self { address, weather_tx, accepting })
+        Ok(Self { address, target, weather_tx, accepting })
     }
 
     pub async fn to_redis(port: u16) -> Result<Self> {
@@ -64,6 +69,11 @@ impl Proxy {
 
     pub fn redis_url(&self) -> String {
         format!("redis://{}", self.address)
+    }
+
+    /// New connections go there.
+    pub fn retarget(&self, target: SocketAddr) {
+        *self.target.lock() = target;
     }
 
     /// Holds for all connections, from now on.
@@ -84,17 +94,18 @@ async fn relay(client: TcpStream, target: SocketAddr, weather_rx: watch::Receive
     let _ = (client.set_nodelay(true), target.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_target, to_target) = target.into_split();
-    let subscribed = watch::Sender::new(false);
+    let subscribed = AtomicBool::new(false);
+    let made_while_deaf = *weather_rx.borrow() == Weather::SubscribersDeaf;
     let mut until_cut = weather_rx.clone();
     let up = carry(from_client, to_target, weather_rx.clone(), |piece, weather| {
         if piece.windows(9).any(|word| word.eq_ignore_ascii_case(b"SUBSCRIBE")) {
-            subscribed.send_replace(true);
+            subscribed.store(true, Ordering::Relaxed);
         }
         matches!(weather, Weather::BlackHole | Weather::TargetDeaf)
     });
     let down = carry(from_target, to_client, weather_rx, |_, weather| match weather {
         Weather::BlackHole | Weather::ClientDeaf => true,
-        Weather::SubscribersDeaf => *subscribed.borrow(),
+        Weather::SubscribersDeaf => !made_while_deaf && subscribed.load(Ordering::Relaxed),
         Weather::Fine | Weather::Slow(_) | Weather::TargetDeaf | Weather::Cut => false,
     });
     tokio::select! {

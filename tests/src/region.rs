@@ -20,14 +20,20 @@ pub struct Region {
     pub nodes: Vec<NodeProcess>,
     pub redis: RedisServer,
     directory: PathBuf,
+    passed: bool,
 }
 
 impl Region {
     /// Nodes of these names on a Redis of their own, and nothing in between.
     pub async fn start(names: &[&str]) -> Result<Self> {
+        Self::start_with(names, |settings| settings).await
+    }
+
+    /// The same, each node with other settings or over a proxy.
+    pub async fn start_with(names: &[&str], change: impl Fn(NodeSettings) -> NodeSettings) -> Result<Self> {
         let mut region = Self::without_nodes().await?;
         for name in names {
-            let settings = region.settings(name);
+            let settings = change(region.settings(name));
             region.add(settings).await?;
         }
         region.together().await?;
@@ -41,7 +47,7 @@ impl Region {
         let directory = std::env::temp_dir().join(format!("sectorbus-nodes-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory)?;
         let redis = RedisServer::start(RedisOptions::default()).await?;
-        Ok(Self { nodes: Vec::new(), redis, directory })
+        Ok(Self { nodes: Vec::new(), redis, directory, passed: false })
     }
 
     pub fn settings(&self, name: &str) -> NodeSettings {
@@ -67,6 +73,15 @@ impl Region {
         Ok(())
     }
 
+    /// The last word of a test that passed: without it the nodes' logs are printed. No node may have panicked.
+    pub fn passed(mut self) -> Result<()> {
+        for node in &self.nodes {
+            ensure!(!node.log_text().contains("panicked"), "{} panicked", node.name());
+        }
+        self.passed = true;
+        Ok(())
+    }
+
     /// Where in `nodes` the node of this name is.
     pub fn position(&self, name: &str) -> usize {
         self.nodes.iter().position(|node| node.name() == name).expect("a node of the region")
@@ -84,6 +99,9 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
+        for node in self.nodes.iter().filter(|_| !self.passed) {
+            eprintln!("---- the end of {}'s log ----\n{}", node.name(), node.log_tail());
+        }
         self.nodes.clear();
         let _ = std::fs::remove_dir_all(&self.directory);
     }

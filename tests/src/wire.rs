@@ -1,6 +1,7 @@
 //! Players over real sockets: a task per player keeps a [`Client`] connected to one node of several, resumes after
 //! every loss, and lets a test look at all it was told. Judges nothing: the client and the oracle do.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,8 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use parking_lot::{Mutex, MutexGuard};
 use sectorbus::action::Action;
-use sectorbus::ids::{PlayerId, SectorId, Seq};
-use sectorbus::protocol::{ClientFrame, CloseCode, Codec, Retry, ServerFrame};
+use sectorbus::ids::{EntryId, PlayerId, SectorId, Seq};
+use sectorbus::protocol::{ClientFrame, CloseCode, Codec, Retry, ServerFrame, SnapshotReason};
 use sectorbus_node::auth::{Claims, mint, now_s};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -43,10 +44,43 @@ pub struct Told {
     pub connections: u64,
     /// Code and reason of every close frame.
     pub closes: Vec<(u16, String)>,
+    /// Sector, cursor and public sum of every state that was shown.
+    pub shown: BTreeSet<(SectorId, EntryId, u32)>,
+    /// Sector, seq and version of every ack.
+    pub acks: Vec<(SectorId, Seq, u64)>,
+    /// Why each snapshot came, the first of a connection included.
+    pub reasons: Vec<SnapshotReason>,
     /// Payloads of all frames heard, if they are kept.
     pub heard: Option<Vec<Bytes>>,
     /// `leaving` frames heard, over all connections.
     pub sent_away: u64,
+}
+
+impl Told {
+    fn take(&mut self, frame: ServerFrame) -> Vec<ClientFrame> {
+        let sector = self.client.view.as_ref().map(|view| view.sector.clone());
+        let shows = match &frame {
+            ServerFrame::Snapshot(snapshot) => {
+                self.reasons.push(snapshot.reason);
+                true
+            }
+            ServerFrame::Delta(_) | ServerFrame::Moved(_) => true,
+            ServerFrame::Ack(ack) => {
+                self.acks.extend(sector.map(|sector| (sector, ack.seq, ack.version)));
+                false
+            }
+            ServerFrame::Leaving(_) => {
+                self.sent_away += 1;
+                false
+            }
+            _ => false,
+        };
+        let answers = self.client.take(frame);
+        if let Some(view) = self.client.view.as_ref().filter(|_| shows) {
+            self.shown.insert((view.sector.clone(), view.cursor(), view.sum()));
+        }
+        answers
+    }
 }
 
 struct Shared {
@@ -111,6 +145,9 @@ impl Player {
             connected: false,
             connections: 0,
             closes: Vec::new(),
+            shown: BTreeSet::new(),
+            acks: Vec::new(),
+            reasons: Vec::new(),
             heard: options.keep_heard.then(Vec::new),
             sent_away: 0,
         };
@@ -377,10 +414,7 @@ impl Runner {
                 heard.push(payload.clone());
             }
             match ServerFrame::decode(self.options.codec, &payload) {
-                Ok(frame) => {
-                    told.sent_away += u64::from(matches!(frame, ServerFrame::Leaving(_)));
-                    answers = told.client.take(frame);
-                }
+                Ok(frame) => answers = told.take(frame),
                 Err(error) => told.client.broken.push(format!("an undecodable frame: {error}")),
             }
         });

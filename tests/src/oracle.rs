@@ -1,0 +1,399 @@
+//! What the logs of a region say, read and judged from their first entry by code of its own: the chain, the answers,
+//! where everybody is. Compared with what players were told. Must not use the node's code: that is what it judges.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use sectorbus::action::{Answer, RejectCode};
+use sectorbus::ids::{ActorId, EntryId, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, Seq};
+use sectorbus::log::redis::{RedisConfig, RedisLog};
+use sectorbus::log::{ClaimBody, Head, Log, LogBody, LogEntry, LogError, LogResult};
+use sectorbus::rules::{STARTING_CREDITS, Universe};
+use sectorbus::state::{Entry, Parts, PlayerRecord, RoomState, SystemChange};
+use sectorbus::value::{Field, Value};
+use tokio::time::Instant;
+
+use crate::wire::{Player, Told};
+
+const PAGE: usize = 500;
+const REACHED_WITHIN: Duration = Duration::from_secs(20);
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// As `NodeSettings::new` has it.
+const SECTORS: u32 = 12;
+const SEED: u64 = 1;
+
+/// A test's own access to the region's log.
+pub fn log_of(redis_url: &str) -> Result<RedisLog> {
+    let region = RegionName::new("test")?;
+    Ok(RedisLog::connect(RedisConfig { node: "oracle".to_owned(), ..RedisConfig::new(redis_url, region) })?)
+}
+
+pub fn universe() -> Universe {
+    Universe::new(SEED, SECTORS)
+}
+
+/// One room's log, from genesis (or from the snapshot a restore left) to its head.
+pub struct Room {
+    pub head: Head,
+    pub state: RoomState,
+    pub claims: Vec<(EntryId, ClaimBody)>,
+    pub entries: Vec<(EntryId, Entry)>,
+    /// Public sum after each version.
+    pub sums: BTreeMap<u64, u32>,
+    /// Where a restore skipped entries: the walk went on from a snapshot at this id.
+    pub restored_at: Vec<EntryId>,
+}
+
+/// An answer as the log has it.
+pub struct Logged {
+    pub room: SectorId,
+    pub id: EntryId,
+    pub answer: Answer,
+}
+
+/// All rooms of the region.
+pub struct Audit {
+    pub rooms: BTreeMap<SectorId, Room>,
+    pub answers: BTreeMap<(PlayerId, ActorId, Seq), Vec<Logged>>,
+}
+
+impl Audit {
+    /// Reads every sector's log. A chain that is broken anywhere is an error.
+    pub async fn read(redis_url: &str) -> Result<Self> {
+        let log = log_of(redis_url)?;
+        let universe = universe();
+        let mut audit = Self { rooms: BTreeMap::new(), answers: BTreeMap::new() };
+        for sector in universe.sectors() {
+            let room = RoomId::Sector(sector.clone());
+            let read = read_room(&log, &room, universe.genesis(&sector)).await;
+            if let Some(read) = read.with_context(|| format!("the log of {room}"))? {
+                audit.take_answers(&sector, &read);
+                audit.rooms.insert(sector, read);
+            }
+        }
+        Ok(audit)
+    }
+
+    /// Reads until nobody is on the way anywhere.
+    pub async fn at_rest(redis_url: &str, within: Duration) -> Result<Self> {
+        let deadline = Instant::now() + within;
+        loop {
+            let audit = Self::read(redis_url).await?;
+            let travels =
+                |room: &Room| !room.state.system().outgoing().is_empty() || !room.state.system().incoming().is_empty();
+            let restless: Vec<_> =
+                audit.rooms.iter().filter(|(_, room)| travels(room)).map(|(sector, _)| sector).collect();
+            if restless.is_empty() {
+                return Ok(audit);
+            }
+            ensure!(Instant::now() < deadline, "somebody still travels in {restless:?} after {within:?}");
+            tokio::time::sleep(READ_AGAIN_AFTER).await;
+        }
+    }
+
+    fn take_answers(&mut self, sector: &SectorId, room: &Room) {
+        for (id, entry) in &room.entries {
+            for answered in &entry.answers {
+                let key = (answered.player.clone(), answered.actor, answered.seq);
+                let logged = Logged { room: sector.clone(), id: *id, answer: answered.answer.clone() };
+                self.answers.entry(key).or_default().push(logged);
+            }
+        }
+    }
+
+    /// Entries over all rooms.
+    pub fn entries(&self) -> usize {
+        self.rooms.values().map(|room| room.entries.len()).sum()
+    }
+
+    /// Claims over all rooms after their first.
+    pub fn takeovers(&self) -> usize {
+        self.rooms.values().map(|room| room.claims.len() - 1).sum()
+    }
+
+    pub fn owner_of(&self, sector: &SectorId) -> Option<&Incarnation> {
+        self.rooms.get(sector)?.head.owner.as_ref()
+    }
+
+    /// Invariant 3 and 4: what a client was answered is what the log says, and the log says it once.
+    pub fn broken_answers(&self, told: &Told) -> Vec<String> {
+        let mut broken = Vec::new();
+        let (Ok(player), Some(actor)) = (PlayerId::new(&told.client.player), told.client.actor) else {
+            return vec![format!("{} was never welcomed", told.client.player)];
+        };
+        for (seq, answer) in &told.client.answers {
+            let logged = self.answers.get(&(player.clone(), actor, *seq)).map_or(&[][..], Vec::as_slice);
+            let ran = logged.iter().any(|logged| logged.answer == Answer::Ack);
+            let as_promised = match answer {
+                Answer::Ack => ran,
+                // It was decided, and the answer is forgotten: either may be so.
+                Answer::Reject { code: RejectCode::Already, .. } => true,
+                Answer::Reject { .. } => !ran,
+            };
+            if !as_promised {
+                broken.push(format!("{player} seq {seq}: told {answer:?}, the log has it {} times", logged.len()));
+            }
+        }
+        broken
+    }
+
+    /// Invariant 4: actions that were answered more than once in the logs.
+    pub fn repeated(&self) -> Vec<String> {
+        let repeated = self.answers.iter().filter(|(_, logged)| logged.len() > 1);
+        repeated
+            .map(|((player, _, seq), logged)| {
+                let places: Vec<String> =
+                    logged.iter().map(|at| format!("{} {} {:?}", at.room, at.id, at.answer)).collect();
+                format!("{player} seq {seq} is answered {} times: {}", logged.len(), places.join(", "))
+            })
+            .collect()
+    }
+
+    /// Invariants 2, 5 and 6: every public state a client was shown is the log's state at that version.
+    pub fn unlogged_states(&self, told: &Told) -> Vec<String> {
+        let mut broken = Vec::new();
+        for (sector, cursor, sum) in &told.shown {
+            let logged = self.rooms.get(sector).and_then(|room| room.sums.get(&cursor.version).copied());
+            if logged != Some(*sum) {
+                let player = &told.client.player;
+                broken.push(format!("{player} was shown {sum:08x} in {sector} at {cursor}, the log has {logged:08x?}"));
+            }
+        }
+        broken
+    }
+
+    /// Where a player's records are: seats, dormant records and departures whose arrival is not confirmed.
+    pub fn places(&self, player: &PlayerId) -> Vec<(SectorId, Place)> {
+        let mut places = Vec::new();
+        for (sector, room) in &self.rooms {
+            let system = room.state.system();
+            if let Some(seat) = system.seat(player) {
+                let credits = room.state.own(player).and_then(|own| own.get(&Field::CREDITS)).and_then(Value::as_int);
+                places.push((sector.clone(), Place { hop: seat.hop, credits, present: true }));
+            }
+            let away = system.dormant(player).into_iter().chain(system.outgoing().get(player).map(|out| &out.record));
+            places.extend(away.map(|record| (sector.clone(), Place::of(record))));
+        }
+        places
+    }
+
+    /// Invariant 7 at rest: one place, credits conserved, one arrival per hop and none left out.
+    pub fn misplaced(&self, player: &PlayerId) -> Vec<String> {
+        let mut broken = Vec::new();
+        let places = self.places(player);
+        let [(sector, place)] = places.as_slice() else {
+            return vec![format!("{player} is in {} places: {places:?}", places.len())];
+        };
+        if place.credits != Some(STARTING_CREDITS) {
+            broken.push(format!("{player} has {:?} credits in {sector}, began with {STARTING_CREDITS}", place.credits));
+        }
+        let arrivals = self.arrivals(player);
+        let hops: Vec<u64> = arrivals.iter().map(|(hop, _)| hop.0).collect();
+        if hops != (1..=place.hop.0).collect::<Vec<_>>() {
+            broken.push(format!("{player} is at hop {} and arrived with hops {arrivals:?}", place.hop));
+        }
+        broken
+    }
+
+    /// Every arrival of a player in any log, by hop.
+    pub fn arrivals(&self, player: &PlayerId) -> Vec<(Hop, SectorId)> {
+        let mut arrivals = Vec::new();
+        for (sector, room) in &self.rooms {
+            for change in room.entries.iter().flat_map(|(_, entry)| &entry.system) {
+                if let SystemChange::Incoming(who, Some(hop)) = change {
+                    if who == player {
+                        arrivals.push((*hop, sector.clone()));
+                    }
+                }
+            }
+        }
+        arrivals.sort();
+        arrivals
+    }
+
+    /// Invariant 8: what a client shows now is the room's state at its head.
+    pub fn differs(&self, told: &Told) -> Option<String> {
+        let (player, view) = (&told.client.player, told.client.view.as_ref()?);
+        let Some(room) = self.rooms.get(&view.sector) else {
+            return Some(format!("{player} is shown {}, which has no log", view.sector));
+        };
+        if view.version != room.head.last.version {
+            return Some(format!(
+                "{player} is at {} of {}, its head is {}",
+                view.cursor(),
+                view.sector,
+                room.head.last
+            ));
+        }
+        let shown: BTreeMap<_, _> = view.entities.iter().map(|(alias, fields)| (*alias, fields)).collect();
+        let logged: BTreeMap<_, _> = room.state.public().iter().collect();
+        if shown != logged {
+            return Some(format!("{player} is shown {shown:?} in {}, the log has {logged:?}", view.sector));
+        }
+        let own = PlayerId::new(player).ok().and_then(|player| room.state.own(&player).cloned()).unwrap_or_default();
+        (own != view.own).then(|| format!("{player} has {own:?} and is shown {:?}", view.own))
+    }
+}
+
+/// A record of a player.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    pub hop: Hop,
+    pub credits: Option<i64>,
+    /// In the public state.
+    pub present: bool,
+}
+
+impl Place {
+    fn of(record: &PlayerRecord) -> Self {
+        let credits = record.own.get(&Field::CREDITS).and_then(Value::as_int);
+        Self { hop: record.hop, credits, present: false }
+    }
+}
+
+/// Waits until every player is shown what the log has, and answers the audit that says so.
+pub async fn converged(redis_url: &str, players: &[Player], within: Duration) -> Result<Audit> {
+    let deadline = Instant::now() + within;
+    loop {
+        let audit = Audit::at_rest(redis_url, within).await?;
+        let differing: Vec<String> = players.iter().filter_map(|player| audit.differs(&player.told())).collect();
+        if differing.is_empty() {
+            return Ok(audit);
+        }
+        ensure!(Instant::now() < deadline, "{} differ after {within:?}: {}", differing.len(), differing.join("\n"));
+        tokio::time::sleep(READ_AGAIN_AFTER).await;
+    }
+}
+
+/// Everything that holds of any run without reported losses, over all players, at rest.
+pub fn breaches(audit: &Audit, players: &[Player]) -> Vec<String> {
+    let mut broken = audit.repeated();
+    for player in players {
+        let told = player.told();
+        broken.extend(told.client.broken.iter().map(|what| format!("{}: {what}", player.name)));
+        broken.extend(audit.broken_answers(&told));
+        broken.extend(audit.unlogged_states(&told));
+        let id = PlayerId::new(&player.name).expect("a player's name");
+        broken.extend(audit.misplaced(&id));
+    }
+    broken
+}
+
+/// Repeats a reading until Redis is reached.
+async fn patient<T, F: Future<Output = LogResult<T>>>(read: impl Fn() -> F) -> LogResult<T> {
+    let deadline = Instant::now() + REACHED_WITHIN;
+    loop {
+        match read().await {
+            Err(LogError::NotExecuted(_) | LogError::Ambiguous(_)) if Instant::now() < deadline => {
+                tokio::time::sleep(READ_AGAIN_AFTER).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn read_room(log: &RedisLog, room: &RoomId, genesis: RoomState) -> Result<Option<Room>> {
+    let heads = patient(|| log.heads(std::slice::from_ref(room))).await?;
+    let Some(head) = heads.into_iter().next().and_then(|heads| heads.log) else { return Ok(None) };
+    let mut walk = Walk {
+        cursor: EntryId::GENESIS,
+        epochs: BTreeMap::new(),
+        room: Room {
+            head,
+            state: genesis,
+            claims: Vec::new(),
+            entries: Vec::new(),
+            sums: BTreeMap::new(),
+            restored_at: Vec::new(),
+        },
+    };
+    loop {
+        let page = patient(|| log.entries(room, walk.cursor, PAGE)).await?;
+        let last_page = page.len() < PAGE;
+        for entry in page {
+            walk.step(log, room, entry).await?;
+        }
+        if last_page {
+            break;
+        }
+    }
+    // The head is older than the entries: some may have come since.
+    let head = walk.room.head.last;
+    ensure!(walk.cursor >= head, "the head says {head}, the entries end at {}", walk.cursor);
+    let Walk { cursor, epochs, mut room } = walk;
+    let of_lineage = room
+        .head
+        .lineage
+        .0
+        .iter()
+        .filter(|known| room.restored_at.is_empty() || known.epoch >= room.restored_at[0].epoch);
+    for known in of_lineage {
+        let last = epochs.get(&known.epoch);
+        ensure!(last == Some(&known.version), "the lineage has {known}, the log's epoch ends at {last:?}");
+    }
+    room.head.last = cursor;
+    Ok(Some(room))
+}
+
+/// Reads one log from entry to entry and refuses what does not follow.
+struct Walk {
+    cursor: EntryId,
+    /// Last version of each epoch.
+    epochs: BTreeMap<u64, u64>,
+    room: Room,
+}
+
+impl Walk {
+    async fn step(&mut self, log: &RedisLog, room: &RoomId, entry: LogEntry) -> Result<()> {
+        let LogEntry { id, body } = entry;
+        match body {
+            LogBody::Claim(claim) => {
+                ensure!(id.epoch > self.cursor.epoch, "claim {id} after {}", self.cursor);
+                if claim.prev != self.cursor {
+                    self.restart(log, room, claim.prev)
+                        .await
+                        .with_context(|| format!("claim {id} of {}", claim.prev))?;
+                }
+                ensure!(id.version == claim.prev.version + 1, "claim {id} follows {}", claim.prev);
+                self.room.claims.push((id, claim));
+            }
+            LogBody::Batch(bytes) => {
+                ensure!(id == self.cursor.following(), "entry {id} after {}", self.cursor);
+                let entry = Entry::decode(&bytes)?;
+                if let Err(mismatch) = self.room.state.apply(&entry) {
+                    bail!("entry {id}: {mismatch}");
+                }
+                self.room.entries.push((id, entry));
+            }
+        }
+        self.cursor = id;
+        self.epochs.insert(id.epoch, id.version);
+        self.room.sums.insert(id.version, self.room.state.public().sum());
+        Ok(())
+    }
+
+    /// A restore writes a snapshot in place of the entries that Redis had lost.
+    async fn restart(&mut self, log: &RedisLog, room: &RoomId, prev: EntryId) -> Result<()> {
+        let snapshot = patient(|| log.snapshot(room)).await?.context("no snapshot")?;
+        ensure!(snapshot.id == prev, "a gap after {}; the snapshot is at {}", self.cursor, snapshot.id);
+        let parts = snapshot.parts;
+        let dormant = parts.dormant.unwrap_or_default();
+        let parts = Parts { public: parts.public, own: parts.own, system: parts.system, dormant };
+        self.room.state = RoomState::from_parts(&parts)?;
+        self.room.restored_at.push(prev);
+        self.room.sums.insert(prev.version, self.room.state.public().sum());
+        Ok(())
+    }
+}
+
+/// All entries of an epoch come from one node: epochs and who claimed them, over all rooms.
+pub fn owners_by_epoch(audit: &Audit) -> BTreeMap<(SectorId, u64), BTreeSet<Incarnation>> {
+    let mut owners: BTreeMap<(SectorId, u64), BTreeSet<Incarnation>> = BTreeMap::new();
+    for (sector, room) in &audit.rooms {
+        for (id, claim) in &room.claims {
+            owners.entry((sector.clone(), id.epoch)).or_default().insert(claim.owner.clone());
+        }
+    }
+    owners
+}
