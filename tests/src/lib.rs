@@ -1,6 +1,5 @@
 //! What the end-to-end tests share: clients that hold the server to its word, clusters, servers, faults.
 
-pub mod client;
 pub mod cluster;
 pub mod oracle;
 pub mod processes;
@@ -9,3 +8,5 @@ pub mod redis_server;
 pub mod region;
 pub mod traffic;
 pub mod wire;
+
+pub use sectorbus_demo::client;

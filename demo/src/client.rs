@@ -1,5 +1,6 @@
-//! A client that remembers all it was told and holds the server to it. Pure: frames in, frames out; transports are
-//! elsewhere. Follows PROTOCOL.md literally; every broken promise becomes a line in `broken`.
+//! A client that remembers all it was told and holds the server to it; the demo's bots and the tests are made of it.
+//! Pure: frames in, frames out; transports are elsewhere. Follows PROTOCOL.md literally; every broken promise becomes
+//! a line in `broken`.
 
 use std::collections::BTreeMap;
 
@@ -94,6 +95,8 @@ pub struct Client {
     pub resyncs: u64,
     /// Promises that were not kept.
     pub broken: Vec<String>,
+    /// Second answers that contradict the first; each is in `broken` too.
+    pub contradictions: u64,
     awaiting_resync: bool,
     /// Marks of a welcome are still to be followed by re-sends.
     connected: bool,
@@ -132,6 +135,11 @@ impl Client {
     /// Ready to act: the first state of this connection is there.
     pub fn is_live(&self) -> bool {
         self.connected && self.view.is_some()
+    }
+
+    /// Forgets answers below `seq`: nothing that old is answered again. For clients that run for hours.
+    pub fn forget_answers_below(&mut self, seq: Seq) {
+        self.answers = self.answers.split_off(&seq);
     }
 
     pub fn acked(&self) -> impl Iterator<Item = Seq> + '_ {
@@ -271,7 +279,10 @@ impl Client {
         }
         match self.answers.get(&seq) {
             Some(known) if compatible(known, &answer) => {}
-            known => self.broken.push(format!("seq {seq} was answered {known:?} and now {answer:?}")),
+            known => {
+                self.contradictions += 1;
+                self.broken.push(format!("seq {seq} was answered {known:?} and now {answer:?}"));
+            }
         }
         Vec::new()
     }

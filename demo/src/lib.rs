@@ -1,0 +1,24 @@
+//! The whole universe in one process: three nodes that can be killed, bots that fly, an oracle that holds the nodes to
+//! what they acked, and a page that shows it.
+//!
+//! `cluster` runs the nodes; `fleet` runs `bot`s, each a `client` over a `socket`; `rooms` reads the logs; `oracle`
+//! compares them with each bot's `ledger`; `lookout` does that four times a second and tells `page` and `headless`.
+
+pub mod cli;
+pub mod universe;
+
+pub mod cluster;
+
+pub mod bot;
+pub mod client;
+pub mod fleet;
+pub mod socket;
+
+pub mod failover;
+pub mod ledger;
+pub mod lookout;
+pub mod oracle;
+pub mod rooms;
+
+pub mod headless;
+pub mod page;

@@ -1,0 +1,181 @@
+//! Holds the nodes to what they acked: compares each bot's ledger with its record as the log has it.
+//! Pure; what the log and the bots say is given.
+
+use std::collections::BTreeMap;
+
+use sectorbus::ids::{ActorId, PlayerId, Seq};
+use sectorbus::state::{ActorMarks, Judged};
+
+use crate::bot::Report;
+use crate::ledger::Ledger;
+use crate::rooms::{Record, Replica};
+
+/// What is provably wrong with one bot's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// Acked actions whose effect or mark is not there.
+    pub lost: u64,
+    /// Moves more than were acked or asked for.
+    pub repeated: u64,
+}
+
+/// Rooms are read one after another, so that a player on the way may be in none of them, but never so often in a row.
+const LOOKS_WITHOUT_RECORD_MAX: u32 = 8;
+
+/// The worst that was ever seen of each bot: what was lost once does not become kept by more actions.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    worst: BTreeMap<PlayerId, Verdict>,
+    /// Looks in a row that did not find a player's record.
+    missing: BTreeMap<PlayerId, u32>,
+}
+
+impl Oracle {
+    /// One look at one bot; see [`judge`].
+    pub fn look_at(&mut self, player: &PlayerId, before: &Ledger, after: &Ledger, record: Option<&Record<'_>>) {
+        if let Some(record) = record {
+            self.missing.remove(player);
+            return self.note(player, judge(before, after, record));
+        }
+        let missing = self.missing.entry(player.clone()).or_default();
+        *missing += 1;
+        if *missing > LOOKS_WITHOUT_RECORD_MAX {
+            // All that it was ever acked.
+            self.note(player, Verdict { lost: before.acked, repeated: 0 });
+        }
+    }
+
+    fn note(&mut self, player: &PlayerId, verdict: Verdict) {
+        if verdict != Verdict::default() {
+            tracing::error!(%player, ?verdict, "a promise is broken");
+            let worst = self.worst.entry(player.clone()).or_default();
+            worst.lost = worst.lost.max(verdict.lost);
+            worst.repeated = worst.repeated.max(verdict.repeated);
+        }
+    }
+
+    pub fn lost(&self) -> u64 {
+        self.worst.values().map(|worst| worst.lost).sum()
+    }
+
+    pub fn repeated(&self) -> u64 {
+        self.worst.values().map(|worst| worst.repeated).sum()
+    }
+}
+
+/// `before` was taken before the log was read, so all it holds as acked must be in `record`; `after` was taken after,
+/// so nothing may be in `record` that it does not know.
+pub fn judge(before: &Ledger, after: &Ledger, record: &Record<'_>) -> Verdict {
+    let marks = before.actor.and_then(|actor: ActorId| record.actors.get(&actor));
+    let unmarked = before.recent_acked.iter().filter(|seq| !is_marked(marks, **seq)).count() as u64;
+    let moves_missing = before.hop_min().map_or(0, |least| least.saturating_sub(record.hop));
+    let asked_by_both = before.asked_for_certain().filter(|asked| after.asked_for_certain() == Some(*asked));
+    // A `status` of the same kind may have run in between: then both agree all the same.
+    let status_missing =
+        u64::from(before.acked == after.acked && asked_by_both.is_some_and(|asked| asked != record.asked));
+    // One lost action shows in its mark and in its effect: it is still one.
+    let lost = unmarked.max(moves_missing + status_missing);
+    Verdict { lost, repeated: after.hop_max().map_or(0, |most| record.hop.saturating_sub(most)) }
+}
+
+fn is_marked(marks: Option<&ActorMarks>, seq: Seq) -> bool {
+    marks.is_some_and(|marks| !matches!(marks.judge(seq), Judged::Run | Judged::TooFar))
+}
+
+/// The bot waits for nothing and shows exactly what the log has: every entity, its own fields, the same last entry.
+pub fn agrees(report: &Report, replica: Option<&Replica>) -> bool {
+    let (Some(view), Some(replica)) = (&report.view, replica) else { return false };
+    let public = replica.state.public();
+    let own = replica.state.own(&report.player);
+    report.live
+        && report.ledger.outstanding.is_empty()
+        && view.cursor() == replica.cursor
+        && view.entities.len() == public.len()
+        && public.iter().all(|(alias, fields)| view.entities.get(&alias) == Some(fields))
+        && own.is_none_or(|own| view.own == *own)
+        && (own.is_some() || view.own.is_empty())
+        && replica.state.system().seat(&report.player).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use sectorbus::action::{Action, Answer, RejectCode, Status};
+    use sectorbus::ids::SectorId;
+
+    use super::*;
+
+    const ACTOR: ActorId = ActorId(3);
+
+    fn ledger() -> Ledger {
+        Ledger { actor: Some(ACTOR), first_hop: Some(5), ..Ledger::default() }
+    }
+
+    fn move_to(sector: &str) -> Action {
+        Action::Move { to: SectorId::new(sector).unwrap() }
+    }
+
+    /// Seqs 1 and 2 acked: a move, then busy.
+    fn two_acked() -> Ledger {
+        let mut ledger = ledger();
+        ledger.asks(Seq(1), move_to("2"));
+        ledger.asks(Seq(2), Action::Status { status: Status::Busy });
+        ledger.answered(Seq(1), &Answer::Ack);
+        ledger.answered(Seq(2), &Answer::Ack);
+        ledger
+    }
+
+    fn marks(decided: &[u64]) -> BTreeMap<ActorId, ActorMarks> {
+        let mut marks = ActorMarks::new(Seq(1), 0);
+        decided.iter().for_each(|seq| marks.record(Seq(*seq), &Answer::Ack, 0));
+        BTreeMap::from([(ACTOR, marks)])
+    }
+
+    fn verdict(ledger: &Ledger, hop: u64, asked: Status, decided: &[u64]) -> (u64, u64) {
+        let Verdict { lost, repeated } = judge(ledger, ledger, &Record { hop, asked, actors: &marks(decided) });
+        (lost, repeated)
+    }
+
+    #[test]
+    fn a_kept_promise_is_neither_lost_nor_repeated() {
+        assert_eq!(verdict(&two_acked(), 6, Status::Busy, &[1, 2]), (0, 0));
+    }
+
+    #[test]
+    fn an_acked_action_without_mark_or_effect_is_lost_once() {
+        assert_eq!(verdict(&two_acked(), 5, Status::Busy, &[2]), (1, 0));
+        assert_eq!(verdict(&two_acked(), 6, Status::Online, &[1]), (1, 0));
+        assert_eq!(verdict(&two_acked(), 5, Status::Online, &[]), (2, 0));
+        assert_eq!(verdict(&two_acked(), 5, Status::Online, &[1, 2]), (2, 0));
+    }
+
+    #[test]
+    fn a_hop_more_than_was_asked_for_is_repeated() {
+        assert_eq!(verdict(&two_acked(), 7, Status::Busy, &[1, 2]), (0, 1));
+        let mut moving = two_acked();
+        moving.asks(Seq(3), move_to("1"));
+        assert_eq!(verdict(&moving, 7, Status::Busy, &[1, 2, 3]), (0, 0));
+        moving.answered(Seq(3), &Answer::reject(RejectCode::CoolingDown));
+        assert_eq!(verdict(&moving, 7, Status::Busy, &[1, 2, 3]), (0, 1));
+    }
+
+    #[test]
+    fn a_record_that_stays_away_is_lost_with_all_it_was_acked() {
+        let (mut oracle, ann, ledger) = (Oracle::default(), PlayerId::new("ann").unwrap(), two_acked());
+        for _ in 0..LOOKS_WITHOUT_RECORD_MAX {
+            oracle.look_at(&ann, &ledger, &ledger, None);
+        }
+        assert_eq!(oracle.lost(), 0);
+        oracle.look_at(&ann, &ledger, &ledger, None);
+        assert_eq!(oracle.lost(), 2);
+    }
+
+    #[test]
+    fn the_worst_of_each_bot_stays() {
+        let mut oracle = Oracle::default();
+        let (ann, bob) = (PlayerId::new("ann").unwrap(), PlayerId::new("bob").unwrap());
+        oracle.note(&ann, Verdict { lost: 2, repeated: 0 });
+        oracle.note(&ann, Verdict::default());
+        oracle.note(&bob, Verdict { lost: 1, repeated: 1 });
+        assert_eq!((oracle.lost(), oracle.repeated()), (3, 1));
+    }
+}

@@ -1,0 +1,156 @@
+//! The page and what it asks for: the universe once, the live picture as it changes, a token per pane, and the control
+//! that kills and restarts. Knows nothing of players' frames: the page speaks to the nodes itself.
+
+mod assets;
+mod guard;
+
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use futures_util::{Stream, stream};
+use rand::Rng;
+use sectorbus::ids::SectorId;
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+
+use crate::lookout::Demo;
+
+/// Binds the page's port; a taken one is an error that names `--port`.
+pub async fn bind(port: u16) -> Result<TcpListener> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let other = port.checked_add(1).unwrap_or(7700);
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("port {port} is taken: choose another one, such as --port {other}")
+        }
+        _ => anyhow::anyhow!("the page cannot be served on {address}: {error}; choose another port with --port"),
+    })
+}
+
+/// Serves the page until dropped.
+pub async fn serve(listener: TcpListener, demo: Arc<Demo>) -> Result<()> {
+    axum::serve(listener, router(demo)).await.context("the page's listener failed")
+}
+
+struct Shared {
+    demo: Arc<Demo>,
+    /// Made at start and written into the page: who cannot read the page cannot kill.
+    key: String,
+}
+
+type Page = State<Arc<Shared>>;
+
+/// Everything behind the guard.
+pub fn router(demo: Arc<Demo>) -> Router {
+    let shared = Arc::new(Shared { demo, key: new_key() });
+    Router::new()
+        .route("/", get(index))
+        .route("/universe.json", get(universe))
+        .route("/live", get(live))
+        .route("/session.json", get(session))
+        .route("/control", post(control))
+        .route("/{file}", get(file))
+        .layer(middleware::from_fn(guard::only_from_here))
+        .with_state(shared)
+}
+
+fn new_key() -> String {
+    let key: [u8; 32] = rand::rng().random();
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn index(State(shared): Page) -> Response {
+    assets::index(&shared.key)
+}
+
+async fn file(Path(name): Path<String>) -> Response {
+    assets::file(&name).unwrap_or_else(|| StatusCode::NOT_FOUND.into_response())
+}
+
+#[derive(Serialize)]
+struct SectorView {
+    id: SectorId,
+    x: i64,
+    y: i64,
+    warps: Vec<SectorId>,
+}
+
+#[derive(Serialize)]
+struct UniverseView {
+    sectors: Vec<SectorView>,
+}
+
+async fn universe(State(shared): Page) -> Json<UniverseView> {
+    let map = &shared.demo.world.map;
+    let view = |id: SectorId| {
+        let (x, y) = map.map_position(&id);
+        SectorView { x, y, warps: map.warps(&id), id }
+    };
+    Json(UniverseView { sectors: map.sectors().map(view).collect() })
+}
+
+async fn live(State(shared): Page) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let mut pictures = shared.demo.live.clone();
+    pictures.mark_changed();
+    let events = stream::unfold(pictures, async |mut pictures| {
+        pictures.changed().await.ok()?;
+        let picture = pictures.borrow_and_update().clone();
+        let event = Event::default().json_data(&*picture).unwrap_or_default();
+        Some((Ok(event), pictures))
+    });
+    Sse::new(events).keep_alive(KeepAlive::default())
+}
+
+#[derive(Deserialize)]
+struct Pane {
+    pane: u8,
+}
+
+#[derive(Serialize)]
+struct Session {
+    token: String,
+    urls: Vec<String>,
+}
+
+async fn session(State(shared): Page, Query(Pane { pane }): Query<Pane>) -> Response {
+    let Some(player) = shared.demo.world.pilot(pane) else {
+        return (StatusCode::NOT_FOUND, "pane is 1 or 2").into_response();
+    };
+    let urls = shared.demo.cluster.addresses().iter().map(|address| format!("ws://{address}/ws")).collect();
+    Json(Session { token: shared.demo.world.token(&player), urls }).into_response()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum What {
+    Kill,
+    Restart,
+}
+
+#[derive(Deserialize)]
+struct Control {
+    action: What,
+    node: String,
+}
+
+async fn control(State(shared): Page, key: guard::Key, Json(control): Json<Control>) -> Response {
+    if !key.is(&shared.key) {
+        return (StatusCode::FORBIDDEN, "this page is of an earlier run: load it again").into_response();
+    }
+    let done = match control.action {
+        What::Kill => shared.demo.kill(&control.node).await,
+        What::Restart => shared.demo.cluster.restart(&control.node),
+    };
+    match done {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
+    }
+}
