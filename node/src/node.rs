@@ -254,23 +254,22 @@ pub async fn run<L: Log>(
     let serving = axum::serve(listeners.admin, app).with_graceful_shutdown(ended.clone().cancelled_owned());
     let admin_task = tokio::spawn(serving.into_future());
     let start = NodeStart { config, log, address, seed: None, simulated_ring: None, readiness };
-    let outcome = tokio::select! {
-        biased;
-        outcome = run_started(start, listeners.players, &shutdown) => outcome,
-        // Redis was never there: nothing to drain.
-        () = shutdown.cancelled() => Ok(()),
-    };
+    let outcome = run_to_end(start, listeners.players, &shutdown).await;
     ended.cancel();
     admin_task.abort();
     outcome
 }
 
-async fn run_started<L: Log>(
+async fn run_to_end<L: Log>(
     start: NodeStart<L>,
     players: tokio::net::TcpListener,
     shutdown: &CancellationToken,
 ) -> Result<(), NodeError> {
-    let node = Node::start(start).await?;
+    let node = tokio::select! {
+        started = Node::start(start) => started?,
+        // Redis was never there: nothing to drain.
+        () = shutdown.cancelled() => return Ok(()),
+    };
     node.serve_players(players);
     tokio::select! {
         outcome = node.ended() => outcome,
