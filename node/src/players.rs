@@ -15,6 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use sectorbus::limits::KERNEL_UNSENT_BYTES_MAX;
 use sectorbus::log::Log;
 use sectorbus::metrics::HandshakeResult;
 use sectorbus::protocol::Codec;
@@ -59,9 +60,8 @@ pub async fn serve<L: Log>(core: Arc<Core<L>>, keys: Arc<Keys>, listener: TcpLis
                 continue;
             }
         };
-        // Frames are small and written whole: waiting to fill a segment only delays them.
-        if let Err(error) = socket.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY not set");
+        if let Err(error) = prepare(&socket) {
+            tracing::debug!(%error, "a socket option was not set");
         }
         let connection = http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(router.clone()));
         core.tasks.spawn("handshake", async move {
@@ -70,6 +70,15 @@ pub async fn serve<L: Log>(core: Arc<Core<L>>, keys: Arc<Keys>, listener: TcpLis
             }
         });
     }
+}
+
+/// Frames are small and written whole: waiting to fill a segment only delays them. What a slow reader does not take
+/// stays in its outbox instead of the kernel.
+fn prepare(socket: &TcpStream) -> std::io::Result<()> {
+    socket.set_nodelay(true)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket2::SockRef::from(socket).set_tcp_notsent_lowat(KERNEL_UNSENT_BYTES_MAX)?;
+    Ok(())
 }
 
 async fn handshake<L: Log>(State(players): State<Players<L>>, mut request: Request) -> Response {

@@ -37,6 +37,9 @@ pub const HEARTBEAT: Duration = Duration::from_secs(20);
 pub const CRITICAL_BACKLOG_BYTES_MAX: usize = 256 * 1024;
 /// State frames waiting for a connection; beyond it they are replaced by one snapshot when the socket is ready.
 pub const STATE_BACKLOG_BYTES_MAX: usize = 64 * 1024;
+/// What the kernel may hold unsent for a connection. More waits in the outbox, where a snapshot can replace it; the
+/// kernel's own choice is megabytes of states that are old when they arrive.
+pub const KERNEL_UNSENT_BYTES_MAX: u32 = 16 * 1024;
 pub const REALTIME_FRAMES_PER_S: u32 = 30;
 /// Deltas a relay keeps in memory for resuming sessions.
 pub const REPLICA_DELTAS_KEPT: usize = 512;
