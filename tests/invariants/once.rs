@@ -67,15 +67,8 @@ fn is_superseded(player: &Player) -> bool {
 }
 
 async fn at(region: &Region, player: &str) -> Result<At> {
-    let log = oracle::log_of(&region.redis.url())?;
-    let player = PlayerId::new(player)?;
-    loop {
-        // No connection yet.
-        if let Ok(at) = log.at(&player).await {
-            return at.context("the player has a place");
-        }
-        tokio::task::yield_now().await;
-    }
+    let log = oracle::log_of(&region.redis.url()).await?;
+    log.at(&PlayerId::new(player)?).await?.context("the player has a place")
 }
 
 /// One session logs in on two nodes at the same moment: exactly one login stays, and the place agrees which.

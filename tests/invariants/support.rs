@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use sectorbus::ids::SectorId;
 use sectorbus::protocol::Codec;
 use sectorbus_tests::oracle::{self, Audit};
 use sectorbus_tests::region::Region;
@@ -22,8 +23,12 @@ pub(crate) fn seed() -> u64 {
 
 /// Players spread over nodes, sectors and codecs, all live.
 pub(crate) async fn crowd(region: &Region, count: usize) -> Result<Arc<Vec<Player>>> {
-    let mut nodes = region.addresses();
     let sectors: Vec<_> = oracle::universe().sectors().take(4).collect();
+    crowd_over(region, count, &sectors).await
+}
+
+async fn crowd_over(region: &Region, count: usize, sectors: &[SectorId]) -> Result<Arc<Vec<Player>>> {
+    let mut nodes = region.addresses();
     let players: Vec<Player> = (0..count)
         .map(|n| {
             nodes.rotate_left(1);
@@ -36,6 +41,11 @@ pub(crate) async fn crowd(region: &Region, count: usize) -> Result<Arc<Vec<Playe
         player.settled(SOON).await?;
     }
     Ok(Arc::new(players))
+}
+
+/// Players spread over nodes and codecs, all in one sector, all live.
+pub(crate) async fn crowd_in(region: &Region, count: usize, sector: &SectorId) -> Result<Arc<Vec<Player>>> {
+    crowd_over(region, count, std::slice::from_ref(sector)).await
 }
 
 pub(crate) fn traffic(players: &Arc<Vec<Player>>, mix: Mix) -> Traffic {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use sectorbus::action::{Answer, RejectCode};
 use sectorbus::ids::{ActorId, EntryId, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, Seq};
 use sectorbus::log::redis::{RedisConfig, RedisLog};
-use sectorbus::log::{ClaimBody, Head, Log, LogBody, LogEntry, LogError, LogResult};
+use sectorbus::log::{ClaimBody, Head, Log, LogBody, LogEntry};
 use sectorbus::rules::{STARTING_CREDITS, Universe};
 use sectorbus::state::{Entry, Parts, PlayerRecord, RoomState, SystemChange};
 use sectorbus::value::{Field, Value};
@@ -24,9 +24,11 @@ const SECTORS: u32 = 12;
 const SEED: u64 = 1;
 
 /// A test's own access to the region's log.
-pub fn log_of(redis_url: &str) -> Result<RedisLog> {
+pub async fn log_of(redis_url: &str) -> Result<RedisLog> {
     let region = RegionName::new("test")?;
-    Ok(RedisLog::connect(RedisConfig { node: "oracle".to_owned(), ..RedisConfig::new(redis_url, region) })?)
+    let log = RedisLog::connect(RedisConfig { node: "oracle".to_owned(), ..RedisConfig::new(redis_url, region) })?;
+    ensure!(log.is_ready_within(REACHED_WITHIN).await, "Redis is not reached within {REACHED_WITHIN:?}");
+    Ok(log)
 }
 
 pub fn universe() -> Universe {
@@ -61,7 +63,7 @@ pub struct Audit {
 impl Audit {
     /// Reads every sector's log. A chain that is broken anywhere is an error.
     pub async fn read(redis_url: &str) -> Result<Self> {
-        let log = log_of(redis_url)?;
+        let log = log_of(redis_url).await?;
         let universe = universe();
         let mut audit = Self { rooms: BTreeMap::new(), answers: BTreeMap::new() };
         for sector in universe.sectors() {
@@ -280,21 +282,8 @@ pub fn breaches(audit: &Audit, players: &[Player]) -> Vec<String> {
     broken
 }
 
-/// Repeats a reading until Redis is reached.
-async fn patient<T, F: Future<Output = LogResult<T>>>(read: impl Fn() -> F) -> LogResult<T> {
-    let deadline = Instant::now() + REACHED_WITHIN;
-    loop {
-        match read().await {
-            Err(LogError::NotExecuted(_) | LogError::Ambiguous(_)) if Instant::now() < deadline => {
-                tokio::time::sleep(READ_AGAIN_AFTER).await;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
 async fn read_room(log: &RedisLog, room: &RoomId, genesis: RoomState) -> Result<Option<Room>> {
-    let heads = patient(|| log.heads(std::slice::from_ref(room))).await?;
+    let heads = log.heads(std::slice::from_ref(room)).await?;
     let Some(head) = heads.into_iter().next().and_then(|heads| heads.log) else { return Ok(None) };
     let mut walk = Walk {
         cursor: EntryId::GENESIS,
@@ -309,7 +298,7 @@ async fn read_room(log: &RedisLog, room: &RoomId, genesis: RoomState) -> Result<
         },
     };
     loop {
-        let page = patient(|| log.entries(room, walk.cursor, PAGE)).await?;
+        let page = log.entries(room, walk.cursor, PAGE).await?;
         let last_page = page.len() < PAGE;
         for entry in page {
             walk.step(log, room, entry).await?;
@@ -375,7 +364,7 @@ impl Walk {
 
     /// A restore writes a snapshot in place of the entries that Redis had lost.
     async fn restart(&mut self, log: &RedisLog, room: &RoomId, prev: EntryId) -> Result<()> {
-        let snapshot = patient(|| log.snapshot(room)).await?.context("no snapshot")?;
+        let snapshot = log.snapshot(room).await?.context("no snapshot")?;
         ensure!(snapshot.id == prev, "a gap after {}; the snapshot is at {}", self.cursor, snapshot.id);
         let parts = snapshot.parts;
         let dormant = parts.dormant.unwrap_or_default();

@@ -31,8 +31,6 @@ pub enum Weather {
     TargetDeaf,
     /// Connections that had subscribed before hear nothing; all others, and new ones, are fine.
     SubscribersDeaf,
-    /// Every connection is closed, and new ones as soon as they come.
-    Cut,
 }
 
 /// A listening proxy. Dropping it cuts everything.
@@ -40,6 +38,7 @@ pub struct Proxy {
     address: SocketAddr,
     target: Arc<Mutex<SocketAddr>>,
     weather_tx: Arc<watch::Sender<Weather>>,
+    cuts_tx: Arc<watch::Sender<u64>>,
     accepting: JoinHandle<()>,
 }
 
@@ -48,15 +47,15 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let weather_tx = Arc::new(watch::Sender::new(Weather::Fine));
-        let target = Arc::new(Mutex::new(target));
-        let (for_all, current) = (weather_tx.clone(), target.clone());
+        let (target, cuts_tx) = (Arc::new(Mutex::new(target)), Arc::new(watch::Sender::new(0)));
+        let (for_all, cuts, current) = (weather_tx.clone(), cuts_tx.clone(), target.clone());
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let target = *current.lock();
-                tokio::spawn(relay(client, target, for_all.subscribe()));
+                tokio::spawn(relay(client, target, for_all.subscribe(), cuts.subscribe()));
             }
         });
-        Ok(Self { address, target, weather_tx, accepting })
+        Ok(Self { address, target, weather_tx, cuts_tx, accepting })
     }
 
     pub async fn to_redis(port: u16) -> Result<Self> {
@@ -76,6 +75,11 @@ impl Proxy {
         *self.target.lock() = target;
     }
 
+    /// Closes every connection; new ones are made as before.
+    pub fn cut(&self) {
+        self.cuts_tx.send_modify(|cuts| *cuts += 1);
+    }
+
     /// Holds for all connections, from now on.
     pub fn set(&self, weather: Weather) {
         self.weather_tx.send_replace(weather);
@@ -85,18 +89,22 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
-        self.set(Weather::Cut);
+        self.cut();
     }
 }
 
-async fn relay(client: TcpStream, target: SocketAddr, weather_rx: watch::Receiver<Weather>) {
+async fn relay(
+    client: TcpStream,
+    target: SocketAddr,
+    weather_rx: watch::Receiver<Weather>,
+    mut cuts_rx: watch::Receiver<u64>,
+) {
     let Ok(target) = TcpStream::connect(target).await else { return };
     let _ = (client.set_nodelay(true), target.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_target, to_target) = target.into_split();
     let subscribed = AtomicBool::new(false);
     let made_while_deaf = *weather_rx.borrow() == Weather::SubscribersDeaf;
-    let mut until_cut = weather_rx.clone();
     let up = carry(from_client, to_target, weather_rx.clone(), |piece, weather| {
         if piece.windows(9).any(|word| word.eq_ignore_ascii_case(b"SUBSCRIBE")) {
             subscribed.store(true, Ordering::Relaxed);
@@ -106,12 +114,12 @@ async fn relay(client: TcpStream, target: SocketAddr, weather_rx: watch::Receive
     let down = carry(from_target, to_client, weather_rx, |_, weather| match weather {
         Weather::BlackHole | Weather::ClientDeaf => true,
         Weather::SubscribersDeaf => !made_while_deaf && subscribed.load(Ordering::Relaxed),
-        Weather::Fine | Weather::Slow(_) | Weather::TargetDeaf | Weather::Cut => false,
+        Weather::Fine | Weather::Slow(_) | Weather::TargetDeaf => false,
     });
     tokio::select! {
         () = up => {}
         () = down => {}
-        _ = until_cut.wait_for(|weather| *weather == Weather::Cut) => {}
+        _ = cuts_rx.changed() => {}
     }
 }
 

@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use tokio::time::Instant;
 
 use crate::processes::{NodeProcess, NodeSettings};
+use crate::proxy::Proxy;
 use crate::redis_server::{RedisOptions, RedisServer};
 
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
@@ -21,6 +22,8 @@ pub struct Region {
     pub redis: RedisServer,
     directory: PathBuf,
     passed: bool,
+    /// What must live as long as the nodes.
+    kept: Vec<Proxy>,
 }
 
 impl Region {
@@ -47,7 +50,7 @@ impl Region {
         let directory = std::env::temp_dir().join(format!("sectorbus-nodes-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory)?;
         let redis = RedisServer::start(RedisOptions::default()).await?;
-        Ok(Self { nodes: Vec::new(), redis, directory, passed: false })
+        Ok(Self { nodes: Vec::new(), redis, directory, passed: false, kept: Vec::new() })
     }
 
     pub fn settings(&self, name: &str) -> NodeSettings {
@@ -80,6 +83,11 @@ impl Region {
         }
         self.passed = true;
         Ok(())
+    }
+
+    /// Keeps a proxy that nodes depend on.
+    pub fn keep(&mut self, proxy: Proxy) {
+        self.kept.push(proxy);
     }
 
     /// Where in `nodes` the node of this name is.

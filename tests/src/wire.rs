@@ -14,6 +14,7 @@ use sectorbus::action::Action;
 use sectorbus::ids::{EntryId, PlayerId, SectorId, Seq};
 use sectorbus::protocol::{ClientFrame, CloseCode, Codec, Retry, ServerFrame, SnapshotReason};
 use sectorbus_node::auth::{Claims, mint, now_s};
+use socket2::{Domain, Socket as Socket2, Type};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -30,6 +31,8 @@ use crate::cluster::{JWT_SECRET, secret};
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(1);
 /// A new connection is given up for the next node if its first state does not come.
 const LIVE_WITHIN: Duration = Duration::from_secs(5);
+const SMALL_BUFFER_BYTES: usize = 4_096;
+const SMALL_SEGMENT_BYTES: u32 = 536;
 const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 type Socket = WebSocketStream<TcpStream>;
@@ -110,13 +113,14 @@ pub struct PlayerOptions {
     pub sector: Option<SectorId>,
     /// Keep all that is heard.
     pub keep_heard: bool,
-    /// The kernel's buffer for what is not read yet; `None`: its own choice.
-    pub receive_buffer_bytes: Option<u32>,
+    /// The kernel keeps little of what is not read yet: small segments, small buffers. Over loopback it would keep
+    /// megabytes.
+    pub small_pipe: bool,
 }
 
 impl Default for PlayerOptions {
     fn default() -> Self {
-        Self { codec: Codec::Msgpack, sector: None, keep_heard: false, receive_buffer_bytes: None }
+        Self { codec: Codec::Msgpack, sector: None, keep_heard: false, small_pipe: false }
     }
 }
 
@@ -340,10 +344,13 @@ impl Runner {
         let mut request = format!("ws://{address}/ws").into_client_request()?;
         request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(subprotocol));
         let handshake = async {
-            let socket = TcpSocket::new_v4()?;
-            if let Some(bytes) = self.options.receive_buffer_bytes {
-                socket.set_recv_buffer_size(bytes)?;
+            let socket = Socket2::new(Domain::IPV4, Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            if self.options.small_pipe {
+                socket.set_recv_buffer_size(SMALL_BUFFER_BYTES)?;
+                socket.set_tcp_mss(SMALL_SEGMENT_BYTES)?;
             }
+            let socket = TcpSocket::from_std_stream(socket.into());
             let stream = socket.connect(address).await?;
             stream.set_nodelay(true)?;
             let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
