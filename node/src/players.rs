@@ -107,8 +107,8 @@ async fn handshake<L: Log>(State(players): State<Players<L>>, mut request: Reque
     core.metrics.handshakes.count(HandshakeResult::Accepted);
     let spawner = core.clone();
     spawner.tasks.spawn("session", async move {
-        if let Some(socket) = socket.await {
-            Box::pin(over_socket(core, keys, codec, socket, token)).await;
+        if let Some((socket, read_already)) = socket.await {
+            Box::pin(over_socket(core, keys, codec, socket, read_already, token)).await;
         }
     });
     response
@@ -128,12 +128,13 @@ async fn over_socket<L: Log>(
     keys: Arc<Keys>,
     codec: Codec,
     socket: TcpStream,
+    read_already: Bytes,
     token: Option<Token>,
 ) {
     let socket = Arc::new(socket);
     let outbox = Outbox::new(Sink::Socket(socket.clone()));
     let (frame_max, message_max) = (core.config.frame_bytes_max, core.config.message_bytes_max);
-    let reading = Reading::over(&socket, &outbox, frame_max, message_max).await;
+    let reading = Reading::over(&socket, read_already, &outbox, frame_max, message_max).await;
     task::run(Opened { core, keys, codec, reading, outbox, socket: Some(socket), token }).await;
 }
 

@@ -52,6 +52,7 @@ pub enum Reading {
 impl Reading {
     pub fn over(
         stream: &Arc<TcpStream>,
+        read_already: Bytes,
         outbox: &Arc<Outbox>,
         frame_max: usize,
         message_max: usize,
@@ -63,7 +64,11 @@ impl Reading {
             .max_write_buffer_size(READ_BUFFER_BYTES)
             .max_frame_size(Some(frame_max))
             .max_message_size(Some(message_max));
-        async move { Reading::Socket(Box::new(WebSocketStream::from_raw_socket(half, Role::Server, Some(config)).await)) }
+        async move {
+            let read_already = read_already.to_vec();
+            let socket = WebSocketStream::from_partially_read(half, read_already, Role::Server, Some(config)).await;
+            Reading::Socket(Box::new(socket))
+        }
     }
 
     /// Cancel-safe.
@@ -140,12 +145,13 @@ fn has(headers: &HeaderMap, name: header::HeaderName, wanted: &str) -> bool {
     values.flat_map(|list| list.split(',')).any(|entry| entry.trim().eq_ignore_ascii_case(wanted))
 }
 
-/// The answer to a valid WebSocket request and the socket that comes of it; `Err`: what to answer instead.
+/// The answer to a valid WebSocket request, the socket that comes of it and what was read from it already; `Err`: what
+/// to answer instead.
 pub fn upgrade(
     request: &mut Request,
     codec: Codec,
     named: bool,
-) -> Result<(Response, impl Future<Output = Option<TcpStream>> + Send + use<>), Box<Response>> {
+) -> Result<(Response, impl Future<Output = Option<(TcpStream, Bytes)>> + Send + use<>), Box<Response>> {
     let headers = request.headers();
     let bad = |what: &'static str| Box::new((StatusCode::BAD_REQUEST, what).into_response());
     if !has(headers, header::CONNECTION, "upgrade") || !has(headers, header::UPGRADE, "websocket") {
@@ -171,12 +177,9 @@ pub fn upgrade(
     }
     let response = response.body(axum::body::Body::empty()).map_err(|_| bad("not a valid request"))?;
     let socket = async move {
-        let parts = upgraded.await.ok()?.downcast::<TokioIo<TcpStream>>().ok();
-        match parts {
-            // A client that sent frames before our answer broke the protocol of the handshake; its bytes are not kept.
-            Some(parts) if parts.read_buf.is_empty() => Some(parts.io.into_inner()),
-            Some(_) | None => None,
-        }
+        let parts = upgraded.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+        // A client may send its first frame as soon as it has our answer: hyper reads once more before it lets go.
+        Some((parts.io.into_inner(), parts.read_buf))
     };
     Ok((response, socket))
 }
