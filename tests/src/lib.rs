@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: clients that hold the server to its word, clusters, servers, faults.
 
 pub mod cluster;
+pub mod measure;
 pub mod oracle;
 pub mod processes;
 pub mod proxy;
