@@ -145,13 +145,15 @@ fn has(headers: &HeaderMap, name: header::HeaderName, wanted: &str) -> bool {
     values.flat_map(|list| list.split(',')).any(|entry| entry.trim().eq_ignore_ascii_case(wanted))
 }
 
-/// The answer to a valid WebSocket request, the socket that comes of it and what was read from it already; `Err`: what
-/// to answer instead.
+/// A socket after its handshake, and what was read from it already.
+pub type UpgradedSocket = (TcpStream, Bytes);
+
+/// The answer to a valid WebSocket request, and the socket that comes of it; `Err`: what to answer instead.
 pub fn upgrade(
     request: &mut Request,
     codec: Codec,
     named: bool,
-) -> Result<(Response, impl Future<Output = Option<(TcpStream, Bytes)>> + Send + use<>), Box<Response>> {
+) -> Result<(Response, impl Future<Output = Option<UpgradedSocket>> + Send + use<>), Box<Response>> {
     let headers = request.headers();
     let bad = |what: &'static str| Box::new((StatusCode::BAD_REQUEST, what).into_response());
     if !has(headers, header::CONNECTION, "upgrade") || !has(headers, header::UPGRADE, "websocket") {
