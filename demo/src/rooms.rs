@@ -144,7 +144,8 @@ impl<L: Log> Rooms<L> {
         ships.collect()
     }
 
-    /// The player's record with the highest hop: a source keeps its copy until the destination has confirmed.
+    /// The player's record with the highest hop; of two, the one that has arrived: a source keeps its copy until the
+    /// destination has confirmed, and more may have happened there meanwhile.
     pub fn record(&self, player: &PlayerId) -> Option<Record<'_>> {
         let records = self.replicas.values().flat_map(|replica| {
             let system = replica.state.system();
@@ -154,14 +155,10 @@ impl<L: Log> Rooms<L> {
                 actors: system.actors_of(player),
             });
             let away = system.outgoing().get(player).map(|out| Record { hop: out.hop.0, ..Record::of(&out.record) });
-            let dormant = system.dormant(player).map(Record::of);
-            [seated, away, dormant].into_iter().flatten()
+            let arrived = [seated, system.dormant(player).map(Record::of)].into_iter().flatten();
+            arrived.map(|record| (true, record)).chain(away.map(|record| (false, record)))
         });
-        // Of equals the seat counts, which comes first: an arrival may have been followed by more.
-        records.fold(None, |best: Option<Record<'_>>, next| match best {
-            Some(best) if best.hop >= next.hop => Some(best),
-            _ => Some(next),
-        })
+        records.max_by_key(|(arrived, record)| (record.hop, *arrived)).map(|(_, record)| record)
     }
 }
 
