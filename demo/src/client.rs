@@ -98,7 +98,9 @@ pub struct Client {
     /// Second answers that contradict the first; each is in `broken` too.
     pub contradictions: u64,
     awaiting_resync: bool,
-    /// Marks of a welcome are still to be followed by re-sends.
+    /// On this connection; only `unavailable`, `error` and `leaving` may come before.
+    welcomed: bool,
+    /// The first state of this connection is there, and what was pending was sent again.
     connected: bool,
 }
 
@@ -110,6 +112,7 @@ impl Client {
     /// The first frame of a connection.
     pub fn hello(&mut self) -> ClientFrame {
         self.connected = false;
+        self.welcomed = false;
         self.awaiting_resync = false;
         let first_seq = self.pending.keys().next().copied().unwrap_or(Seq(self.next_seq));
         ClientFrame::Hello(Hello {
@@ -150,6 +153,9 @@ impl Client {
     pub fn take(&mut self, frame: ServerFrame) -> Vec<ClientFrame> {
         match frame {
             ServerFrame::Welcome(welcome) => {
+                if std::mem::replace(&mut self.welcomed, true) {
+                    self.broken.push("a second welcome on one connection".to_owned());
+                }
                 self.resume = Some(welcome.resume);
                 if self.actor.is_some_and(|actor| actor != welcome.actor) {
                     self.broken.push(format!("actor {:?} became {}", self.actor, welcome.actor));
@@ -273,6 +279,9 @@ impl Client {
     }
 
     fn answered(&mut self, seq: Seq, answer: Answer) -> Vec<ClientFrame> {
+        if !self.welcomed {
+            self.broken.push(format!("the answer to seq {seq} came before the welcome"));
+        }
         if self.pending.remove(&seq).is_some() {
             self.answers.insert(seq, answer);
             return Vec::new();

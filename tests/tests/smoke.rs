@@ -48,5 +48,7 @@ async fn a_killed_node_loses_nothing() {
     ann.connect(&nodes[1]);
     assert!(ann.until(SOON, |c| c.is_live() && c.pending.is_empty()).await, "{:?} {:?}", ann.closed, ann.client);
     assert_eq!(ann.client.acked().count(), 5);
+    let resumed = ann.client.welcomes.last().expect("a welcome");
+    assert!(resumed.recovered, "what ann had seen is on the chain: {resumed:?}");
     assert_eq!(ann.client.broken, Vec::<String>::new());
 }

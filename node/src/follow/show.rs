@@ -68,8 +68,12 @@ impl<L: Log> Follow<L> {
         }
     }
 
+    /// Repeats are idempotent: a session that asks again may not have heard yet that it was greeted.
     pub(super) fn subscribe(&mut self, sub: Subscription) {
         let conn = sub.conn;
+        if self.subscribers.get_mut(conn).is_some_and(|standing| standing.covers(&sub)) {
+            return;
+        }
         self.subscribers.insert(Subscriber { sub, phase: Phase::Waiting });
         self.greet_if_seated(conn);
     }
@@ -238,8 +242,12 @@ impl<L: Log> Follow<L> {
                     let sum = sums.own.get(player).copied().unwrap_or_default();
                     frames.push(state(sub, &frames::own(version, sum, set)));
                 }
+                let greeted = phase.is_greeted();
                 for answered in answers.iter().filter(|a| &a.player == player && a.actor == sub.actor) {
-                    frames.push(critical(sub, &frames::answer(answered.seq, &answered.answer, version)));
+                    // Before its greeting a session hears nothing: the greeting's marks have this answer.
+                    if greeted {
+                        frames.push(critical(sub, &frames::answer(answered.seq, &answered.answer, version)));
+                    }
                     let _ = sub.events_tx.send(SessionEvent::Answered { seq: answered.seq });
                 }
                 // Who leaves with this entry sees the departure only with the arrival.
@@ -288,7 +296,7 @@ impl<L: Log> Follow<L> {
         self.settle_answer(answered);
         for conn in self.subscribers.conns_of(&answered.player) {
             let Some(Subscriber { sub, phase }) = self.subscribers.get_mut(conn) else { continue };
-            if sub.actor != answered.actor || *phase == Phase::Waiting {
+            if sub.actor != answered.actor || !phase.is_greeted() {
                 continue;
             }
             let mut frames = Vec::with_capacity(2);

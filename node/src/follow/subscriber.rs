@@ -57,9 +57,23 @@ pub enum Phase {
     Behind,
 }
 
+impl Phase {
+    /// The first frames were sent.
+    pub fn is_greeted(&self) -> bool {
+        matches!(self, Phase::Live { .. } | Phase::Behind)
+    }
+}
+
 pub struct Subscriber {
     pub sub: Subscription,
     pub phase: Phase,
+}
+
+impl Subscriber {
+    /// It has a seat that serves `asked` too: greeting it again would say everything twice.
+    pub fn covers(&self, asked: &Subscription) -> bool {
+        self.phase != Phase::Waiting && self.sub.generation >= asked.generation && self.sub.hop_min >= asked.hop_min
+    }
 }
 
 /// A room's subscribers by connection, and which connections a player has.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use sectorbus::ids::{Hop, RoomId, SectorId};
 use sectorbus::limits::LOGIN_UNCHANGED_AFTER;
 use sectorbus::log::Log;
+use sectorbus::protocol::SnapshotReason;
 use sectorbus::rules;
 
 use crate::command::Command;
@@ -41,7 +42,7 @@ pub struct Place {
 
 impl<L: Log> Session<L> {
     /// First room of this connection.
-    pub(super) fn enter(&mut self, sector: SectorId, hop: Hop, greeting: Greeting) {
+    pub(super) fn enter(&mut self, sector: SectorId, hop: Hop) {
         let now = Instant::now();
         let guard = Follows::pin(&self.core, &RoomId::Sector(sector.clone()));
         self.place = Some(Place {
@@ -54,13 +55,14 @@ impl<L: Log> Session<L> {
             asked: 0,
             is_new: hop == Hop(0),
         });
-        self.subscribe(Hop(0), greeting);
+        self.subscribe(Hop(0));
         self.announce_new_player();
         self.join();
     }
 
-    fn subscribe(&mut self, hop_min: Hop, greeting: Greeting) {
+    fn subscribe(&mut self, hop_min: Hop) {
         let Some(place) = &self.place else { return };
+        let greeting = self.greeting_in(&place.sector);
         place.guard.tell(FollowEvent::Subscribe(Box::new(Subscription {
             conn: self.conn,
             player: self.speaker.player.clone(),
@@ -108,20 +110,31 @@ impl<L: Log> Session<L> {
         }
         place.guard = Follows::pin(&self.core, &RoomId::Sector(to));
         place.look_at = now + LOGIN_UNCHANGED_AFTER;
-        let greeting = self.current_greeting();
-        self.subscribe(hop, greeting);
+        self.subscribe(hop);
         if !was_live {
             self.join();
         }
     }
 
-    /// What the next room begins with: what the last one did not get to send.
-    fn current_greeting(&mut self) -> Greeting {
-        self.greeting.clone().unwrap_or(Greeting::Snapshot(sectorbus::protocol::SnapshotReason::Gap))
+    /// What a room begins with: what no room got to send yet. A resuming client is brought up to date from its cursor
+    /// in the cursor's sector, however often that is asked before it answers.
+    fn greeting_in(&self, sector: &SectorId) -> Greeting {
+        match &self.greeting {
+            Some(Greeting::Welcome { welcome, .. }) => {
+                let cursor = self.cursor.as_ref().filter(|(of, _)| of == sector).map(|(_, cursor)| *cursor);
+                Greeting::Welcome { welcome: welcome.clone(), cursor }
+            }
+            Some(greeting) => greeting.clone(),
+            None => Greeting::Snapshot(SnapshotReason::Gap),
+        }
     }
 
     pub(super) fn now_live(&mut self, room: &RoomId) {
-        let Some(place) = self.place.as_mut().filter(|place| place.guard.room() == room) else { return };
+        let Some(place) = self.place.as_mut().filter(|place| place.guard.room() == room) else {
+            // It was left while it greeted: what it said was said.
+            self.greeting = None;
+            return;
+        };
         if place.live {
             return;
         }
@@ -207,8 +220,7 @@ impl<L: Log> Session<L> {
             place.guard = Follows::pin(&self.core, &room);
             place.sector = sector;
         }
-        let greeting = self.current_greeting();
-        self.subscribe(Hop(0), greeting);
+        self.subscribe(Hop(0));
         self.join();
     }
 }

@@ -9,12 +9,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use sectorbus::action::Action;
-use sectorbus::ids::{ActorId, Hop, RoomId, Seq};
+use sectorbus::ids::{ActorId, EntryId, RoomId, SectorId, Seq};
 use sectorbus::limits::{DEDUPE_BITMAP_BITS, RESYNC_EVERY};
 use sectorbus::log::{Attach, Following, Log, Push};
 use sectorbus::metrics::NoticeKind;
 use sectorbus::protocol::{
-    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame, SnapshotReason,
+    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame,
 };
 
 use crate::auth::{Claims, Token};
@@ -54,8 +54,10 @@ pub(super) struct Session<L: Log> {
     pub(super) speaker: Speaker,
     pub(super) actor: ActorId,
     pub(super) first_seq: Seq,
-    /// What the next room begins with; `None` once it was sent.
+    /// What the next room begins with; `None` once it was sent. A welcome's cursor is in `cursor`.
     pub(super) greeting: Option<Greeting>,
+    /// What the client had seen when it came, and where.
+    pub(super) cursor: Option<(SectorId, EntryId)>,
     pub(super) place: Option<Place>,
     /// Actions without an answer.
     pending: BTreeMap<Seq, Action>,
@@ -109,7 +111,6 @@ impl<L: Log> Live<L> {
         self.core.metrics.sessions.increment(1.0);
         let mut player_channel = self.core.log.follow(&RoomId::Player(attachment.speaker.player.clone()));
         let at = attachment.attached.at.clone();
-        let cursor = attachment.cursor.clone().filter(|(sector, _)| *sector == at.room).map(|(_, cursor)| cursor);
         let mut session = Session {
             core: self.core.clone(),
             conn,
@@ -120,7 +121,8 @@ impl<L: Log> Live<L> {
             speaker: attachment.speaker,
             actor: attachment.actor,
             first_seq: attachment.first_seq,
-            greeting: Some(Greeting::Welcome { welcome: Box::new(welcome.clone()), cursor: None }),
+            greeting: Some(Greeting::Welcome { welcome: Box::new(welcome), cursor: None }),
+            cursor: attachment.cursor,
             place: None,
             pending: BTreeMap::new(),
             errors: self.errors,
@@ -128,7 +130,7 @@ impl<L: Log> Live<L> {
             heard: Instant::now(),
             pinged: false,
         };
-        session.enter(at.room, at.hop, Greeting::Welcome { welcome: Box::new(welcome), cursor });
+        session.enter(at.room, at.hop);
         let end = loop {
             if let Err(end) = session.step(&mut events_rx, &mut player_channel, reading, self.socket.as_deref()).await {
                 break end;
@@ -351,12 +353,10 @@ impl<L: Log> Session<L> {
         };
         self.speaker.generation = attached.generation;
         self.speaker.floor = attached.floor;
-        let greeting = self.greeting.clone().unwrap_or(Greeting::Snapshot(SnapshotReason::Gap));
         if let Some(place) = self.place.take() {
             place.guard.tell(FollowEvent::Unsubscribe { conn: self.conn });
         }
-        self.greeting = Some(greeting.clone());
-        self.enter(attached.at.room, attached.at.hop.max(Hop(0)), greeting);
+        self.enter(attached.at.room, attached.at.hop);
     }
 
     /// The connection is over: the room hears of it, from whichever node, until it has.
