@@ -376,6 +376,8 @@ impl Runner {
             tokio::select! {
                 order = self.orders_rx.recv() => match order {
                     None => return Over::Dropped,
+                    // Given for an earlier connection: what is pending follows this one's welcome.
+                    Some(Order::Send(_)) if !live => {}
                     Some(Order::Send(frame)) => {
                         if self.send(&mut socket, &frame).await.is_err() {
                             return Over::Again;
