@@ -125,24 +125,43 @@ fn extend_lineage(lineage: &mut Lineage, ended: EntryId) {
 /// What a session that stood at the first entry's `prev` has missed.
 #[derive(Debug, Default)]
 pub struct Missed {
-    /// `None`: nothing.
-    pub delta: Option<Delta>,
+    /// In the order of the log. No delta reaches across a claim: a connection that breaks in between leaves its client
+    /// with a cursor that is on the chain.
+    pub steps: Vec<Step>,
     pub own: FieldChanges,
-    /// The last claim among them.
-    pub claim: Option<(EntryId, Incarnation)>,
 }
 
-/// Composes entries after a cursor into one change for `player`.
+/// One frame's worth of what was missed.
+#[derive(Debug)]
+pub enum Step {
+    /// All changes between two claims.
+    Delta(Delta),
+    Claim(EntryId, Incarnation),
+}
+
+impl Missed {
+    fn push(&mut self, step: Step) {
+        match (self.steps.last_mut(), step) {
+            (Some(Step::Delta(delta)), Step::Delta(next)) => delta.merge_in(&next),
+            (_, step) => self.steps.push(step),
+        }
+    }
+
+    /// Adds what came right after.
+    pub fn append(&mut self, next: Missed) {
+        next.steps.into_iter().for_each(|step| self.push(step));
+        self.own.extend(next.own);
+    }
+}
+
+/// Composes entries after a cursor into what `player` has to be shown.
 pub fn compose_missed(entries: &[Arc<Applied>], player: &PlayerId) -> Missed {
     let mut missed = Missed::default();
     for applied in entries {
-        match &mut missed.delta {
-            None => missed.delta = Some(applied.delta.clone()),
-            Some(delta) => delta.merge_in(&applied.delta),
-        }
-        if let Some(owner) = &applied.claimed_by {
-            missed.claim = Some((applied.id, owner.clone()));
-        }
+        missed.push(match &applied.claimed_by {
+            Some(owner) => Step::Claim(applied.id, owner.clone()),
+            None => Step::Delta(applied.delta.clone()),
+        });
         let own = applied.entry.as_ref().and_then(|entry| entry.own.get(player));
         if let Some(OwnChange::Set(changes)) = own {
             missed.own.extend(changes.iter().map(|(field, value)| (*field, value.clone())));
@@ -156,7 +175,6 @@ pub fn compose_missed(entries: &[Arc<Applied>], player: &PlayerId) -> Missed {
 pub fn missed_from_log(
     cursor: EntryId,
     upto: EntryId,
-    sum: u32,
     entries: &[LogEntry],
     player: &PlayerId,
 ) -> Option<Missed> {
@@ -172,7 +190,8 @@ pub fn missed_from_log(
             LogBody::Claim(claim) => (None, Some(claim.owner.clone())),
             LogBody::Batch(bytes) => (Some(load::decode_entry(entry.id, bytes).ok()?), None),
         };
-        let changes = decoded.as_ref().map(|entry| entry.public.clone()).unwrap_or_default();
+        // A claim has no sum, and becomes no delta.
+        let (changes, sum) = decoded.as_ref().map(|entry| (entry.public.clone(), entry.sums.public)).unwrap_or_default();
         let delta = Delta { from: at.version, to: entry.id.version, changes, sum };
         applied.push(Arc::new(Applied { id: entry.id, prev: at, entry: decoded.map(Arc::new), claimed_by, delta }));
         at = entry.id;

@@ -17,7 +17,7 @@ use sectorbus::state::{Answered, OwnChange};
 
 use crate::core::ConnId;
 use crate::follow::frames;
-use crate::follow::replica::{Applied, Missed, compose_missed, missed_from_log};
+use crate::follow::replica::{Applied, Missed, Step, compose_missed, missed_from_log};
 use crate::follow::subscriber::{Greeting, Phase, Subscriber, Subscription};
 use crate::follow::task::Follow;
 use crate::session::SessionEvent;
@@ -139,16 +139,16 @@ impl<L: Log> Follow<L> {
             return;
         };
         let Phase::Fetching { cursor } = subscriber.phase else { return };
-        let (room, head, sum) = (self.room.clone(), replica.cursor(), replica.state().public().sum());
+        let (room, head) = (self.room.clone(), replica.cursor());
         let Subscriber { sub, .. } = subscriber;
         let greeting = std::mem::replace(&mut sub.greeting, Greeting::Snapshot(SnapshotReason::Gap));
         let Greeting::Welcome { welcome, .. } = greeting else { return };
         // Entries that came since the reading are in the replica's memory.
         let from_log = entries.and_then(|entries| {
             let read_upto = entries.last().map_or(cursor, |entry| entry.id).min(head);
-            let first = missed_from_log(cursor, read_upto, sum, entries, &sub.player)?;
-            let rest = compose_missed(&replica.since(read_upto)?, &sub.player);
-            Some(join_missed(first, rest))
+            let mut missed = missed_from_log(cursor, read_upto, entries, &sub.player)?;
+            missed.append(compose_missed(&replica.since(read_upto)?, &sub.player));
+            Some(missed)
         });
         let frames = match from_log {
             Some(missed) => {
@@ -191,13 +191,15 @@ impl<L: Log> Follow<L> {
 
     /// One applied entry, for everybody it concerns.
     pub(super) fn show(&mut self, applied: &Arc<Applied>) {
+        if applied.claimed_by.is_some() {
+            // The owner frame raises the version itself: a delta up to it would show, for a moment, a version of the
+            // new epoch under the old one, which is a cursor on no chain.
+            self.flush();
+            return self.show_owner(applied);
+        }
         match &mut self.unflushed {
             None => self.unflushed = Some(applied.delta.clone()),
             Some(delta) => delta.merge_in(&applied.delta),
-        }
-        if applied.claimed_by.is_some() {
-            self.flush();
-            self.show_owner(applied);
         }
         if let Some(entry) = applied.entry.clone() {
             self.show_own(applied.id.version, &entry.own, &entry.answers, &entry.sums);
@@ -351,18 +353,7 @@ impl<L: Log> Follow<L> {
     }
 }
 
-fn join_missed(mut first: Missed, rest: Missed) -> Missed {
-    match (&mut first.delta, rest.delta) {
-        (Some(delta), Some(next)) => delta.merge_in(&next),
-        (None, next) => first.delta = next,
-        (Some(_), None) => {}
-    }
-    first.own.extend(rest.own);
-    first.claim = rest.claim.or(first.claim);
-    first
-}
-
-/// `welcome`, then what was missed: own changes, the delta, and the owner if it changed.
+/// `welcome`, then what was missed: own changes, then deltas and changes of owner in the order of the log.
 fn resume_frames(
     sub: &Subscription,
     mut welcome: Welcome,
@@ -375,17 +366,14 @@ fn resume_frames(
     welcome.source = source;
     welcome.pending = frames::marks(state_of_room, &sub.player, sub.actor);
     let mut out = vec![critical(sub, &ServerFrame::Welcome(Box::new(welcome)))];
-    if let Some(delta) = &missed.delta {
-        if !missed.own.is_empty() {
-            let sum = state_of_room.own_sum(&sub.player).unwrap_or_default();
-            out.push(state(sub, &frames::own(delta.to, sum, &missed.own)));
-        }
-        let delta = Delta { sum: state_of_room.public().sum(), ..delta.clone() };
-        out.push(SharedDelta::new(&delta).for_codec(sub.codec));
+    if !missed.own.is_empty() {
+        let sum = state_of_room.own_sum(&sub.player).unwrap_or_default();
+        out.push(state(sub, &frames::own(replica.cursor().version, sum, &missed.own)));
     }
-    if let Some((id, owner)) = &missed.claim {
-        out.push(critical(sub, &frames::owner(*id, owner)));
-    }
+    out.extend(missed.steps.iter().map(|step| match step {
+        Step::Delta(delta) => SharedDelta::new(delta).for_codec(sub.codec),
+        Step::Claim(id, owner) => critical(sub, &frames::owner(*id, owner)),
+    }));
     out
 }
 
