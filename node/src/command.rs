@@ -56,6 +56,17 @@ pub enum Mail {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Receipt {
     Answer(Answered),
+    /// The action was sent by a connection that a newer one has replaced, and did not run. For that connection only: the
+    /// same action may come again, under the newer generation.
+    Stale {
+        speaker: Speaker,
+        actor: ActorId,
+        seq: Seq,
+    },
+    /// The session has no seat, though its player is here: ask for one.
+    Unseated {
+        speaker: Speaker,
+    },
     /// The player left for `to`; resend there once the arrival is seen.
     Gone {
         player: PlayerId,

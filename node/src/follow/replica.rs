@@ -172,12 +172,7 @@ pub fn compose_missed(entries: &[Arc<Applied>], player: &PlayerId) -> Missed {
 
 /// The same from entries read from the log, for a session at `cursor`: `None` if they do not reach from there to
 /// exactly `upto`, or if the player left and came back in between.
-pub fn missed_from_log(
-    cursor: EntryId,
-    upto: EntryId,
-    entries: &[LogEntry],
-    player: &PlayerId,
-) -> Option<Missed> {
+pub fn missed_from_log(cursor: EntryId, upto: EntryId, entries: &[LogEntry], player: &PlayerId) -> Option<Missed> {
     let mut at = cursor;
     let mut applied = Vec::new();
     for entry in entries.iter().filter(|entry| entry.id <= upto) {
@@ -191,7 +186,8 @@ pub fn missed_from_log(
             LogBody::Batch(bytes) => (Some(load::decode_entry(entry.id, bytes).ok()?), None),
         };
         // A claim has no sum, and becomes no delta.
-        let (changes, sum) = decoded.as_ref().map(|entry| (entry.public.clone(), entry.sums.public)).unwrap_or_default();
+        let (changes, sum) =
+            decoded.as_ref().map(|entry| (entry.public.clone(), entry.sums.public)).unwrap_or_default();
         let delta = Delta { from: at.version, to: entry.id.version, changes, sum };
         applied.push(Arc::new(Applied { id: entry.id, prev: at, entry: decoded.map(Arc::new), claimed_by, delta }));
         at = entry.id;

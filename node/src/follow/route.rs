@@ -1,7 +1,6 @@
 //! Commands on their way to a room's owner, each kept until it is answered. Pure: time is an argument.
 //! Knows who was asked last and when; sending is the task's.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -39,6 +38,16 @@ impl Key {
             Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt => return None,
         };
         Some(Key { player: speaker.player.clone(), what })
+    }
+}
+
+/// Of the connection that a command speaks for.
+fn generation(command: &Command) -> Option<Generation> {
+    match command {
+        Command::Act { speaker, .. } | Command::Join { speaker, .. } | Command::Lost { speaker, .. } => {
+            Some(speaker.generation)
+        }
+        Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt => None,
     }
 }
 
@@ -114,13 +123,23 @@ impl Route {
         self.pending.is_empty()
     }
 
-    /// Keeps a command; a command that waits already keeps its place.
+    /// Keeps a command; a command that waits already keeps its place, unless a newer connection sends it again: what
+    /// the older one says may be refused by now.
     pub fn keep(&mut self, command: Command) {
         let Some(key) = Key::of(&command) else { return };
         let of_player = self.pending.entry(key.player.clone()).or_default();
-        if let Entry::Vacant(place) = of_player.entry(key.what.clone()) {
-            place.insert(Pending { command, sent: None });
+        let waits = of_player.get(&key.what).is_some_and(|waits| generation(&waits.command) >= generation(&command));
+        if !waits {
+            of_player.insert(key.what.clone(), Pending { command, sent: None });
             self.fresh.insert(key);
+        }
+    }
+
+    /// An action of this generation was refused as stale; the same action of a newer connection waits on.
+    pub fn settle_stale(&mut self, key: &Key, refused: Generation) {
+        let waiting = self.pending.get(&key.player).and_then(|of_player| of_player.get(&key.what));
+        if waiting.and_then(|waiting| generation(&waiting.command)).is_some_and(|waiting| waiting <= refused) {
+            self.settle(key);
         }
     }
 

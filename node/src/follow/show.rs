@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use sectorbus::action::Answer;
-use sectorbus::ids::{PlayerId, RoomId, SectorId};
+use sectorbus::action::{Answer, RejectCode};
+use sectorbus::ids::{ActorId, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::log::{Log, LogEntry, OnChain};
 use sectorbus::metrics::{ResumeSource, Tally};
 use sectorbus::protocol::{Codec, ServerFrame, SnapshotReason, Source, Welcome, encode_delta};
@@ -15,9 +15,11 @@ use sectorbus::state::Delta;
 use sectorbus::state::SystemChange;
 use sectorbus::state::{Answered, OwnChange};
 
+use crate::command::Speaker;
 use crate::core::ConnId;
 use crate::follow::frames;
 use crate::follow::replica::{Applied, Missed, Step, compose_missed, missed_from_log};
+use crate::follow::route::{Key, What};
 use crate::follow::subscriber::{Greeting, Phase, Subscriber, Subscription};
 use crate::follow::task::Follow;
 use crate::session::SessionEvent;
@@ -285,7 +287,10 @@ impl<L: Log> Follow<L> {
                 self.route.settle_seat(player, seat.as_ref());
                 for conn in self.subscribers.conns_of(player) {
                     match seat {
-                        Some(_) => self.greet_if_seated(conn),
+                        Some(_) => {
+                            self.check_seat(conn);
+                            self.greet_if_seated(conn);
+                        }
                         None => self.check_seat(conn),
                     }
                 }
@@ -310,6 +315,21 @@ impl<L: Log> Follow<L> {
             let _ = sub.events_tx.send(SessionEvent::Answered { seq: answered.seq });
             if sub.outbox.send(&frames) == Handed::Closed {
                 let _ = sub.events_tx.send(SessionEvent::OutboxClosed);
+            }
+        }
+    }
+
+    /// A connection that was replaced is told that its action did not run, and closed. No other connection is: the same
+    /// action may have come again under a newer generation.
+    pub(super) fn show_stale(&mut self, speaker: &Speaker, actor: ActorId, seq: Seq, version: u64) {
+        let key = Key { player: speaker.player.clone(), what: What::Act { actor, seq } };
+        self.route.settle_stale(&key, speaker.generation);
+        for conn in self.subscribers.conns_of(&speaker.player) {
+            let Some(Subscriber { sub, .. }) = self.subscribers.get_mut(conn) else { continue };
+            if sub.session == speaker.session && sub.generation <= speaker.generation {
+                let answer = Answer::reject(RejectCode::StaleSession);
+                sub.outbox.send(&[critical(sub, &frames::answer(seq, &answer, version))]);
+                let _ = sub.events_tx.send(SessionEvent::Superseded);
             }
         }
     }

@@ -14,7 +14,7 @@ use sectorbus::log::{Following, Log, Push};
 use sectorbus::metrics::Tally;
 use sectorbus::state::Delta;
 
-use crate::command::{Command, Notice, Receipt, decode_receipts};
+use crate::command::{Command, Notice, Receipt, Speaker, decode_receipts};
 use crate::core::{ConnId, Core, Heard};
 use crate::follow::replica::Replica;
 use crate::follow::route::{Due, Key, Route, What};
@@ -256,6 +256,8 @@ impl<L: Log> Follow<L> {
         for receipt in receipts {
             match receipt {
                 Receipt::Answer(answered) => self.show_receipt(&answered, at.version),
+                Receipt::Stale { speaker, actor, seq } => self.show_stale(&speaker, actor, seq, at.version),
+                Receipt::Unseated { speaker } => self.tell_unseated(&speaker),
                 Receipt::Gone { player, to, hop } => {
                     self.forward_losses(&player, &to);
                     self.player_is_not_here(&player, |room| SessionEvent::Departed { room, to: to.clone(), hop });
@@ -293,6 +295,18 @@ impl<L: Log> Follow<L> {
         for conn in self.subscribers.conns_of(player) {
             self.tell(conn, event(self.room.clone()));
             self.subscribers.remove(conn);
+        }
+    }
+
+    /// The owner does not know this session: it asks for a seat again.
+    fn tell_unseated(&mut self, speaker: &Speaker) {
+        for conn in self.subscribers.conns_of(&speaker.player) {
+            let Some(subscriber) = self.subscribers.get_mut(conn) else { continue };
+            let Subscriber { sub, phase } = subscriber;
+            if sub.session == speaker.session && sub.generation == speaker.generation && *phase != Phase::Waiting {
+                *phase = Phase::Waiting;
+                let _ = sub.events_tx.send(SessionEvent::SeatLost { room: self.room.clone() });
+            }
         }
     }
 

@@ -206,35 +206,42 @@ impl Batch<'_> {
         let Some(seat) = system.seat(&speaker.player) else {
             return Standing::Receipt(seats::elsewhere(system, &speaker.player));
         };
-        let Some(session) = seat.sessions.get(&speaker.session) else {
-            return Standing::Receipt(Receipt::Unknown { player: speaker.player.clone() });
-        };
-        if speaker.generation < session.generation || speaker.generation < seat.floor {
-            return Standing::Answer(Answer::reject(RejectCode::StaleSession));
-        }
-        let Some(marks) = system.actors_of(&speaker.player).get(&actor) else {
-            return Standing::Answer(Answer::reject(RejectCode::UnknownActor));
-        };
+        let marks = system.actors_of(&speaker.player).get(&actor);
+        let unlogged = self.rejections.get(&(speaker.player.clone(), actor));
+        // What was answered is answered the same, whoever asks again.
         if let Some(answered) =
             self.answers.iter().find(|a| a.player == speaker.player && a.actor == actor && a.seq == seq)
         {
             return Standing::Answer(answered.answer.clone());
         }
-        let unlogged = self.rejections.get(&(speaker.player.clone(), actor));
         if let Some(answer) = unlogged.and_then(|kept| kept.get(&seq)) {
             return Standing::Answer(answer.clone());
         }
+        let judged = marks.map(|marks| marks.judge(seq));
+        match judged {
+            Some(Judged::Repeat(answer)) => return Standing::Answer(answer),
+            Some(Judged::Already) => return Standing::Answer(Answer::reject(RejectCode::Already)),
+            _ => {}
+        }
+        let session = seat.sessions.get(&speaker.session).map(|session| session.generation);
+        if speaker.generation < seat.floor || session.is_some_and(|generation| speaker.generation < generation) {
+            return Standing::Receipt(Receipt::Stale { speaker: speaker.clone(), actor, seq });
+        }
+        if session.is_none() {
+            return Standing::Receipt(Receipt::Unseated { speaker: speaker.clone() });
+        }
+        let (Some(marks), Some(judged)) = (marks, judged) else {
+            return Standing::Answer(Answer::reject(RejectCode::UnknownActor));
+        };
         let ahead = self.answers.iter().filter(|a| a.player == speaker.player && a.actor == actor).map(|a| a.seq).max();
         let high =
             unlogged.and_then(|kept| kept.last_key_value()).map(|(seq, _)| *seq).max(ahead).max(Some(marks.high()));
         if seq.0 > high.unwrap_or_default().0 + DEDUPE_BITMAP_BITS {
             return Standing::Answer(Answer::reject(RejectCode::TooFar));
         }
-        match marks.judge(seq) {
-            Judged::Run | Judged::TooFar => Standing::Run,
-            Judged::Repeat(answer) => Standing::Answer(answer),
-            Judged::Already => Standing::Answer(Answer::reject(RejectCode::Already)),
+        match judged {
             Judged::TooOld => Standing::Answer(Answer::reject(RejectCode::TooOld)),
+            Judged::Run | Judged::TooFar | Judged::Repeat(_) | Judged::Already => Standing::Run,
         }
     }
 

@@ -29,6 +29,8 @@ pub enum SessionEvent {
     Full { room: RoomId },
     /// The session's seat in `room` went with a lost tail.
     SeatLost { room: RoomId },
+    /// A newer connection has taken this one's place.
+    Superseded,
     /// The owner's inbox is full: actions stay pending.
     Busy,
     /// The log cannot be reached: actions stay pending.

@@ -285,6 +285,7 @@ impl<L: Log> Session<L> {
                 self.notice_busy(5 * BUSY_RETRY_AFTER_MS);
             }
             SessionEvent::SeatLost { room } => self.seat_lost(&room),
+            SessionEvent::Superseded => return self.superseded(),
             SessionEvent::Busy => self.notice_busy(BUSY_RETRY_AFTER_MS),
             SessionEvent::Unavailable { retry_after_ms } => {
                 send_unavailable(&self.core, &self.outbox, self.codec, retry_after_ms);
