@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use sectorbus::ids::{Incarnation, RoomId};
 use sectorbus::limits::{ADOPT_AT_ONCE, GONE_KEPT_FOR};
 use sectorbus::log::{Log, LogResult};
@@ -15,6 +17,8 @@ use crate::owners::Owners;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// While rooms are being claimed.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+/// About what a claim takes.
+const CLAIMED_WITHIN: Duration = Duration::from_millis(2);
 
 pub async fn run<L: Log>(core: Arc<Core<L>>) {
     let mut changed = core.watch_view();
@@ -75,19 +79,26 @@ async fn adopt_from<L: Log>(core: &Arc<Core<L>>, view: &View, gone: &Incarnation
     if mine.is_empty() {
         return Ok(if now_ms > went_ms + GONE_KEPT_FOR.as_millis() as u64 { Left::Nothing } else { Left::OfOthers });
     }
-    start_some(core, mine, went_ms);
+    // Rooms that sessions here watch come first.
+    mine.sort_by_key(|(room, _)| !core.follows.is_followed(room));
+    for rooms in mine.chunks(ADOPT_AT_ONCE) {
+        start_some(core, rooms, went_ms).await;
+    }
     Ok(Left::Claiming)
 }
 
-/// Starts the first 16, rooms that sessions here watch before others.
-fn start_some<L: Log>(core: &Arc<Core<L>>, mut rooms: Vec<(RoomId, bool)>, went_ms: u64) {
-    rooms.sort_by_key(|(room, _)| !core.follows.is_followed(room));
-    for (room, was_owned) in rooms.into_iter().take(ADOPT_AT_ONCE) {
-        if was_owned && !core.owners.is_running(&room) {
+/// Starts some rooms and waits until each is claimed or is not to be had.
+async fn start_some<L: Log>(core: &Arc<Core<L>>, rooms: &[(RoomId, bool)], went_ms: u64) {
+    for (room, was_owned) in rooms {
+        if *was_owned && !core.owners.is_running(room) {
             core.metrics.adopted_rooms.increment(1);
             let last_sign_ms = went_ms.saturating_sub(core.config.member_ttl.as_millis() as u64);
-            core.expect_failover(&room, last_sign_ms);
+            core.expect_failover(room, last_sign_ms);
         }
-        Owners::start(core, &room, None);
+        Owners::start(core, room, None);
+    }
+    let deadline = Instant::now() + LOOK_EVERY;
+    while Instant::now() < deadline && rooms.iter().any(|(room, _)| core.owners.is_claiming(room)) {
+        tokio::time::sleep(CLAIMED_WITHIN).await;
     }
 }

@@ -26,9 +26,10 @@ pub enum Command {
     /// An action; answered exactly once. `to_epoch`: the epoch the sender's relay has processed.
     Act { speaker: Speaker, actor: ActorId, seq: Seq, action: Action, to_epoch: u64 },
     /// Seat this session; also asks whether the player is here.
-    Join { speaker: Speaker, incarnation: Incarnation, actor: ActorId, first_seq: Seq },
+    /// `learn`: the actor is new and starts at `first_seq`; else a room that does not know it answers `unknown_actor`.
+    Join { speaker: Speaker, incarnation: Incarnation, actor: ActorId, first_seq: Seq, learn: bool },
     /// The session's connection is gone; `left`: on purpose, without grace.
-    Lost { speaker: Speaker, left: bool },
+    Lost { speaker: Speaker, incarnation: Incarnation, left: bool },
     /// A player comes in, from a sector or as a new player (`from` absent).
     Arrive { player: PlayerId, hop: Hop, record: Box<PlayerRecord>, from: Option<SectorId> },
     /// The destination has the player and `at` says so: forget the outgoing record.

@@ -201,7 +201,9 @@ impl<L: Log> Core<L> {
         if let Some(hint) = self.hints.lock().get(room) {
             return Some(hint.clone());
         }
-        self.view.load().ring.owner(room).cloned()
+        let owner = self.view.load().ring.owner(room).cloned();
+        // The last node of a ring that drains still serves what it owns.
+        owner.or_else(|| self.owners.is_running(room).then(|| self.me()))
     }
 
     /// The ring maps the room to this life of this node.
@@ -253,10 +255,11 @@ impl<L: Log> Core<L> {
     }
 
     pub fn take_notice(&self, room: &RoomId, notice: Notice) {
-        if let Notice::NotOwner { by: Some(by), .. } = &notice
-            && *by != self.me()
-        {
-            self.set_hint(room, by.clone());
+        match &notice {
+            Notice::NotOwner { by: Some(by), .. } if *by != self.me() => self.set_hint(room, by.clone()),
+            // Whoever a hint named does not own it: the ring says whom to ask.
+            Notice::NotOwner { .. } => self.clear_hint(room),
+            Notice::WrongEpoch { .. } => {}
         }
         self.follows.tell(room, FollowEvent::Notice(notice));
     }

@@ -93,7 +93,10 @@ async fn send_until_answered<L: Log>(core: &Arc<Core<L>>, target: &Incarnation, 
                 tracing::error!(%target, %what, "an inbox is unreadable");
                 return Sent::Gone;
             }
-            Err(LogError::NotExecuted(_) | LogError::Ambiguous(_)) => tokio::time::sleep(RETRY_AFTER).await,
+            Err(LogError::NotExecuted(_) | LogError::Ambiguous(_)) => {
+                core.metrics.sends.count(SendResult::Failed);
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
         }
         if !core.view().members.contains(target) {
             return Sent::Gone;

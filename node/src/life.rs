@@ -110,6 +110,10 @@ impl<L: Log> Life<L> {
                     self.core.metrics.beats.count(if gone { BeatResult::Gone } else { BeatResult::Ok });
                     let change = watch.hear(beaten, sent, self.core.uptime());
                     if change.gone_self {
+                        if self.core.is_draining() {
+                            // The leave was taken, only its answer was lost.
+                            std::future::pending::<()>().await;
+                        }
                         return Ended::Gone;
                     }
                     self.take_change(&watch, change).await;

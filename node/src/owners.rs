@@ -1,7 +1,7 @@
 //! The rooms this node owns: a mailbox each. Starts the task of a room that is needed and maps to this node.
 //! Decides nothing inside a room.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,10 +16,15 @@ use crate::core::Core;
 use crate::follow::{FollowEvent, Undelivered};
 use crate::room::task::{self, RoomEvent};
 
+/// Places in a mailbox that commands do not take: what the node itself has to say always fits.
+const KEPT_FOR_CONTROL: usize = 64;
+
 /// Mailboxes of owned rooms (and of rooms being claimed).
 #[derive(Default)]
 pub struct Owners {
     rooms: Mutex<BTreeMap<RoomId, mpsc::Sender<RoomEvent>>>,
+    /// Of these, the ones whose claim has no outcome yet.
+    claiming: Mutex<BTreeSet<RoomId>>,
 }
 
 impl Owners {
@@ -42,6 +47,7 @@ impl Owners {
 
     /// Starts the task of a room that maps to this node, if it does not run.
     pub fn start<L: Log>(core: &Arc<Core<L>>, room: &RoomId, first: Option<RoomEvent>) {
+        core.clear_hint(room);
         let mut rooms = core.owners.rooms.lock();
         if let Some(events_tx) = rooms.get(room).filter(|tx| !tx.is_closed()) {
             if let Some(first) = first {
@@ -54,6 +60,7 @@ impl Owners {
             let _ = events_tx.try_send(first);
         }
         rooms.insert(room.clone(), events_tx.clone());
+        core.owners.claiming.lock().insert(room.clone());
         core.metrics.rooms_owned.set(rooms.len() as f64);
         core.tasks.spawn("room", task::run(core.clone(), room.clone(), events_tx.downgrade(), events_rx));
     }
@@ -62,6 +69,10 @@ impl Owners {
     fn tell<L: Log>(&self, core: &Core<L>, room: &RoomId, event: RoomEvent) -> Result<(), RoomEvent> {
         let rooms = self.rooms.lock();
         let Some(events_tx) = rooms.get(room) else { return Err(event) };
+        if events_tx.capacity() <= KEPT_FOR_CONTROL && !events_tx.is_closed() {
+            core.follows.tell(room, FollowEvent::Undelivered(Undelivered::Busy));
+            return Ok(());
+        }
         match events_tx.try_send(event) {
             Ok(()) => Ok(()),
             Err(mpsc::error::TrySendError::Closed(event)) => Err(event),
@@ -84,6 +95,15 @@ impl Owners {
         if let Some(events_tx) = self.rooms.lock().get(room) {
             let _ = events_tx.try_send(event);
         }
+    }
+
+    /// The claim has an outcome: the room is owned, or is not to be had.
+    pub fn claimed(&self, room: &RoomId) {
+        self.claiming.lock().remove(room);
+    }
+
+    pub fn is_claiming(&self, room: &RoomId) -> bool {
+        self.claiming.lock().contains(room)
     }
 
     pub fn is_running(&self, room: &RoomId) -> bool {

@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 use sectorbus::ids::{Incarnation, RoomId};
 use sectorbus::log::{Heads, Log, LogEntry};
+use sectorbus::metrics::Metrics;
 
 use crate::command::{Command, Notice};
 use crate::core::{ConnId, Core, Heard};
@@ -133,11 +134,12 @@ impl Follows {
     }
 
     /// Ends the following of a room that nobody uses: true if it was removed.
-    fn remove_if_unused(&self, room: &RoomId) -> bool {
+    fn remove_if_unused(&self, room: &RoomId, metrics: &Metrics) -> bool {
         let mut rooms = self.rooms.lock();
         let unused = rooms.get(room).is_some_and(|followed| followed.users == 0);
         if unused {
             rooms.remove(room);
+            metrics.rooms_followed.set(rooms.len() as f64);
         }
         unused
     }

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use sectorbus::ids::{ActorId, Generation, Incarnation, PlayerId, Seq, SessionId};
 use sectorbus::limits::RESEND_AFTER;
-use sectorbus::state::{RoomState, Seat};
+use sectorbus::state::{RoomState, SessionSeat, System};
 
 use crate::command::Command;
+
+/// Longer than any move or take-over lasts.
+const LOSS_KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// What a command waits under. Ordered by player, and each player's own in the order they were given.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,10 +57,17 @@ fn generation(command: &Command) -> Option<Generation> {
 #[derive(Debug)]
 struct Pending {
     command: Command,
+    first_sent: Option<Duration>,
     sent: Option<Sent>,
 }
 
 impl Pending {
+    /// A loss that nobody could take for this long: the player is not coming here any more.
+    fn is_given_up(&self, now: Duration) -> bool {
+        let since = self.first_sent.map_or(Duration::ZERO, |first| now.saturating_sub(first));
+        matches!(self.command, Command::Lost { .. }) && since >= LOSS_KEPT_FOR
+    }
+
     fn due(&mut self, now: Duration, epoch: Option<u64>, target: &Incarnation) -> Option<Due> {
         if epoch.is_none() && matches!(self.command, Command::Act { .. }) {
             return None;
@@ -70,6 +80,7 @@ impl Pending {
         if waits {
             return None;
         }
+        self.first_sent.get_or_insert(now);
         self.sent = Some(Sent { at: now, epoch, target: target.clone() });
         if let Command::Act { to_epoch, .. } = &mut self.command {
             *to_epoch = epoch;
@@ -78,16 +89,21 @@ impl Pending {
     }
 }
 
-/// The state shows that a join or a loss was taken; actions are settled by their answers.
-fn is_seen(what: &What, seat: Option<&Seat>) -> bool {
+/// The state shows that a join or a loss was taken; actions are settled by their answers. A loss that the state does not
+/// show is not yet taken, even if the session is not there: its join may be on the way.
+fn is_seen(what: &What, player: &PlayerId, system: &System) -> bool {
+    let seat = system.seat(player);
     match what {
         What::Join { session, generation } => {
             let seated = seat.and_then(|seat| seat.sessions.get(session));
             seated.is_some_and(|seated| seated.generation >= *generation)
         }
         What::Lost { session, generation } => {
-            let seated = seat.and_then(|seat| seat.sessions.get(session));
-            seated.is_none_or(|seated| seated.generation != *generation || seated.lost_ms.is_some())
+            let Some(seat) = seat else { return system.dormant(player).is_some() };
+            let gone = |seated: &SessionSeat| {
+                seated.generation > *generation || (seated.generation == *generation && seated.lost_ms.is_some())
+            };
+            seat.floor > *generation || seat.sessions.get(session).is_some_and(gone)
         }
         What::Act { .. } => false,
     }
@@ -130,7 +146,7 @@ impl Route {
         let of_player = self.pending.entry(key.player.clone()).or_default();
         let waits = of_player.get(&key.what).is_some_and(|waits| generation(&waits.command) >= generation(&command));
         if !waits {
-            of_player.insert(key.what.clone(), Pending { command, sent: None });
+            of_player.insert(key.what.clone(), Pending { command, first_sent: None, sent: None });
             self.fresh.insert(key);
         }
     }
@@ -149,30 +165,36 @@ impl Route {
     }
 
     /// Drops what a connection waited for; losses stay.
-    pub fn forget_session(&mut self, player: &PlayerId, session: &SessionId, actor: ActorId) {
+    pub fn forget_session(&mut self, player: &PlayerId, session: &SessionId, generation: Generation, actor: ActorId) {
         self.remove_of(player, |what| match what {
             What::Act { actor: of, .. } => *of == actor,
-            What::Join { session: of, .. } => of == session,
+            What::Join { session: of, generation: its } => of == session && *its <= generation,
             What::Lost { .. } => false,
         });
     }
 
-    /// Takes out everything of a player who is not here, joins and losses included.
+    /// Takes out everything of a player who went elsewhere, joins and losses included.
     pub fn take_player(&mut self, player: &PlayerId) -> Vec<Command> {
         self.remove_of(player, |_| true)
+    }
+
+    /// The player is not here: joins and actions are asked again by the session; losses wait, for the player may be on
+    /// the way in.
+    pub fn drop_but_losses(&mut self, player: &PlayerId) {
+        self.remove_of(player, |what| !matches!(what, What::Lost { .. }));
     }
 
     /// Settles what the state shows as done: joins and losses of sessions.
     pub fn settle_seen(&mut self, state: &RoomState) {
         self.pending.retain(|player, of_player| {
-            of_player.retain(|what, _| !is_seen(what, state.system().seat(player)));
+            of_player.retain(|what, _| !is_seen(what, player, state.system()));
             !of_player.is_empty()
         });
     }
 
     /// The same for one player whose seat changed.
-    pub fn settle_seat(&mut self, player: &PlayerId, seat: Option<&Seat>) {
-        self.remove_of(player, |what| is_seen(what, seat));
+    pub fn settle_seat(&mut self, player: &PlayerId, state: &RoomState) {
+        self.remove_of(player, |what| is_seen(what, player, state.system()));
     }
 
     /// Removes those of one player's commands that `is_over` names.
@@ -203,6 +225,10 @@ impl Route {
         for key in keys {
             let of_player = self.pending.get_mut(&key.player);
             let Some(pending) = of_player.and_then(|of_player| of_player.get_mut(&key.what)) else { continue };
+            if pending.is_given_up(now) {
+                self.settle(&key);
+                continue;
+            }
             if let Some(command) = pending.due(now, epoch, target) {
                 due.push(command);
             }

@@ -106,10 +106,16 @@ impl<L: Log> Follow<L> {
         };
         let (room, head) = (self.room.clone(), replica.cursor());
         let Subscriber { sub, .. } = subscriber;
+        let hop = replica.state().system().seat(&sub.player).map(|seat| seat.hop).unwrap_or_default();
         let snapshot = |reason| frames::snapshot(replica, &sector, &sub.player, sub.actor, reason);
         let greeting = std::mem::replace(&mut sub.greeting, Greeting::Snapshot(SnapshotReason::Gap));
         let frames = match greeting {
-            Greeting::Moved { from } => vec![state(sub, &frames::moved(&from, snapshot(SnapshotReason::Moved)))],
+            Greeting::Moved { from } => {
+                let frame = state(sub, &frames::moved(&from, snapshot(SnapshotReason::Moved)));
+                // Kept until it is surely not dropped: what replaces it must say the same.
+                sub.greeting = Greeting::Moved { from };
+                vec![frame]
+            }
             Greeting::Snapshot(reason) => {
                 vec![state(sub, &ServerFrame::Snapshot(Box::new(snapshot(reason))))]
             }
@@ -129,8 +135,11 @@ impl<L: Log> Follow<L> {
                 }
             }
         };
-        let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room });
+        let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room, hop });
         Self::hand(&mut self.tally, subscriber, &frames, head.version);
+        if subscriber.phase != Phase::Behind {
+            subscriber.sub.greeting = Greeting::Snapshot(SnapshotReason::Gap);
+        }
     }
 
     /// The log's entries after a resuming session's cursor are read: they, or a snapshot.
@@ -143,6 +152,7 @@ impl<L: Log> Follow<L> {
         let Phase::Fetching { cursor } = subscriber.phase else { return };
         let (room, head) = (self.room.clone(), replica.cursor());
         let Subscriber { sub, .. } = subscriber;
+        let hop = replica.state().system().seat(&sub.player).map(|seat| seat.hop).unwrap_or_default();
         let greeting = std::mem::replace(&mut sub.greeting, Greeting::Snapshot(SnapshotReason::Gap));
         let Greeting::Welcome { welcome, .. } = greeting else { return };
         // Entries that came since the reading are in the replica's memory.
@@ -165,7 +175,7 @@ impl<L: Log> Follow<L> {
                 welcome_frames(sub, *welcome, recovered, snapshot)
             }
         };
-        let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room });
+        let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room, hop });
         Self::hand(&mut self.tally, subscriber, &frames, head.version);
     }
 
@@ -179,7 +189,10 @@ impl<L: Log> Follow<L> {
     }
 
     pub(super) fn ready(&mut self, conn: ConnId) {
-        if self.subscribers.get_mut(conn).is_some_and(|s| s.phase == Phase::Behind) {
+        let Some(subscriber) = self.subscribers.get_mut(conn).filter(|s| s.phase == Phase::Behind) else { return };
+        if matches!(subscriber.sub.greeting, Greeting::Moved { .. }) {
+            self.greet(conn);
+        } else {
             self.snapshot_in_place(conn, SnapshotReason::Slow);
         }
     }
@@ -239,6 +252,10 @@ impl<L: Log> Follow<L> {
             for conn in self.subscribers.conns_of(player) {
                 let Some(subscriber) = self.subscribers.get_mut(conn) else { continue };
                 let Subscriber { sub, phase } = subscriber;
+                if matches!(sub.greeting, Greeting::Welcome { .. }) {
+                    // Not welcomed yet: the marks in the welcome will say it.
+                    continue;
+                }
                 let mut frames = Vec::with_capacity(3);
                 let live = matches!(phase, Phase::Live { .. });
                 let removed = own.get(player) == Some(&OwnChange::Removed);
@@ -246,12 +263,8 @@ impl<L: Log> Follow<L> {
                     let sum = sums.own.get(player).copied().unwrap_or_default();
                     frames.push(state(sub, &frames::own(version, sum, set)));
                 }
-                let greeted = phase.is_greeted();
                 for answered in answers.iter().filter(|a| &a.player == player && a.actor == sub.actor) {
-                    // Before its greeting a session hears nothing: the greeting's marks have this answer.
-                    if greeted {
-                        frames.push(critical(sub, &frames::answer(answered.seq, &answered.answer, version)));
-                    }
+                    frames.push(critical(sub, &frames::answer(answered.seq, &answered.answer, version)));
                     let _ = sub.events_tx.send(SessionEvent::Answered { seq: answered.seq });
                 }
                 // Who leaves with this entry sees the departure only with the arrival.
@@ -284,7 +297,9 @@ impl<L: Log> Follow<L> {
         }
         for change in changes {
             if let SystemChange::Seat(player, seat) = change {
-                self.route.settle_seat(player, seat.as_ref());
+                if let Some(replica) = &self.replica {
+                    self.route.settle_seat(player, replica.state());
+                }
                 for conn in self.subscribers.conns_of(player) {
                     match seat {
                         Some(_) => {
@@ -303,7 +318,7 @@ impl<L: Log> Follow<L> {
         self.settle_answer(answered);
         for conn in self.subscribers.conns_of(&answered.player) {
             let Some(Subscriber { sub, phase }) = self.subscribers.get_mut(conn) else { continue };
-            if sub.actor != answered.actor || !phase.is_greeted() {
+            if sub.actor != answered.actor || matches!(sub.greeting, Greeting::Welcome { .. }) {
                 continue;
             }
             let mut frames = Vec::with_capacity(2);

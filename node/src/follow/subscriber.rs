@@ -57,13 +57,6 @@ pub enum Phase {
     Behind,
 }
 
-impl Phase {
-    /// The first frames were sent.
-    pub fn is_greeted(&self) -> bool {
-        matches!(self, Phase::Live { .. } | Phase::Behind)
-    }
-}
-
 pub struct Subscriber {
     pub sub: Subscription,
     pub phase: Phase,

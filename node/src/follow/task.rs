@@ -101,14 +101,14 @@ impl<L: Log> Follow<L> {
         self.flush_if_due();
         self.send_due();
         self.count_unsettled();
-        !self.is_over()
+        !(events_rx.is_empty() && self.is_over())
     }
 
     fn next_due(&self) -> Instant {
         // Without anybody to send to, the next change of the ring is waited for.
         let can_send = self.core.target(&self.room).is_some();
         let route = self.route.next_due().filter(|_| can_send).map(|due| self.started + due);
-        let adopt = self.adopt_asked.filter(|_| self.needs_owner()).map(|at| at + Duration::from_secs(1));
+        let adopt = self.adopt_asked.filter(|_| can_send && self.needs_owner()).map(|at| at + Duration::from_secs(1));
         let idle = Instant::now() + UNFOLLOW_AFTER;
         [route, self.flush_due, adopt].into_iter().flatten().fold(idle, Instant::min)
     }
@@ -123,7 +123,7 @@ impl<L: Log> Follow<L> {
             return false;
         }
         self.unused_since = Instant::now();
-        self.core.follows.remove_if_unused(&self.room)
+        self.core.follows.remove_if_unused(&self.room, &self.core.metrics)
     }
 
     async fn take_push(&mut self, push: Push) {
@@ -155,8 +155,13 @@ impl<L: Log> Follow<L> {
 
     /// The connection is over or elsewhere: nobody here waits for its answers any more, its client asks again.
     fn unsubscribe(&mut self, conn: ConnId) {
-        if let Some(Subscriber { sub, .. }) = self.subscribers.remove(conn) {
-            self.route.forget_session(&sub.player, &sub.session, sub.actor);
+        let Some(Subscriber { sub, .. }) = self.subscribers.remove(conn) else { return };
+        let others = self.subscribers.conns_of(&sub.player);
+        let replaced = others
+            .into_iter()
+            .any(|other| self.subscribers.get_mut(other).is_some_and(|other| other.sub.session == sub.session));
+        if !replaced {
+            self.route.forget_session(&sub.player, &sub.session, sub.generation, sub.actor);
         }
     }
 
@@ -165,7 +170,7 @@ impl<L: Log> Follow<L> {
         let player = Key::of(&command).map(|key| key.player);
         self.route.keep(command);
         if let (Some(player), Some(replica)) = (player, &self.replica) {
-            self.route.settle_seat(&player, replica.state().system().seat(&player));
+            self.route.settle_seat(&player, replica.state());
         }
     }
 
@@ -180,8 +185,12 @@ impl<L: Log> Follow<L> {
                 // The hint changes the target; what was sent elsewhere goes out again.
                 tracing::trace!(room = %self.room, %by, "another node owns the room");
             }
-            // The copy with the newer epoch goes out once the relay has processed that claim.
-            Notice::NotOwner { by: None, .. } | Notice::WrongEpoch { .. } => {}
+            Notice::NotOwner { by: None, .. } => {}
+            // The copy with the newer epoch goes out once the relay has processed that claim; if its publish was lost,
+            // it is read.
+            Notice::WrongEpoch { epoch } => {
+                self.must_read |= self.replica.as_ref().is_none_or(|replica| replica.cursor().epoch < *epoch);
+            }
         }
     }
 
@@ -263,11 +272,11 @@ impl<L: Log> Follow<L> {
                     self.player_is_not_here(&player, |room| SessionEvent::Departed { room, to: to.clone(), hop });
                 }
                 Receipt::Unknown { player } => {
-                    self.route.take_player(&player);
+                    self.route.drop_but_losses(&player);
                     self.tell_player(&player, &SessionEvent::Unknown { room: self.room.clone() });
                 }
                 Receipt::Full { player } => {
-                    self.route.take_player(&player);
+                    self.route.drop_but_losses(&player);
                     self.tell_player(&player, &SessionEvent::Full { room: self.room.clone() });
                 }
             }

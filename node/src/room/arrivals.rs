@@ -47,15 +47,16 @@ impl<L: Log> RoomTask<L> {
         from: Option<SectorId>,
         known: bool,
     ) -> Option<Input> {
-        // Checks of one player never overlap with a decision about them: the next check starts after this one's batch.
-        self.checking.remove(&player);
         if known {
+            self.checking.remove(&player);
             self.answer_source(&player, hop, from);
             return None;
         }
         if let Some(from) = &from {
             self.sources.insert(player.clone(), from.clone());
         }
+        // The next check of this player starts only when what this one leads to is committed.
+        self.decided.push(player.clone());
         Some(Input::TakeIn { player, hop, record, from })
     }
 

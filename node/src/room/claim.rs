@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sectorbus::ids::{EntryId, Incarnation, RingVersion, RoomId};
+use sectorbus::ids::{EntryId, Incarnation, RoomId};
 use sectorbus::limits::EPOCH_JITTER_EXCLUDED;
 use sectorbus::log::{Claim, ClaimBody, Claimed, Log, LogEntry, LogError, LogResult, SnapshotParts};
 use sectorbus::metrics::ClaimResult;
@@ -19,6 +19,8 @@ const RING_WAIT: Duration = Duration::from_secs(5);
 
 /// A room that is now this node's.
 pub struct OwnedRoom {
+    /// The life of this node that claimed it.
+    pub me: Incarnation,
     pub chain: Chain,
     pub state: RoomState,
     /// Entries that came after the snapshot: where recent arrivals are found.
@@ -28,12 +30,11 @@ pub struct OwnedRoom {
 
 /// Why it is not.
 pub enum NotMine {
-    OwnedBy {
-        by: Incarnation,
-        ring: RingVersion,
-    },
+    OwnedBy(Incarnation),
     /// The ring moved on, or the log lost the claim: ask again.
     Moved,
+    /// A stored record cannot be read.
+    Unreadable,
 }
 
 pub fn to_log_parts(parts: Parts, with_dormant: bool) -> SnapshotParts {
@@ -45,66 +46,70 @@ pub fn to_log_parts(parts: Parts, with_dormant: bool) -> SnapshotParts {
     }
 }
 
-pub async fn claim_and_load<L: Log>(core: &Arc<Core<L>>, room: &RoomId) -> Result<OwnedRoom, NotMine> {
-    let me = core.me();
-    while core.log.rooms_add(&me, std::slice::from_ref(room)).await.is_err() {
+pub async fn claim_and_load<L: Log>(
+    core: &Arc<Core<L>>,
+    room: &RoomId,
+    me: &Incarnation,
+) -> Result<OwnedRoom, NotMine> {
+    while core.log.rooms_add(me, std::slice::from_ref(room)).await.is_err() {
         tokio::time::sleep(RETRY_AFTER).await;
     }
-    let outcome = match claim(core, room, &me).await {
-        Ok((chain, claim_id)) => load_claimed(core, room, chain, claim_id).await,
-        Err(not_mine) => Err(not_mine),
-    };
-    if outcome.is_err() {
-        // The set names rooms this node owns; one that stays in it by a crash is found owned and left alone.
-        let _ = core.log.rooms_remove(&me, room).await;
-    }
-    outcome
+    let (chain, claim_id) = claim(core, room, me).await?;
+    load_claimed(core, room, me, chain, claim_id).await
 }
 
 async fn claim<L: Log>(core: &Arc<Core<L>>, room: &RoomId, me: &Incarnation) -> Result<(Chain, EntryId), NotMine> {
-    let mut nonce = core.next_nonce();
-    let mut unanswered = false;
     loop {
-        let view = core.view();
-        // A claim without an answer may be in the log: it is repeated until answered, whatever the ring says by then.
-        if core.me() != *me || (!unanswered && !core.maps_to_me(room)) {
+        if core.me() != *me || !core.maps_to_me(room) {
             return Err(NotMine::Moved);
         }
-        let ring = view.ring.version();
+        let view = core.view();
         let claim = Claim {
             room: room.clone(),
             incarnation: me.clone(),
-            ring,
-            nonce: nonce.clone(),
+            ring: view.ring.version(),
+            nonce: core.next_nonce(),
             jitter: core.dice.below(EPOCH_JITTER_EXCLUDED),
             may_take: core.clock.now_ms() >= view.calm_until_ms,
             genesis: to_log_parts(core.rules.genesis(room).to_parts(), true),
         };
-        let claimed = core.log.claim(claim).await;
-        core.metrics.claims.count(result_of(&claimed));
-        unanswered = claimed.is_err();
-        match claimed {
-            Ok(Claimed::Granted { id, prev, lineage, time_ms }) => {
+        match claim_until_answered(core, me, &claim).await? {
+            Claimed::Granted { id, prev, lineage, time_ms } => {
                 core.clock.observe(time_ms);
-                let body = ClaimBody { prev, owner: me.clone(), ring, nonce };
+                let body = ClaimBody { prev, owner: me.clone(), ring: claim.ring, nonce: claim.nonce };
                 return Ok((Chain::new(id, body, lineage), id));
             }
-            Ok(Claimed::Owned { by, ring }) => return Err(NotMine::OwnedBy { by, ring }),
-            Ok(Claimed::StaleRing { head }) => {
+            Claimed::Owned { by, .. } => return Err(NotMine::OwnedBy(by)),
+            Claimed::StaleRing { head } => {
                 core.raise_ring_above(head);
                 let mut changed = core.watch_view();
                 if core.view().ring.version() <= head {
                     let _ = tokio::time::timeout(RING_WAIT, changed.changed()).await;
                 }
-                nonce = core.next_nonce();
             }
-            Ok(Claimed::StaleNonce) => nonce = core.next_nonce(),
+            Claimed::StaleNonce => {}
+        }
+    }
+}
+
+/// A claim without an answer may be in the log: the identical one is repeated, whatever the ring says by then.
+async fn claim_until_answered<L: Log>(
+    core: &Arc<Core<L>>,
+    me: &Incarnation,
+    claim: &Claim,
+) -> Result<Claimed, NotMine> {
+    loop {
+        let claimed = core.log.claim(claim.clone()).await;
+        core.metrics.claims.count(result_of(&claimed));
+        match claimed {
+            Ok(claimed) => return Ok(claimed),
             Err(LogError::Corrupt(what)) => {
-                tracing::error!(%room, %what, "a room cannot be claimed");
-                return Err(NotMine::Moved);
+                tracing::error!(room = %claim.room, %what, "a room cannot be claimed");
+                return Err(NotMine::Unreadable);
             }
+            Err(_) if core.me() != *me => return Err(NotMine::Moved),
             Err(error) => {
-                tracing::debug!(%room, %error, "claim not answered");
+                tracing::debug!(room = %claim.room, %error, "claim not answered");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         }
@@ -124,6 +129,7 @@ fn result_of(claimed: &LogResult<Claimed>) -> ClaimResult {
 async fn load_claimed<L: Log>(
     core: &Arc<Core<L>>,
     room: &RoomId,
+    me: &Incarnation,
     chain: Chain,
     claim_id: EntryId,
 ) -> Result<OwnedRoom, NotMine> {
@@ -131,12 +137,21 @@ async fn load_claimed<L: Log>(
         match load::load(&*core.log, room, Some(claim_id)).await {
             Ok(Some(loaded)) => {
                 let snapshot_version = claim_id.version - loaded.entries.len() as u64;
-                return Ok(OwnedRoom { chain, state: loaded.state, entries: loaded.entries, snapshot_version });
+                return Ok(OwnedRoom {
+                    me: me.clone(),
+                    chain,
+                    state: loaded.state,
+                    entries: loaded.entries,
+                    snapshot_version,
+                });
             }
             Ok(None) => return Err(NotMine::Moved),
             Err(error) => {
                 tracing::warn!(%room, %error, "a claimed room is not loaded yet");
-                if matches!(error, LogError::Corrupt(_)) || lost_claim(core, room, claim_id).await {
+                if matches!(error, LogError::Corrupt(_)) {
+                    return Err(NotMine::Unreadable);
+                }
+                if lost_claim(core, room, claim_id).await {
                     return Err(NotMine::Moved);
                 }
                 tokio::time::sleep(RETRY_AFTER).await;

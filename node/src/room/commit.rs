@@ -2,6 +2,7 @@
 //! The one place that knows what each answer of the log means for an owner.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -21,10 +22,21 @@ use crate::room::claim::to_log_parts;
 use crate::room::owner::Decided;
 use crate::room::task::RoomTask;
 
-/// The room is not this node's any more. `by`: the owner its head names.
+/// A new owner may not know its ring yet: it is asked again until it claims.
+const ADOPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// Why the room is not this node's any more.
 #[derive(Debug)]
-pub struct Dropped {
-    pub by: Option<Incarnation>,
+pub enum Dropped {
+    /// `by`: the owner its head names.
+    Fenced {
+        by: Option<Incarnation>,
+    },
+    Parked,
+    /// This life of the node is over: the room is left behind, to be adopted.
+    LifeOver,
+    /// A stored record cannot be read.
+    Unreadable,
 }
 
 /// What an append came to once the chain was whole.
@@ -64,7 +76,7 @@ impl<L: Log> RoomTask<L> {
     fn count_answers(&self, entry: Option<&Entry>, receipts: &[Receipt]) {
         let unlogged = receipts.iter().filter_map(|receipt| match receipt {
             Receipt::Answer(answered) => Some(answered),
-            Receipt::Gone { .. } | Receipt::Unknown { .. } | Receipt::Full { .. } => None,
+            _ => None,
         });
         for answered in entry.iter().flat_map(|entry| &entry.answers).chain(unlogged) {
             let kind = if answered.answer == Answer::Ack { AnswerKind::Ack } else { AnswerKind::Reject };
@@ -115,11 +127,11 @@ impl<L: Log> RoomTask<L> {
         self.core.metrics.append_retries.increment(1);
         if let LogError::Corrupt(what) = error {
             tracing::error!(room = %self.room, %what, "the room is let go");
-            return ControlFlow::Break(Dropped { by: None });
+            return ControlFlow::Break(Dropped::Unreadable);
         }
         if self.mailbox.strong_count() == 0 {
-            // This life of the node is over: what is unanswered here is asked again of the new owner.
-            return ControlFlow::Break(Dropped { by: None });
+            // What is unanswered here is asked again of the new owner.
+            return ControlFlow::Break(Dropped::LifeOver);
         }
         tokio::time::sleep(super::RETRY_AFTER).await;
         ControlFlow::Continue(())
@@ -148,7 +160,7 @@ impl<L: Log> RoomTask<L> {
                 self.core.metrics.acked_lost.add(LostBy::Owner, lost);
             }
         }
-        ControlFlow::Break(Dropped { by: head.and_then(|head| head.owner) })
+        ControlFlow::Break(Dropped::Fenced { by: head.and_then(|head| head.owner) })
     }
 
     /// Brings the log back to my chain. True: it was restored from my state, `uncommitted` included.
@@ -270,7 +282,7 @@ impl<L: Log> RoomTask<L> {
         while self.core.log.rooms_add(&self.me, std::slice::from_ref(&self.room)).await.is_err() {
             tokio::time::sleep(super::RETRY_AFTER).await;
             if self.mailbox.strong_count() == 0 {
-                return ControlFlow::Break(Dropped { by: None });
+                return ControlFlow::Break(Dropped::LifeOver);
             }
         }
         self.reassert_all();
@@ -319,11 +331,13 @@ impl<L: Log> RoomTask<L> {
     /// The ring maps the room elsewhere: the new owner is asked to claim it; until then this one serves.
     pub(super) async fn hand_over_if_elsewhere(&mut self) -> ControlFlow<Dropped> {
         let view = self.core.view();
+        self.adopt_due = None;
         let Some(new_owner) = view.ring.owner(&self.room).cloned() else { return ControlFlow::Continue(()) };
         if new_owner == self.me {
             return ControlFlow::Continue(());
         }
         self.checkpoint().await?;
+        self.adopt_due = Some(Instant::now() + ADOPT_AGAIN_AFTER);
         self.core.clear_hint(&self.room);
         self.core.deliver_to(&new_owner, &self.room, Command::Adopt);
         ControlFlow::Continue(())
@@ -348,7 +362,7 @@ impl<L: Log> RoomTask<L> {
             Ok(Parked::Done) => {
                 tracing::debug!(room = %self.room, "parked");
                 self.core.metrics.parked.increment(1);
-                ControlFlow::Break(Dropped { by: None })
+                ControlFlow::Break(Dropped::Parked)
             }
             Ok(Parked::Refused) => self.check_head().await,
             // Perhaps parked: the owner field says so at the next append or park.

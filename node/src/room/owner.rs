@@ -55,7 +55,11 @@ pub struct Owner {
     state: RoomState,
     /// Rejections without an entry, for as long as the room is owned; in no sum and no snapshot.
     rejections: BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, Answer>>,
+    /// When to look through them.
+    rejections_bound: usize,
 }
+
+const REJECTIONS_KEPT_MIN: usize = 256;
 
 /// How an action stands before the rules are asked.
 enum Standing {
@@ -66,7 +70,7 @@ enum Standing {
 
 impl Owner {
     pub fn new(room: RoomId, rules: Arc<Rules>, limits: SeatLimits, state: RoomState) -> Self {
-        Self { room, rules, limits, state, rejections: BTreeMap::new() }
+        Self { room, rules, limits, state, rejections: BTreeMap::new(), rejections_bound: REJECTIONS_KEPT_MIN }
     }
 
     pub fn state(&self) -> &RoomState {
@@ -82,7 +86,7 @@ impl Owner {
     pub fn decide(&mut self, now_ms: u64, epoch: u64, inputs: Vec<Input>) -> Decided {
         let mut receipts = Vec::new();
         let mut answers = Vec::new();
-        let Self { room, rules, limits, state, rejections } = self;
+        let Self { room, rules, limits, state, rejections, .. } = self;
         let mut draft = Draft::new(state, now_ms);
         let mut batch =
             Batch { room, rules, limits, rejections, epoch, receipts: &mut receipts, answers: &mut answers };
@@ -90,7 +94,19 @@ impl Owner {
         for input in inputs {
             batch.take(&mut draft, input);
         }
-        finish(draft, answers, receipts, rejections)
+        let decided = finish(draft, answers, receipts, rejections);
+        self.forget_rejections_of_strangers();
+        decided
+    }
+
+    /// Rejections of actors that the room does not know any more are never asked for again.
+    fn forget_rejections_of_strangers(&mut self) {
+        if self.rejections.len() < self.rejections_bound {
+            return;
+        }
+        let system = self.state.system();
+        self.rejections.retain(|(player, actor), _| system.actors_of(player).contains_key(actor));
+        self.rejections_bound = REJECTIONS_KEPT_MIN.max(2 * self.rejections.len());
     }
 }
 
@@ -132,7 +148,7 @@ struct Batch<'b> {
     room: &'b RoomId,
     rules: &'b Rules,
     limits: &'b SeatLimits,
-    rejections: &'b BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, Answer>>,
+    rejections: &'b mut BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, Answer>>,
     epoch: u64,
     receipts: &'b mut Vec<Receipt>,
     answers: &'b mut Vec<Answered>,
@@ -145,13 +161,18 @@ impl Batch<'_> {
                 debug_assert_eq!(to_epoch, self.epoch, "the task answers wrong_epoch before the batch");
                 self.act(draft, &speaker, actor, seq, &action);
             }
-            Input::Command(Command::Join { speaker, incarnation, actor, first_seq }) => {
-                let seated = seats::join(draft, self.limits, &speaker, &incarnation, actor, first_seq);
+            Input::Command(Command::Join { speaker, incarnation, actor, first_seq, learn }) => {
+                let actor = learn.then_some((actor, first_seq));
+                let seated = seats::join(draft, self.limits, &speaker, &incarnation, actor);
                 if let Err(receipt) = seated {
                     self.receipts.push(receipt);
                 }
             }
-            Input::Command(Command::Lost { speaker, left }) => seats::lose(draft, self.limits, &speaker, left),
+            Input::Command(Command::Lost { speaker, incarnation, left }) => {
+                if let Err(receipt) = seats::lose(draft, self.limits, &speaker, &incarnation, left) {
+                    self.receipts.push(receipt);
+                }
+            }
             Input::Command(Command::Arrived { player, hop }) => forget_outgoing(draft, &player, hop),
             // Arrivals come as `TakeIn` once `at` was read; a room that runs is adopted.
             Input::Command(Command::Arrive { .. } | Command::Adopt) => {}
@@ -180,6 +201,7 @@ impl Batch<'_> {
     }
 
     fn act(&mut self, draft: &mut Draft<'_>, speaker: &Speaker, actor: ActorId, seq: Seq, action: &Action) {
+        self.log_rejections_below(draft, &speaker.player, actor, seq);
         let answer = match self.standing(draft, speaker, actor, seq) {
             Standing::Receipt(receipt) => {
                 self.receipts.push(receipt);
@@ -197,6 +219,21 @@ impl Batch<'_> {
             Some(_) => self.answers.push(answered),
             // The action took the player away, and with it the marks: they already hold this answer.
             None => self.record_departed(draft, answered),
+        }
+    }
+
+    /// Rejections that are in no entry lift no mark. Before the mark would be left too far behind for `seq` to be
+    /// recorded, they become part of this entry.
+    fn log_rejections_below(&mut self, draft: &mut Draft<'_>, player: &PlayerId, actor: ActorId, seq: Seq) {
+        let Some(high) = draft.state().system().actors_of(player).get(&actor).map(|marks| marks.high().0) else {
+            return;
+        };
+        let key = (player.clone(), actor);
+        if seq.0 <= high + REJECTIONS_UNLOGGED_MAX || !self.rejections.contains_key(&key) {
+            return;
+        }
+        for (seq, answer) in self.rejections.remove(&key).unwrap_or_default() {
+            draft.answer(Answered { player: player.clone(), actor, seq, answer });
         }
     }
 
@@ -234,9 +271,7 @@ impl Batch<'_> {
             return Standing::Answer(Answer::reject(RejectCode::UnknownActor));
         };
         let ahead = self.answers.iter().filter(|a| a.player == speaker.player && a.actor == actor).map(|a| a.seq).max();
-        let high =
-            unlogged.and_then(|kept| kept.last_key_value()).map(|(seq, _)| *seq).max(ahead).max(Some(marks.high()));
-        if seq.0 > high.unwrap_or_default().0 + DEDUPE_BITMAP_BITS {
+        if seq.0 > marks.high().max(ahead.unwrap_or_default()).0 + DEDUPE_BITMAP_BITS {
             return Standing::Answer(Answer::reject(RejectCode::TooFar));
         }
         match judged {
@@ -312,8 +347,13 @@ impl Batch<'_> {
         let system = draft.state().system();
         let known = system.incoming().get(player).is_some_and(|incoming| *incoming >= hop)
             || system.seat(player).is_some_and(|seat| seat.hop >= hop)
-            || system.dormant(player).is_some_and(|record| record.hop >= hop);
+            || system.dormant(player).is_some_and(|record| record.hop >= hop)
+            || system.outgoing().get(player).is_some_and(|out| out.hop > hop);
         if known {
+            return;
+        }
+        if from.is_none() && draft.state().public().len() >= self.limits.entities_max {
+            self.receipts.push(Receipt::Full { player: player.clone() });
             return;
         }
         record.hop = hop;

@@ -41,8 +41,7 @@ pub fn join(
     limits: &SeatLimits,
     speaker: &Speaker,
     incarnation: &Incarnation,
-    actor: ActorId,
-    first_seq: Seq,
+    new_actor: Option<(ActorId, Seq)>,
 ) -> Result<(), Receipt> {
     let player = &speaker.player;
     if draft.state().system().seat(player).is_none() {
@@ -58,10 +57,11 @@ pub fn join(
     let Some(mut seat) = draft.state().system().seat(player).cloned() else {
         return Err(elsewhere(draft.state().system(), player));
     };
-    let known = seat.sessions.get(&speaker.session).map(|session| session.generation);
-    let stale = speaker.generation < seat.floor || known.is_some_and(|known| speaker.generation < known);
-    if stale {
-        // Its connection hears `superseded` on the player's channel; nothing waits for this join.
+    let known = seat.sessions.get(&speaker.session);
+    let stale = speaker.generation < seat.floor || known.is_some_and(|known| speaker.generation < known.generation);
+    let over = known.is_some_and(|known| speaker.generation == known.generation && known.lost_ms.is_some());
+    if stale || over {
+        // Its connection is closed, or hears `superseded` on the player's channel; nothing waits for this join.
         return Ok(());
     }
     seat.floor = seat.floor.max(speaker.floor);
@@ -74,7 +74,9 @@ pub fn join(
     clear_timers(draft, player);
     draft.set(alias, Field::STATUS, Some(Value::from(asked.as_str())));
     draft.set(alias, Field::LAST_SEEN, None);
-    learn_actor(draft, player, actor, first_seq);
+    if let Some((actor, first_seq)) = new_actor {
+        learn_actor(draft, player, actor, first_seq);
+    }
     Ok(())
 }
 
@@ -96,23 +98,34 @@ fn learn_actor(draft: &mut Draft<'_>, player: &PlayerId, actor: ActorId, first_s
     }
 }
 
-/// A session's connection is gone. The last one starts the clocks for link-dead and for sleep.
-pub fn lose(draft: &mut Draft<'_>, limits: &SeatLimits, speaker: &Speaker, left: bool) {
+/// A session's connection is gone. The last one starts the clocks for link-dead and for sleep. The receipt says that the
+/// player is not here; a loss that comes before its join is noted, so that the join comes too late.
+pub fn lose(
+    draft: &mut Draft<'_>,
+    limits: &SeatLimits,
+    speaker: &Speaker,
+    incarnation: &Incarnation,
+    left: bool,
+) -> Result<(), Receipt> {
     let player = &speaker.player;
-    let Some(mut seat) = draft.state().system().seat(player).cloned() else { return };
-    match seat.sessions.get_mut(&speaker.session) {
-        Some(session) if session.generation == speaker.generation => {
-            if left {
-                seat.sessions.remove(&speaker.session);
-            } else if session.lost_ms.is_none() {
-                session.lost_ms = Some(draft.now_ms());
-            } else {
-                return;
-            }
-        }
-        _ => return,
+    let Some(mut seat) = draft.state().system().seat(player).cloned() else {
+        let asleep = draft.state().system().dormant(player).is_some();
+        return if asleep { Ok(()) } else { Err(elsewhere(draft.state().system(), player)) };
+    };
+    let now_ms = draft.now_ms();
+    let (generation, incarnation) = (speaker.generation, incarnation.clone());
+    let unseen = SessionSeat { generation, incarnation, lost_ms: None };
+    let session = seat.sessions.entry(speaker.session.clone()).or_insert(unseen);
+    if generation < seat.floor || generation < session.generation || session.lost_ms.is_some() {
+        return Ok(());
+    }
+    session.generation = generation;
+    session.lost_ms = Some(now_ms);
+    if left {
+        seat.sessions.remove(&speaker.session);
     }
     lose_seat(draft, limits, player, seat, limits.grace);
+    Ok(())
 }
 
 /// Sessions of dead nodes are lost at once, without grace.
@@ -217,7 +230,11 @@ pub fn put_in(draft: &mut Draft<'_>, limits: &SeatLimits, player: &PlayerId, rec
     draft.system(SystemChange::Dormant(player.clone(), None));
     draft.set(alias, Field::HOP, Some(Value::Int(i64::try_from(seat.hop.0).unwrap_or(i64::MAX))));
     let lost = seat.sessions.values().all(|session| session.lost_ms.is_some());
+    let was_connected = !seat.sessions.is_empty();
     draft.system(SystemChange::Seat(player.clone(), Some(seat)));
+    if lost && was_connected {
+        show_link_dead(draft, player);
+    }
     if lost {
         // Nobody is connected yet: the join that woke the player clears this again.
         let due_ms = draft.now_ms() + millis(limits.resume_window);

@@ -60,6 +60,9 @@ pub enum RoomEvent {
     },
 }
 
+/// Before a room that cannot be read is tried again.
+const UNREADABLE_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
 pub(super) struct RoomTask<L: Log> {
     pub(super) core: Arc<Core<L>>,
     pub(super) room: RoomId,
@@ -76,10 +79,14 @@ pub(super) struct RoomTask<L: Log> {
     pub(super) checkpoint_due: Option<Instant>,
     // Transfers.
     pub(super) checking: BTreeSet<PlayerId>,
+    /// Arrivals of the batch in hand: they stay in `checking` until it is committed.
+    pub(super) decided: Vec<PlayerId>,
     pub(super) answering: BTreeMap<PlayerId, Hop>,
     /// Where arrivals of this ownership came from, until they are answered.
     pub(super) sources: BTreeMap<PlayerId, SectorId>,
     pub(super) arrive_due: Option<Instant>,
+    /// The ring maps the room elsewhere: when to ask the new owner again.
+    pub(super) adopt_due: Option<Instant>,
     pub(super) sent_out: BTreeMap<PlayerId, Hop>,
     // Hearing my own entries.
     pub(super) unheard: Option<(EntryId, Instant)>,
@@ -96,20 +103,39 @@ pub async fn run<L: Log>(
     mailbox: mpsc::WeakSender<RoomEvent>,
     mut events_rx: mpsc::Receiver<RoomEvent>,
 ) {
-    let outcome = match claim::claim_and_load(&core, &room).await {
+    let me = core.me();
+    let claimed = claim::claim_and_load(&core, &room, &me).await;
+    core.owners.claimed(&room);
+    let dropped = match claimed {
         Ok(owned) => RoomTask::new(&core, &room, mailbox.clone(), owned).run(&mut events_rx).await,
-        Err(NotMine::OwnedBy { by, ring }) => Notice::NotOwner { by: Some(by), ring },
-        Err(NotMine::Moved) => Notice::NotOwner { by: None, ring: core.view().ring.version() },
+        Err(NotMine::OwnedBy(by)) => Dropped::Fenced { by: Some(by) },
+        Err(NotMine::Moved) => Dropped::Fenced { by: None },
+        Err(NotMine::Unreadable) => Dropped::Unreadable,
     };
+    let by = match &dropped {
+        Dropped::Fenced { by } => by.clone(),
+        // Claiming again at once would write a claim each time.
+        Dropped::Unreadable => {
+            tokio::time::sleep(UNREADABLE_AGAIN_AFTER).await;
+            None
+        }
+        Dropped::Parked | Dropped::LifeOver => None,
+    };
+    // The set names what would be left behind; only what surely is not goes out of it.
+    let lives_elsewhere = by.as_ref().is_some_and(|by| *by != me && core.view().members.contains(by));
+    if lives_elsewhere || matches!(dropped, Dropped::Parked) {
+        let _ = core.log.rooms_remove(&me, &room).await;
+    }
     Owners::ended(&core, &room, &mailbox);
     events_rx.close();
     // What arrived meanwhile: for the new owner if it is known, else for a new claim if the room still maps here.
-    let elsewhere = matches!(&outcome, Notice::NotOwner { by: Some(_), .. });
     while let Ok(event) = events_rx.try_recv() {
-        match event {
-            RoomEvent::Command { from, .. } if elsewhere => core.send_notice(&from, &room, outcome.clone()),
-            RoomEvent::Command { from, command } => core.take_command(&room, from, command),
-            _ => {}
+        let RoomEvent::Command { from, command } = event else { continue };
+        if by.is_some() {
+            let notice = Notice::NotOwner { by: by.clone(), ring: core.view().ring.version() };
+            core.send_notice(&from, &room, notice);
+        } else if matches!(dropped, Dropped::Fenced { .. } | Dropped::Parked) {
+            core.take_command(&room, from, command);
         }
     }
 }
@@ -126,7 +152,7 @@ impl<L: Log> RoomTask<L> {
         let mut task = Self {
             core: core.clone(),
             room: room.clone(),
-            me: core.me(),
+            me: owned.me,
             mailbox,
             heard: guard.heard(),
             _follow: guard,
@@ -140,6 +166,8 @@ impl<L: Log> RoomTask<L> {
             answering: BTreeMap::new(),
             sources: BTreeMap::new(),
             arrive_due: None,
+            adopt_due: None,
+            decided: Vec::new(),
             sent_out: BTreeMap::new(),
             unheard: None,
             window_started: now,
@@ -151,8 +179,8 @@ impl<L: Log> RoomTask<L> {
         task
     }
 
-    /// Owns the room until it is lost, parked or the node's life ends; answers what to tell late senders.
-    async fn run(mut self, events_rx: &mut mpsc::Receiver<RoomEvent>) -> Notice {
+    /// Owns the room until it is lost, parked or the node's life ends.
+    async fn run(mut self, events_rx: &mut mpsc::Receiver<RoomEvent>) -> Dropped {
         tracing::debug!(room = %self.room, claim = %self.chain.last(), "room owned");
         let first = vec![Input::IncarnationsGone(self.known_dead())];
         let mut flow = self.turn(first).await;
@@ -170,12 +198,10 @@ impl<L: Log> RoomTask<L> {
             }
             flow = self.take(std::mem::take(&mut events)).await;
         }
-        let by = match flow {
-            ControlFlow::Break(Dropped { by }) => by,
-            ControlFlow::Continue(()) => None,
-        };
-        let _ = self.core.log.rooms_remove(&self.me, &self.room).await;
-        Notice::NotOwner { by, ring: self.core.view().ring.version() }
+        match flow {
+            ControlFlow::Break(dropped) => dropped,
+            ControlFlow::Continue(()) => Dropped::LifeOver,
+        }
     }
 
     /// A hot room waits a moment for its batch to fill.
@@ -200,7 +226,10 @@ impl<L: Log> RoomTask<L> {
             .map(|due_ms| Instant::now() + Duration::from_millis(due_ms.saturating_sub(self.now_ms())));
         let unheard = self.unheard.map(|(_, due)| due);
         let park = self.busy_at + self.core.config.park_after;
-        [timer, unheard, self.checkpoint_due, self.arrive_due].into_iter().flatten().fold(park, Instant::min)
+        [timer, unheard, self.checkpoint_due, self.arrive_due, self.adopt_due]
+            .into_iter()
+            .flatten()
+            .fold(park, Instant::min)
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -212,6 +241,13 @@ impl<L: Log> RoomTask<L> {
     }
 
     async fn take(&mut self, events: Vec<RoomEvent>) -> ControlFlow<Dropped> {
+        // What may change the epoch comes before what is judged by it.
+        for event in &events {
+            self.take_control(event).await?;
+        }
+        if self.adopt_due.is_some_and(|due| Instant::now() >= due) {
+            self.hand_over_if_elsewhere().await?;
+        }
         let mut inputs = Vec::with_capacity(events.len());
         for event in events {
             match event {
@@ -220,15 +256,24 @@ impl<L: Log> RoomTask<L> {
                     inputs.extend(self.arrival_checked(player, hop, record, from, known));
                 }
                 RoomEvent::ArrivalKnown { player, hop } => inputs.extend(self.arrival_known(player, hop)),
-                RoomEvent::RingChanged => self.hand_over_if_elsewhere().await?,
                 RoomEvent::IncarnationsGone(gone) => inputs.push(Input::IncarnationsGone(gone)),
-                RoomEvent::CheckHead => self.check_head().await?,
-                RoomEvent::Checkpoint => self.checkpoint().await?,
-                RoomEvent::ForeignClaim { epoch } if epoch > self.chain.epoch() => self.check_head().await?,
-                RoomEvent::ForeignClaim { .. } => {}
+                RoomEvent::RingChanged
+                | RoomEvent::CheckHead
+                | RoomEvent::Checkpoint
+                | RoomEvent::ForeignClaim { .. } => {}
             }
         }
         self.turn(inputs).await
+    }
+
+    async fn take_control(&mut self, event: &RoomEvent) -> ControlFlow<Dropped> {
+        match event {
+            RoomEvent::RingChanged => self.hand_over_if_elsewhere().await,
+            RoomEvent::CheckHead => self.check_head().await,
+            RoomEvent::Checkpoint => self.checkpoint().await,
+            RoomEvent::ForeignClaim { epoch } if *epoch > self.chain.epoch() => self.check_head().await,
+            _ => ControlFlow::Continue(()),
+        }
     }
 
     fn take_command(&mut self, from: Incarnation, command: Command) -> Option<Input> {
@@ -253,7 +298,9 @@ impl<L: Log> RoomTask<L> {
 
     /// One turn: decide, append, act on what is committed, then housekeeping.
     async fn turn(&mut self, mut inputs: Vec<Input>) -> ControlFlow<Dropped> {
-        if inputs.iter().any(|input| matches!(input, Input::TakeIn { .. })) {
+        let seats_somebody =
+            |input: &Input| matches!(input, Input::TakeIn { .. } | Input::Command(Command::Join { .. }));
+        if inputs.iter().any(seats_somebody) {
             inputs.push(Input::IncarnationsGone(self.known_dead()));
         }
         let now_ms = self.now_ms();
@@ -267,6 +314,9 @@ impl<L: Log> RoomTask<L> {
                 self.count_entry();
                 self.commit(decided).await?;
             }
+        }
+        for player in self.decided.drain(..) {
+            self.checking.remove(&player);
         }
         self.send_arrivals();
         self.check_heard();
@@ -318,7 +368,7 @@ impl<L: Log> RoomTask<L> {
     }
 
     pub(super) fn expect_heard(&mut self, id: EntryId, receivers: u64) {
-        if receivers == 0 {
+        if receivers == 0 && self.heard.get() >= self.chain.claim().0 {
             self.core.log.suspect(&self.room);
         } else {
             self.unheard.get_or_insert((id, Instant::now() + OWN_ENTRY_HEARD_WITHIN));

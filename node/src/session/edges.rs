@@ -9,13 +9,15 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use sectorbus::limits::{ERRORS_MAX, ERRORS_WINDOW};
-use sectorbus::log::Log;
-use sectorbus::metrics::NoticeKind;
-use sectorbus::protocol::{BadFrame, ClientFrame, CloseCode, Codec, Consequence, ErrorFrame, ServerFrame, Unavailable};
+use sectorbus::log::{Log, LogError};
+use sectorbus::metrics::{HandshakeResult, NoticeKind};
+use sectorbus::protocol::{
+    BadFrame, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Pong, ServerFrame, Unavailable,
+};
 
 use crate::auth::Token;
 use crate::core::Core;
-use crate::session::hello::{self, Keys};
+use crate::session::hello::{self, Attachment, Keys};
 use crate::session::outbox::{Lane, Outbox, close_frame, framed};
 use crate::session::socket::{Incoming, Reading};
 
@@ -77,7 +79,10 @@ pub(super) async fn await_hello<L: Log>(
     loop {
         let incoming = match tokio::time::timeout_at(deadline, reading.next()).await {
             Ok(incoming) => incoming,
-            Err(_) => return Err(close(CloseCode::HelloLate)),
+            Err(_) => {
+                core.metrics.handshakes.count(HandshakeResult::TimedOut);
+                return Err(close(CloseCode::HelloLate));
+            }
         };
         let payload = message_of(incoming, codec)?;
         let Some(payload) = payload else { continue };
@@ -96,6 +101,47 @@ pub(super) async fn await_hello<L: Log>(
             }
             Err(BadFrame::InvalidField { .. } | BadFrame::UnknownAction { .. }) => {
                 return Err(close(CloseCode::HelloFirst));
+            }
+            Err(bad) => refuse(core, outbox, codec, &bad, errors)?,
+        }
+    }
+}
+
+/// Attaches for as long as the connection is there: one that is gone must not replace the one that came after it.
+pub(super) async fn attach_while_open<L: Log>(
+    core: &Arc<Core<L>>,
+    outbox: &Outbox,
+    codec: Codec,
+    reading: &mut Reading,
+    errors: &mut VecDeque<Instant>,
+    attaching: impl Future<Output = Result<Attachment, LogError>>,
+) -> Result<Attachment, End> {
+    let mut attaching = std::pin::pin!(attaching);
+    loop {
+        let incoming = tokio::select! {
+            biased;
+            attached = &mut attaching => return attached.map_err(|error| {
+                tracing::error!(%error, "a session cannot be attached");
+                close(CloseCode::Internal)
+            }),
+            incoming = reading.next() => incoming,
+        };
+        let Some(payload) = message_of(incoming, codec)? else { continue };
+        let too_early = || ErrorFrame::new(ErrorCode::NotInSector, "after the first state");
+        match ClientFrame::decode(codec, &payload) {
+            Ok(ClientFrame::Act(act)) => {
+                let error = ErrorFrame { seq: Some(act.seq), ..too_early() };
+                answer_error(core, outbox, codec, error, errors)?;
+            }
+            Ok(ClientFrame::Resync {}) => answer_error(core, outbox, codec, too_early(), errors)?,
+            Ok(ClientFrame::Ping(ping)) => {
+                let pong = ServerFrame::Pong(Pong { t: ping.t, now_ms: core.clock.now_ms() });
+                outbox.send(&[framed(Lane::Critical, codec, &pong.encode(codec))]);
+            }
+            Ok(ClientFrame::Bye {}) => return Err(End::Bye),
+            Ok(ClientFrame::Hello(_)) => {
+                let error = ErrorFrame::new(ErrorCode::HelloAgain, "hello was received already");
+                answer_error(core, outbox, codec, error, errors)?;
             }
             Err(bad) => refuse(core, outbox, codec, &bad, errors)?,
         }

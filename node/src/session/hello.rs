@@ -38,8 +38,6 @@ pub struct Attachment {
 pub struct Asked {
     pub claims: Claims,
     pub session: SessionId,
-    /// The resume token was valid.
-    pub resumes: bool,
     pub actor: Option<ActorId>,
     pub first_seq: Seq,
     pub cursor: Option<(SectorId, EntryId)>,
@@ -58,13 +56,11 @@ pub fn check(
     let claims = keys.verifier.verify(&auth::settle_token(upgrade, in_hello)?)?;
     let resumed = hello.resume.as_ref().and_then(|secret| keys.resume.verify(secret.reveal(), now_ms).ok());
     let resumed = resumed.filter(|resumed| resumed.player == claims.sub);
-    let resumes = resumed.is_some();
     let session = resumed.map_or_else(new_session, |resumed| resumed.session);
     let known = |feature: &&String| sectorbus::protocol::FEATURES.contains(&feature.as_str());
     Ok(Asked {
         claims,
         session,
-        resumes,
         actor: hello.actor,
         first_seq: hello.first_seq.unwrap_or(Seq(1)),
         cursor: hello.sector.zip(hello.cursor),

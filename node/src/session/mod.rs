@@ -18,7 +18,7 @@ use sectorbus::ids::{Hop, RoomId, SectorId, Seq};
 #[derive(Debug, Clone)]
 pub enum SessionEvent {
     /// The room's relay has greeted this connection: it sees the room now.
-    Live { room: RoomId },
+    Live { room: RoomId, hop: Hop },
     /// An action was answered; the answer is on its way to the client.
     Answered { seq: Seq },
     /// The player left `room` for `to`.

@@ -71,7 +71,7 @@ fn ws_frame(opcode: u8, payload: &[u8]) -> Bytes {
 pub fn close_frame(code: u16, reason: &str) -> Bytes {
     let mut payload = Vec::with_capacity(2 + reason.len());
     payload.extend_from_slice(&code.to_be_bytes());
-    payload.extend_from_slice(&reason.as_bytes()[..reason.len().min(123)]);
+    payload.extend_from_slice(&reason.as_bytes()[..reason.floor_char_boundary(123)]);
     ws_frame(0x8, &payload)
 }
 
@@ -138,7 +138,7 @@ impl Outbox {
             }
         }
         let handed = waiting.keep_rest(frames, written);
-        if !waiting.frames.is_empty() || waiting.closed {
+        if waiting.has_work() || waiting.closed {
             self.wake.notify_one();
         }
         handed
@@ -169,8 +169,9 @@ impl Outbox {
         self.waiting.lock().too_slow
     }
 
+    /// Something is to be done when the socket takes more: frames to write, or a snapshot to ask for.
     pub fn has_waiting(&self) -> bool {
-        !self.waiting.lock().frames.is_empty()
+        self.waiting.lock().has_work()
     }
 
     /// Writes what waits, as much as the socket takes. True: all is written and state had been dropped meanwhile.
@@ -192,6 +193,8 @@ impl Outbox {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 Err(_) => {
                     waiting.closed = true;
+                    waiting.frames.clear();
+                    waiting.state_dropped = false;
                     return false;
                 }
             }
@@ -234,6 +237,10 @@ fn write_now(socket: &TcpStream, frames: &[Framed]) -> std::io::Result<usize> {
 }
 
 impl Waiting {
+    fn has_work(&self) -> bool {
+        !self.frames.is_empty() || self.state_dropped
+    }
+
     /// Queues what was not written, within the limits of each lane.
     fn keep_rest(&mut self, frames: &[Framed], mut written: usize) -> Handed {
         for frame in frames {
@@ -252,7 +259,8 @@ impl Waiting {
             self.count(frame, true);
             self.frames.push_back(frame.clone());
         }
-        if self.state_bytes > STATE_BACKLOG_BYTES_MAX {
+        let begun = self.frames.front().filter(|first| self.written > 0 && first.lane == Lane::State);
+        if self.state_bytes - begun.map_or(0, |begun| begun.bytes.len()) > STATE_BACKLOG_BYTES_MAX {
             self.drop_state();
         }
         if self.critical_bytes > CRITICAL_BACKLOG_BYTES_MAX {
@@ -265,7 +273,6 @@ impl Waiting {
 
     /// Drops waiting state frames, all but one that is half written.
     fn drop_state(&mut self) {
-        self.state_dropped = true;
         let begun = self.written > 0;
         let mut kept = VecDeque::new();
         for (index, frame) in std::mem::take(&mut self.frames).into_iter().enumerate() {
@@ -273,6 +280,7 @@ impl Waiting {
                 kept.push_back(frame);
             } else {
                 self.state_bytes -= frame.bytes.len();
+                self.state_dropped = true;
             }
         }
         self.frames = kept;

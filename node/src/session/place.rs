@@ -34,6 +34,8 @@ pub struct Place {
     look_at: Instant,
     /// Rooms asked in this search.
     asked: usize,
+    /// Rooms around `at` asked in this search.
+    neighbour: usize,
     /// What `at` said when the search began.
     at: SectorId,
     /// The player has no record yet: the arrival is announced until it is seen.
@@ -53,6 +55,7 @@ impl<L: Log> Session<L> {
             seeking_since: now,
             look_at: now + ASK_FOR,
             asked: 0,
+            neighbour: 0,
             is_new: hop == Hop(0),
         });
         self.subscribe(Hop(0));
@@ -60,9 +63,21 @@ impl<L: Log> Session<L> {
         self.join();
     }
 
+    /// What this room begins with: a welcome until one was sent, then whatever brings the client from what it shows.
+    fn greeting(&self, sector: &SectorId) -> Greeting {
+        if let Some(welcome) = &self.welcome {
+            let cursor = self.cursor.as_ref().filter(|(at, _)| at == sector).map(|(_, cursor)| *cursor);
+            return Greeting::Welcome { welcome: welcome.clone(), cursor };
+        }
+        match &self.shown {
+            Some(shown) if shown != sector => Greeting::Moved { from: shown.clone() },
+            _ => Greeting::Snapshot(SnapshotReason::Gap),
+        }
+    }
+
     fn subscribe(&mut self, hop_min: Hop) {
         let Some(place) = &self.place else { return };
-        let greeting = self.greeting_in(&place.sector);
+        let greeting = self.greeting(&place.sector);
         place.guard.tell(FollowEvent::Subscribe(Box::new(Subscription {
             conn: self.conn,
             player: self.speaker.player.clone(),
@@ -84,6 +99,7 @@ impl<L: Log> Session<L> {
             incarnation: self.core.me(),
             actor: self.actor,
             first_seq: self.first_seq,
+            learn: self.actor_is_new,
         };
         place.guard.tell(FollowEvent::Route { command });
     }
@@ -102,12 +118,11 @@ impl<L: Log> Session<L> {
     pub(super) fn follow_player(&mut self, from: &RoomId, to: SectorId, hop: Hop) {
         let Some(place) = self.place.as_mut().filter(|place| place.guard.room() == from) else { return };
         let was_live = std::mem::replace(&mut place.live, false);
-        let old = std::mem::replace(&mut place.sector, to.clone());
         let now = Instant::now();
         if was_live {
             place.seeking_since = now;
-            self.greeting = Some(Greeting::Moved { from: old });
         }
+        place.sector = to.clone();
         place.guard = Follows::pin(&self.core, &RoomId::Sector(to));
         place.look_at = now + LOGIN_UNCHANGED_AFTER;
         self.subscribe(hop);
@@ -116,23 +131,11 @@ impl<L: Log> Session<L> {
         }
     }
 
-    /// What a room begins with: what no room got to send yet. A resuming client is brought up to date from its cursor
-    /// in the cursor's sector, however often that is asked before it answers.
-    fn greeting_in(&self, sector: &SectorId) -> Greeting {
-        match &self.greeting {
-            Some(Greeting::Welcome { welcome, .. }) => {
-                let cursor = self.cursor.as_ref().filter(|(of, _)| of == sector).map(|(_, cursor)| *cursor);
-                Greeting::Welcome { welcome: welcome.clone(), cursor }
-            }
-            Some(greeting) => greeting.clone(),
-            None => Greeting::Snapshot(SnapshotReason::Gap),
-        }
-    }
-
-    pub(super) fn now_live(&mut self, room: &RoomId) {
+    pub(super) fn now_live(&mut self, room: &RoomId, hop: Hop) {
         let Some(place) = self.place.as_mut().filter(|place| place.guard.room() == room) else {
             // It was left while it greeted: what it said was said.
-            self.greeting = None;
+            self.shown = room.sector().cloned();
+            self.welcome = None;
             return;
         };
         if place.live {
@@ -141,8 +144,26 @@ impl<L: Log> Session<L> {
         place.live = true;
         place.is_new = false;
         place.asked = 0;
-        self.greeting = None;
+        place.neighbour = 0;
+        self.shown = Some(place.sector.clone());
+        self.welcome = None;
+        self.actor_is_new = false;
+        if place.at != place.sector {
+            self.set_at(hop);
+        }
         self.route_pending();
+    }
+
+    /// Found elsewhere than `at` said: who has the player sets it. A larger hop only, so that this is never wrong.
+    fn set_at(&mut self, hop: Hop) {
+        let Some(place) = &mut self.place else { return };
+        place.at = place.sector.clone();
+        let (core, player, sector) = (self.core.clone(), self.speaker.player.clone(), place.sector.clone());
+        self.core.tasks.spawn("set at", async move {
+            while core.log.arrived(&player, &sector, hop).await.is_err() {
+                tokio::time::sleep(ASK_FOR).await;
+            }
+        });
     }
 
     /// The room does not have the player (any more): look again soon.
@@ -205,8 +226,8 @@ impl<L: Log> Session<L> {
             // Unchanged for too long: whoever has the player will set `at`.
             let mut around = vec![at.room.clone()];
             around.extend(self.core.rules.universe.warps(&at.room));
-            place.asked += 1;
-            around[place.asked % around.len()].clone()
+            place.neighbour += 1;
+            around[place.neighbour % around.len()].clone()
         };
         self.ask(next);
     }

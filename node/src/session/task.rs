@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -14,22 +15,24 @@ use sectorbus::limits::{DEDUPE_BITMAP_BITS, RESYNC_EVERY};
 use sectorbus::log::{Attach, Following, Log, Push};
 use sectorbus::metrics::NoticeKind;
 use sectorbus::protocol::{
-    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame,
+    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame, Welcome,
 };
 
 use crate::auth::{Claims, Token};
 use crate::command::{Command, Speaker};
 use crate::core::{ConnId, Core};
 use crate::follow::FollowEvent;
-use crate::follow::subscriber::Greeting;
 use crate::session::SessionEvent;
-use crate::session::edges::{End, answer_error, await_hello, close, finish, message_of, refuse, send_unavailable};
+use crate::session::edges::{
+    End, answer_error, attach_while_open, await_hello, close, finish, message_of, refuse, send_unavailable,
+};
 use crate::session::hello::{self, Attachment, Keys};
 use crate::session::outbox::{Lane, Outbox, framed, ping_frame};
 use crate::session::place::Place;
 use crate::session::socket::{Incoming, Reading};
 
 const BUSY_RETRY_AFTER_MS: u64 = 1_000;
+const ATTACH_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// A connection before its `hello`.
 pub struct Opened<L: Log> {
@@ -54,10 +57,14 @@ pub(super) struct Session<L: Log> {
     pub(super) speaker: Speaker,
     pub(super) actor: ActorId,
     pub(super) first_seq: Seq,
-    /// What the next room begins with; `None` once it was sent. A welcome's cursor is in `cursor`.
-    pub(super) greeting: Option<Greeting>,
-    /// What the client had seen when it came, and where.
+    /// The room learns the actor with the first join; one that was known before and is not any more is not learned again.
+    pub(super) actor_is_new: bool,
+    /// `None` once it was sent.
+    pub(super) welcome: Option<Box<Welcome>>,
+    /// Where the client says it was.
     pub(super) cursor: Option<(SectorId, EntryId)>,
+    /// The sector the client shows.
+    pub(super) shown: Option<SectorId>,
     pub(super) place: Option<Place>,
     /// Actions without an answer.
     pending: BTreeMap<Seq, Action>,
@@ -76,11 +83,9 @@ pub async fn run<L: Log>(opened: Opened<L>) {
         Err(end) => end,
         Ok(asked) => {
             let notice = || send_unavailable(&core, &outbox, codec, 1_000);
-            match hello::attach(&core, asked, notice).await {
-                Err(error) => {
-                    tracing::error!(%error, "a session cannot be attached");
-                    close(CloseCode::Internal)
-                }
+            let attaching = hello::attach(&core, asked, notice);
+            match attach_while_open(&core, &outbox, codec, &mut reading, &mut errors, attaching).await {
+                Err(end) => end,
                 Ok(attachment) => {
                     let welcome = hello::welcome(&core, &keys, &attachment);
                     let live =
@@ -121,8 +126,10 @@ impl<L: Log> Live<L> {
             speaker: attachment.speaker,
             actor: attachment.actor,
             first_seq: attachment.first_seq,
-            greeting: Some(Greeting::Welcome { welcome: Box::new(welcome), cursor: None }),
+            actor_is_new: attachment.attached.actor.is_some(),
+            welcome: Some(Box::new(welcome)),
             cursor: attachment.cursor,
+            shown: None,
             place: None,
             pending: BTreeMap::new(),
             errors: self.errors,
@@ -136,6 +143,12 @@ impl<L: Log> Live<L> {
                 break end;
             }
         };
+        // Where the player went while the end came.
+        while let Ok(event) = events_rx.try_recv() {
+            if let SessionEvent::Departed { room, to, hop } = event {
+                session.follow_player(&room, to, hop);
+            }
+        }
         session.leave(&end).await;
         self.core.unregister_session(conn);
         self.core.metrics.sessions.decrement(1.0);
@@ -151,6 +164,9 @@ impl<L: Log> Session<L> {
         reading: &mut Reading,
         socket: Option<&TcpStream>,
     ) -> Result<(), End> {
+        if self.outbox.is_closed() {
+            return Err(self.closed());
+        }
         let waiting = self.outbox.has_waiting();
         let due = self.next_due();
         tokio::select! {
@@ -229,7 +245,7 @@ impl<L: Log> Session<L> {
 
     /// The client has seen a first state.
     fn has_state(&self) -> bool {
-        !matches!(self.greeting, Some(Greeting::Welcome { .. }))
+        self.welcome.is_none()
     }
 
     fn act(&mut self, seq: Seq, action: Action) -> Result<(), End> {
@@ -276,7 +292,7 @@ impl<L: Log> Session<L> {
 
     async fn take_event(&mut self, event: SessionEvent) -> Result<(), End> {
         match event {
-            SessionEvent::Live { room } => self.now_live(&room),
+            SessionEvent::Live { room, hop } => self.now_live(&room, hop),
             SessionEvent::Answered { seq } => drop(self.pending.remove(&seq)),
             SessionEvent::Departed { room, to, hop } => self.follow_player(&room, to, hop),
             SessionEvent::Unknown { room } => self.not_here(&room),
@@ -295,13 +311,19 @@ impl<L: Log> Session<L> {
                 return Err(close(CloseCode::Draining));
             }
             SessionEvent::Reincarnated => self.reattach().await,
-            SessionEvent::OutboxClosed if self.outbox.is_too_slow() => {
-                self.core.metrics.too_slow.increment(1);
-                return Err(close(CloseCode::TooSlow));
-            }
-            SessionEvent::OutboxClosed => return Err(End::Gone),
+            SessionEvent::OutboxClosed => return Err(self.closed()),
         }
         Ok(())
+    }
+
+    /// The outbox takes nothing more: too much waits for this connection, or its socket broke.
+    fn closed(&self) -> End {
+        if self.outbox.is_too_slow() {
+            self.core.metrics.too_slow.increment(1);
+            close(CloseCode::TooSlow)
+        } else {
+            End::Gone
+        }
     }
 
     fn notice_busy(&self, ms: u64) {
@@ -345,12 +367,12 @@ impl<L: Log> Session<L> {
             start,
             new_actor: false,
         };
-        let Ok(attached) = self.core.log.attach(attach).await else {
-            // Asked again with the next event or look.
-            if let Some(place) = &mut self.place {
-                place.live = false;
+        // Until answered: an attach that was executed without an answer would otherwise look like another connection's.
+        let attached = loop {
+            match self.core.log.attach(attach.clone()).await {
+                Ok(attached) => break attached,
+                Err(_) => tokio::time::sleep(ATTACH_AGAIN_AFTER).await,
             }
-            return;
         };
         self.speaker.generation = attached.generation;
         self.speaker.floor = attached.floor;
@@ -364,15 +386,12 @@ impl<L: Log> Session<L> {
     async fn leave(&mut self, end: &End) {
         let Some(place) = self.place.take() else { return };
         place.guard.tell(FollowEvent::Unsubscribe { conn: self.conn });
-        if matches!(end, End::Close { code: CloseCode::Superseded, .. }) {
-            return;
-        }
         let left = matches!(end, End::Bye);
-        place.guard.tell(FollowEvent::Route { command: Command::Lost { speaker: self.speaker.clone(), left } });
-        if left {
-            let Speaker { player, session, generation, .. } = &self.speaker;
-            let _ = self.core.log.detach(player, session, *generation).await;
-        }
+        let (speaker, incarnation) = (self.speaker.clone(), self.core.me());
+        place.guard.tell(FollowEvent::Route { command: Command::Lost { speaker, incarnation, left } });
+        // A session that comes back attaches again; one that does not must not evict a living one.
+        let Speaker { player, session, generation, .. } = &self.speaker;
+        let _ = self.core.log.detach(player, session, *generation).await;
     }
 }
 
