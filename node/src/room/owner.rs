@@ -117,8 +117,9 @@ fn finish(
     mut receipts: Vec<Receipt>,
     rejections: &mut BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, Answer>>,
 ) -> Decided {
-    let must_log =
-        draft.has_changes() || answers.iter().any(|a| a.answer == Answer::Ack || lifts_mark_too_far(draft.state(), a));
+    let must_log = draft.has_changes()
+        || draft.has_answers()
+        || answers.iter().any(|a| a.answer == Answer::Ack || lifts_mark_too_far(draft.state(), a));
     if !must_log {
         for answered in answers {
             let kept = rejections.entry((answered.player.clone(), answered.actor)).or_default();
