@@ -99,11 +99,12 @@ impl Log for MemoryLog {
     }
 
     async fn claim(&self, claim: Claim) -> LogResult<Claimed> {
+        let id = self.id;
         self.run(move |core| {
             let now_ms = core.time_ms();
             let (claimed, entry) = core.db.room_mut(&claim.room).claim(&claim, now_ms);
             if let Some(entry) = entry {
-                core.publish_entry(&claim.room, entry);
+                core.publish_entry(id, &claim.room, entry);
             }
             claimed
         })
@@ -111,6 +112,7 @@ impl Log for MemoryLog {
     }
 
     async fn append(&self, append: Append) -> LogResult<Appended> {
+        let id = self.id;
         self.run(move |core| {
             let now_ms = core.time_ms();
             let (appended, entry) = core.db.room_mut(&append.room).append(&append, now_ms);
@@ -118,7 +120,7 @@ impl Log for MemoryLog {
                 return appended;
             };
             let at = if entry.is_some() { append.id } else { append.prev };
-            let mut receivers = entry.map_or(0, |entry| core.publish_entry(&append.room, entry));
+            let mut receivers = entry.map_or(0, |entry| core.publish_entry(id, &append.room, entry));
             if let Some(body) = append.receipts.clone() {
                 receivers = core.publish(&append.room, Push::Receipts { at, body });
             }
@@ -128,12 +130,13 @@ impl Log for MemoryLog {
     }
 
     async fn reclaim(&self, reclaim: Reclaim) -> LogResult<Appended> {
+        let id = self.id;
         self.run(move |core| {
             let now_ms = core.time_ms();
             let (appended, entry) = core.db.room_mut(&reclaim.room).reclaim(&reclaim, now_ms);
             match (appended, entry) {
                 (Appended::Ok { time_ms, .. }, Some(entry)) => {
-                    let receivers = core.publish_entry(&reclaim.room, entry);
+                    let receivers = core.publish_entry(id, &reclaim.room, entry);
                     Appended::Ok { receivers, time_ms }
                 }
                 (appended, _) => appended,
@@ -143,11 +146,12 @@ impl Log for MemoryLog {
     }
 
     async fn restore(&self, restore: Restore) -> LogResult<Restored> {
+        let id = self.id;
         self.run(move |core| {
             let now_ms = core.time_ms();
             let (restored, entry) = core.db.room_mut(&restore.room).restore(&restore, now_ms);
             if let Some(entry) = entry {
-                core.publish_entry(&restore.room, entry);
+                core.publish_restored(id, &restore.room, entry);
             }
             restored
         })

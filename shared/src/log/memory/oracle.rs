@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::region::MemoryRegion;
+use super::region::{HandleId, MemoryRegion};
 use crate::ids::{EntryId, Incarnation, RoomId};
 use crate::log::{Heads, LogBody, LogEntry, Push, Snapshot};
 
@@ -23,19 +23,27 @@ pub struct RoomDump {
 pub struct Appearance {
     pub id: EntryId,
     pub body: LogBody,
+    /// Place among all appearances and publications of the region, from 1.
+    pub order: u64,
     /// The owner by the head at that time.
     pub by: Option<Incarnation>,
+    /// The handle (the node's process) that wrote it.
+    pub via: HandleId,
+    /// A claim by `restore`: the snapshot written with it.
+    pub restored: Option<Snapshot>,
     /// The region's TIME, ms since 1970.
     pub time_ms: u64,
     /// Number of tails lost before it was appended.
     pub branch: u32,
-    /// A later `lose_tail` took it away.
-    pub lost: bool,
+    /// Which `lose_tail` took it away, from 1.
+    pub lost: Option<u32>,
 }
 
 /// One publish, whether anyone heard it or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
+    /// Place among all appearances and publications of the region, from 1.
+    pub order: u64,
     pub time_ms: u64,
     pub room: RoomId,
     pub push: Push,
@@ -48,6 +56,7 @@ pub struct Publication {
 pub(super) struct History {
     kept: bool,
     branch: u32,
+    order: u64,
     entries: BTreeMap<RoomId, Vec<Appearance>>,
     publications: Vec<Publication>,
 }
@@ -57,20 +66,29 @@ pub(super) type HistoryMark = BTreeMap<RoomId, usize>;
 
 impl History {
     pub(super) fn new(kept: bool) -> Self {
-        Self { kept, branch: 0, entries: BTreeMap::new(), publications: Vec::new() }
+        Self { kept, branch: 0, order: 0, entries: BTreeMap::new(), publications: Vec::new() }
     }
 
-    pub(super) fn append(&mut self, room: &RoomId, entry: &LogEntry, by: Option<Incarnation>, time_ms: u64) {
+    /// Takes an appearance, numbers it and says on which branch it is.
+    pub(super) fn append(&mut self, room: &RoomId, appearance: Appearance) {
         if self.kept {
-            let body = entry.body.clone();
-            let appearance = Appearance { id: entry.id, body, by, time_ms, branch: self.branch, lost: false };
+            self.order += 1;
+            let appearance = Appearance { order: self.order, branch: self.branch, ..appearance };
             self.entries.entry(room.clone()).or_default().push(appearance);
         }
     }
 
     pub(super) fn publish(&mut self, time_ms: u64, room: &RoomId, push: Push, receivers: u64, dropped: bool) {
         if self.kept {
-            self.publications.push(Publication { time_ms, room: room.clone(), push, receivers, dropped });
+            self.order += 1;
+            self.publications.push(Publication {
+                order: self.order,
+                time_ms,
+                room: room.clone(),
+                push,
+                receivers,
+                dropped,
+            });
         }
     }
 
@@ -82,7 +100,9 @@ impl History {
         self.branch += 1;
         for (room, entries) in &mut self.entries {
             let kept = mark.get(room).copied().unwrap_or(0);
-            entries.iter_mut().skip(kept).for_each(|entry| entry.lost = true);
+            for entry in entries.iter_mut().skip(kept) {
+                entry.lost.get_or_insert(self.branch);
+            }
         }
     }
 }
@@ -112,6 +132,11 @@ impl MemoryRegion {
         rooms.sort();
         rooms.dedup();
         rooms
+    }
+
+    /// How many appearances and publications there were: what has a higher `order` came later.
+    pub fn order(&self) -> u64 {
+        self.shared.core.lock().history.order
     }
 
     /// Everything ever published, in order (empty unless `MemoryConfig::keep_history`).

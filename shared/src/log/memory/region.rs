@@ -13,11 +13,11 @@ use tokio::time::Instant;
 use super::database::Database;
 use super::delivery::Delivery;
 use super::faults::{Faults, Mark};
-use super::oracle::History;
+use super::oracle::{Appearance, History};
 use super::rng::Rng;
 use super::trip::MemoryLog;
 use crate::ids::{Incarnation, RegionName, RoomId};
-use crate::log::{LogEntry, Push};
+use crate::log::{LogEntry, Push, Snapshot};
 
 /// What a region is made of. The same configuration, calls and (paused) time give the same run.
 #[derive(Debug, Clone)]
@@ -201,12 +201,24 @@ impl Core {
         self.inbox_bells.values().for_each(|bell| bell.notify_waiters());
     }
 
-    /// Records and publishes a new entry; answers the receivers.
-    pub(super) fn publish_entry(&mut self, room: &RoomId, entry: LogEntry) -> u64 {
-        let by = self.db.rooms.get(room).and_then(|stored| stored.owner()).cloned();
-        let time_ms = self.time_ms();
-        self.history.append(room, &entry, by, time_ms);
+    /// Records and publishes a new entry written by a handle; answers the receivers.
+    pub(super) fn publish_entry(&mut self, via: HandleId, room: &RoomId, entry: LogEntry) -> u64 {
+        self.record_entry(via, room, &entry, None);
         self.publish(room, Push::Entry(entry))
+    }
+
+    /// The same for the claim of a `restore`, which wrote a snapshot too.
+    pub(super) fn publish_restored(&mut self, via: HandleId, room: &RoomId, entry: LogEntry) {
+        let snapshot = self.db.rooms.get(room).and_then(|stored| stored.snapshot().cloned());
+        self.record_entry(via, room, &entry, snapshot);
+        self.publish(room, Push::Entry(entry));
+    }
+
+    fn record_entry(&mut self, via: HandleId, room: &RoomId, entry: &LogEntry, restored: Option<Snapshot>) {
+        let by = self.db.rooms.get(room).and_then(|stored| stored.owner()).cloned();
+        let (body, time_ms) = (entry.body.clone(), self.time_ms());
+        let appearance = Appearance { id: entry.id, body, order: 0, by, via, restored, time_ms, branch: 0, lost: None };
+        self.history.append(room, appearance);
     }
 
     /// Ends a handle: its subscriptions and waiting operations vanish and never act again.
