@@ -1,0 +1,48 @@
+//! Invariant 3, acked is kept: an acked action is in the log, or in a snapshot after it, at the end of every run.
+//! Relaxed where the entry went with a lost tail whose owner died, if that was reported: by the metric `acked_lost`, or
+//! to this client (`recovered: false`, or a snapshot with reason `lost`).
+
+use sectorbus::action::Answer;
+
+use super::ledger::{ActionName, Ledger};
+use crate::evidence::{Device, Evidence};
+
+pub(crate) fn check(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
+    evidence.devices.iter().flat_map(|device| check_device(evidence, ledger, device)).collect()
+}
+
+fn check_device(evidence: &Evidence, ledger: &Ledger, device: &Device) -> Vec<String> {
+    let Some(actor) = device.actor else { return Vec::new() };
+    let acked = device.answers.iter().filter(|(_, answer)| **answer == Answer::Ack);
+    let names = acked.map(|(seq, _)| (device.player.clone(), actor, *seq));
+    let reported = evidence.acked_lost > 0 || device.was_told_of_loss();
+    names
+        .filter(|name| !is_kept(ledger, name) && !(reported && went_with_a_tail(ledger, name)))
+        .map(|name| format!("{}: {name:?} was acked and is gone", device.name))
+        .collect()
+}
+
+fn is_kept(ledger: &Ledger, name: &ActionName) -> bool {
+    let in_log =
+        ledger.answers_to(name).iter().any(|given| given.answer == Answer::Ack && !given.lost && given.entry.is_some());
+    in_log || in_marks(ledger, name)
+}
+
+/// A snapshot has it: the marks that travel with the player say that it was answered.
+fn in_marks(ledger: &Ledger, (player, actor, seq): &ActionName) -> bool {
+    ledger.ended.values().any(|ended| {
+        let system = ended.state.system();
+        let seated = system.actors_of(player).get(actor);
+        let asleep = system.dormant(player).and_then(|record| record.actors.get(actor));
+        let travelling = system.outgoing().get(player).and_then(|out| out.record.actors.get(actor));
+        let marks = [seated, asleep, travelling];
+        marks
+            .into_iter()
+            .flatten()
+            .any(|marks| marks.answers().iter().any(|(kept, a)| kept == seq && *a == Answer::Ack))
+    })
+}
+
+fn went_with_a_tail(ledger: &Ledger, name: &ActionName) -> bool {
+    !ledger.is_whole() && ledger.answers_to(name).iter().all(|given| given.lost || given.entry.is_none())
+}

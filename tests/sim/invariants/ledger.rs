@@ -1,0 +1,163 @@
+//! What the rooms' logs amount to: chains as they are at the end, what was lost for good, every answer that was ever
+//! given, and the state each room ends in. Read by several invariants; judges nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sectorbus::action::Answer;
+use sectorbus::ids::{ActorId, EntryId, Hop, PlayerId, RingVersion, RoomId, Seq};
+use sectorbus::log::memory::{Appearance, RoomDump};
+use sectorbus::log::{Head, LogBody, OnChain, Push, Snapshot};
+use sectorbus::state::{Answered, Entry, Parts, RoomState};
+use sectorbus_node::command::{Receipt, decode_receipts};
+
+use crate::evidence::Evidence;
+
+/// Names an action for ever.
+pub(crate) type ActionName = (PlayerId, ActorId, Seq);
+
+/// An answer, and when it became known.
+#[derive(Debug, Clone)]
+pub(crate) struct Given {
+    pub(crate) order: u64,
+    pub(crate) room: RoomId,
+    /// `None`: published with a chain check only.
+    pub(crate) entry: Option<EntryId>,
+    pub(crate) answer: Answer,
+    /// The entry is not in the chain that remains.
+    pub(crate) lost: bool,
+}
+
+/// A room at the end.
+pub(crate) struct Ended {
+    pub(crate) last: EntryId,
+    pub(crate) state: RoomState,
+}
+
+pub(crate) struct Ledger {
+    /// By room: ids that were appended and are neither in the remaining chain nor in a snapshot of it.
+    pub(crate) lost: BTreeMap<RoomId, BTreeSet<EntryId>>,
+    pub(crate) answers: BTreeMap<ActionName, Vec<Given>>,
+    /// Rooms as stored: snapshot and the entries after it.
+    pub(crate) ended: BTreeMap<RoomId, Ended>,
+}
+
+/// Where a player's record was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Found {
+    Seated,
+    Dormant,
+    Outgoing,
+}
+
+pub(crate) fn decode(appearance: &Appearance) -> Result<Option<Entry>, String> {
+    match &appearance.body {
+        LogBody::Claim(_) => Ok(None),
+        LogBody::Batch(bytes) => {
+            Entry::decode(bytes).map(Some).map_err(|error| format!("entry {}: {error}", appearance.id))
+        }
+    }
+}
+
+pub(crate) fn read_snapshot(snapshot: &Snapshot) -> Result<RoomState, String> {
+    let parts = Parts {
+        public: snapshot.parts.public.clone(),
+        own: snapshot.parts.own.clone(),
+        system: snapshot.parts.system.clone(),
+        dormant: snapshot.parts.dormant.clone().unwrap_or_default(),
+    };
+    RoomState::from_parts(&parts).map_err(|error| format!("snapshot {}: {error}", snapshot.id))
+}
+
+/// The snapshot says that this entry is behind it.
+fn covers(snapshot: &Snapshot, id: EntryId) -> bool {
+    let head =
+        Head { last: snapshot.id, owner: None, ring: RingVersion(0), nonce: None, lineage: snapshot.lineage.clone() };
+    head.on_chain(id) == OnChain::Yes
+}
+
+/// The appearances that remain, in order.
+pub(crate) fn remaining(dump: &RoomDump) -> impl DoubleEndedIterator<Item = &Appearance> {
+    dump.history.iter().filter(|appearance| appearance.lost.is_none())
+}
+
+fn lost_for_good(dump: &RoomDump) -> BTreeSet<EntryId> {
+    let kept: BTreeMap<EntryId, &LogBody> = remaining(dump).map(|kept| (kept.id, &kept.body)).collect();
+    let restored: Vec<&Snapshot> = remaining(dump).filter_map(|kept| kept.restored.as_ref()).collect();
+    let lost = dump.history.iter().filter(|appearance| appearance.lost.is_some());
+    lost.filter(|lost| kept.get(&lost.id) != Some(&&lost.body))
+        .filter(|lost| !restored.iter().any(|snapshot| covers(snapshot, lost.id)))
+        .map(|lost| lost.id)
+        .collect()
+}
+
+fn end_of(room: &RoomId, dump: &RoomDump) -> Result<Option<Ended>, String> {
+    let (Some(head), Some(snapshot)) = (&dump.heads.log, &dump.snapshot) else { return Ok(None) };
+    let mut state = read_snapshot(snapshot)?;
+    for entry in dump.entries.iter().filter(|entry| entry.id > snapshot.id) {
+        let LogBody::Batch(bytes) = &entry.body else { continue };
+        let entry_of = Entry::decode(bytes).map_err(|error| format!("{room} {}: {error}", entry.id))?;
+        state.apply(&entry_of).map_err(|mismatch| format!("{room} as stored, {}: {mismatch}", entry.id))?;
+    }
+    Ok(Some(Ended { last: head.last, state }))
+}
+
+impl Ledger {
+    pub(crate) fn of(evidence: &Evidence) -> Result<Self, String> {
+        let mut ledger = Self { lost: BTreeMap::new(), answers: BTreeMap::new(), ended: BTreeMap::new() };
+        for (room, dump) in &evidence.rooms {
+            let lost = lost_for_good(dump);
+            for appearance in &dump.history {
+                let Some(entry) = decode(appearance)? else { continue };
+                let is_lost = lost.contains(&appearance.id);
+                for answered in entry.answers {
+                    ledger.note(room, appearance.order, Some(appearance.id), is_lost, answered);
+                }
+            }
+            if !lost.is_empty() {
+                ledger.lost.insert(room.clone(), lost);
+            }
+            if let Some(ended) = end_of(room, dump)? {
+                ledger.ended.insert(room.clone(), ended);
+            }
+        }
+        for publication in &evidence.publications {
+            let Push::Receipts { body, .. } = &publication.push else { continue };
+            for receipt in decode_receipts(body).map_err(|error| error.to_string())? {
+                if let Receipt::Answer(answered) = receipt {
+                    ledger.note(&publication.room, publication.order, None, false, answered);
+                }
+            }
+        }
+        Ok(ledger)
+    }
+
+    fn note(&mut self, room: &RoomId, order: u64, entry: Option<EntryId>, lost: bool, answered: Answered) {
+        let name = (answered.player, answered.actor, answered.seq);
+        let given = Given { order, room: room.clone(), entry, answer: answered.answer, lost };
+        self.answers.entry(name).or_default().push(given);
+    }
+
+    pub(crate) fn answers_to(&self, name: &ActionName) -> &[Given] {
+        self.answers.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// Nothing was lost for good in any room.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.lost.is_empty()
+    }
+
+    /// Where each player's record is at the end: room, how, hop.
+    pub(crate) fn places(&self) -> BTreeMap<PlayerId, Vec<(RoomId, Found, Hop)>> {
+        let mut places: BTreeMap<PlayerId, Vec<(RoomId, Found, Hop)>> = BTreeMap::new();
+        for (room, ended) in &self.ended {
+            let system = ended.state.system();
+            let seated = system.seats().iter().map(|(player, seat)| (player, Found::Seated, seat.hop));
+            let dormant = system.dormants().iter().map(|(player, record)| (player, Found::Dormant, record.hop));
+            let outgoing = system.outgoing().iter().map(|(player, out)| (player, Found::Outgoing, out.hop));
+            for (player, found, hop) in seated.chain(dormant).chain(outgoing) {
+                places.entry(player.clone()).or_default().push((room.clone(), found, hop));
+            }
+        }
+        places
+    }
+}

@@ -1,0 +1,43 @@
+//! The oracle: one pure function per invariant of ARCHITECTURE.md, each from the evidence of a run to what broke it.
+//! Where loss was reported, an invariant is relaxed as its own file says, and no further.
+
+mod acked_is_kept;
+mod checksums;
+mod convergence;
+mod log_first;
+mod once;
+mod one_chain;
+mod one_entry_per_id;
+mod one_place;
+
+mod ledger;
+
+use crate::evidence::Evidence;
+use ledger::Ledger;
+
+type Check = fn(&Evidence, &Ledger) -> Vec<String>;
+
+/// By name, in the order of the invariants' numbers.
+const CHECKS: [(&str, Check); 8] = [
+    ("one_chain", one_chain::check),
+    ("one_entry_per_id", one_entry_per_id::check),
+    ("acked_is_kept", acked_is_kept::check),
+    ("once", once::check),
+    ("log_first", log_first::check),
+    ("checksums", checksums::check),
+    ("one_place", one_place::check),
+    ("convergence", convergence::check),
+];
+
+/// All that is broken, as `<invariant>: <what>`.
+pub(crate) fn check(evidence: &Evidence) -> Vec<String> {
+    let ledger = match Ledger::of(evidence) {
+        Ok(ledger) => ledger,
+        Err(unreadable) => return vec![format!("checksums: {unreadable}")],
+    };
+    let mut broken: Vec<String> = evidence.panics.iter().map(|panic| format!("panic: {panic}")).collect();
+    for (name, check) in CHECKS {
+        broken.extend(check(evidence, &ledger).into_iter().map(|what| format!("{name}: {what}")));
+    }
+    broken
+}

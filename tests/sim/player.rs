@@ -1,0 +1,240 @@
+//! One client library instance in a run: its connection to some node, what it asks for, and a record of what it was
+//! told. The promises themselves are watched by `sectorbus_tests::client`.
+
+use std::collections::BTreeMap;
+use std::hash::Hash;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sectorbus::action::{Action, Status};
+use sectorbus::ids::Seq;
+use sectorbus::log::memory::{MemoryLog, MemoryRegion};
+use sectorbus::protocol::{ClientFrame, CloseCode, Codec, ServerFrame, SnapshotReason};
+use sectorbus_node::Node;
+use sectorbus_node::session::outbox::unframed;
+use sectorbus_tests::client::{Client, View};
+use sectorbus_tests::cluster::token;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::dice::Dice;
+use crate::evidence::{Device, Telling, Told};
+use crate::trace::Trace;
+
+/// A client that hears nothing for this long gives its connection up.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(6);
+const PENDING_MAX: usize = 12;
+
+struct Link {
+    messages_tx: mpsc::UnboundedSender<(bool, Bytes)>,
+    frames_rx: mpsc::UnboundedReceiver<Bytes>,
+    node: String,
+}
+
+pub(crate) struct Player {
+    pub(crate) name: String,
+    pub(crate) client: Client,
+    codec: Codec,
+    link: Option<Link>,
+    /// Connections left without a word: the node still thinks they live.
+    ghosts: Vec<(Instant, Link)>,
+    connect_at: Instant,
+    heard_at: Instant,
+    /// Will not connect again.
+    pub(crate) retired: bool,
+    /// Must have converged at the end.
+    pub(crate) stays: bool,
+    asked: BTreeMap<Seq, Action>,
+    told: Vec<Telling>,
+}
+
+impl Player {
+    pub(crate) fn new(name: String, player: &str, codec: Codec, connect_at: Instant) -> Self {
+        Self {
+            name,
+            client: Client::new(player, token(player)),
+            codec,
+            link: None,
+            ghosts: Vec::new(),
+            connect_at,
+            heard_at: connect_at,
+            retired: false,
+            stays: true,
+            asked: BTreeMap::new(),
+            told: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
+    pub(crate) fn wants_to_connect(&self) -> bool {
+        !self.retired && self.link.is_none() && Instant::now() >= self.connect_at
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.link.is_some() && self.client.is_live() && self.client.pending.is_empty()
+    }
+
+    pub(crate) fn connect(&mut self, node: &Node<MemoryLog>, trace: &mut Trace) {
+        let (messages_tx, frames_rx) = node.connect(self.codec);
+        let node = node.core().me().to_string();
+        trace.say(|| format!("{} connects to {node}", self.name));
+        self.link = Some(Link { messages_tx, frames_rx, node });
+        self.heard_at = Instant::now();
+        let hello = self.client.hello();
+        self.send(&hello);
+    }
+
+    /// Leaves the connection. `silently`: the node does not notice for a while.
+    pub(crate) fn drop_connection(&mut self, silently: bool, dice: &mut Dice, trace: &mut Trace) {
+        if let Some(link) = self.link.take() {
+            trace.say(|| format!("{} drops its connection to {}, silently {silently}", self.name, link.node));
+            if silently {
+                self.ghosts.push((Instant::now() + Duration::from_millis(dice.between(100, 4_000)), link));
+            }
+            self.connect_at = Instant::now() + Duration::from_millis(dice.between(0, 800));
+        }
+    }
+
+    pub(crate) fn retire(&mut self, trace: &mut Trace) {
+        trace.say(|| format!("{} leaves for good", self.name));
+        self.link = None;
+        self.retired = true;
+        self.stays = false;
+    }
+
+    fn send(&mut self, frame: &ClientFrame) {
+        if let Some(link) = &self.link {
+            let _ = link.messages_tx.send((self.codec.is_binary(), frame.encode(self.codec)));
+        }
+    }
+
+    /// Asks for something, if not too much waits already.
+    pub(crate) fn act(&mut self, dice: &mut Dice, trace: &mut Trace) {
+        if self.client.pending.len() >= PENDING_MAX || self.client.view.is_none() {
+            return;
+        }
+        let warps = self.client.view.as_ref().map(View::warps).unwrap_or_default();
+        let action = match (dice.chance(40), dice.pick(&warps)) {
+            (true, Some(to)) => Action::Move { to: to.clone() },
+            _ => {
+                let status = [Status::Online, Status::Away, Status::Busy][dice.below(3)];
+                Action::Status { status }
+            }
+        };
+        let seq = Seq(self.client.next_seq);
+        trace.say(|| format!("{} asks {seq} {action:?}", self.name));
+        self.asked.insert(seq, action.clone());
+        let frame = self.client.act(action);
+        if self.client.is_live() {
+            self.send(&frame);
+        }
+    }
+
+    /// Takes all frames that have come.
+    pub(crate) fn take_frames(&mut self, region: &MemoryRegion, dice: &mut Dice, trace: &mut Trace) {
+        let now = Instant::now();
+        self.ghosts.retain(|(until, _)| *until > now);
+        while let Some(link) = &mut self.link {
+            match link.frames_rx.try_recv() {
+                Ok(bytes) => self.take(bytes, region, dice, trace),
+                Err(mpsc::error::TryRecvError::Empty) => break,
+                Err(mpsc::error::TryRecvError::Disconnected) => {
+                    let node = link.node.clone();
+                    trace.say(|| format!("{}: {node} is gone", self.name));
+                    self.link = None;
+                    self.connect_at = now + Duration::from_millis(dice.between(20, 1_000));
+                }
+            }
+        }
+        if self.link.is_some() && self.heard_at.elapsed() > GIVE_UP_AFTER && !self.is_settled() {
+            self.heard_at = now;
+            self.drop_connection(true, dice, trace);
+        }
+    }
+
+    fn take(&mut self, bytes: Bytes, region: &MemoryRegion, dice: &mut Dice, trace: &mut Trace) {
+        trace.hash(|hasher| (&self.name, &bytes).hash(hasher));
+        self.heard_at = Instant::now();
+        let (opcode, payload) = unframed(bytes).expect("a whole frame");
+        match opcode {
+            0x8 => self.closed(u16::from_be_bytes([payload[0], payload[1]]), dice, trace),
+            0x9 | 0xa => {}
+            _ => {
+                let frame = ServerFrame::decode(self.codec, &payload).expect("a frame of the protocol");
+                trace.say(|| format!("{} <- {}", self.name, brief(&frame)));
+                self.told_by(frame, region.order(), trace);
+            }
+        }
+    }
+
+    fn told_by(&mut self, frame: ServerFrame, order: u64, trace: &mut Trace) {
+        let cursor_before = self.client.view.as_ref().map(|view| (view.sector.clone(), view.cursor()));
+        let told = match &frame {
+            ServerFrame::Welcome(welcome) if cursor_before.is_some() => {
+                Some(Told::Resumed { recovered: welcome.recovered })
+            }
+            ServerFrame::Ack(ack) => Some(Told::Answer { seq: ack.seq, answer: sectorbus::action::Answer::Ack }),
+            ServerFrame::Reject(reject) => {
+                let answer = sectorbus::action::Answer::Reject { code: reject.code, facts: reject.facts.clone() };
+                Some(Told::Answer { seq: reject.seq, answer })
+            }
+            ServerFrame::Snapshot(snapshot) if snapshot.reason == SnapshotReason::Lost => Some(Told::Lost),
+            _ => None,
+        };
+        self.told.extend(told.map(|told| Telling { order, told }));
+        let broken_before = self.client.broken.len();
+        for answer in self.client.take(frame) {
+            self.send(&answer);
+        }
+        for broken in &self.client.broken[broken_before..] {
+            trace.say(|| format!("{} BROKEN: {broken}", self.name));
+        }
+        let cursor = self.client.view.as_ref().map(|view| (view.sector.clone(), view.cursor()));
+        if let Some((sector, cursor)) = cursor.filter(|cursor| Some(cursor) != cursor_before.as_ref()) {
+            self.told.push(Telling { order, told: Told::State { sector, cursor } });
+        }
+    }
+
+    fn closed(&mut self, code: u16, dice: &mut Dice, trace: &mut Trace) {
+        trace.say(|| format!("{} is closed with {code}", self.name));
+        self.link = None;
+        self.connect_at = Instant::now() + Duration::from_millis(dice.between(20, 1_000));
+        if code == CloseCode::Superseded.number() {
+            // Another device of the same player took the place: this one stays away for a while.
+            self.connect_at += Duration::from_secs(dice.between(3, 8));
+        }
+    }
+
+    /// What is left of it for the oracle.
+    pub(crate) fn into_device(self) -> Device {
+        Device {
+            name: self.name,
+            player: self.client.player.parse().expect("a player's name"),
+            actor: self.client.actor,
+            asked: self.asked,
+            told: self.told,
+            stayed: self.stays,
+            live: self.link.is_some() && self.client.is_live(),
+            pending: self.client.pending.keys().copied().collect(),
+            answers: self.client.answers,
+            broken: self.client.broken,
+            view: self.client.view,
+        }
+    }
+}
+
+fn brief(frame: &ServerFrame) -> String {
+    match frame {
+        ServerFrame::Welcome(w) => {
+            format!("welcome session {} actor {} recovered {} {:?}", w.session, w.actor, w.recovered, w.source)
+        }
+        ServerFrame::Snapshot(s) => format!("snapshot {} {} {:?}", s.sector, s.id, s.reason),
+        ServerFrame::Moved(m) => format!("moved {} -> {} {}", m.from, m.to, m.snapshot.id),
+        ServerFrame::Delta(d) => format!("delta {}..{}", d.from, d.to),
+        ServerFrame::Own(own) => format!("own {}", own.to),
+        other => format!("{other:?}"),
+    }
+}
