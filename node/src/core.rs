@@ -198,6 +198,9 @@ impl<L: Log> Core<L> {
 
     /// Where commands for a room go now; `None` while the ring is empty.
     pub fn target(&self, room: &RoomId) -> Option<Incarnation> {
+        if self.owners.is_running(room) {
+            return Some(self.me());
+        }
         if let Some(hint) = self.hints.lock().get(room) {
             return Some(hint.clone());
         }
