@@ -25,22 +25,7 @@ fn check_device(evidence: &Evidence, ledger: &Ledger, device: &Device) -> Vec<St
 fn is_kept(ledger: &Ledger, name: &ActionName) -> bool {
     let in_log =
         ledger.answers_to(name).iter().any(|given| given.answer == Answer::Ack && !given.lost && given.entry.is_some());
-    in_log || in_marks(ledger, name)
-}
-
-/// A snapshot has it: the marks that travel with the player say that it was answered.
-fn in_marks(ledger: &Ledger, (player, actor, seq): &ActionName) -> bool {
-    ledger.ended.values().any(|ended| {
-        let system = ended.state.system();
-        let seated = system.actors_of(player).get(actor);
-        let asleep = system.dormant(player).and_then(|record| record.actors.get(actor));
-        let travelling = system.outgoing().get(player).and_then(|out| out.record.actors.get(actor));
-        let marks = [seated, asleep, travelling];
-        marks
-            .into_iter()
-            .flatten()
-            .any(|marks| marks.answers().iter().any(|(kept, a)| kept == seq && *a == Answer::Ack))
-    })
+    in_log || ledger.in_snapshots.contains(name)
 }
 
 fn went_with_a_tail(ledger: &Ledger, name: &ActionName) -> bool {

@@ -37,6 +37,8 @@ pub(crate) struct Ledger {
     /// By room: ids that were appended and are neither in the remaining chain nor in a snapshot of it.
     pub(crate) lost: BTreeMap<RoomId, BTreeSet<EntryId>>,
     pub(crate) answers: BTreeMap<ActionName, Vec<Given>>,
+    /// Acked according to the marks in a snapshot that a restore wrote, or in a room at the end.
+    pub(crate) in_snapshots: BTreeSet<ActionName>,
     /// Rooms as stored: snapshot and the entries after it.
     pub(crate) ended: BTreeMap<RoomId, Ended>,
 }
@@ -90,6 +92,20 @@ fn lost_for_good(dump: &RoomDump) -> BTreeSet<EntryId> {
         .collect()
 }
 
+fn acked_by_marks(state: &RoomState) -> Vec<ActionName> {
+    let system = state.system();
+    let seated = system.seats().keys().map(|player| (player, system.actors_of(player)));
+    let dormant = system.dormants().iter().map(|(player, record)| (player, &record.actors));
+    let outgoing = system.outgoing().iter().map(|(player, out)| (player, &out.record.actors));
+    let of_players = seated.chain(dormant).chain(outgoing);
+    let marks = of_players.flat_map(|(player, actors)| actors.iter().map(move |(actor, marks)| (player, actor, marks)));
+    let acked = marks.flat_map(|(player, actor, marks)| {
+        let kept = marks.answers().iter().filter(|(_, answer)| *answer == Answer::Ack);
+        kept.map(move |(seq, _)| (player.clone(), *actor, *seq))
+    });
+    acked.collect()
+}
+
 fn end_of(room: &RoomId, dump: &RoomDump) -> Result<Option<Ended>, String> {
     let (Some(head), Some(snapshot)) = (&dump.heads.log, &dump.snapshot) else { return Ok(None) };
     let mut state = read_snapshot(snapshot)?;
@@ -103,7 +119,12 @@ fn end_of(room: &RoomId, dump: &RoomDump) -> Result<Option<Ended>, String> {
 
 impl Ledger {
     pub(crate) fn of(evidence: &Evidence) -> Result<Self, String> {
-        let mut ledger = Self { lost: BTreeMap::new(), answers: BTreeMap::new(), ended: BTreeMap::new() };
+        let mut ledger = Self {
+            lost: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            in_snapshots: BTreeSet::new(),
+            ended: BTreeMap::new(),
+        };
         for (room, dump) in &evidence.rooms {
             let lost = lost_for_good(dump);
             for appearance in &dump.history {
@@ -116,7 +137,11 @@ impl Ledger {
             if !lost.is_empty() {
                 ledger.lost.insert(room.clone(), lost);
             }
+            for restored in remaining(dump).filter_map(|kept| kept.restored.as_ref()) {
+                ledger.in_snapshots.extend(acked_by_marks(&read_snapshot(restored)?));
+            }
             if let Some(ended) = end_of(room, dump)? {
+                ledger.in_snapshots.extend(acked_by_marks(&ended.state));
                 ledger.ended.insert(room.clone(), ended);
             }
         }

@@ -76,7 +76,8 @@ fn check_moves(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
         let Some(actor) = device.actor else { continue };
         for (seq, action) in &device.asked {
             let name = (device.player.clone(), actor, *seq);
-            let acked = ledger.answers_to(&name).iter().any(|given| given.answer == Answer::Ack);
+            let acked = ledger.answers_to(&name).iter().any(|given| given.answer == Answer::Ack)
+                || ledger.in_snapshots.contains(&name);
             if acked && matches!(action, Action::Move { .. }) {
                 *moves.entry(&device.player).or_default() += 1;
             }
