@@ -37,7 +37,7 @@ pub(crate) enum Kind {
     MoreDevices,
 }
 
-pub(crate) const KINDS: [Kind; 17] = [
+pub(crate) const KINDS: [Kind; 16] = [
     Kind::Kill,
     Kind::StallNode,
     Kind::StallRegion,
@@ -50,7 +50,6 @@ pub(crate) const KINDS: [Kind; 17] = [
     Kind::Unavailable,
     Kind::Restart,
     Kind::LoseTail,
-    Kind::LoseTailAndNode,
     Kind::ShiftClock,
     Kind::Drain,
     Kind::CutClients,

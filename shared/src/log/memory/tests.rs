@@ -247,10 +247,10 @@ async fn a_lost_tail_is_flagged_in_the_history_and_breaks_every_connection() {
     assert_eq!(again, lost);
 
     let history = region.room_dump(&room()).unwrap().history;
-    let lost_ids: Vec<EntryId> = history.iter().filter(|entry| entry.lost).map(|entry| entry.id).collect();
+    let lost_ids: Vec<EntryId> = history.iter().filter(|entry| entry.lost.is_some()).map(|entry| entry.id).collect();
     assert_eq!(lost_ids.first(), Some(&lost));
     let newest = history.last().unwrap();
-    assert_eq!((newest.id, newest.branch, newest.lost), (again, 1, false));
+    assert_eq!((newest.id, newest.branch, newest.lost), (again, 1, None));
     assert_eq!(newest.by.as_ref().map(Incarnation::as_str), Some("n#1"));
 }
 
