@@ -242,6 +242,24 @@ fn tokens_are_hidden_from_logs() {
 }
 
 #[test]
+fn a_value_in_a_wrong_place_is_not_repeated() {
+    // It may be a token. Quotes and backslashes in it do not end it early.
+    for value in ["top-secret", r#"a \" top-secret"#, r#"top-secret \\"#] {
+        for text in [
+            format!(r#"{{"hello":"{value}"}}"#),
+            format!(r#"{{"hello":{{"features":"{value}"}}}}"#),
+            format!(r#"{{"hello":{{"actor":"{value}"}}}}"#),
+            format!(r#""{value}""#),
+        ] {
+            for decoded in both(&text) {
+                let said = decoded.unwrap_err().to_string();
+                assert!(!said.contains("top-secret"), "{text}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
 fn every_action_is_known_by_name() {
     // An action that decoding knows is never called unknown: each wrong field is blamed on the field.
     for (action, field) in [("move", "to"), ("status", "status")] {

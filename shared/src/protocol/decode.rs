@@ -82,9 +82,29 @@ struct OnlyAction {
 
 fn parse<'a, T: Deserialize<'a>>(codec: Codec, message: &'a [u8]) -> Result<T, String> {
     match codec {
-        Codec::Msgpack => rmp_serde::from_slice(message).map_err(|error| cut(&error.to_string())),
-        Codec::Json => serde_json::from_slice(message).map_err(|error| cut(&error.to_string())),
+        Codec::Msgpack => rmp_serde::from_slice(message).map_err(|error| said(&error.to_string())),
+        Codec::Json => serde_json::from_slice(message).map_err(|error| said(&error.to_string())),
     }
+}
+
+/// What serde says of a value, without the value: it may be a token in the wrong place, and details are logged.
+fn said(error: &str) -> String {
+    const VALUE: &str = "string \"";
+    let Some((before, value)) = error.split_once(VALUE) else { return cut(error) };
+    let mut escaped = false;
+    let end = value.find(|c| match c {
+        _ if escaped => {
+            escaped = false;
+            false
+        }
+        '\\' => {
+            escaped = true;
+            false
+        }
+        c => c == '"',
+    });
+    let after = end.map_or("", |end| &value[end + 1..]);
+    cut(&format!("{before}string{after}"))
 }
 
 /// A map of one: a name and a map of fields.
