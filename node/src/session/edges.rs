@@ -2,9 +2,12 @@
 //! Knows no player and no room.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -31,6 +34,8 @@ pub(super) enum End {
     Gone,
     /// The client said `bye`.
     Bye,
+    /// The client sent a close frame; the player is lost as with a lost connection.
+    Closing,
     Close {
         code: CloseCode,
         detail: Option<String>,
@@ -46,22 +51,39 @@ pub(super) async fn finish<L: Log>(core: &Core<L>, outbox: &Outbox, socket: Opti
     tracing::debug!(?end, "connection over");
     let (code, detail) = match end {
         End::Gone => return,
-        End::Bye => (CloseCode::Normal, None),
+        End::Bye | End::Closing => (CloseCode::Normal, None),
         End::Close { code, detail } => (*code, detail.as_deref()),
     };
     core.metrics.closes.count(code.name());
     let reason = detail.map_or_else(|| code.name().to_owned(), |detail| format!("{}: {detail}", code.name()));
     outbox.close_with(close_frame(code.number(), &reason));
     if let Some(socket) = socket {
-        let drained = async {
-            while outbox.has_waiting() {
-                if socket.writable().await.is_err() {
-                    return;
-                }
-                outbox.drain();
-            }
-        };
-        let _ = tokio::time::timeout(LINGER, drained).await;
+        let _ = tokio::time::timeout(LINGER, say_to_the_end(outbox, socket)).await;
+    }
+}
+
+/// Writes what waits and reads until the peer has closed too: a socket closed with unread bytes is reset, and a reset
+/// takes the close frame with it before the peer has read it. A peer that is busy writing reads only when it is done.
+async fn say_to_the_end(outbox: &Outbox, socket: &TcpStream) {
+    let write = async {
+        while outbox.has_waiting() && socket.writable().await.is_ok() {
+            outbox.drain();
+        }
+        let _ = SockRef::from(socket).shutdown(Shutdown::Write);
+    };
+    tokio::join!(write, discard(socket));
+}
+
+/// Reads until the peer has closed.
+async fn discard(socket: &TcpStream) {
+    let mut unread = [0; 4096];
+    while socket.readable().await.is_ok() {
+        match socket.try_read(&mut unread) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
     }
 }
 
@@ -156,6 +178,9 @@ pub(super) fn message_of(incoming: Incoming, codec: Codec) -> Result<Option<byte
         Incoming::Sign => Ok(None),
         Incoming::TooLarge => Err(close(CloseCode::FrameTooLarge)),
         Incoming::Violation => Err(close(CloseCode::WebsocketViolation)),
+        Incoming::NotUtf8 if codec.is_binary() => Err(close(CloseCode::WrongKind)),
+        Incoming::NotUtf8 => Err(close(CloseCode::WebsocketViolation)),
+        Incoming::Closing => Err(End::Closing),
         Incoming::Closed => Err(End::Gone),
     }
 }

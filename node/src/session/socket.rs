@@ -39,6 +39,11 @@ pub enum Incoming {
     Sign,
     TooLarge,
     Violation,
+    /// A text message that is not UTF-8.
+    NotUtf8,
+    /// The peer's close frame.
+    Closing,
+    /// The connection is gone.
     Closed,
 }
 
@@ -82,9 +87,11 @@ impl Reading {
                 Some(Ok(Message::Binary(payload))) => Incoming::Message { is_binary: true, payload },
                 Some(Ok(Message::Text(text))) => Incoming::Message { is_binary: false, payload: text.into() },
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Incoming::Sign,
-                Some(Ok(Message::Close(_))) | None => Incoming::Closed,
+                Some(Ok(Message::Close(_))) => Incoming::Closing,
+                None => Incoming::Closed,
                 Some(Err(WsError::Capacity(CapacityError::MessageTooLong { .. }))) => Incoming::TooLarge,
-                Some(Err(WsError::Protocol(_) | WsError::Utf8(_) | WsError::Capacity(_))) => Incoming::Violation,
+                Some(Err(WsError::Utf8(_))) => Incoming::NotUtf8,
+                Some(Err(WsError::Protocol(_) | WsError::Capacity(_))) => Incoming::Violation,
                 Some(Err(_)) => Incoming::Closed,
             },
         }
