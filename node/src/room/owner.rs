@@ -353,6 +353,7 @@ impl Batch<'_> {
         if known {
             return;
         }
+        // A player on the way cannot be refused; one who is new is nowhere yet, and asks again.
         if from.is_none() && draft.state().public().len() >= self.limits.entities_max {
             self.receipts.push(Receipt::Full { player: player.clone() });
             return;

@@ -40,6 +40,8 @@ pub struct Place {
     at: SectorId,
     /// The player has no record yet: the arrival is announced until it is seen.
     pub is_new: bool,
+    /// The room said that it has no place: that it does not have the player is no news before it is asked again.
+    full: bool,
 }
 
 impl<L: Log> Session<L> {
@@ -57,6 +59,7 @@ impl<L: Log> Session<L> {
             asked: 0,
             neighbour: 0,
             is_new: hop == Hop(0),
+            full: false,
         });
         self.subscribe(Hop(0));
         self.announce_new_player();
@@ -118,6 +121,7 @@ impl<L: Log> Session<L> {
     pub(super) fn follow_player(&mut self, from: &RoomId, to: SectorId, hop: Hop) {
         let Some(place) = self.place.as_mut().filter(|place| place.guard.room() == from) else { return };
         let was_live = std::mem::replace(&mut place.live, false);
+        place.full = false;
         let now = Instant::now();
         if was_live {
             place.seeking_since = now;
@@ -168,7 +172,7 @@ impl<L: Log> Session<L> {
 
     /// The room does not have the player (any more): look again soon.
     pub(super) fn not_here(&mut self, room: &RoomId) {
-        let Some(place) = self.place.as_mut().filter(|place| place.guard.room() == room) else { return };
+        let Some(place) = self.place.as_mut().filter(|place| place.guard.room() == room && !place.full) else { return };
         place.look_at = Instant::now() + if place.asked < QUICK_LOOKS { ASK_FOR / 10 } else { ASK_FOR };
         place.asked += 1;
         if std::mem::replace(&mut place.live, false) {
@@ -178,7 +182,8 @@ impl<L: Log> Session<L> {
 
     pub(super) fn full(&mut self, room: &RoomId) {
         self.not_here(room);
-        if let Some(place) = &mut self.place {
+        if let Some(place) = self.place.as_mut().filter(|place| place.guard.room() == room) {
+            place.full = true;
             place.look_at = Instant::now() + FULL_ASK_AGAIN_AFTER;
         }
     }
@@ -201,6 +206,7 @@ impl<L: Log> Session<L> {
     pub(super) async fn look_again(&mut self) {
         let Some(place) = self.place.as_mut() else { return };
         place.look_at = Instant::now() + ASK_FOR;
+        place.full = false;
         if place.is_new {
             self.announce_new_player();
             return self.join();
