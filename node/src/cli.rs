@@ -112,10 +112,16 @@ impl Cli {
     }
 }
 
-/// Starts logging to stderr. Below `info` other crates stay at `info`: their details are about sockets, not rooms.
+/// Which log lines are written at a level. Below `info` other crates stay at `info`: their details are about sockets,
+/// not rooms, and hold what peers sent, tokens included.
+pub fn log_filter(level: tracing::Level) -> Targets {
+    let level = LevelFilter::from_level(level);
+    Targets::new().with_default(level.min(LevelFilter::INFO)).with_target("sectorbus", level)
+}
+
+/// Starts logging to stderr.
 pub fn init_tracing(config: &NodeConfig) {
-    let level = LevelFilter::from_level(config.log_level);
-    let filter = Targets::new().with_default(level.min(LevelFilter::INFO)).with_target("sectorbus", level);
+    let filter = log_filter(config.log_level);
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match config.log_format {
         LogFormat::Text => lines.boxed(),

@@ -1,0 +1,153 @@
+//! Broken rules and sequence rules: each is a `reject` with its code and facts, asked for and answered by real frames.
+
+use std::time::Duration;
+
+use sectorbus::action::{Action, RejectCode, Status};
+use sectorbus::ids::{PlayerId, RoomId, SectorId, Seq};
+use sectorbus::protocol::{Codec, Hello, Reject, ServerFrame};
+use sectorbus::value::{Field, Value};
+
+use crate::bystander::Bystander;
+use crate::serving::{Speaking, serve, serve_with};
+
+const AWAY: Action = Action::Status { status: Status::Away };
+
+/// What became of `seq`: the answer frame.
+async fn answer_of(speaking: &mut Speaking, seq: u64) -> Result<u64, Reject> {
+    speaking
+        .until(|frame| match frame {
+            ServerFrame::Ack(ack) if ack.seq == Seq(seq) => Some(Ok(ack.version)),
+            ServerFrame::Reject(reject) if reject.seq == Seq(seq) => Some(Err(reject)),
+            _ => None,
+        })
+        .await
+}
+
+async fn asked(speaking: &mut Speaking, seq: u64, action: Action) -> Result<(), RejectCode> {
+    speaking.act(seq, action).await;
+    answer_of(speaking, seq).await.map(drop).map_err(|reject| reject.code)
+}
+
+fn first_warp(speaking: &Speaking) -> SectorId {
+    let snapshot = speaking.snapshot.as_ref().expect("a first state");
+    let to = snapshot.entities.iter().find_map(|entity| entity.fields.get(&Field::TO)?.as_text()?.parse().ok());
+    to.expect("a sector has warps")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broken_rules_are_rejected_with_code_and_facts() {
+    let server = serve_with(|config| config.move_cool_down = Duration::from_secs(3600)).await;
+    let mut bystander = Bystander::at(&server).await;
+    let mut ann = server.joined("ann", Codec::Json).await;
+    let here = ann.snapshot.as_ref().map(|snapshot| snapshot.sector.clone()).expect("a first state");
+    let nowhere: SectorId = "nowhere".parse().expect("a name");
+    assert_eq!(asked(&mut ann, 1, Action::Move { to: nowhere }).await, Err(RejectCode::NoWarp));
+    assert_eq!(asked(&mut ann, 2, Action::Move { to: here.clone() }).await, Err(RejectCode::NoWarp));
+    let to = first_warp(&ann);
+    assert_eq!(asked(&mut ann, 3, Action::Move { to }).await, Ok(()));
+    let moved = ann.until(|frame| if let ServerFrame::Moved(moved) = frame { Some(moved) } else { None }).await;
+    assert_eq!(moved.from, here);
+    ann.act(4, Action::Move { to: here }).await;
+    let reject = answer_of(&mut ann, 4).await.expect_err("cooling down");
+    assert_eq!(reject.code, RejectCode::CoolingDown);
+    let ready_at = moved.snapshot.own.get(&Field::READY_AT).and_then(Value::as_int).expect("own field");
+    let int = |name: &str| reject.facts.get(name).and_then(Value::as_int).expect("a fact");
+    assert_eq!(int("ready_at"), ready_at);
+    assert!(int("now") < ready_at && ready_at - int("now") <= 3_600_000);
+    bystander.noticed_nothing().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seq_too_far_ahead_or_behind_does_not_run() {
+    let server = serve().await;
+    let mut ann = server.joined("ann", Codec::Msgpack).await;
+    assert_eq!(asked(&mut ann, 129, AWAY).await, Err(RejectCode::TooFar), "1 to 128 are in the window");
+    assert_eq!(asked(&mut ann, 128, AWAY).await, Ok(()));
+    assert_eq!(asked(&mut ann, 1, AWAY).await, Ok(()), "skipped, not over");
+    assert_eq!(asked(&mut ann, 257, AWAY).await, Err(RejectCode::TooFar));
+    assert_eq!(asked(&mut ann, 256, AWAY).await, Ok(()));
+    assert_eq!(asked(&mut ann, 127, AWAY).await, Err(RejectCode::TooOld));
+    assert_eq!(asked(&mut ann, 1, AWAY).await, Err(RejectCode::TooOld));
+    assert_eq!(asked(&mut ann, 129, AWAY).await, Ok(()), "too far before, in the window now");
+    assert_eq!(asked(&mut ann, 9_007_199_254_740_991, AWAY).await, Err(RejectCode::TooFar));
+    ann.still_serves().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_known_answer_is_repeated_and_a_forgotten_one_is_already() {
+    let server = serve().await;
+    let mut ann = server.joined("ann", Codec::Json).await;
+    let nowhere: SectorId = "nowhere".parse().expect("a name");
+    assert_eq!(asked(&mut ann, 1, AWAY).await, Ok(()));
+    for seq in 2..=9 {
+        assert_eq!(asked(&mut ann, seq, AWAY).await, Ok(()));
+    }
+    assert_eq!(asked(&mut ann, 10, Action::Move { to: nowhere }).await, Err(RejectCode::NoWarp));
+    // The same seq never runs again, whatever it says now.
+    assert_eq!(asked(&mut ann, 10, AWAY).await, Err(RejectCode::NoWarp));
+    assert_eq!(asked(&mut ann, 9, AWAY).await, Ok(()));
+    for seq in 11..=20 {
+        assert_eq!(asked(&mut ann, seq, AWAY).await, Ok(()));
+    }
+    assert_eq!(asked(&mut ann, 1, AWAY).await, Err(RejectCode::Already), "16 answers are kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_unanswered_actions_than_the_window_are_refused_one_by_one() {
+    let server = serve().await;
+    let mut ann = server.joined("ann", Codec::Msgpack).await;
+    server.region.unavailable(Duration::from_secs(2));
+    let burst: Vec<u8> = (1..=260).flat_map(|seq| ann.framed(&crate::serving::act(seq, AWAY))).collect();
+    ann.raw.write(&burst).await;
+    let mut refused = Vec::new();
+    while refused.len() < 4 {
+        refused.push(ann.error().await.seq.expect("an act's"));
+    }
+    assert_eq!(refused, [257, 258, 259, 260].map(Seq));
+    // Back again: each of the others is answered once.
+    let mut answered = std::collections::BTreeMap::new();
+    while answered.len() < 256 {
+        let (seq, code) = ann
+            .until(|frame| match frame {
+                ServerFrame::Ack(ack) => Some((ack.seq, None)),
+                ServerFrame::Reject(reject) => Some((reject.seq, Some(reject.code))),
+                _ => None,
+            })
+            .await;
+        assert_eq!(answered.insert(seq, code), None, "{seq:?} is answered twice");
+    }
+    assert!(answered.values().all(|code| code.is_none()), "{answered:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_that_was_forgotten_meanwhile_is_unknown() {
+    let server = serve().await;
+    let mut old = server.joined("ann", Codec::Json).await;
+    assert_eq!(asked(&mut old, 1, AWAY).await, Ok(()));
+    // Eight more clients of this player, one after the other on one session: the first actor is the ninth last.
+    let mut resume = None;
+    for _ in 0..8 {
+        let hello = Hello { resume: resume.take(), ..Hello::default() };
+        let mut newer = server.joined_with("ann", Codec::Json, hello).await;
+        assert_eq!(asked(&mut newer, 1, AWAY).await, Ok(()));
+        resume = newer.welcome.map(|welcome| welcome.resume);
+    }
+    assert_eq!(asked(&mut old, 2, AWAY).await, Err(RejectCode::UnknownActor));
+    old.still_serves().await;
+    // As the page says: again, without actor, from 1.
+    let resume = old.welcome.map(|welcome| welcome.resume);
+    let mut fresh = server.joined_with("ann", Codec::Json, Hello { resume, ..Hello::default() }).await;
+    assert_eq!(asked(&mut fresh, 1, AWAY).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replaced_session_that_missed_the_news_cannot_act() {
+    let server = serve().await;
+    let mut old = server.joined("ann", Codec::Json).await;
+    let resume = old.welcome.as_ref().map(|welcome| welcome.resume.clone());
+    // The publish that would close it is lost.
+    server.region.drop_publishes(&RoomId::Player(PlayerId::new("ann").expect("a name")), 1);
+    let mut newer = server.joined_with("ann", Codec::Json, Hello { resume, ..Hello::default() }).await;
+    assert_eq!(asked(&mut old, 1, AWAY).await, Err(RejectCode::StaleSession));
+    assert_eq!(asked(&mut newer, 1, AWAY).await, Ok(()));
+}
