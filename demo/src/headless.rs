@@ -14,7 +14,7 @@ use crate::lookout::{Demo, Live};
 const KILL_AT_S: u64 = 10;
 const RESTART_AT_S: u64 = 20;
 /// From the last action until all bots show the same as the log.
-const CONVERGED_WITHIN: Duration = Duration::from_secs(20);
+const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
 /// Nothing may still change once they do: so many looks in a row.
 const CONVERGED_LOOKS: u32 = 3;
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
@@ -61,7 +61,8 @@ pub async fn run(demo: Demo, seconds: u64) -> Result<Outcome> {
     demo.fleet.rest();
     let converged = timeout(CONVERGED_WITHIN, converge(&demo)).await.is_ok();
     let live = demo.live.borrow().clone();
-    live.broken.iter().for_each(|broken| eprintln!("{broken}"));
+    let apart = if converged { &[][..] } else { &live.apart };
+    live.broken.iter().chain(apart).for_each(|wrong| eprintln!("{wrong}"));
     demo.cluster.drain(LEAVE_WITHIN).await;
     Ok(outcome(&live, converged))
 }

@@ -49,6 +49,9 @@ pub struct Live {
     /// Every bot shows what the log has, waits for nothing, and its record was found.
     #[serde(skip)]
     pub converged: bool,
+    /// Bots of which that is not true, and why.
+    #[serde(skip)]
+    pub apart: Vec<String>,
     /// Epoch in which each sector is owned.
     #[serde(skip)]
     pub epochs: BTreeMap<SectorId, u64>,
@@ -150,7 +153,7 @@ impl<L: Log> Lookout<L> {
         let before = self.fleet.reports();
         self.rooms.read().await?;
         let after = self.fleet.reports();
-        let agree = after.iter().all(|report| self.agrees(report));
+        let apart = self.apart(&after);
         for (before, after) in before.iter().zip(&after) {
             self.judge(before, after);
         }
@@ -163,14 +166,18 @@ impl<L: Log> Lookout<L> {
             epochs,
             ships: self.rooms.ships(),
             counters: self.counters(&after),
-            converged: resting && agree,
+            converged: resting && apart.is_empty(),
+            apart,
             broken: self.broken(&after),
         })
     }
 
-    fn agrees(&self, report: &Report) -> bool {
-        let replica = report.view.as_ref().and_then(|view| self.rooms.get(&view.sector));
-        oracle::agrees(report, replica)
+    fn apart(&self, reports: &[Report]) -> Vec<String> {
+        let differences = reports.iter().filter_map(|report| {
+            let replica = report.view.as_ref().and_then(|view| self.rooms.get(&view.sector));
+            Some(format!("{} {}", report.player, oracle::difference(report, replica)?))
+        });
+        differences.collect()
     }
 
     fn judge(&mut self, before: &Report, after: &Report) {

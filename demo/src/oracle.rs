@@ -82,19 +82,30 @@ fn is_marked(marks: Option<&ActorMarks>, seq: Seq) -> bool {
     marks.is_some_and(|marks| !matches!(marks.judge(seq), Judged::Run | Judged::TooFar))
 }
 
-/// The bot waits for nothing and shows exactly what the log has: every entity, its own fields, the same last entry.
-pub fn agrees(report: &Report, replica: Option<&Replica>) -> bool {
-    let (Some(view), Some(replica)) = (&report.view, replica) else { return false };
+/// `None`: the bot waits for nothing and shows exactly what the log has: every entity, its own fields, the same last
+/// entry. Else what is different, for people.
+pub fn difference(report: &Report, replica: Option<&Replica>) -> Option<String> {
+    let Some(view) = report.view.as_ref().filter(|_| report.live) else { return Some("is not connected".to_owned()) };
+    let waiting = report.ledger.outstanding.len();
+    if waiting > 0 {
+        return Some(format!("waits for {waiting} answers"));
+    }
+    let shown = format!("{} {}", view.sector, view.cursor());
+    let Some(replica) = replica else { return Some(format!("shows {shown}, which has no log")) };
+    if view.cursor() != replica.cursor {
+        return Some(format!("shows {shown}, the log is at {}", replica.cursor));
+    }
     let public = replica.state.public();
-    let own = replica.state.own(&report.player);
-    report.live
-        && report.ledger.outstanding.is_empty()
-        && view.cursor() == replica.cursor
-        && view.entities.len() == public.len()
-        && public.iter().all(|(alias, fields)| view.entities.get(&alias) == Some(fields))
-        && own.is_none_or(|own| view.own == *own)
-        && (own.is_some() || view.own.is_empty())
-        && replica.state.system().seat(&report.player).is_some()
+    let same = |(alias, fields)| view.entities.get(&alias) == Some(fields);
+    if view.entities.len() != public.len() || !public.iter().all(same) {
+        return Some(format!("shows other entities than the log has at {shown}"));
+    }
+    let own = replica.state.own(&report.player).filter(|own| !own.is_empty());
+    if own != Some(&view.own).filter(|own| !own.is_empty()) {
+        return Some(format!("shows other own fields than the log has at {shown}"));
+    }
+    let seated = replica.state.system().seat(&report.player).is_some();
+    (!seated).then(|| format!("shows {shown}, where it has no seat"))
 }
 
 #[cfg(test)]

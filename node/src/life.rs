@@ -207,8 +207,12 @@ impl<L: Log> Life<L> {
         if self.ring_in_place {
             return Arc::new(Ring::build(version, &names, virtual_nodes));
         }
-        let built = tokio::task::spawn_blocking(move || Ring::build(version, &names, virtual_nodes)).await;
-        Arc::new(built.expect("building a ring does not panic"))
+        match tokio::task::spawn_blocking(move || Ring::build(version, &names, virtual_nodes)).await {
+            Ok(ring) => Arc::new(ring),
+            // The runtime is ending, and this task with it.
+            Err(error) if error.is_cancelled() => std::future::pending().await,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 }
 

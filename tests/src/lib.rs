@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: clients that hold the server to its word, clusters, servers, faults.
 
+pub mod binaries;
 pub mod cluster;
 pub mod measure;
 pub mod oracle;

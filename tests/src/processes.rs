@@ -5,14 +5,14 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::binaries;
 use crate::cluster::{JWT_SECRET, RESUME_SECRET};
 
 /// A start takes 0.3 s; a loaded machine needs longer.
@@ -22,7 +22,6 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// Another process may take a free port before the node does.
 const PORTS_TRIED: usize = 5;
 const LOG_LINES_SHOWN: usize = 150;
-const BINARY: &str = "sectorbus-node";
 
 /// How a node is started; nothing else in its environment is a setting.
 #[derive(Debug, Clone)]
@@ -76,7 +75,7 @@ impl NodeProcess {
                 return Ok(node);
             }
         }
-        bail!("{BINARY} {} did not start; its last words:\n{}", settings.name, tail(&log_file))
+        bail!("node {} did not start; its last words:\n{}", settings.name, tail(&log_file))
     }
 
     pub fn name(&self) -> &str {
@@ -201,7 +200,7 @@ impl Drop for NodeProcess {
 }
 
 fn spawn(settings: &NodeSettings, players: SocketAddr, admin: SocketAddr, log_file: &Path) -> Result<Child> {
-    let binary = binary()?;
+    let binary = binaries::built("sectorbus-node", &["node/src", "shared/src"])?;
     let log = File::options().create(true).append(true).open(log_file)?;
     let secret = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut command = Command::new(&binary);
@@ -218,46 +217,6 @@ fn spawn(settings: &NodeSettings, players: SocketAddr, admin: SocketAddr, log_fi
     }
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     command.spawn().with_context(|| format!("cannot run {}", binary.display()))
-}
-
-/// The binary that belongs to this test binary, built if it is not there or older than its sources.
-fn binary() -> Result<PathBuf> {
-    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let found = FOUND.get_or_init(|| find_binary().map_err(|error| format!("{error:#}")));
-    found.clone().map_err(anyhow::Error::msg)
-}
-
-fn find_binary() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).context("a test binary lies in target/<profile>/deps")?;
-    let binary = folder.join(BINARY);
-    let built = binary.metadata().and_then(|metadata| metadata.modified()).ok();
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let sources = [workspace.join("node/src"), workspace.join("shared/src")];
-    if built.is_none_or(|built| sources.iter().any(|folder| newest(folder).is_some_and(|source| source > built))) {
-        let profile = match folder.file_name().and_then(|name| name.to_str()) {
-            None | Some("debug") => "dev",
-            Some(other) => other,
-        };
-        // The whole workspace's features, as the test command builds them: nothing else is compiled anew.
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--workspace", "--bin", BINARY, "--profile", profile]).current_dir(&workspace);
-        if let Some(target) = folder.parent() {
-            build.env("CARGO_TARGET_DIR", target);
-        }
-        ensure!(build.status()?.success(), "cannot build {BINARY}");
-    }
-    Ok(binary)
-}
-
-/// When the youngest file of a folder was written.
-fn newest(folder: &Path) -> Option<SystemTime> {
-    let entries = std::fs::read_dir(folder).ok()?.flatten();
-    let times = entries.filter_map(|entry| {
-        let path = entry.path();
-        if path.is_dir() { newest(&path) } else { entry.metadata().ok()?.modified().ok() }
-    });
-    times.max()
 }
 
 fn free_address() -> Result<SocketAddr> {

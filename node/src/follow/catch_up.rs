@@ -181,7 +181,7 @@ impl<L: Log> Follow<L> {
         self.unflushed = None;
         self.flush_due = None;
         for subscriber in self.subscribers.iter_mut() {
-            if subscriber.phase != Phase::Waiting {
+            if subscriber.phase.is_greeted() {
                 subscriber.sub.greeting = Greeting::Snapshot(reason);
             }
         }

@@ -109,26 +109,36 @@ impl<L: Log> Follow<L> {
         let hop = replica.state().system().seat(&sub.player).map(|seat| seat.hop).unwrap_or_default();
         let snapshot = |reason| frames::snapshot(replica, &sector, &sub.player, sub.actor, reason);
         let greeting = std::mem::replace(&mut sub.greeting, Greeting::Snapshot(SnapshotReason::Gap));
-        let frames = match greeting {
-            Greeting::Moved { from } => {
+        let welcome = greeting.welcome();
+        let mut unsaid = welcome.as_ref().map(|welcome| welcome.lock());
+        let taken = unsaid.as_mut().and_then(|unsaid| unsaid.take());
+        let frames = match (greeting, taken) {
+            (Greeting::Moved { from }, _) => {
                 let frame = state(sub, &frames::moved(&from, snapshot(SnapshotReason::Moved)));
                 // Kept until it is surely not dropped: what replaces it must say the same.
                 sub.greeting = Greeting::Moved { from };
                 vec![frame]
             }
-            Greeting::Snapshot(reason) => {
+            (Greeting::Snapshot(reason), _) => {
                 vec![state(sub, &ServerFrame::Snapshot(Box::new(snapshot(reason))))]
             }
-            Greeting::Welcome { welcome, cursor: None } => {
+            // Another room said it.
+            (Greeting::Welcome { .. }, None) => {
+                vec![state(sub, &ServerFrame::Snapshot(Box::new(snapshot(SnapshotReason::Gap))))]
+            }
+            (Greeting::Welcome { cursor: None, .. }, Some(welcome)) => {
                 welcome_frames(sub, *welcome, false, snapshot(SnapshotReason::Join))
             }
-            Greeting::Welcome { welcome, cursor: Some(cursor) } => {
+            (Greeting::Welcome { welcome: once, cursor: Some(cursor) }, Some(welcome)) => {
                 if let Some(entries) = replica.since(cursor) {
                     self.core.metrics.resumes.count(ResumeSource::Replica);
                     let missed = compose_missed(&entries, &sub.player);
                     resume_frames(sub, *welcome, Source::Replica, &missed, replica)
                 } else {
-                    sub.greeting = Greeting::Welcome { welcome, cursor: Some(cursor) };
+                    if let Some(unsaid) = &mut unsaid {
+                        **unsaid = Some(welcome);
+                    }
+                    sub.greeting = Greeting::Welcome { welcome: once, cursor: Some(cursor) };
                     subscriber.phase = Phase::Fetching { cursor };
                     self.fetch_backlog(conn, cursor);
                     return;
@@ -154,7 +164,9 @@ impl<L: Log> Follow<L> {
         let Subscriber { sub, .. } = subscriber;
         let hop = replica.state().system().seat(&sub.player).map(|seat| seat.hop).unwrap_or_default();
         let greeting = std::mem::replace(&mut sub.greeting, Greeting::Snapshot(SnapshotReason::Gap));
-        let Greeting::Welcome { welcome, .. } = greeting else { return };
+        let welcome = greeting.welcome();
+        let mut unsaid = welcome.as_ref().map(|welcome| welcome.lock());
+        let taken = unsaid.as_mut().and_then(|unsaid| unsaid.take());
         // Entries that came since the reading are in the replica's memory.
         let from_log = entries.and_then(|entries| {
             let read_upto = entries.last().map_or(cursor, |entry| entry.id).min(head);
@@ -162,12 +174,17 @@ impl<L: Log> Follow<L> {
             missed.append(compose_missed(&replica.since(read_upto)?, &sub.player));
             Some(missed)
         });
-        let frames = match from_log {
-            Some(missed) => {
+        let frames = match (taken, from_log) {
+            // Another room said it.
+            (None, _) => {
+                let snapshot = frames::snapshot(replica, &sector, &sub.player, sub.actor, SnapshotReason::Gap);
+                vec![state(sub, &ServerFrame::Snapshot(Box::new(snapshot)))]
+            }
+            (Some(welcome), Some(missed)) => {
                 self.core.metrics.resumes.count(ResumeSource::Log);
                 resume_frames(sub, *welcome, Source::Log, &missed, replica)
             }
-            None => {
+            (Some(welcome), None) => {
                 self.core.metrics.resumes.count(ResumeSource::Snapshot);
                 let recovered = replica.on_chain(cursor) == OnChain::Yes;
                 let reason = if recovered { SnapshotReason::Gap } else { SnapshotReason::Lost };

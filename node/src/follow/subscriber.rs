@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use sectorbus::ids::{ActorId, EntryId, Generation, Hop, PlayerId, SectorId, SessionId};
@@ -33,15 +34,28 @@ impl std::fmt::Debug for Subscription {
     }
 }
 
+/// A connection's welcome; taken by the room that says it. A player who moves during the login may be greeted by two
+/// rooms: the lock is held until the frames are in the outbox, so that one of them is first.
+pub type WelcomeOnce = Arc<Mutex<Option<Box<Welcome>>>>;
+
 /// What the session is sent first.
 #[derive(Debug, Clone)]
 pub enum Greeting {
-    /// `welcome`, then what was missed since `cursor`, or a snapshot.
-    Welcome { welcome: Box<Welcome>, cursor: Option<EntryId> },
+    /// `welcome`, then what was missed since `cursor`, or a snapshot; a snapshot alone if another room said it.
+    Welcome { welcome: WelcomeOnce, cursor: Option<EntryId> },
     /// One `moved` frame with the snapshot.
     Moved { from: SectorId },
     /// A snapshot in place: the connection knows the room already.
     Snapshot(SnapshotReason),
+}
+
+impl Greeting {
+    pub fn welcome(&self) -> Option<WelcomeOnce> {
+        match self {
+            Greeting::Welcome { welcome, .. } => Some(welcome.clone()),
+            Greeting::Moved { .. } | Greeting::Snapshot(_) => None,
+        }
+    }
 }
 
 /// Where a subscriber stands.
@@ -55,6 +69,13 @@ pub enum Phase {
     Live { version: u64 },
     /// Too slow: gets acks, and a snapshot when its socket is ready.
     Behind,
+}
+
+impl Phase {
+    /// The first frames were sent.
+    pub fn is_greeted(&self) -> bool {
+        matches!(self, Phase::Live { .. } | Phase::Behind)
+    }
 }
 
 pub struct Subscriber {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -15,13 +16,14 @@ use sectorbus::limits::{DEDUPE_BITMAP_BITS, RESYNC_EVERY};
 use sectorbus::log::{Attach, Following, Log, Push};
 use sectorbus::metrics::NoticeKind;
 use sectorbus::protocol::{
-    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame, Welcome,
+    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame,
 };
 
 use crate::auth::{Claims, Token};
 use crate::command::{Command, Speaker};
 use crate::core::{ConnId, Core};
 use crate::follow::FollowEvent;
+use crate::follow::subscriber::WelcomeOnce;
 use crate::session::SessionEvent;
 use crate::session::edges::{
     End, answer_error, attach_while_open, await_hello, close, finish, message_of, refuse, send_unavailable,
@@ -60,7 +62,7 @@ pub(super) struct Session<L: Log> {
     /// The room learns the actor with the first join; one that was known before and is not any more is not learned again.
     pub(super) actor_is_new: bool,
     /// `None` once it was sent.
-    pub(super) welcome: Option<Box<Welcome>>,
+    pub(super) welcome: Option<WelcomeOnce>,
     /// Where the client says it was.
     pub(super) cursor: Option<(SectorId, EntryId)>,
     /// The sector the client shows.
@@ -127,7 +129,7 @@ impl<L: Log> Live<L> {
             actor: attachment.actor,
             first_seq: attachment.first_seq,
             actor_is_new: attachment.attached.actor.is_some(),
-            welcome: Some(Box::new(welcome)),
+            welcome: Some(Arc::new(Mutex::new(Some(Box::new(welcome))))),
             cursor: attachment.cursor,
             shown: None,
             place: None,

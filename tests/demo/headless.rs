@@ -1,0 +1,25 @@
+//! Headless on the memory log: a kill and a restart cost nothing that was acked.
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::process::run_headless;
+
+/// What holds on either log.
+pub(crate) fn nothing_was_lost(outcome: &Value, before: &str) {
+    assert!(outcome["acked"].as_u64().is_some_and(|acked| acked > 100), "{outcome}");
+    assert_eq!(outcome["acked_lost"], 0, "{before}");
+    assert_eq!(outcome["duplicated"], 0, "{before}");
+    assert_eq!(outcome["drift_repairs"], 0, "{before}");
+    assert_eq!(outcome["converged"], true, "{before}");
+    assert!(outcome["failover_ms"].as_u64().is_some_and(|ms| ms < 10_000), "{outcome}");
+    assert_eq!(before.lines().filter(|line| line.contains(" s  acked ")).count(), 24, "{before}");
+    assert!(before.contains("is killed") && before.contains("is restarted"), "{before}");
+}
+
+#[test]
+fn a_killed_node_costs_nothing() -> Result<()> {
+    let (outcome, before) = run_headless(&[])?;
+    nothing_was_lost(&outcome, &before);
+    Ok(())
+}

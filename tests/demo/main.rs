@@ -1,0 +1,8 @@
+//! The demo as its user runs it: the binary, headless on both logs, and its page over HTTP.
+
+mod process;
+
+mod command_line;
+mod headless;
+mod headless_redis;
+mod page;
