@@ -37,7 +37,7 @@ pub(crate) enum Kind {
     MoreDevices,
 }
 
-pub(crate) const KINDS: [Kind; 16] = [
+pub(crate) const KINDS: [Kind; 15] = [
     Kind::Kill,
     Kind::StallNode,
     Kind::StallRegion,
@@ -49,7 +49,6 @@ pub(crate) const KINDS: [Kind; 16] = [
     Kind::ForgetInbox,
     Kind::Unavailable,
     Kind::Restart,
-    Kind::LoseTail,
     Kind::ShiftClock,
     Kind::Drain,
     Kind::CutClients,
