@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::counters::Counters;
-use crate::evidence::Evidence;
 use crate::invariants;
 use crate::world::World;
 
@@ -14,7 +13,6 @@ pub(crate) struct Outcome {
     /// `<invariant>: <what broke it>`.
     pub(crate) broken: Vec<String>,
     pub(crate) counters: BTreeMap<String, u64>,
-    pub(crate) evidence: Evidence,
 }
 
 /// Runs one seed on a runtime of its own, in virtual time. `is_told`: prints what happens.
@@ -37,5 +35,5 @@ pub(crate) fn run_with(seed: u64, is_told: bool, change: impl FnOnce(&mut World)
     });
     drop(runtime);
     let broken = invariants::check(&evidence);
-    Outcome { seed, trace_hash, broken, counters: counters.all(), evidence }
+    Outcome { seed, trace_hash, broken, counters: counters.all() }
 }

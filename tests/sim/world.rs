@@ -284,7 +284,7 @@ impl Slot {
 }
 
 fn codec_of(index: usize) -> Codec {
-    if index % 2 == 0 { Codec::Msgpack } else { Codec::Json }
+    if index.is_multiple_of(2) { Codec::Msgpack } else { Codec::Json }
 }
 
 /// Settings that differ between runs: small limits make rare things common.

@@ -203,10 +203,10 @@ impl Audit {
         let mut arrivals = Vec::new();
         for (sector, room) in &self.rooms {
             for change in room.entries.iter().flat_map(|(_, entry)| &entry.system) {
-                if let SystemChange::Incoming(who, Some(hop)) = change {
-                    if who == player {
-                        arrivals.push((*hop, sector.clone()));
-                    }
+                if let SystemChange::Incoming(who, Some(hop)) = change
+                    && who == player
+                {
+                    arrivals.push((*hop, sector.clone()));
                 }
             }
         }

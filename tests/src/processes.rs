@@ -98,9 +98,24 @@ impl NodeProcess {
         Ok(())
     }
 
-    /// SIGSTOP: its sockets stay open, its clock goes on, it does nothing.
+    /// SIGSTOP: its sockets stay open, its clock goes on, it does nothing. Returns when every thread has stopped.
     pub fn freeze(&self) -> Result<()> {
-        self.signal("STOP")
+        self.signal("STOP")?;
+        while !self.is_stopped()? {
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    fn is_stopped(&self) -> Result<bool> {
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let stat = std::fs::read_to_string(thread?.path().join("stat"))?;
+            // The state comes after the name, which may hold anything but ends with the last parenthesis.
+            if !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T')) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// SIGCONT.

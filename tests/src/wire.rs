@@ -43,6 +43,8 @@ pub struct Told {
     /// Every action ever given, by its seq.
     pub actions: Vec<(Seq, Action)>,
     pub connected: bool,
+    /// The node that welcomed it last.
+    pub node: String,
     /// Handshakes that succeeded.
     pub connections: u64,
     /// Code and reason of every close frame.
@@ -70,6 +72,10 @@ impl Told {
             ServerFrame::Delta(_) | ServerFrame::Moved(_) => true,
             ServerFrame::Ack(ack) => {
                 self.acks.extend(sector.map(|sector| (sector, ack.seq, ack.version)));
+                false
+            }
+            ServerFrame::Welcome(welcome) => {
+                self.node = welcome.node.clone();
                 false
             }
             ServerFrame::Leaving(_) => {
@@ -147,6 +153,7 @@ impl Player {
             client,
             actions: Vec::new(),
             connected: false,
+            node: String::new(),
             connections: 0,
             closes: Vec::new(),
             shown: BTreeSet::new(),

@@ -17,7 +17,7 @@ fn check_device(evidence: &Evidence, ledger: &Ledger, device: &Device) -> Vec<St
     let names = acked.map(|(seq, _)| (device.player.clone(), actor, *seq));
     let reported = evidence.acked_lost > 0 || device.was_told_of_loss();
     names
-        .filter(|name| !is_kept(ledger, name) && !(reported && went_with_a_tail(ledger, name)))
+        .filter(|name| !(is_kept(ledger, name) || (reported && went_with_a_tail(ledger, name))))
         .map(|name| format!("{}: {name:?} was acked and is gone", device.name))
         .collect()
 }
