@@ -32,10 +32,11 @@ async fn a_client_that_differs_is_repaired_in_place_on_redis() -> Result<()> {
     ann.settled(SOON).await?;
     bob.until(SOON, "repaired", |told| told.client.snapshots.contains(&SnapshotReason::Resync)).await?;
     let audit = support::settled_audit(&region, &players).await?;
-    let told = bob.told();
-    assert_eq!((told.connections, told.client.resyncs), (1, 1), "in place, once");
-    assert_eq!(audit.differs(&told), None);
-    drop(told);
+    {
+        let told = bob.told();
+        assert_eq!((told.connections, told.client.resyncs), (1, 1), "in place, once");
+        assert_eq!(audit.differs(&told), None);
+    }
     assert_eq!(region.metric("sectorbus_drift_repairs_total").await, 1.0);
     region.passed()
 }

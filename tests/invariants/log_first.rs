@@ -63,11 +63,10 @@ async fn a_thawed_stale_owner_can_neither_ack_nor_reject_on_redis() -> Result<()
 
     region.nodes[owner].thaw()?;
     on_owner.settled(SOON).await?;
-    let told = on_owner.told();
-    let no_warp = matches!(told.client.answers.get(&would_ack), Some(Answer::Reject { code: RejectCode::NoWarp, .. }));
-    assert!(no_warp, "the stale owner's warp: {:?}", told.client.answers);
-    assert_eq!(told.client.answers.get(&would_reject), Some(&Answer::Ack), "a warp of the sector ann is in");
-    drop(told);
+    let answers = on_owner.told().client.answers.clone();
+    let no_warp = matches!(answers.get(&would_ack), Some(Answer::Reject { code: RejectCode::NoWarp, .. }));
+    assert!(no_warp, "the stale owner's warp: {answers:?}");
+    assert_eq!(answers.get(&would_reject), Some(&Answer::Ack), "a warp of the sector ann is in");
     println!("fenced: {}", region.nodes[owner].metric("sectorbus_fenced_total").await?);
     let players = [on_owner, elsewhere, scout];
     let audit = support::settled_audit(&region, &players).await?;

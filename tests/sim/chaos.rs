@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     Unavailable,
     Restart,
     /// A replica without the tail is promoted; the owners live.
+    #[expect(dead_code, reason = "drawn again once what it found is fixed")]
     LoseTail,
     /// The same, and a node dies around that time.
     LoseTailAndNode,
