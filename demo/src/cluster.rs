@@ -34,9 +34,12 @@ pub struct NodeView {
     pub address: String,
 }
 
+/// A node's own runtime; dropping it ends the node where it stands.
+struct OwnRuntime(Option<Runtime>);
+
 /// One life of a node.
 struct Life {
-    runtime: Runtime,
+    runtime: OwnRuntime,
     stop: CancellationToken,
     /// It ended by itself.
     ended: CancellationToken,
@@ -116,7 +119,7 @@ impl Cluster {
     /// Ends a node where it stands. Returns when its threads have ended and its sockets are closed.
     pub async fn kill(&self, name: &str) -> Result<()> {
         let life = self.0.take_life(name, None)?.with_context(|| format!("{name} is not running"))?;
-        end(life.runtime).await;
+        life.runtime.end().await;
         Ok(())
     }
 
@@ -131,7 +134,7 @@ impl Cluster {
         let admin = bind_again(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         place.address = players.local_addr()?;
         let number = self.0.lives.fetch_add(1, Ordering::Relaxed);
-        let runtime = new_runtime(name)?;
+        let runtime = OwnRuntime::new(name)?;
         let stop = CancellationToken::new();
         let config = self.0.world.node_config(place.name.clone());
         let storage = self.0.world.storage.clone();
@@ -161,7 +164,7 @@ impl Cluster {
         };
         let _ = tokio::time::timeout(deadline, all_ended).await;
         for life in lives {
-            end(life.runtime).await;
+            life.runtime.end().await;
         }
     }
 }
@@ -192,7 +195,7 @@ async fn supervise(cluster: Cluster, name: String, life: Watched, ended_rx: ones
     let Ok(outcome) = ended_rx.await else { return };
     life.ended.cancel();
     let Ok(Some(ended)) = cluster.0.take_life(&name, Some(life.number)) else { return };
-    end(ended.runtime).await;
+    ended.runtime.end().await;
     let Err(error) = outcome else { return };
     if matches!(error, NodeError::SettingsDiffer { .. }) && life.number < REFUSED_TRIES {
         tokio::time::sleep(REFUSED_AGAIN_AFTER).await;
@@ -218,14 +221,34 @@ async fn run_node(
     }
 }
 
-fn new_runtime(name: &str) -> Result<Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(WORKER_THREADS).thread_name(name).enable_all().build().context("a runtime for the node")
+impl OwnRuntime {
+    fn new(name: &str) -> Result<Self> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let built = builder.worker_threads(WORKER_THREADS).thread_name(name).enable_all().build();
+        Ok(Self(Some(built.context("a runtime for the node")?)))
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.0 {
+            runtime.spawn(task);
+        }
+    }
+
+    /// Returns when its threads have ended. Waiting for threads is nothing for a thread of ours.
+    async fn end(mut self) {
+        if let Some(runtime) = self.0.take() {
+            let _ = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(THREADS_END_WITHIN)).await;
+        }
+    }
 }
 
-/// Dropping a runtime waits for its threads: not on a thread of ours.
-async fn end(runtime: Runtime) {
-    let _ = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(THREADS_END_WITHIN)).await;
+impl Drop for OwnRuntime {
+    /// Without waiting: this may be a thread of another runtime.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// The same address, or any other port if somebody took it meanwhile.

@@ -94,7 +94,7 @@ impl Demo {
     fn start_on<L: Log>(world: World, log: Arc<L>, failover: FailoverClock) -> Result<Self> {
         let cluster = Cluster::start(world.clone())?;
         let fleet = Arc::new(Fleet::start(&world, &cluster, &failover));
-        let (live_tx, live) = watch::channel(Arc::new(Live::default()));
+        let (live_tx, live) = watch::channel(Arc::new(Live { nodes: cluster.views(), ..Live::default() }));
         let lookout = Lookout {
             rooms: Rooms::new(log, world.map.sectors()),
             oracle: Oracle::default(),

@@ -1,6 +1,6 @@
 //! A running `sectorbus-demo`; killed when dropped. Knows nothing of what it prints.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -39,7 +39,7 @@ pub(crate) struct Demo {
 impl Demo {
     /// Starts it and waits until it says where its page is.
     pub(crate) fn start() -> Result<Self> {
-        let mut child = command(&["--port", "0"])?.stdout(Stdio::piped()).spawn()?;
+        let mut child = command(&["--port", "0"])?.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
         let host = loop {
             let line = lines.next().context("the demo ended")??;
@@ -50,11 +50,15 @@ impl Demo {
         Ok(Self { child, host })
     }
 
-    /// Ctrl-C; answers whether it ended well.
+    /// Ctrl-C; answers whether it ended well and without a word.
     pub(crate) fn interrupt(&mut self) -> Result<bool> {
         let sent = Command::new("sh").arg("-c").arg(format!("kill -INT {}", self.child.id())).status()?;
         ensure!(sent.success(), "cannot send SIGINT");
-        Ok(self.child.wait()?.success())
+        let ended = self.child.wait()?;
+        let mut complaints = String::new();
+        self.child.stderr.take().context("no stderr")?.read_to_string(&mut complaints)?;
+        ensure!(complaints.is_empty(), "{complaints}");
+        Ok(ended.success())
     }
 }
 
