@@ -72,15 +72,6 @@ struct Shared {
     failures: Mutex<Vec<String>>,
 }
 
-/// Whoever drops the last handle may be a task: runtimes end behind it.
-impl Drop for Shared {
-    fn drop(&mut self) {
-        for life in self.places.get_mut().iter_mut().filter_map(|place| place.life.take()) {
-            life.runtime.shutdown_background();
-        }
-    }
-}
-
 impl Cluster {
     /// Starts all nodes.
     pub fn start(world: World) -> Result<Self> {
