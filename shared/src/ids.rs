@@ -250,8 +250,9 @@ macro_rules! number_type {
 }
 
 number_type!(
-    /// Number of one client library instance (one offline queue), given by the server; 1 and up.
-    ActorId(u32)
+    /// Number of one client library instance (one offline queue), given by the server; grows, never below the
+    /// region's TIME in ms when it was given: a Redis that lost a tail gives none a second time.
+    ActorId(u64)
 );
 number_type!(
     /// Number of an action within its actor; 1 and up, +1 per action.
@@ -262,7 +263,8 @@ number_type!(
     Hop(u64)
 );
 number_type!(
-    /// Number of an attach of a player; +1 per attach, so the latest connection is known everywhere.
+    /// Number of an attach of a player; grows, so the latest connection is known everywhere. Never below the region's
+    /// TIME in ms, so that it also grows over a lost tail.
     Generation(u64)
 );
 number_type!(

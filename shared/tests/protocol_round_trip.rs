@@ -64,7 +64,7 @@ fn action() -> impl Strategy<Value = Action> {
 fn hello() -> impl Strategy<Value = ClientFrame> {
     let text = || proptest::option::of(".{0,20}".prop_map(String::from));
     let cursor = proptest::option::of((entry_id(), sector()));
-    let actor = proptest::option::of((1..=u32::MAX, seq()));
+    let actor = proptest::option::of((seq(), seq()));
     (text(), text(), text(), vec(name(), 0..4), cursor, actor).prop_map(
         |(token, resume, device, features, cursor, actor)| {
             ClientFrame::Hello(Hello {
@@ -73,7 +73,7 @@ fn hello() -> impl Strategy<Value = ClientFrame> {
                 resume: resume.map(Secret::from),
                 cursor: cursor.as_ref().map(|(cursor, _)| *cursor),
                 sector: cursor.map(|(_, sector)| sector),
-                actor: actor.map(|(actor, _)| ActorId(actor)),
+                actor: actor.map(|(actor, _)| ActorId(actor.0)),
                 first_seq: actor.map(|(_, seq)| seq),
                 device: device.map(|text| text.chars().take(16).collect()),
             })
@@ -105,7 +105,7 @@ fn marks() -> impl Strategy<Value = Vec<ActorMarks>> {
         (reject_code(), facts()).prop_map(|(code, facts)| Answer::Reject { code, facts }),
     ];
     let answers = vec((seq(), answer).prop_map(|(seq, answer)| SeqAnswer { seq, answer }), 0..4);
-    let one = (any::<u32>(), seq(), any::<u128>(), answers).prop_map(|(actor, high, bitmap, answers)| ActorMarks {
+    let one = (number(), seq(), any::<u128>(), answers).prop_map(|(actor, high, bitmap, answers)| ActorMarks {
         actor: ActorId(actor),
         high,
         bitmap,

@@ -58,7 +58,7 @@ fn answer() -> impl Strategy<Value = Answer> {
 }
 
 fn answered() -> impl Strategy<Value = Answered> {
-    (player(), 1u32..3, 1u64..40, answer()).prop_map(|(player, actor, seq, answer)| Answered {
+    (player(), 1u64..3, 1u64..40, answer()).prop_map(|(player, actor, seq, answer)| Answered {
         player,
         actor: ActorId(actor),
         seq: Seq(seq),
@@ -84,7 +84,7 @@ fn sessions() -> impl Strategy<Value = BTreeMap<SessionId, SessionSeat>> {
 }
 
 fn record() -> impl Strategy<Value = PlayerRecord> {
-    (1u64..9, sessions(), fields(), fields(), btree_map((1u32..3).prop_map(ActorId), marks(), 0..3)).prop_map(
+    (1u64..9, sessions(), fields(), fields(), btree_map((1u64..3).prop_map(ActorId), marks(), 0..3)).prop_map(
         |(hop, sessions, ship, own, actors)| PlayerRecord {
             hop: Hop(hop),
             asked: Status::Away,
@@ -124,7 +124,7 @@ fn system_change() -> impl Strategy<Value = SystemChange> {
     });
     prop_oneof![
         (player(), of(seat())).prop_map(|(player, seat)| SystemChange::Seat(player, seat)),
-        (player(), 1u32..3, of(marks())).prop_map(|(player, actor, marks)| SystemChange::Actor(
+        (player(), 1u64..3, of(marks())).prop_map(|(player, actor, marks)| SystemChange::Actor(
             player,
             ActorId(actor),
             marks

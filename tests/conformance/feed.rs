@@ -17,7 +17,7 @@ rules! {
     a_reader_that_lost_a_tail_sees_that_it_was_rewound,
 }
 
-fn once(player: &str, actor: u32, seq: u64) -> OnceKey {
+fn once(player: &str, actor: u64, seq: u64) -> OnceKey {
     OnceKey { player: PlayerId::new(player).unwrap(), actor: ActorId(actor), seq }
 }
 

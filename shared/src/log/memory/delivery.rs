@@ -152,11 +152,12 @@ impl Core {
         let Some(handle) = self.handles.get_mut(&id) else {
             return;
         };
+        // The connection that comes back is another one: it hears.
+        handle.delivery.deaf_until = None;
         if handle.delivery.down_until.is_some_and(|until| until > now && until >= now + down_for) {
             return;
         }
         handle.delivery.down_until = Some(back_at);
-        handle.delivery.deaf_until = None;
         handle.delivery.queue.retain(|_, (_, step)| matches!(step, Step::Lose));
         let keys: Vec<u64> = handle.delivery.subscriptions.keys().copied().collect();
         for key in keys {

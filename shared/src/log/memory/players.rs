@@ -33,14 +33,15 @@ impl PlayerRecord {
     }
 
     pub(super) fn attach(&mut self, attach: &Attach, time_ms: u64) -> Attached {
-        self.generation = self.generation.next();
+        // Never below TIME: numbers that were given before a tail was lost are not given again.
+        self.generation = self.generation.next().max(Generation(time_ms));
         let seat = SeatedAt { generation: self.generation, incarnation: attach.incarnation.clone() };
         self.sessions.insert(attach.session.clone(), seat);
         while self.sessions.len() > attach.max.max(1) {
             self.evict_lowest();
         }
         let actor = attach.new_actor.then(|| {
-            self.actor = self.actor.next();
+            self.actor = self.actor.next().max(ActorId(time_ms));
             self.actor
         });
         Attached { generation: self.generation, floor: self.floor, at: self.at(), actor, time_ms }

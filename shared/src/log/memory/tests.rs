@@ -293,6 +293,21 @@ async fn a_deaf_connection_hears_again_once_it_is_suspected_or_found_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deaf_connection_that_breaks_comes_back_hearing() {
+    let region = region_with(1);
+    let log = region.handle();
+    let mut following = followed(&log).await;
+    region.restart(4 * SECOND);
+    // While it is down: there is nothing left to find out about.
+    region.deafen_pubsub(log.id(), SECOND);
+    assert_eq!(next(&mut following).await, Push::Lost);
+    tokio::time::sleep(5 * SECOND).await;
+    assert_eq!(next(&mut following).await, Push::Following);
+    let last = claimed(&log, "n#1", 1).await;
+    assert!(matches!(next(&mut following).await, Push::Entry(entry) if entry.id == last));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_killed_node_never_hears_nor_acts_again() {
     for seed in 0..20 {
         let region = region_with(seed);

@@ -1,11 +1,13 @@
 -- Seats a session of a player.
 -- KEYS: at. ARGV: session, incarnation, sessions at most, start sector, new actor 0|1, channel.
--- Checks: none; the last executed wins. Writes: generation + 1 for the session, the record of a new player, a new actor
--- number if asked; evicts the lowest generations beyond the limit and keeps the floor; publishes.
+-- Checks: none; the last executed wins. Writes: a higher generation for the session, the record of a new player, a
+-- higher actor number if asked; evicts the lowest generations beyond the limit and keeps the floor; publishes.
+-- Both numbers are at least TIME: those given before a tail was lost are not given again.
 -- Answers: generation, floor, actor or '', time, then the record's fields and values.
 local key, session = KEYS[1], ARGV[1]
-local generation = redis.call('HINCRBY', key, 'generation', 1)
-redis.call('HSET', key, 'format', '1', 's:' .. session, text(generation) .. ' ' .. ARGV[2])
+local now = now_ms()
+local generation = math.max(tonumber(redis.call('HGET', key, 'generation') or '0') + 1, now)
+redis.call('HSET', key, 'format', '1', 'generation', text(generation), 's:' .. session, text(generation) .. ' ' .. ARGV[2])
 redis.call('HSETNX', key, 'room', ARGV[4])
 redis.call('HSETNX', key, 'hop', '0')
 
@@ -25,7 +27,8 @@ redis.call('HSET', key, 'floor', text(floor))
 
 local actor = ''
 if ARGV[5] == '1' then
-  actor = text(redis.call('HINCRBY', key, 'actor', 1))
+  actor = text(math.max(tonumber(redis.call('HGET', key, 'actor') or '0') + 1, now))
+  redis.call('HSET', key, 'actor', actor)
 end
 publish(ARGV[6], '', '\1\5' .. short(session) .. short(text(generation)) .. short(text(floor)))
-return { text(generation), text(floor), actor, text(now_ms()), redis.call('HGETALL', key) }
+return { text(generation), text(floor), actor, text(now), redis.call('HGETALL', key) }
