@@ -32,8 +32,9 @@ pub enum Command {
     Lost { speaker: Speaker, incarnation: Incarnation, left: bool },
     /// A player comes in, from a sector or as a new player (`from` absent).
     Arrive { player: PlayerId, hop: Hop, record: Box<PlayerRecord>, from: Option<SectorId> },
-    /// The destination has the player and `at` says so: forget the outgoing record.
-    Arrived { player: PlayerId, hop: Hop },
+    /// The destination has the player, or `at` names `room` for this hop or a later one. In the room's own batch
+    /// (`room` absent): forget the outgoing record.
+    Arrived { player: PlayerId, hop: Hop, room: Option<SectorId> },
     /// Own this room now.
     Adopt,
 }

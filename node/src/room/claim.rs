@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sectorbus::ids::{EntryId, Incarnation, RoomId};
 use sectorbus::limits::EPOCH_JITTER_EXCLUDED;
-use sectorbus::log::{Claim, ClaimBody, Claimed, Log, LogEntry, LogError, LogResult, SnapshotParts};
+use sectorbus::log::{Claim, ClaimBody, Claimed, Log, LogError, LogResult, SnapshotParts};
 use sectorbus::metrics::ClaimResult;
 use sectorbus::state::Parts;
 use sectorbus::state::RoomState;
@@ -23,8 +23,6 @@ pub struct OwnedRoom {
     pub me: Incarnation,
     pub chain: Chain,
     pub state: RoomState,
-    /// Entries that came after the snapshot: where recent arrivals are found.
-    pub entries: Vec<LogEntry>,
     pub snapshot_version: u64,
 }
 
@@ -137,13 +135,7 @@ async fn load_claimed<L: Log>(
         match load::load(&*core.log, room, Some(claim_id)).await {
             Ok(Some(loaded)) => {
                 let snapshot_version = claim_id.version - loaded.entries.len() as u64;
-                return Ok(OwnedRoom {
-                    me: me.clone(),
-                    chain,
-                    state: loaded.state,
-                    entries: loaded.entries,
-                    snapshot_version,
-                });
+                return Ok(OwnedRoom { me: me.clone(), chain, state: loaded.state, snapshot_version });
             }
             Ok(None) => return Err(NotMine::Moved),
             Err(error) => {

@@ -171,6 +171,7 @@ impl<L: Log> RoomTask<L> {
     ) -> ControlFlow<Dropped, bool> {
         tracing::warn!(room = %self.room, mine = %self.chain.last(), ?last, "Redis lost a tail");
         self.core.metrics.lost_tail.increment(1);
+        self.doubt_transfers();
         loop {
             match self.chain.repair(last) {
                 Repair::Drop => return self.fenced(last.unwrap_or_default()).await,
@@ -285,6 +286,7 @@ impl<L: Log> RoomTask<L> {
                 return ControlFlow::Break(Dropped::LifeOver);
             }
         }
+        self.doubt_transfers();
         self.reassert_all();
         ControlFlow::Continue(())
     }

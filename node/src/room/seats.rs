@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sectorbus::ids::{ActorId, Incarnation, PlayerId, SectorId, Seq};
+use sectorbus::ids::{ActorId, Hop, Incarnation, PlayerId, SectorId, Seq};
 use sectorbus::limits::{ACTOR_KEPT_FOR, ACTORS_KEPT};
 use sectorbus::rules::{self, Rules};
 use sectorbus::state::ActorMarks;
@@ -217,6 +217,16 @@ pub fn take_out(draft: &mut Draft<'_>, player: &PlayerId) -> PlayerRecord {
     }
     draft.system(SystemChange::Seat(player.clone(), None));
     record
+}
+
+/// `at` counts more moves than the record here: its next move must be above all of them.
+pub fn raise_hop(draft: &mut Draft<'_>, player: &PlayerId, hop: Hop) {
+    if let Some(seat) = draft.state().system().seat(player).cloned() {
+        draft.set(seat.alias, Field::HOP, Some(Value::Int(i64::try_from(hop.0).unwrap_or(i64::MAX))));
+        draft.system(SystemChange::Seat(player.clone(), Some(Seat { hop, ..seat })));
+    } else if let Some(record) = draft.state().system().dormant(player).cloned() {
+        draft.system(SystemChange::Dormant(player.clone(), Some(PlayerRecord { hop, ..record })));
+    }
 }
 
 /// Gives a record a seat, a ship and its clocks.

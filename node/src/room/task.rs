@@ -25,6 +25,7 @@ use crate::room::claim::{self, NotMine, OwnedRoom};
 use crate::room::commit::Dropped;
 use crate::room::owner::{Input, Owner};
 use crate::room::seats::SeatLimits;
+use crate::room::transfers::Transfers;
 use crate::room::{arrivals, chain::Chain};
 
 /// What reaches a room's task.
@@ -34,13 +35,19 @@ pub enum RoomEvent {
         from: Incarnation,
         command: Command,
     },
-    /// `at` was read before an arrival; `known`: it names this hop or a later one already.
+    /// `at` was read before an arrival.
     ArrivalChecked {
         player: PlayerId,
         hop: Hop,
         record: Box<PlayerRecord>,
         from: Option<SectorId>,
-        known: bool,
+        at: Option<(SectorId, Hop)>,
+    },
+    /// `at` counts more moves of a player than the record here.
+    FoundElsewhere {
+        player: PlayerId,
+        hop: Hop,
+        room: SectorId,
     },
     /// `at` names this room for the arrival.
     ArrivalKnown {
@@ -88,6 +95,7 @@ pub(super) struct RoomTask<L: Log> {
     /// The ring maps the room elsewhere: when to ask the new owner again.
     pub(super) adopt_due: Option<Instant>,
     pub(super) sent_out: BTreeMap<PlayerId, Hop>,
+    pub(super) transfers: Transfers,
     // Hearing my own entries.
     pub(super) unheard: Option<(EntryId, Instant)>,
     // Pace.
@@ -169,13 +177,15 @@ impl<L: Log> RoomTask<L> {
             adopt_due: None,
             decided: Vec::new(),
             sent_out: BTreeMap::new(),
+            transfers: Transfers::default(),
             unheard: None,
             window_started: now,
             window_entries: 0,
             last_append: now,
             busy_at: now,
         };
-        task.reassert_arrivals_in(&owned.entries);
+        task.reassert_all();
+        task.make_incoming_known();
         task
     }
 
@@ -225,8 +235,9 @@ impl<L: Log> RoomTask<L> {
             .next_timer_ms()
             .map(|due_ms| Instant::now() + Duration::from_millis(due_ms.saturating_sub(self.now_ms())));
         let unheard = self.unheard.map(|(_, due)| due);
+        let forget = self.transfers.next_due().map(|due| self.started + due);
         let park = self.busy_at + self.core.config.park_after;
-        [timer, unheard, self.checkpoint_due, self.arrive_due, self.adopt_due]
+        [timer, unheard, forget, self.checkpoint_due, self.arrive_due, self.adopt_due]
             .into_iter()
             .flatten()
             .fold(park, Instant::min)
@@ -252,10 +263,13 @@ impl<L: Log> RoomTask<L> {
         for event in events {
             match event {
                 RoomEvent::Command { from, command } => inputs.extend(self.take_command(from, command)),
-                RoomEvent::ArrivalChecked { player, hop, record, from, known } => {
-                    inputs.extend(self.arrival_checked(player, hop, record, from, known));
+                RoomEvent::ArrivalChecked { player, hop, record, from, at } => {
+                    inputs.extend(self.arrival_checked(player, hop, record, from, at));
                 }
-                RoomEvent::ArrivalKnown { player, hop } => inputs.extend(self.arrival_known(player, hop)),
+                RoomEvent::ArrivalKnown { player, hop } => self.arrival_known(player, hop),
+                RoomEvent::FoundElsewhere { player, hop, room } => {
+                    inputs.push(Input::Elsewhere { player, hop, room });
+                }
                 RoomEvent::IncarnationsGone(gone) => inputs.push(Input::IncarnationsGone(gone)),
                 RoomEvent::RingChanged
                 | RoomEvent::CheckHead
@@ -288,10 +302,7 @@ impl<L: Log> RoomTask<L> {
                 None
             }
             Command::Adopt => None,
-            Command::Arrived { player, hop } => {
-                self.core.metrics.transfers_finished.increment(1);
-                Some(Input::Command(Command::Arrived { player, hop }))
-            }
+            Command::Arrived { player, hop, room } => self.departure_known(player, hop, room),
             command => Some(Input::Command(command)),
         }
     }
@@ -305,7 +316,9 @@ impl<L: Log> RoomTask<L> {
         }
         let now_ms = self.now_ms();
         let timers_due = self.owner.next_timer_ms().is_some_and(|due| due <= now_ms);
-        if !inputs.is_empty() || timers_due {
+        let forget_due = self.transfers.next_due().is_some_and(|due| self.uptime() >= due);
+        if !inputs.is_empty() || timers_due || forget_due {
+            inputs.extend(self.transfers.take_ripe(self.uptime()));
             self.core.metrics.batch_commands.record(inputs.len() as f64);
             let decided = self.owner.decide(now_ms, self.chain.epoch(), inputs);
             if decided.entry.is_some() || !decided.receipts.is_empty() {
@@ -380,12 +393,14 @@ impl<L: Log> RoomTask<L> {
         let due = self.arrive_due.is_some_and(|due| Instant::now() >= due);
         let outgoing = self.owner.state().system().outgoing();
         self.sent_out.retain(|player, _| outgoing.contains_key(player));
-        if outgoing.is_empty() {
+        let mut unanswered =
+            outgoing.iter().filter(|(player, out)| !self.transfers.has_departed(player, out.hop)).peekable();
+        if unanswered.peek().is_none() {
             self.arrive_due = None;
             return;
         }
         let from = self.room.sector().cloned();
-        for (player, out) in outgoing {
+        for (player, out) in unanswered {
             if due || self.sent_out.get(player) != Some(&out.hop) {
                 if self.sent_out.insert(player.clone(), out.hop) != Some(out.hop) {
                     self.core.metrics.transfers_started.increment(1);
