@@ -25,9 +25,8 @@ pub async fn run<L: Log>(core: Arc<Core<L>>) {
     let mut done: BTreeSet<Incarnation> = BTreeSet::new();
     loop {
         let view = core.view();
-        let calm = core.clock.now_ms() < view.calm_until_ms;
         let mut claiming = false;
-        if !calm {
+        if !view.is_calm() {
             for (gone, went_ms) in &view.gone {
                 if done.contains(gone) {
                     continue;

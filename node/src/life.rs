@@ -186,7 +186,11 @@ impl<L: Log> Life<L> {
             members: roll.members.iter().map(|member| member.incarnation.clone()).collect(),
             addresses: roll.members.iter().map(|m| (m.incarnation.clone(), m.address.clone())).collect(),
             gone: roll.gone.clone(),
-            calm_until_ms: roll.calm_until_ms,
+            calm_until: roll
+                .calm_until_ms
+                .checked_sub(roll.time_ms)
+                .map(|left_ms| Instant::now() + Duration::from_millis(left_ms)),
+            replication_id: roll.replication_id.clone(),
         });
         if !change.died.is_empty() {
             tracing::info!(died = ?change.died, "members are gone");

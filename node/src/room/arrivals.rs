@@ -142,7 +142,9 @@ impl<L: Log> RoomTask<L> {
         let system = self.owner.state().system();
         let seated = system.seats().iter().map(|(player, seat)| (player.clone(), seat.hop));
         let dormant = system.dormants().iter().map(|(player, record)| (player.clone(), record.hop));
-        let here: Vec<_> = seated.chain(dormant).collect();
+        // Who has left was here one move earlier: an older record that came back elsewhere must not look like the latest.
+        let left = system.outgoing().iter().map(|(player, out)| (player.clone(), Hop(out.hop.0.saturating_sub(1))));
+        let here: Vec<_> = seated.chain(dormant).chain(left).collect();
         self.reassert(here);
     }
 

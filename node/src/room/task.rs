@@ -81,7 +81,8 @@ pub(super) struct RoomTask<L: Log> {
     _follow: FollowGuard,
     started: Instant,
     // Checkpoints.
-    pub(super) snapshot_version: u64,
+    /// The snapshot that this owner knows to be stored; `None` after a doubt.
+    pub(super) snapshot: Option<EntryId>,
     pub(super) dormant_at_checkpoint: Option<u64>,
     pub(super) checkpoint_due: Option<Instant>,
     // Transfers.
@@ -167,7 +168,7 @@ impl<L: Log> RoomTask<L> {
             owner: Owner::new(room.clone(), core.rules.clone(), limits, owned.state),
             chain: owned.chain,
             started: now,
-            snapshot_version: owned.snapshot_version,
+            snapshot: Some(owned.snapshot),
             dormant_at_checkpoint: None,
             checkpoint_due: Some(now + CHECKPOINT_AFTER),
             checking: BTreeSet::new(),
