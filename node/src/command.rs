@@ -46,6 +46,8 @@ pub enum Notice {
     NotOwner { by: Option<Incarnation>, ring: RingVersion },
     /// The room is at `epoch`: send again once your relay has processed that claim.
     WrongEpoch { epoch: u64 },
+    /// The owner's mailbox is full: the command is sent again later.
+    Busy,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +69,14 @@ pub enum Receipt {
     },
     /// The session has no seat, though its player is here: ask for one.
     Unseated {
+        speaker: Speaker,
+    },
+    /// A newer connection of this session has the seat, or its seat counts as lost: no seat for this one.
+    StaleSeat {
+        speaker: Speaker,
+    },
+    /// A loss that changed nothing which the state would show.
+    LossTaken {
         speaker: Speaker,
     },
     /// The player left for `to`; resend there once the arrival is seen.

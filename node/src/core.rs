@@ -271,7 +271,7 @@ impl<L: Log> Core<L> {
             Notice::NotOwner { by: Some(by), .. } if *by != self.me() => self.set_hint(room, by.clone()),
             // Whoever a hint named does not own it: the ring says whom to ask.
             Notice::NotOwner { .. } => self.clear_hint(room),
-            Notice::WrongEpoch { .. } => {}
+            Notice::WrongEpoch { .. } | Notice::Busy => {}
         }
         self.follows.tell(room, FollowEvent::Notice(notice));
     }

@@ -64,6 +64,8 @@ impl<L: Log> Life<L> {
                 Ended::Gone => {
                     tracing::warn!(%incarnation, "expired by the other members: starting a new life");
                     self.readiness.set_ring(false);
+                    // Until the next life has joined no room maps here: none must start under the dead incarnation.
+                    self.core.set_view(View { ring: Arc::new(Ring::empty()), ..self.core.view().as_ref().clone() });
                     self.core.owners.drop_all();
                 }
             }

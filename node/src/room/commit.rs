@@ -173,8 +173,10 @@ impl<L: Log> RoomTask<L> {
         self.core.metrics.lost_tail.increment(1);
         self.doubt_transfers();
         self.doubt_snapshot();
+        // The stream may be gone though its head is there: nothing can be appended to it, whatever the head says.
+        let stream_gone = last.is_none();
         loop {
-            match self.chain.repair(last) {
+            match self.chain.repair(last.filter(|last| !stream_gone || last.epoch > self.chain.epoch())) {
                 Repair::Drop => return self.fenced(last.unwrap_or_default()).await,
                 Repair::Restore => match self.restore(last, uncommitted).await? {
                     None => return ControlFlow::Continue(true),
@@ -275,6 +277,7 @@ impl<L: Log> RoomTask<L> {
     /// Compares the head with my chain, without a batch.
     pub(super) async fn check_head(&mut self) -> ControlFlow<Dropped> {
         let head = self.head().await?;
+        self.head_checked = Some(Instant::now());
         let last = head.map(|head| head.last);
         if last != Some(self.chain.last()) {
             match last {

@@ -15,7 +15,7 @@ use sectorbus::state::{Answered, Entry};
 use sectorbus::state::{Outgoing, PlayerRecord, System, SystemChange, TimerKind};
 
 use crate::command::{Command, Receipt, Speaker};
-use crate::room::seats::{self, SeatLimits};
+use crate::room::seats::{self, Loss, SeatLimits};
 
 /// A command as the owner's batch takes it: mail, or what the owner tells itself.
 #[derive(Debug, Clone)]
@@ -177,8 +177,10 @@ impl Batch<'_> {
                 }
             }
             Input::Command(Command::Lost { speaker, incarnation, left }) => {
-                if let Err(receipt) = seats::lose(draft, self.limits, &speaker, &incarnation, left) {
-                    self.receipts.push(receipt);
+                match seats::lose(draft, self.limits, &speaker, &incarnation, left) {
+                    Ok(Loss::Shown) => {}
+                    Ok(Loss::NotShown) => self.receipts.push(Receipt::LossTaken { speaker }),
+                    Err(receipt) => self.receipts.push(receipt),
                 }
             }
             Input::Command(Command::Arrived { player, hop, .. }) => forget_outgoing(draft, &player, hop),

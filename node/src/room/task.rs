@@ -67,6 +67,8 @@ pub enum RoomEvent {
     },
 }
 
+/// At most so often is a head compared because others ask for it.
+const HEAD_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Before a room that cannot be read is tried again.
 const UNREADABLE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -99,6 +101,7 @@ pub(super) struct RoomTask<L: Log> {
     pub(super) transfers: Transfers,
     // Hearing my own entries.
     pub(super) unheard: Option<(EntryId, Instant)>,
+    pub(super) head_checked: Option<Instant>,
     // Pace.
     window_started: Instant,
     window_entries: u32,
@@ -180,6 +183,7 @@ impl<L: Log> RoomTask<L> {
             sent_out: BTreeMap::new(),
             transfers: Transfers::default(),
             unheard: None,
+            head_checked: None,
             window_started: now,
             window_entries: 0,
             last_append: now,
@@ -287,6 +291,12 @@ impl<L: Log> RoomTask<L> {
             RoomEvent::CheckHead => self.check_head().await,
             RoomEvent::Checkpoint => self.checkpoint().await,
             RoomEvent::ForeignClaim { epoch } if *epoch > self.chain.epoch() => self.check_head().await,
+            // Somebody misses the owner: what they heard may have been lost.
+            RoomEvent::Command { command: Command::Adopt, .. }
+                if self.head_checked.is_none_or(|at| at.elapsed() >= HEAD_CHECK_EVERY) =>
+            {
+                self.check_head().await
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -382,7 +392,9 @@ impl<L: Log> RoomTask<L> {
     }
 
     pub(super) fn expect_heard(&mut self, id: EntryId, receivers: u64) {
-        if receivers == 0 && self.heard.get() >= self.chain.claim().0 {
+        if self.heard.get() < self.chain.claim().0 {
+            // The relay still reads the room: it will find the entry there.
+        } else if receivers == 0 {
             self.core.log.suspect(&self.room);
         } else {
             self.unheard.get_or_insert((id, Instant::now() + OWN_ENTRY_HEARD_WITHIN));

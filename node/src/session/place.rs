@@ -93,6 +93,7 @@ impl<L: Log> Session<L> {
             outbox: self.outbox.clone(),
             events_tx: self.events_tx.clone(),
             greeting,
+            lost: self.lost.clone(),
         })));
     }
 

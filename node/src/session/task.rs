@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -68,6 +69,8 @@ pub(super) struct Session<L: Log> {
     /// The sector the client shows.
     pub(super) shown: Option<SectorId>,
     pub(super) place: Option<Place>,
+    /// See [`Subscription::lost`](crate::follow::subscriber::Subscription::lost).
+    pub(super) lost: Arc<AtomicBool>,
     /// Actions without an answer.
     pending: BTreeMap<Seq, Action>,
     errors: VecDeque<Instant>,
@@ -133,6 +136,7 @@ impl<L: Log> Live<L> {
             cursor: attachment.cursor,
             shown: None,
             place: None,
+            lost: Arc::default(),
             pending: BTreeMap::new(),
             errors: self.errors,
             last_resync: None,
@@ -303,6 +307,10 @@ impl<L: Log> Session<L> {
                 self.notice_busy(5 * BUSY_RETRY_AFTER_MS);
             }
             SessionEvent::SeatLost { room } => self.seat_lost(&room),
+            SessionEvent::SeatStale { generation } if generation == self.speaker.generation => {
+                return self.reattach().await;
+            }
+            SessionEvent::SeatStale { .. } => {}
             SessionEvent::Superseded => return self.superseded(),
             SessionEvent::Busy => self.notice_busy(BUSY_RETRY_AFTER_MS),
             SessionEvent::Unavailable { retry_after_ms } => {
