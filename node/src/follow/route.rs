@@ -11,7 +11,7 @@ use sectorbus::state::{RoomState, SessionSeat, System};
 use crate::command::Command;
 
 /// Longer than any move or take-over lasts.
-const LOSS_KEPT_FOR: Duration = Duration::from_secs(60);
+const LOSS_KEPT_FOR: Duration = Duration::from_secs(10);
 
 /// What a command waits under. Ordered by player, and each player's own in the order they were given.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
