@@ -6,6 +6,7 @@
 mod chaos;
 mod counters;
 mod dice;
+mod doctored;
 mod evidence;
 mod invariants;
 mod player;

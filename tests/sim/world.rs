@@ -211,7 +211,7 @@ impl World {
         players.push(device);
     }
 
-    fn play(&mut self) {
+    pub(crate) fn play(&mut self) {
         let Self { players, dice, trace, .. } = self;
         for player in players.iter_mut().filter(|player| !player.retired) {
             if dice.chance(self.acts_percent) {
