@@ -9,6 +9,7 @@ mod dice;
 mod doctored;
 mod evidence;
 mod invariants;
+mod notices;
 mod player;
 mod run;
 mod steps;

@@ -133,6 +133,10 @@ impl Player {
     }
 
     pub(crate) fn ask(&mut self, action: Action, trace: &mut Trace) {
+        if self.client.pending.is_empty() {
+            // Silence counts from when there is something to hear.
+            self.heard_at = Instant::now();
+        }
         let seq = Seq(self.client.next_seq);
         trace.say(|| format!("{} asks {seq} {action:?}", self.name));
         self.asked.insert(seq, action.clone());
