@@ -33,8 +33,6 @@ pub struct View {
     /// All living members, draining ones included.
     pub members: BTreeSet<Incarnation>,
     pub gone: BTreeMap<Incarnation, u64>,
-    /// Where each member says it is found.
-    pub addresses: BTreeMap<Incarnation, String>,
     pub calm_until_ms: u64,
 }
 
@@ -85,13 +83,8 @@ pub struct Parts<L: Log> {
 
 impl<L: Log> Core<L> {
     pub fn new(parts: Parts<L>) -> Arc<Self> {
-        let view = View {
-            ring: Arc::new(Ring::empty()),
-            members: BTreeSet::new(),
-            gone: BTreeMap::new(),
-            addresses: BTreeMap::new(),
-            calm_until_ms: 0,
-        };
+        let view =
+            View { ring: Arc::new(Ring::empty()), members: BTreeSet::new(), gone: BTreeMap::new(), calm_until_ms: 0 };
         Arc::new(Self {
             config: parts.config,
             log: parts.log,

@@ -18,6 +18,7 @@ pub const FRAME_BYTES_MAX: usize = 16 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Maps and arrays within each other in one frame.
 pub const FRAME_DEPTH_MAX: usize = 16;
+/// A player's token, wherever it comes; a longer one is not looked at.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 pub const RESUME_TOKEN_BYTES_MAX: usize = 512;
 pub const DEVICE_BYTES_MAX: usize = 64;

@@ -2,9 +2,12 @@
 //! numbers; what comes from another node is refused. A batch is full long before its entry is too large.
 #![allow(clippy::unwrap_used)]
 
-use sectorbus::ids::{ActorId, Hop, PlayerId, Seq};
+use std::collections::BTreeMap;
+
+use sectorbus::action::{Answer, RejectCode};
+use sectorbus::ids::{ActorId, Alias, Hop, PlayerId, Seq};
 use sectorbus::limits::{BATCH_ENTRY_BYTES, ENTRY_BYTES_MAX, FIELDS_PER_ENTITY_MAX, INT_ABS_MAX, TEXT_BYTES_MAX};
-use sectorbus::state::{ActorMarks, Draft, Fields, PlayerRecord, RoomState};
+use sectorbus::state::{ActorMarks, Answered, Draft, Fields, PlayerRecord, RoomState, SystemChange};
 use sectorbus::value::{Field, Value};
 
 fn ann() -> PlayerId {
@@ -110,4 +113,62 @@ fn an_entry_beyond_its_limit_is_a_broken_invariant() {
         draft.create(Fields::from([(Field::NAME, text(TEXT_BYTES_MAX).unwrap())]));
     }
     draft.finish().encode();
+}
+
+/// What a draft counted and what its entry came to, after `change` for each of 100 players with long names, each of
+/// whom has an entity and own fields already.
+fn counted(change: fn(&mut Draft<'_>, Alias, &PlayerId)) -> (usize, usize) {
+    let players: Vec<PlayerId> =
+        (0..100).map(|n| PlayerId::new(&format!("{}{n:03}", "p".repeat(61))).unwrap()).collect();
+    let fields = || (1..=30).map(|n| (Field(n), Value::Int(INT_ABS_MAX))).collect::<Fields>();
+    let mut state = RoomState::new();
+    let mut draft = Draft::new(&mut state, 1);
+    let aliases: Vec<Alias> = players.iter().map(|_| draft.create(fields())).collect();
+    players.iter().for_each(|player| draft.replace_own(player, fields()));
+    let _ = draft.finish();
+    let mut draft = Draft::new(&mut state, 2);
+    aliases.iter().zip(&players).for_each(|(alias, player)| change(&mut draft, *alias, player));
+    (draft.bytes_at_most(), draft.finish().encode().len())
+}
+
+#[test]
+fn every_kind_of_change_is_counted() {
+    type Change = fn(&mut Draft<'_>, Alias, &PlayerId);
+    let answer = |player: &PlayerId, seq| {
+        let facts = BTreeMap::from([("to".to_owned(), text(60).unwrap())]);
+        let answer = Answer::Reject { code: RejectCode::NoWarp, facts };
+        Answered { player: player.clone(), actor: ActorId(INT_ABS_MAX as u64), seq: Seq(seq), answer }
+    };
+    let kinds: [(&str, Change); 9] = [
+        ("create", |draft, _, _| {
+            draft.create((1..30).map(|n| (Field(n), Value::Int(-INT_ABS_MAX))).collect());
+        }),
+        ("set a text", |draft, alias, _| draft.set(alias, Field::NAME, text(200))),
+        ("unset", |draft, alias, _| draft.set(alias, Field::NAME, None)),
+        ("remove", |draft, alias, _| draft.remove(alias)),
+        ("set an own field", |draft, _, player| draft.set_own(player, Field::CREDITS, Some(Value::Int(7)))),
+        ("remove an own part", |draft, _, player| draft.remove_own(player)),
+        ("replace an own part", |draft, _, player| {
+            draft.remove_own(player);
+            draft.set_own(player, Field::CREDITS, Some(Value::Int(7)));
+        }),
+        ("learn an actor", |draft, _, player| {
+            let marks = ActorMarks::new(Seq(1), INT_ABS_MAX as u64);
+            draft.system(SystemChange::Actor(player.clone(), ActorId(INT_ABS_MAX as u64), Some(marks)));
+        }),
+        ("incoming", |draft, _, player| draft.system(SystemChange::Incoming(player.clone(), Some(Hop(1 << 50))))),
+    ];
+    for (kind, change) in kinds {
+        let (at_most, bytes) = counted(change);
+        assert!(bytes <= at_most, "{kind}: {bytes} bytes, counted as {at_most}");
+        assert!(at_most < 3 * bytes + 1_000, "{kind}: {bytes} bytes, counted as {at_most}: batches would be small");
+    }
+    // Answers of an actor that the same draft learned are in its marks, too.
+    let mut state = RoomState::new();
+    let mut draft = Draft::new(&mut state, 1);
+    let marks = ActorMarks::new(Seq(1), INT_ABS_MAX as u64);
+    draft.system(SystemChange::Actor(ann(), ActorId(INT_ABS_MAX as u64), Some(marks)));
+    (1..=16).for_each(|seq| draft.answer(answer(&ann(), seq)));
+    let at_most = draft.bytes_at_most();
+    assert!(draft.finish().encode().len() <= at_most);
 }

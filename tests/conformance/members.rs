@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use sectorbus::ids::{Incarnation, RingVersion};
 use sectorbus::log::{Beat, Beaten, Leave, Log, MemberState, Roll};
-use sectorbus::membership::{SILENT_DEAD_AFTER, Watch};
+use sectorbus::membership::{Watch, silent_dead_after};
 
 use crate::stand::{Stand, rules};
 use crate::support::*;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(400);
+const PERIOD: Duration = Duration::from_millis(500);
 
 rules! {
     a_join_is_seen_by_all_and_raises_the_ring_version,
@@ -37,6 +38,7 @@ fn beat_of(who: &str, ttl: Duration) -> Beat {
         address: format!("{} address:1", node(who).node_name()),
         state: MemberState::In,
         ttl,
+        period: PERIOD,
         settings: "settings-1".to_owned(),
         joining: false,
         ring_above: None,
@@ -225,13 +227,13 @@ async fn a_member_that_was_lost_is_added_again(mut stand: impl Stand) {
 }
 
 fn watch_of(who: &str) -> Watch {
-    Watch::new(node(who), "address".to_owned(), "settings-1".to_owned(), LONG)
+    Watch::new(node(who), "address".to_owned(), "settings-1".to_owned(), LONG, PERIOD)
 }
 
 /// One beat of a watched member.
 async fn watched_beat(log: &impl Log, watch: &mut Watch) -> Roll {
     let roll = beat(log, watch.next_beat(MemberState::In)).await;
-    watch.hear(Beaten::Ok(roll.clone()), Duration::ZERO, Duration::ZERO);
+    watch.hear(Beaten::Ok(roll.clone()));
     roll
 }
 
@@ -239,7 +241,9 @@ async fn a_silent_and_overdue_peer_is_expired_early(stand: impl Stand) {
     let (a, b) = (stand.node().await, stand.node().await);
     a.create_inbox(&node("a#1")).await.unwrap();
     b.create_inbox(&node("b#1")).await.unwrap();
-    let joined = join(&b, "b#1").await;
+    // Slower than its asker: what counts is whether b's own beat is overdue.
+    let slow = Duration::from_millis(1_200);
+    let joined = beat(&b, Beat { joining: true, period: slow, ..beat_of("b#1", LONG) }).await;
     let mut watch = watch_of("a#1");
     eventually("b to be heard", async || watched_beat(&a, &mut watch).await.silent.is_empty().then_some(())).await;
     // kill -9: its connections close.
@@ -250,7 +254,7 @@ async fn a_silent_and_overdue_peer_is_expired_early(stand: impl Stand) {
     })
     .await;
     let after_ms = after.time_ms - joined.time_ms;
-    assert!(after_ms >= SILENT_DEAD_AFTER.as_millis() as u64, "only when overdue, not after {after_ms} ms");
+    assert!(after_ms >= silent_dead_after(slow).as_millis() as u64, "only when overdue, not after {after_ms} ms");
     assert!(after_ms < LONG.as_millis() as u64 / 2, "long before its ttl, not after {after_ms} ms");
     assert_eq!(names(&after), [node("a#1")]);
 }
@@ -262,7 +266,7 @@ async fn a_peer_that_can_still_be_heard_is_not_expired_early(stand: impl Stand) 
     let joined = join(&b, "b#1").await;
     let mut watch = watch_of("a#1");
     eventually("b to be heard", async || watched_beat(&a, &mut watch).await.silent.is_empty().then_some(())).await;
-    until_time(&a, joined.time_ms + 2 * SILENT_DEAD_AFTER.as_millis() as u64).await;
+    until_time(&a, joined.time_ms + 2 * silent_dead_after(PERIOD).as_millis() as u64).await;
     for _ in 0..3 {
         let roll = watched_beat(&a, &mut watch).await;
         assert_eq!(names(&roll), [node("a#1"), node("b#1")], "a frozen process keeps its connections");

@@ -191,6 +191,7 @@ fn an_arrival_is_taken_in_once() {
 fn a_departed_player_is_not_taken_in_by_an_old_arrival() {
     let mut room = TestRoom::with(&["ann"]);
     let (to, from) = (room.neighbour(), room.neighbour());
+    room.entry(vec![Input::ArrivalKnown { player: player("ann"), hop: Hop(1) }]);
     room.entry(vec![act(speaker("ann"), 1, Action::Move { to })]);
     assert!(room.receipts(vec![take_in("ann", 1, Some(&from))]).is_empty());
     assert!(room.ship("ann").is_none());
