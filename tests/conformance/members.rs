@@ -30,6 +30,8 @@ rules! {
     a_silent_and_overdue_peer_is_expired_early,
     a_peer_that_can_still_be_heard_is_not_expired_early,
     rooms_are_a_set_per_incarnation,
+    time_that_goes_back_kills_nobody_and_makes_nobody_immortal,
+    a_member_that_was_lost_keeps_its_rooms,
 }
 
 fn beat_of(who: &str, ttl: Duration) -> Beat {
@@ -286,4 +288,45 @@ async fn rooms_are_a_set_per_incarnation(stand: impl Stand) {
     assert_eq!(log.rooms_of(&a).await, Ok(vec![room("sector:1"), room("team:red")]));
     assert_eq!(log.rooms_of(&b).await, Ok(vec![room("global")]));
     assert_eq!(log.rooms_of(&node("c#1")).await, Ok(Vec::new()));
+}
+
+async fn time_that_goes_back_kills_nobody_and_makes_nobody_immortal(stand: impl Stand) {
+    let log = stand.node().await;
+    let ttl = Duration::from_secs(2);
+    beat(&log, beat_of("a#1", ttl)).await;
+    let before = beat(&log, beat_of("b#1", ttl)).await;
+    stand.time_goes_back(Duration::from_secs(3_600)).await;
+    let after = beat(&log, beat_of("a#1", ttl)).await;
+    assert_eq!(names(&after), [node("a#1"), node("b#1")]);
+    assert!(after.ring >= before.ring, "the ring version never falls");
+    let calm_for_ms = after.calm_until_ms.checked_sub(after.time_ms).expect("nobody takes rooms now");
+    assert_eq!(calm_for_ms, ttl.as_millis() as u64);
+    for member in &after.members {
+        let lives_ms = member.expires_ms.saturating_sub(after.time_ms);
+        assert!(lives_ms <= ttl.as_millis() as u64, "{} lives for {lives_ms} ms", member.incarnation);
+    }
+    let later = eventually("b to expire by the new clock", async || {
+        let roll = beat(&log, beat_of("a#1", ttl)).await;
+        roll.gone.contains_key(&node("b#1")).then_some(roll)
+    })
+    .await;
+    assert!(later.ring > after.ring);
+}
+
+async fn a_member_that_was_lost_keeps_its_rooms(mut stand: impl Stand) {
+    let (a, b) = (stand.node().await, stand.node().await);
+    join(&a, "a#1").await;
+    let mut owner = Owner::claiming(&b, &room("sector:1"), "b#1", 5).await;
+    b.rooms_add(&node("b#1"), &[room("sector:1")]).await.unwrap();
+    stand.mark().await;
+    join(&b, "b#1").await;
+    stand.lose_tail().await;
+    assert_eq!(names(&beat(&a, beat_of("a#1", LONG)).await), [node("a#1")]);
+    // Neither living nor gone: it is added again, and nothing of its was taken.
+    let back = beat(&b, beat_of("b#1", LONG)).await;
+    assert_eq!((names(&back), back.gone.len()), (vec![node("a#1"), node("b#1")], 0));
+    assert_eq!(answered(async || b.rooms_of(&node("b#1")).await).await, [room("sector:1")]);
+    answered(async || a.forget(&node("b#1")).await).await;
+    assert_eq!(answered(async || b.rooms_of(&node("b#1")).await).await, [room("sector:1")]);
+    owner.append("still mine").await;
 }
