@@ -94,5 +94,7 @@ mod tests {
         let plain = hex(&Sha256::digest([2; 32]));
         assert!(!text.contains(&hex(&[2; 32])[..16]) && !text.contains(&plain[..16]), "{text}");
         assert_eq!(text.split(' ').count(), 4);
+        let hash_of_hash = hash("resume_secret", &Sha256::digest([2; 32]));
+        assert!(text.ends_with(&format!(" resume_secret={hash_of_hash}")), "{text}");
     }
 }

@@ -1,5 +1,7 @@
 //! A node whose settings differ from its region's is refused at join, and told which.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests: a panic is the report")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +45,8 @@ async fn a_node_with_other_settings_ends_and_names_exactly_them() {
     .await
     .expect("the first node joins");
 
-    let changes: [(fn(&mut NodeConfig), &str); 3] = [
+    type Change = fn(&mut NodeConfig);
+    let changes: [(Change, &str); 3] = [
         (|config| config.universe_seed = 77, "universe_seed"),
         (|config| config.universe_sectors = 40, "universe_sectors"),
         (
