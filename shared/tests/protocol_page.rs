@@ -124,9 +124,10 @@ fn section(name: &str) -> &'static str {
     &from[..end.unwrap_or(from.len())]
 }
 
-/// The names between backquotes in a text.
+/// The names between backquotes in a text, beside its examples.
 fn quoted(text: &str) -> BTreeSet<&str> {
-    text.split('`').skip(1).step_by(2).collect()
+    let prose = text.split("```").step_by(2);
+    prose.flat_map(|part| part.split('`').skip(1).step_by(2)).collect()
 }
 
 /// The fields that a frame's table has a row for. A row may name several: "`from`, `to`".
