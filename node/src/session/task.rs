@@ -349,7 +349,7 @@ impl<L: Log> Session<L> {
 
     fn notice_busy(&self, ms: u64) {
         self.core.metrics.notices.count(NoticeKind::RetryAfter);
-        self.send(&ServerFrame::RetryAfter(RetryAfter { seq: None, ms }));
+        self.send(&ServerFrame::RetryAfter(RetryAfter { ms }));
     }
 
     /// The player's channel: other sessions of this player, on any node.

@@ -18,7 +18,7 @@ use sectorbus::ids::{
     ActorId, EntryId, FeedId, Generation, Hop, Incarnation, Nonce, PlayerId, RegionName, RingVersion, RoomId, SectorId,
     SessionId,
 };
-use sectorbus::limits::LINEAGE_EPOCHS;
+use sectorbus::limits::{LINEAGE_EPOCHS, ONCE_KEPT_FOR};
 use sectorbus::log::redis::{ConnectError, RedisConfig, RedisLog};
 use sectorbus::log::{
     Append, Appended, Attach, Beat, Beaten, Checkpoint, Checkpointed, Claim, ClaimBody, Claimed, Following, Leave,
