@@ -18,7 +18,7 @@ rules! {
 }
 
 fn once(player: &str, actor: u64, seq: u64) -> OnceKey {
-    OnceKey { player: PlayerId::new(player).unwrap(), actor: ActorId(actor), seq }
+    OnceKey::Player { player: PlayerId::new(player).unwrap(), actor: ActorId(actor), seq }
 }
 
 /// A post by ann that is new.

@@ -67,7 +67,7 @@ impl<L: Log> Follow<L> {
             }
             Follows::Gap => {
                 self.core.metrics.relay_gaps.increment(1);
-                self.catch_up().await;
+                self.catch_up_both().await;
             }
             Follows::Fork => self.catch_up().await,
         }
@@ -138,7 +138,10 @@ impl<L: Log> Follow<L> {
             for entry in page {
                 let cursor = self.replica.as_ref().map_or(EntryId::GENESIS, Replica::cursor);
                 match load::judge(cursor, &entry) {
-                    Follows::Next => self.apply(&entry)?,
+                    Follows::Next => {
+                        self.feed_before_entry().await?;
+                        self.apply(&entry)?;
+                    }
                     Follows::Duplicate => {}
                     Follows::Stale | Follows::Gap | Follows::Fork => return self.reload(SnapshotReason::Gap).await,
                 }
@@ -201,6 +204,7 @@ impl<L: Log> Follow<L> {
         let applied = replica.apply(entry)?;
         self.core.metrics.relay_entries.increment(1);
         self.heard.set(applied.id);
+        self.ask_feed_rights();
         if let LogBody::Claim(claim) = &entry.body {
             self.core.clear_hint(&self.room);
             if claim.owner != self.core.me() {
