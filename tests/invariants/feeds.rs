@@ -1,8 +1,11 @@
 //! Invariant 10: each subscriber sees each item once, in order, or learns of a gap when retention was exceeded.
 //! The log's side of it is here, on a real Redis that is killed; what nodes make of it in `feeds/`.
 
+mod support;
+
+mod entries;
 mod nodes;
-mod seen;
+mod redis;
 
 use std::collections::BTreeSet;
 

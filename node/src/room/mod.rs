@@ -1,6 +1,6 @@
 //! A room as its owner runs it: claim, load, decide batches, append, checkpoint, park.
 //! In reading order: `owner` and `seats` (pure decisions on state), `chain` (what was appended and how to
-//! repair it), `task` (the loop), `arrivals`, `claim`, `commit` (what it does with the log).
+//! repair it), `task` (the loop), `arrivals`, `claim`, `commit`, `posts` (what it does with the log).
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ pub mod task;
 pub mod arrivals;
 pub mod claim;
 pub mod commit;
+pub mod posts;
 
 /// Before an unanswered call is repeated.
 const RETRY_AFTER: Duration = Duration::from_millis(50);

@@ -15,7 +15,7 @@ use sectorbus::limits::{
     OWN_ENTRY_HEARD_WITHIN,
 };
 use sectorbus::log::Log;
-use sectorbus::state::PlayerRecord;
+use sectorbus::state::{PlayerRecord, PostName};
 
 use crate::command::{Command, Notice};
 use crate::core::{Core, Heard};
@@ -24,6 +24,7 @@ use crate::owners::Owners;
 use crate::room::claim::{self, NotMine, OwnedRoom};
 use crate::room::commit::Dropped;
 use crate::room::owner::{Input, Owner};
+use crate::room::posts::PostsOnTheWay;
 use crate::room::seats::SeatLimits;
 use crate::room::{arrivals, chain::Chain};
 
@@ -46,6 +47,10 @@ pub enum RoomEvent {
     ArrivalKnown {
         player: PlayerId,
         hop: Hop,
+    },
+    /// Posts of this room were answered; `None`: one that could not be posted.
+    Posted {
+        names: Vec<Option<PostName>>,
     },
     /// The ring changed: this room may map elsewhere now.
     RingChanged,
@@ -88,6 +93,7 @@ pub(super) struct RoomTask<L: Log> {
     /// The ring maps the room elsewhere: when to ask the new owner again.
     pub(super) adopt_due: Option<Instant>,
     pub(super) sent_out: BTreeMap<PlayerId, Hop>,
+    pub(super) posts: PostsOnTheWay,
     // Hearing my own entries.
     pub(super) unheard: Option<(EntryId, Instant)>,
     // Pace.
@@ -169,6 +175,7 @@ impl<L: Log> RoomTask<L> {
             adopt_due: None,
             decided: Vec::new(),
             sent_out: BTreeMap::new(),
+            posts: PostsOnTheWay::default(),
             unheard: None,
             window_started: now,
             window_entries: 0,
@@ -226,7 +233,7 @@ impl<L: Log> RoomTask<L> {
             .map(|due_ms| Instant::now() + Duration::from_millis(due_ms.saturating_sub(self.now_ms())));
         let unheard = self.unheard.map(|(_, due)| due);
         let park = self.busy_at + self.core.config.park_after;
-        [timer, unheard, self.checkpoint_due, self.arrive_due, self.adopt_due]
+        [timer, unheard, self.checkpoint_due, self.arrive_due, self.adopt_due, self.posts.due()]
             .into_iter()
             .flatten()
             .fold(park, Instant::min)
@@ -257,6 +264,7 @@ impl<L: Log> RoomTask<L> {
                 }
                 RoomEvent::ArrivalKnown { player, hop } => inputs.extend(self.arrival_known(player, hop)),
                 RoomEvent::IncarnationsGone(gone) => inputs.push(Input::IncarnationsGone(gone)),
+                RoomEvent::Posted { names } => self.take_posted(names),
                 RoomEvent::RingChanged
                 | RoomEvent::CheckHead
                 | RoomEvent::Checkpoint
@@ -303,11 +311,12 @@ impl<L: Log> RoomTask<L> {
         if inputs.iter().any(seats_somebody) {
             inputs.push(Input::IncarnationsGone(self.known_dead()));
         }
+        self.drop_posts_if_due(&mut inputs);
         let now_ms = self.now_ms();
         let timers_due = self.owner.next_timer_ms().is_some_and(|due| due <= now_ms);
         if !inputs.is_empty() || timers_due {
             self.core.metrics.batch_commands.record(inputs.len() as f64);
-            let decided = self.owner.decide(now_ms, self.chain.epoch(), inputs);
+            let decided = self.owner.decide(now_ms, self.chain.last().following(), inputs);
             if decided.entry.is_some() || !decided.receipts.is_empty() {
                 self.last_append = Instant::now();
                 self.busy_at = self.last_append;
@@ -319,6 +328,7 @@ impl<L: Log> RoomTask<L> {
             self.checking.remove(&player);
         }
         self.send_arrivals();
+        self.send_posts();
         self.check_heard();
         self.checkpoint_if_due().await?;
         self.park_if_idle().await

@@ -14,7 +14,7 @@ use sectorbus_node::Node;
 use sectorbus_node::feeds::{self, FeedFrom};
 use sectorbus_tests::cluster;
 
-use super::seen::{Seen, TestOwner, eventually, player, post, room, stored};
+use super::support::{Seen, TestOwner, eventually, player, post, room, stored};
 use crate::support::SOON;
 
 const WRITERS: [&str; 3] = ["ann", "bob", "cid"];
