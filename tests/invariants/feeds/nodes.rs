@@ -164,6 +164,23 @@ async fn a_lost_tail_is_told_and_put_back_by_its_living_poster() {
     assert!(again[1].id > lost && again[1].prev == kept, "{again:?}");
 }
 
+/// Its node sees in its beats that Redis is another one.
+#[tokio::test(start_paused = true)]
+async fn a_lost_post_is_posted_again_though_nobody_reads_the_feed() {
+    let region = cluster::region(8);
+    let (nodes, room) = (nodes(&region, 8).await, room("player:ann"));
+    region.mark();
+    for seq in 1..=3 {
+        post(&nodes[0], &room, "ann", seq).await;
+    }
+    region.lose_tail();
+    assert!(stored(&region.handle(), &room).await.is_empty());
+    eventually("they are posted again", async || stored(&region.handle(), &room).await.len() == 3).await;
+    let mut late = Seen::start(&nodes[1], &room, FeedFrom::After(FeedId::START), 8).await;
+    late.until_items(3).await;
+    assert_eq!(late.bodies(), ["ann 1", "ann 2", "ann 3"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_tail_that_is_lost_with_its_poster_is_told() {
     let region = cluster::region(2);
