@@ -23,6 +23,7 @@ use crate::config::NodeConfig;
 use crate::courier::Couriers;
 use crate::follow::{FollowEvent, Follows};
 use crate::owners::Owners;
+use crate::poster::Poster;
 use crate::session::SessionEvent;
 use crate::tasks::Tasks;
 
@@ -58,6 +59,7 @@ pub struct Core<L: Log> {
     pub owners: Owners,
     pub follows: Follows,
     pub couriers: Couriers,
+    pub poster: Poster,
     incarnation: ArcSwap<Incarnation>,
     view: ArcSwap<View>,
     view_version: watch::Sender<u64>,
@@ -109,6 +111,7 @@ impl<L: Log> Core<L> {
             owners: Owners::default(),
             follows: Follows::default(),
             couriers: Couriers::default(),
+            poster: Poster::default(),
             incarnation: ArcSwap::from_pointee(parts.incarnation),
             view: ArcSwap::from_pointee(view),
             view_version: watch::Sender::new(0),

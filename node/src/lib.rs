@@ -4,6 +4,7 @@
 //! mailbox -> `room::task` -> `room::owner` (dedupe, rules) -> `room::commit` (one append per batch).
 //! One delta out: the log -> `follow::task` -> `follow::catch_up` (judge, apply, verify) -> `follow::show` (encode
 //! once) -> `session::outbox` -> socket.
+//! One feed item: `poster` -> the log -> `follow::feed` -> `feeds` (a reader's channel).
 
 pub mod admin;
 pub mod auth;
@@ -20,6 +21,7 @@ pub mod command;
 pub mod core;
 pub mod courier;
 pub mod drain;
+pub mod feeds;
 pub mod follow;
 pub mod inbox;
 pub mod life;
@@ -27,6 +29,7 @@ pub mod load;
 pub mod node;
 pub mod owners;
 pub mod players;
+pub mod poster;
 pub mod room;
 pub mod session;
 pub mod tasks;

@@ -111,6 +111,9 @@ impl<L: Log> Life<L> {
                     self.take_change(&watch, change).await;
                     if redis.is_back_or_another(watch.roll().map(|roll| roll.replication_id.as_str())) {
                         self.core.owners.tell_all(|| RoomEvent::CheckHead);
+                        self.core.poster.suspect_loss();
+                    } else {
+                        self.core.poster.is_calm(started);
                     }
                     self.readiness.set_redis(true);
                     self.core.metrics.redis_up.set(1.0);

@@ -71,6 +71,20 @@ pub const CHECKPOINT_AFTER: Duration = Duration::from_secs(30);
 pub const ONCE_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Items kept in a room's feed; a reader further behind gets a gap.
 pub const FEED_ITEMS_KEPT: usize = 10_000;
+/// Items read from a feed at once.
+pub const FEED_PAGE_ITEMS: usize = 100;
+/// Names of items a relay remembers, to know those again that Redis lost and their node posted a second time.
+pub const FEED_NAMES_KEPT: usize = 4_096;
+/// What one feed item may carry.
+pub const POST_BYTES_MAX: usize = 16 * 1024;
+/// A node keeps what it posted at least this long, to post it again if Redis loses it.
+pub const POSTS_KEPT_FOR: Duration = Duration::from_secs(5);
+/// What a node keeps of its posts to one room; beyond it the next post waits.
+pub const POSTS_KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Posts to one room waiting for their turn on a node; beyond it whoever posts waits.
+pub const POSTS_WAITING_MAX: usize = 256;
+/// Answered posts that follow from an entry are dropped by the next entry, or after this long by one of their own.
+pub const POSTS_DROPPED_AFTER: Duration = Duration::from_secs(5);
 pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 /// A batch takes no more commands once its entry may have this many bytes. What one command adds (a player's record, at
 /// most some 130 KiB with all fields, actors and answers full) and the batch's answers (some 50 KiB) fit above it.
@@ -127,4 +141,6 @@ const _: () = assert!(FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX);
 const _: () = assert!(TOKEN_BYTES_MAX + RESUME_TOKEN_BYTES_MAX < FRAME_BYTES_MAX, "a hello with its tokens fits");
 const _: () = assert!(BATCH_ENTRY_BYTES + 256 * 1024 <= ENTRY_BYTES_MAX, "one more command fits into a full batch");
 const _: () = assert!(BATCH_COMMANDS_MAX * 256 <= 64 * 1024, "answers of at most 200 bytes take less than 64 KiB");
+const _: () = assert!(POST_BYTES_MAX < POSTS_KEPT_BYTES_MAX, "one post always fits");
+const _: () = assert!(POSTS_KEPT_FOR.as_secs() < ONCE_KEPT_FOR.as_secs(), "what is posted again is the same item");
 const _: () = assert!(CANARY_EVERY.as_millis() * 2 <= CANARY_MISSING_AFTER.as_millis());

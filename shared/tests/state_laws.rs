@@ -4,14 +4,17 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use sectorbus::action::{Answer, RejectCode, Status};
-use sectorbus::ids::{ActorId, Alias, Generation, Hop, Incarnation, NodeName, PlayerId, SectorId, Seq, SessionId};
+use sectorbus::ids::{
+    ActorId, Alias, EntryId, Generation, Hop, Incarnation, NodeName, PlayerId, RoomId, SectorId, Seq, SessionId,
+};
 use sectorbus::limits::INT_ABS_MAX;
 use sectorbus::state::{
     ActorMarks, Answered, Changes, Delta, Draft, EntityChange, Entry, Fields, Outgoing, OwnChange, Part, PlayerRecord,
-    RoomState, Seat, SessionSeat, SystemChange, Timer, TimerKind, compose,
+    Post, PostName, RoomState, Seat, SessionSeat, SystemChange, Timer, TimerKind, compose,
 };
 use sectorbus::value::{Field, Value};
 
@@ -116,6 +119,15 @@ fn timer() -> impl Strategy<Value = Timer> {
     })
 }
 
+fn post_name() -> impl Strategy<Value = PostName> {
+    (1u64..3, 0u32..2).prop_map(|(version, n)| PostName { entry: EntryId::new(7, version), n })
+}
+
+fn post() -> impl Strategy<Value = Post> {
+    (player(), vec(any::<u8>(), 0..4))
+        .prop_map(|(player, body)| Post { to: RoomId::Player(player), body: Bytes::from(body) })
+}
+
 fn system_change() -> impl Strategy<Value = SystemChange> {
     use proptest::option::of;
     let outgoing = (1u64..9, record()).prop_map(|(hop, record)| Outgoing {
@@ -134,6 +146,7 @@ fn system_change() -> impl Strategy<Value = SystemChange> {
         (player(), of((1u64..9).prop_map(Hop))).prop_map(|(player, hop)| SystemChange::Incoming(player, hop)),
         (player(), of(record())).prop_map(|(player, record)| SystemChange::Dormant(player, record)),
         (timer(), any::<bool>()).prop_map(|(timer, set)| SystemChange::Timer(timer, set)),
+        (post_name(), of(post())).prop_map(|(name, post)| SystemChange::Post(name, post)),
     ]
 }
 

@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use proptest::prelude::*;
 use sectorbus::action::{Answer, RejectCode, Status};
-use sectorbus::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, SectorId, Seq, SessionId};
+use sectorbus::ids::{ActorId, EntryId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, Seq, SessionId};
 use sectorbus::state::{
-    ActorMarks, Answered, Draft, Entry, Fields, Outgoing, Parts, PlayerRecord, RoomState, Seat, SessionSeat,
-    SystemChange, Timer, TimerKind, Unreadable,
+    ActorMarks, Answered, Draft, Entry, Fields, Outgoing, Parts, PlayerRecord, Post, PostName, RoomState, Seat,
+    SessionSeat, SystemChange, Timer, TimerKind, Unreadable,
 };
 use sectorbus::value::{Field, Value};
 
@@ -85,6 +85,22 @@ fn sample() -> (RoomState, Entry) {
     (state, entry)
 }
 
+/// The same room with posts, which format 1 has had since after its first release.
+fn sample_with_posts() -> (RoomState, Entry) {
+    let (mut state, _) = sample();
+    let mut draft = Draft::new(&mut state, 1_700_000_000_500);
+    for (n, to) in ["team:red", "player:ann"].into_iter().enumerate() {
+        let name = PostName { entry: EntryId::new(1_700_000_000_100, 7), n: n as u32 };
+        let post = Post { to: to.parse::<RoomId>().unwrap(), body: Bytes::from_static(b"\x01under attack") };
+        draft.system(SystemChange::Post(name, Some(post)));
+    }
+    let gone = PostName { entry: EntryId::new(1_700_000_000_100, 6), n: 0 };
+    draft.system(SystemChange::Post(gone, Some(Post { to: RoomId::Global, body: Bytes::new() })));
+    draft.system(SystemChange::Post(gone, None));
+    let entry = draft.finish();
+    (state, entry)
+}
+
 fn named(state: &RoomState) -> [(&'static str, Bytes); 4] {
     let parts = state.to_parts();
     [
@@ -102,6 +118,8 @@ fn write_golden() {
     let (state, entry) = sample();
     let mut files = vec![("entry", entry.encode())];
     files.extend(named(&state));
+    let (state, entry) = sample_with_posts();
+    files.extend([("entry_posts", entry.encode()), ("snapshot_system_posts", state.to_parts().system)]);
     for (name, bytes) in files {
         let mut text = String::new();
         for line in bytes.chunks(32) {
@@ -128,6 +146,21 @@ fn format_1_is_still_read_and_written() {
     };
     assert_eq!(RoomState::from_parts(&parts), Ok(state.clone()));
     assert_eq!(state.to_parts(), parts);
+}
+
+#[test]
+fn posts_are_read_and_written_as_they_were_and_take_no_byte_where_there_are_none() {
+    let (state, entry) = sample_with_posts();
+    let bytes = golden("entry_posts");
+    assert_eq!(Entry::decode(&bytes), Ok(entry.clone()));
+    assert_eq!(entry.encode(), bytes);
+    let parts = Parts { system: Bytes::from(golden("snapshot_system_posts")), ..state.to_parts() };
+    assert_eq!(RoomState::from_parts(&parts), Ok(state.clone()));
+    assert_eq!(state.to_parts(), parts);
+    // A room that was stored before there were posts takes the entry that brings the first ones.
+    let mut before = sample().0;
+    before.apply(&entry).unwrap();
+    assert_eq!(before, state);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Room-log section 10, the first bullets: feeds. Each item once, each knows the one before it, readers see gaps.
 
-use sectorbus::ids::{ActorId, FeedId, PlayerId, RoomId};
+use sectorbus::ids::{ActorId, EntryId, FeedId, PlayerId, RoomId};
 use sectorbus::limits::FEED_ITEMS_KEPT;
 use sectorbus::log::{Claimed, Heads, Log, OnceKey, Posted, Push};
 
@@ -11,6 +11,7 @@ rules! {
     a_post_is_read_back_and_heard,
     a_repeated_post_is_the_same_item,
     once_keys_are_per_room_player_actor_and_seq,
+    once_keys_of_entries_are_per_room_entry_and_number,
     each_item_carries_the_one_before_it,
     posts_of_many_writers_are_one_chain,
     an_item_carries_the_rooms_head,
@@ -20,7 +21,7 @@ rules! {
 }
 
 fn once(player: &str, actor: u64, seq: u64) -> OnceKey {
-    OnceKey { player: PlayerId::new(player).unwrap(), actor: ActorId(actor), seq }
+    OnceKey::Player { player: PlayerId::new(player).unwrap(), actor: ActorId(actor), seq }
 }
 
 /// A post by ann that is new.
@@ -69,6 +70,24 @@ async fn once_keys_are_per_room_player_actor_and_seq(stand: impl Stand) {
     let elsewhere = log.post(&room("team:blue"), &keys[0], bytes("x")).await.unwrap();
     assert!(matches!(elsewhere, Posted::New(_)), "{elsewhere:?}");
     assert_eq!(log.feed(&red, FeedId::START, 10).await.unwrap().len(), 4);
+}
+
+async fn once_keys_of_entries_are_per_room_entry_and_number(stand: impl Stand) {
+    let (log, red) = (stand.node().await, room("team:red"));
+    let named = |text: &str, version, n| OnceKey::Entry { room: room(text), entry: EntryId::new(5, version), n };
+    let keys = [
+        named("sector:4", 7, 0),
+        named("sector:4", 7, 1),
+        named("sector:4", 8, 0),
+        named("team:red", 7, 0),
+        once("sector", 4, 0),
+    ];
+    for key in &keys {
+        let posted = log.post(&red, key, bytes("x")).await.unwrap();
+        assert!(matches!(posted, Posted::New(_)), "{key:?}: {posted:?}");
+        assert!(matches!(log.post(&red, key, bytes("x")).await, Ok(Posted::Already(_))), "{key:?}");
+    }
+    assert_eq!(log.feed(&red, FeedId::START, 10).await.unwrap().len(), keys.len());
 }
 
 async fn each_item_carries_the_one_before_it(stand: impl Stand) {

@@ -93,7 +93,7 @@ async fn log_and_feed_share_one_order(stand: impl Stand) {
     let mut following = followed(&log, &room).await;
     for seq in 1..10 {
         let entry = owner.append("entry").await;
-        let once = OnceKey { player: PlayerId::new("ann").unwrap(), actor: ActorId(1), seq };
+        let once = OnceKey::Player { player: PlayerId::new("ann").unwrap(), actor: ActorId(1), seq };
         let posted = log.post(&room, &once, bytes("hi")).await.unwrap();
         let Posted::New(id) = posted else { panic!("{posted:?}") };
         assert_eq!(next(&mut following).await, Push::Entry(entry.clone()));

@@ -238,7 +238,7 @@ async fn a_restore_with_a_lower_counter_is_refused(stand: impl Stand) {
 async fn restore_and_reclaim_leave_the_feed_alone(mut stand: impl Stand) {
     let (log, room) = (stand.node().await, room("sector:1"));
     let mut owner = Owner::claiming(&log, &room, "n1#1", 5).await;
-    let key = |seq| OnceKey { player: PlayerId::new("ann").unwrap(), actor: ActorId(1), seq };
+    let key = |seq| OnceKey::Player { player: PlayerId::new("ann").unwrap(), actor: ActorId(1), seq };
     log.post(&room, &key(1), bytes("one")).await.unwrap();
     owner.append("kept").await;
     stand.mark().await;

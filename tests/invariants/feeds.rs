@@ -1,5 +1,11 @@
 //! Invariant 10: each subscriber sees each item once, in order, or learns of a gap when retention was exceeded.
-//! No node reads feeds yet (there is no chat): this holds the log's side of it, on a real Redis that is killed.
+//! The log's side of it is here, on a real Redis that is killed; what nodes make of it in `feeds/`.
+
+mod support;
+
+mod entries;
+mod nodes;
+mod redis;
 
 use std::collections::BTreeSet;
 
@@ -21,7 +27,7 @@ fn room() -> RoomId {
 }
 
 fn once(writer: &str, seq: u64) -> OnceKey {
-    OnceKey { player: PlayerId::new(writer).expect("a name"), actor: ActorId(1), seq }
+    OnceKey::Player { player: PlayerId::new(writer).expect("a name"), actor: ActorId(1), seq }
 }
 
 /// Posts until answered, as a node does.

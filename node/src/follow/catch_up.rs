@@ -78,7 +78,7 @@ impl<L: Log> Follow<L> {
             }
             Follows::Gap => {
                 self.core.metrics.relay_gaps.increment(1);
-                self.catch_up().await;
+                self.catch_up_both().await;
             }
             Follows::Fork => self.catch_up().await,
         }
@@ -141,7 +141,10 @@ impl<L: Log> Follow<L> {
             for entry in page {
                 let cursor = self.replica.as_ref().map_or(EntryId::GENESIS, Replica::cursor);
                 match load::judge(cursor, &entry) {
-                    Follows::Next => self.apply(&entry)?,
+                    Follows::Next => {
+                        self.feed_before_entry().await?;
+                        self.apply(&entry)?;
+                    }
                     Follows::Duplicate => {}
                     Follows::Gap => return self.reload(SnapshotReason::Gap).await,
                     // The head that was read is not this log's any more: the next one says what became of the cursor.
@@ -242,6 +245,7 @@ impl<L: Log> Follow<L> {
         let applied = replica.apply(entry)?;
         self.core.metrics.relay_entries.increment(1);
         self.heard.set(applied.id);
+        self.ask_feed_rights();
         if let LogBody::Claim(claim) = &entry.body {
             self.core.clear_hint(&self.room);
             if claim.owner != self.core.me() {

@@ -1,7 +1,7 @@
 //! Rooms this node follows: for its sessions, and for the rooms it owns.
 //! In reading order: `replica` (state and recent deltas), `route` (commands waiting for answers), `subscriber`
 //! (sessions shown the room), `frames` (state to protocol), `task` (the one loop), `catch_up` (staying on the chain),
-//! `show` (what sessions see), `heads` (silent rooms compared).
+//! `feed` (the room's other stream), `show` (what sessions see), `heads` (silent rooms compared).
 
 pub mod replica;
 pub mod route;
@@ -12,6 +12,7 @@ pub mod frames;
 pub mod task;
 
 pub mod catch_up;
+pub mod feed;
 pub mod show;
 
 pub mod heads;
@@ -31,6 +32,7 @@ use sectorbus::metrics::Metrics;
 
 use crate::command::{Command, Notice};
 use crate::core::{ConnId, Core, Heard};
+use crate::feeds::FeedEvent;
 use crate::follow::subscriber::Subscription;
 
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -65,6 +67,7 @@ pub enum FollowEvent {
         conn: ConnId,
         entries: Option<Vec<LogEntry>>,
     },
+    Feed(FeedEvent),
 }
 
 /// Mail that did not reach an inbox.
@@ -80,6 +83,8 @@ struct Followed {
     users: usize,
     /// Milliseconds of the node's life when the room was last heard or compared.
     heard_at_ms: Arc<AtomicU64>,
+    /// The same of its feed, if somebody reads that.
+    feed_heard_at_ms: Arc<AtomicU64>,
 }
 
 /// The rooms followed now.
@@ -97,6 +102,7 @@ impl Follows {
         let followed = rooms.entry(room.clone()).or_insert_with(|| {
             let (events_tx, events_rx) = mpsc::unbounded_channel();
             let (heard, heard_at_ms) = (Arc::new(Heard::default()), Arc::new(AtomicU64::new(core.uptime_ms())));
+            let feed_heard_at_ms = Arc::new(AtomicU64::new(feed::UNREAD));
             let start = task::Start {
                 core: core.clone(),
                 room: room.clone(),
@@ -104,9 +110,10 @@ impl Follows {
                 events_rx,
                 heard: heard.clone(),
                 heard_at_ms: heard_at_ms.clone(),
+                feed_heard_at_ms: feed_heard_at_ms.clone(),
             };
             core.tasks.spawn("follow", task::run(start));
-            Followed { events_tx, heard, users: 0, heard_at_ms }
+            Followed { events_tx, heard, users: 0, heard_at_ms, feed_heard_at_ms }
         });
         followed.users += 1;
         let guard = FollowGuard {
@@ -169,10 +176,11 @@ impl Follows {
         }
     }
 
-    /// Rooms not heard since `before_ms` of the node's life.
+    /// Rooms of which log or feed was not heard since `before_ms` of the node's life.
     fn silent_since(&self, before_ms: u64) -> Vec<RoomId> {
         let rooms = self.rooms.lock();
-        let silent = rooms.iter().filter(|(_, f)| f.heard_at_ms.load(Ordering::Relaxed) <= before_ms);
+        let is_silent = |heard_at_ms: &AtomicU64| heard_at_ms.load(Ordering::Relaxed) <= before_ms;
+        let silent = rooms.iter().filter(|(_, f)| is_silent(&f.heard_at_ms) || is_silent(&f.feed_heard_at_ms));
         silent.map(|(room, _)| room.clone()).collect()
     }
 }

@@ -16,6 +16,7 @@ use sectorbus::state::Delta;
 
 use crate::command::{Command, Notice, Receipt, Speaker, decode_receipts};
 use crate::core::{ConnId, Core, Heard};
+use crate::follow::feed::FeedRelay;
 use crate::follow::replica::Replica;
 use crate::follow::route::{Due, Key, Route, What};
 use crate::follow::subscriber::{Phase, Subscriber, Subscribers};
@@ -33,6 +34,7 @@ pub struct Start<L: Log> {
     pub events_rx: mpsc::UnboundedReceiver<FollowEvent>,
     pub heard: Arc<Heard>,
     pub heard_at_ms: Arc<AtomicU64>,
+    pub feed_heard_at_ms: Arc<AtomicU64>,
 }
 
 pub(super) struct Follow<L: Log> {
@@ -58,6 +60,7 @@ pub(super) struct Follow<L: Log> {
     pub(super) ahead_since: Option<Instant>,
     /// A comparison of heads found a difference.
     pub(super) must_read: bool,
+    pub(super) feed: FeedRelay,
     /// Frames handed to sessions.
     pub(super) tally: Tally,
     counted_unsettled: bool,
@@ -67,7 +70,7 @@ pub(super) struct Follow<L: Log> {
 }
 
 pub async fn run<L: Log>(start: Start<L>) {
-    let Start { core, room, events_tx, mut events_rx, heard, heard_at_ms } = start;
+    let Start { core, room, events_tx, mut events_rx, heard, heard_at_ms, feed_heard_at_ms } = start;
     let mut following = core.log.follow(&room);
     let now = Instant::now();
     let tally = core.metrics.tally();
@@ -88,6 +91,7 @@ pub async fn run<L: Log>(start: Start<L>) {
         unreadable: None,
         ahead_since: None,
         must_read: false,
+        feed: FeedRelay::new(feed_heard_at_ms),
         tally,
         counted_unsettled: false,
         adopt_asked: None,
@@ -108,7 +112,10 @@ impl<L: Log> Follow<L> {
             () = tokio::time::sleep_until(due) => {}
         }
         if std::mem::take(&mut self.must_read) {
-            self.catch_up().await;
+            self.catch_up_both().await;
+        }
+        if self.feed.must_read {
+            self.catch_up_feed().await;
         }
         self.flush_if_due();
         self.send_due();
@@ -141,13 +148,12 @@ impl<L: Log> Follow<L> {
 
     async fn take_push(&mut self, push: Push) {
         match push {
-            Push::Following => self.catch_up().await,
+            Push::Following => self.catch_up_both().await,
             // What was missed is read after the next `Following`.
             Push::Lost | Push::Attached { .. } => {}
             Push::Entry(entry) => self.take_entry(entry).await,
             Push::Receipts { at, body } => self.take_receipts(at, &body).await,
-            // Feeds are read by sessions' own cursors; the room's relay has none yet to show.
-            Push::Feed(_) => self.hear(),
+            Push::Feed(item) => self.take_feed_item(item).await,
         }
     }
 
@@ -160,9 +166,13 @@ impl<L: Log> Follow<L> {
             FollowEvent::Ready { conn } => self.ready(conn),
             FollowEvent::Notice(notice) => self.take_notice(&notice),
             FollowEvent::Undelivered(undelivered) => self.take_undelivered(&undelivered),
-            FollowEvent::Heads(heads) => self.compare(heads),
+            FollowEvent::Heads(heads) => {
+                self.compare_feed(&heads);
+                self.compare(heads);
+            }
             FollowEvent::ViewChanged => self.view_changed(),
             FollowEvent::Backlog { conn, entries } => self.take_backlog(conn, entries.as_deref()),
+            FollowEvent::Feed(event) => self.take_feed_event(event),
         }
     }
 

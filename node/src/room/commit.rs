@@ -366,7 +366,8 @@ impl<L: Log> RoomTask<L> {
         let empty = system.seats().is_empty()
             && system.timers().is_empty()
             && system.outgoing().is_empty()
-            && system.incoming().is_empty();
+            && system.incoming().is_empty()
+            && !self.has_posts();
         if !idle {
             return ControlFlow::Continue(());
         }

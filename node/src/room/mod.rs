@@ -1,6 +1,7 @@
 //! A room as its owner runs it: claim, load, decide batches, append, checkpoint, park.
 //! In reading order: `owner` and `seats` (pure decisions on state), `chain` (what was appended and how to
-//! repair it), `transfers` (what is left of moves), `task` (the loop), `arrivals`, `claim`, `commit` (what it does with the log).
+//! repair it), `transfers` (what is left of moves), `task` (the loop), `arrivals`, `claim`, `commit`, `posts` (what it
+//! does with the log).
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub mod task;
 pub mod arrivals;
 pub mod claim;
 pub mod commit;
+pub mod posts;
 
 #[cfg(test)]
 mod testing;

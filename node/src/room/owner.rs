@@ -1,20 +1,22 @@
 //! What an owner decides: one batch of commands in, one entry and the receipts out. Pure: time is an argument.
 //! Knows nothing of the log, of tasks or of sessions; the state it changes becomes visible only after the append.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sectorbus::action::{Action, Answer, RejectCode};
-use sectorbus::ids::{ActorId, Hop, PlayerId, RoomId, SectorId, Seq};
+use sectorbus::ids::{ActorId, EntryId, Hop, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::limits::{DEDUPE_BITMAP_BITS, REJECTIONS_UNLOGGED_MAX};
 use sectorbus::rules::{Decision, Effect, Rules};
 use sectorbus::state::Draft;
 use sectorbus::state::Judged;
 use sectorbus::state::RoomState;
 use sectorbus::state::{Answered, Entry};
-use sectorbus::state::{Outgoing, PlayerRecord, System, SystemChange, TimerKind};
+use sectorbus::state::{Outgoing, PlayerRecord, Post, PostName, System, SystemChange, TimerKind};
 
 use crate::command::{Command, Receipt, Speaker};
+use crate::room::posts;
 use crate::room::seats::{self, Loss, SeatLimits};
 
 /// A command as the owner's batch takes it: mail, or what the owner tells itself.
@@ -44,6 +46,8 @@ pub enum Input {
     IncarnationsGone(Vec<sectorbus::ids::Incarnation>),
     /// Timers are due.
     Tick,
+    /// Answered posts go with this batch, whether anything else changes or not.
+    DropPosts,
 }
 
 /// What a batch came to.
@@ -66,6 +70,8 @@ pub struct Owner {
     rejections: BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, Answer>>,
     /// When to look through them.
     rejections_bound: usize,
+    /// Posts of the state that are known to be in their feeds: the next entry drops them.
+    answered_posts: BTreeSet<PostName>,
 }
 
 const REJECTIONS_KEPT_MIN: usize = 256;
@@ -79,7 +85,9 @@ enum Standing {
 
 impl Owner {
     pub fn new(room: RoomId, rules: Arc<Rules>, limits: SeatLimits, state: RoomState) -> Self {
-        Self { room, rules, limits, state, rejections: BTreeMap::new(), rejections_bound: REJECTIONS_KEPT_MIN }
+        let rejections = BTreeMap::new();
+        let (rejections_bound, answered_posts) = (REJECTIONS_KEPT_MIN, BTreeSet::new());
+        Self { room, rules, limits, state, rejections, rejections_bound, answered_posts }
     }
 
     pub fn state(&self) -> &RoomState {
@@ -91,15 +99,29 @@ impl Owner {
         self.state.system().timers().first().map(|timer| timer.due_ms)
     }
 
-    /// Decides a batch in order, until its entry is large enough. Overdue timers run first, in their order.
-    pub fn decide(&mut self, now_ms: u64, epoch: u64, inputs: Vec<Input>) -> Decided {
+    /// Posts of the state that are not known to be in their feeds, in the order they were decided.
+    pub fn unanswered_posts(&self) -> impl Iterator<Item = (PostName, Post)> {
+        let posts = self.state.system().posts().iter();
+        posts.filter(|(name, _)| !self.answered_posts.contains(name)).map(|(name, post)| (*name, post.clone()))
+    }
+
+    pub fn posts_answered(&mut self, names: impl Iterator<Item = PostName>) {
+        let posts = self.state.system().posts();
+        self.answered_posts.extend(names.filter(|name| posts.contains_key(name)));
+    }
+
+    /// Decides a batch in order, until its entry is large enough; `entry` is the id it will have in the log, if it comes to
+    /// an entry. Overdue timers run first, in their order.
+    pub fn decide(&mut self, now_ms: u64, entry: EntryId, inputs: Vec<Input>) -> Decided {
         let mut receipts = Vec::new();
         let mut answers = Vec::new();
-        let Self { room, rules, limits, state, rejections, .. } = self;
+        let Self { room, rules, limits, state, rejections, answered_posts, .. } = self;
         let mut draft = Draft::new(state, now_ms);
+        let (receipts_of, answers_of) = (&mut receipts, &mut answers);
         let mut batch =
-            Batch { room, rules, limits, rejections, epoch, receipts: &mut receipts, answers: &mut answers };
+            Batch { room, rules, limits, rejections, entry, posts: 0, receipts: receipts_of, answers: answers_of };
         batch.run_timers(&mut draft);
+        let drop_posts = inputs.iter().any(|input| matches!(input, Input::DropPosts));
         let mut inputs = inputs.into_iter();
         let mut left = Vec::new();
         while !draft.is_full() {
@@ -107,6 +129,9 @@ impl Owner {
             left.extend(batch.take(&mut draft, input));
         }
         left.extend(inputs);
+        if drop_posts || draft.has_changes() {
+            posts::drop_answered(&mut draft, answered_posts);
+        }
         let decided = finish(draft, answers, receipts, rejections);
         self.forget_rejections_of_strangers();
         Decided { left, ..decided }
@@ -163,7 +188,9 @@ struct Batch<'b> {
     rules: &'b Rules,
     limits: &'b SeatLimits,
     rejections: &'b mut BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, Answer>>,
-    epoch: u64,
+    entry: EntryId,
+    /// How many follow from this entry so far.
+    posts: u32,
     receipts: &'b mut Vec<Receipt>,
     answers: &'b mut Vec<Answered>,
 }
@@ -172,8 +199,8 @@ impl Batch<'_> {
     /// Answers what of the input did not fit into this entry.
     fn take(&mut self, draft: &mut Draft<'_>, input: Input) -> Option<Input> {
         match input {
-            Input::Command(Command::Act { speaker, actor, seq, action, to_epoch }) => {
-                debug_assert_eq!(to_epoch, self.epoch, "the task answers wrong_epoch before the batch");
+            // The task has answered `wrong_epoch` to actions that are not for this epoch.
+            Input::Command(Command::Act { speaker, actor, seq, action, .. }) => {
                 self.act(draft, &speaker, actor, seq, &action);
             }
             Input::Command(Command::Join { speaker, incarnation, actor, first_seq, learn }) => {
@@ -204,7 +231,7 @@ impl Batch<'_> {
                 let all_lost = seats::lose_incarnations(draft, self.limits, &gone);
                 return (!all_lost).then_some(Input::IncarnationsGone(gone));
             }
-            Input::Tick => {}
+            Input::Tick | Input::DropPosts => {}
         }
         None
     }
@@ -328,7 +355,14 @@ impl Batch<'_> {
                     .system(SystemChange::Seat(player.clone(), Some(sectorbus::state::Seat { asked: status, ..seat })));
             }
             Effect::Depart { to } => self.depart(draft, player, to),
+            Effect::Post { to, body } => self.post(draft, to, body),
         }
+    }
+
+    fn post(&mut self, draft: &mut Draft<'_>, to: RoomId, body: Bytes) {
+        let name = PostName { entry: self.entry, n: self.posts };
+        self.posts += 1;
+        draft.system(SystemChange::Post(name, Some(Post { to, body })));
     }
 
     /// Takes the player out of the room's state and keeps the record as outgoing. Answers of this batch go with it.
@@ -430,3 +464,7 @@ fn forget_outgoing(draft: &mut Draft<'_>, player: &PlayerId, hop: Hop) {
 #[cfg(test)]
 #[path = "owner_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "owner_posts_tests.rs"]
+mod posts_tests;

@@ -15,7 +15,7 @@ use sectorbus::limits::{
     OWN_ENTRY_HEARD_WITHIN,
 };
 use sectorbus::log::Log;
-use sectorbus::state::PlayerRecord;
+use sectorbus::state::{PlayerRecord, PostName};
 
 use crate::command::{Command, Notice};
 use crate::core::{Core, Heard};
@@ -24,6 +24,7 @@ use crate::owners::Owners;
 use crate::room::claim::{self, NotMine, OwnedRoom};
 use crate::room::commit::Dropped;
 use crate::room::owner::{Input, Owner};
+use crate::room::posts::PostsOnTheWay;
 use crate::room::seats::SeatLimits;
 use crate::room::transfers::Transfers;
 use crate::room::{arrivals, chain::Chain};
@@ -53,6 +54,10 @@ pub enum RoomEvent {
     ArrivalKnown {
         player: PlayerId,
         hop: Hop,
+    },
+    /// Posts of this room were answered; `None`: one that could not be posted.
+    Posted {
+        names: Vec<Option<PostName>>,
     },
     /// The ring changed: this room may map elsewhere now.
     RingChanged,
@@ -99,6 +104,7 @@ pub(super) struct RoomTask<L: Log> {
     pub(super) adopt_due: Option<Instant>,
     pub(super) sent_out: BTreeMap<PlayerId, Hop>,
     pub(super) transfers: Transfers,
+    pub(super) posts: PostsOnTheWay,
     // Hearing my own entries.
     pub(super) unheard: Option<(EntryId, Instant)>,
     pub(super) head_checked: Option<Instant>,
@@ -182,6 +188,7 @@ impl<L: Log> RoomTask<L> {
             decided: Vec::new(),
             sent_out: BTreeMap::new(),
             transfers: Transfers::default(),
+            posts: PostsOnTheWay::default(),
             unheard: None,
             head_checked: None,
             window_started: now,
@@ -242,7 +249,7 @@ impl<L: Log> RoomTask<L> {
         let unheard = self.unheard.map(|(_, due)| due);
         let forget = self.transfers.next_due().map(|due| self.started + due);
         let park = self.busy_at + self.core.config.park_after;
-        [timer, unheard, forget, self.checkpoint_due, self.arrive_due, self.adopt_due]
+        [timer, unheard, forget, self.checkpoint_due, self.arrive_due, self.adopt_due, self.posts.due()]
             .into_iter()
             .flatten()
             .fold(park, Instant::min)
@@ -276,6 +283,7 @@ impl<L: Log> RoomTask<L> {
                     inputs.push(Input::Elsewhere { player, hop, room });
                 }
                 RoomEvent::IncarnationsGone(gone) => inputs.push(Input::IncarnationsGone(gone)),
+                RoomEvent::Posted { names } => self.take_posted(names),
                 RoomEvent::RingChanged
                 | RoomEvent::CheckHead
                 | RoomEvent::Checkpoint
@@ -328,8 +336,8 @@ impl<L: Log> RoomTask<L> {
         if self.transfers.next_due().is_some_and(|due| self.uptime() >= due) {
             inputs.extend(self.transfers.take_ripe(self.uptime()));
         }
+        self.drop_posts_if_due(&mut inputs);
         // A restore in between changes the epoch, not what these inputs were meant for: the state goes on.
-        let epoch = self.chain.epoch();
         loop {
             let now_ms = self.now_ms();
             let timers_due = self.owner.next_timer_ms().is_some_and(|due| due <= now_ms);
@@ -339,7 +347,7 @@ impl<L: Log> RoomTask<L> {
             // What is to be forgotten rides along.
             inputs.extend(self.transfers.take_ripe(self.uptime()));
             let count = inputs.len();
-            let mut decided = self.owner.decide(now_ms, epoch, inputs);
+            let mut decided = self.owner.decide(now_ms, self.chain.last().following(), inputs);
             inputs = std::mem::take(&mut decided.left);
             self.core.metrics.batch_commands.record((count - inputs.len()) as f64);
             if decided.entry.is_some() || !decided.receipts.is_empty() {
@@ -353,6 +361,7 @@ impl<L: Log> RoomTask<L> {
             self.checking.remove(&player);
         }
         self.send_arrivals();
+        self.send_posts();
         self.check_heard();
         self.checkpoint_if_due().await?;
         self.park_if_idle().await

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sectorbus::action::{Action, Answer, Status};
-use sectorbus::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, Seq, SessionId};
+use sectorbus::ids::{ActorId, EntryId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, Seq, SessionId};
 use sectorbus::limits::ENTRY_BYTES_MAX;
 use sectorbus::rules::{self, Rules, Universe};
 use sectorbus::state::{Answered, Entry, Fields, PlayerRecord, RoomState};
@@ -129,7 +129,7 @@ impl TestRoom {
     }
 
     pub(super) fn decide(&mut self, inputs: Vec<Input>) -> Decided {
-        let decided = self.owner.decide(self.now_ms, EPOCH, inputs);
+        let decided = self.owner.decide(self.now_ms, EntryId::new(EPOCH, 1), inputs);
         if let Some(entry) = &decided.entry {
             let bytes = entry.encode();
             assert!(bytes.len() <= ENTRY_BYTES_MAX);

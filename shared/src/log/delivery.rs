@@ -1,10 +1,13 @@
 //! The words of delivery: inboxes, feeds, and what a follower of a room hears.
 
+use std::fmt;
+
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::LogEntry;
-use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, SessionId};
+use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, RoomId, SessionId};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
@@ -27,11 +30,24 @@ pub struct FeedItem {
 }
 
 /// Names a post for ever: a resend is not a second item.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnceKey {
-    pub player: PlayerId,
-    pub actor: ActorId,
-    pub seq: u64,
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum OnceKey {
+    /// A player's own post: number `seq` of their actor.
+    #[serde(rename = "p")]
+    Player { player: PlayerId, actor: ActorId, seq: u64 },
+    /// Post number `n` that follows from an entry of a room's log, perhaps another room than the feed's.
+    #[serde(rename = "e")]
+    Entry { room: RoomId, entry: EntryId, n: u32 },
+}
+
+/// As in the key of Redis. The two kinds cannot meet: no player's name has a `#`.
+impl fmt::Display for OnceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OnceKey::Player { player, actor, seq } => write!(f, "{player}:{actor}:{seq}"),
+            OnceKey::Entry { room, entry, n } => write!(f, "#{room}:{entry}:{n}"),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -161,6 +161,13 @@ node_metrics! {
     checksum_mismatches: Counter, "sectorbus_checksum_mismatch_total", Count, "Replicas whose sum differed from the entry's.";
     drift_repairs: Counter, "sectorbus_drift_repairs_total", Count, "Clients repaired in place after their sum differed.";
 
+    // Feeds.
+    feed_items: Counter, "sectorbus_feed_items_total", Count, "Feed items handed to readers of this node.";
+    feed_gaps: Counter, "sectorbus_feed_gaps_total", Count, "Times a reader was told that items are gone: past retention, or unreadable.";
+    feed_rewinds: Counter, "sectorbus_feed_rewinds_total", Count, "Feeds that Redis had less of than a relay had read.";
+    posts: Counter, "sectorbus_posts_total", Count, "Posts answered with their item's id.";
+    posts_again: Counter, "sectorbus_posts_again_total", Count, "Posts that Redis had lost and this node posted a second time.";
+
     // Moves and commands between nodes.
     transfers_started: Counter, "sectorbus_transfers_started_total", Count, "Players that left a sector owned here.";
     transfers_finished: Counter, "sectorbus_transfers_finished_total", Count, "Departures from here whose arrival was confirmed.";

@@ -9,6 +9,8 @@ pub use universe::Universe;
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
+
 use crate::action::{Action, Facts, RejectCode, Status};
 use crate::ids::{Generation, Hop, PlayerId, RoomId, SectorId};
 use crate::state::{Fields, PlayerRecord, RoomState};
@@ -36,6 +38,9 @@ pub enum Effect {
     Asked(Status),
     /// Leave for `to`, after the effects before it; the player's record has them.
     Depart { to: SectorId },
+    /// Post `body` to a room's feed, once, after the entry of this action is committed; it comes even if the owner dies
+    /// right then. At most [`crate::limits::POST_BYTES_MAX`] bytes.
+    Post { to: RoomId, body: Bytes },
 }
 
 /// What becomes of an action.

@@ -1,14 +1,15 @@
-//! The records of a room's system part: who is seated, who travels, who sleeps, what is due.
+//! The records of a room's system part: who is seated, who travels, who sleeps, what is due, what is to be posted.
 //! Shapes only; how they are kept and summed is in `system`, what they mean to a move is the owner's business.
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::dedupe::ActorMarks;
 use super::part::Fields;
 use crate::action::Status;
-use crate::ids::{ActorId, Alias, Generation, Hop, Incarnation, PlayerId, SectorId, SessionId};
+use crate::ids::{ActorId, Alias, EntryId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, SessionId};
 
 /// One session of a present player, as the room knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +78,22 @@ pub struct Timer {
     pub kind: TimerKind,
 }
 
+/// Names a post for ever, together with the room: the entry it follows from, and its place there, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PostName {
+    pub entry: EntryId,
+    pub n: u32,
+}
+
+/// An item for a feed that follows from an entry, kept until an entry after the post's answer drops it. What the bytes
+/// mean is between who posts and who reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Post {
+    /// Whose feed it goes to.
+    pub to: RoomId,
+    pub body: Bytes,
+}
+
 /// One absolute change of the system part; `None` removes the record. Stored under one-letter names: entries stay
 /// small.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +112,8 @@ pub enum SystemChange {
     /// Set (true) or cleared.
     #[serde(rename = "t")]
     Timer(Timer, bool),
+    #[serde(rename = "p")]
+    Post(PostName, Option<Post>),
 }
 
 /// Names the record a change is about: two changes of one record in a batch leave the later.
@@ -106,6 +125,7 @@ pub(super) enum RecordKey {
     Incoming(PlayerId),
     Dormant(PlayerId),
     Timer(Timer),
+    Post(PostName),
 }
 
 impl SystemChange {
@@ -117,6 +137,7 @@ impl SystemChange {
             SystemChange::Incoming(player, _) => RecordKey::Incoming(player.clone()),
             SystemChange::Dormant(player, _) => RecordKey::Dormant(player.clone()),
             SystemChange::Timer(timer, _) => RecordKey::Timer(timer.clone()),
+            SystemChange::Post(name, _) => RecordKey::Post(*name),
         }
     }
 }

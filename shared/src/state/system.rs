@@ -1,4 +1,4 @@
-//! The system part of a room: seats, dedupe marks, transfers, dormant records, timers. Never sent to clients.
+//! The system part of a room: seats, dedupe marks, transfers, dormant records, timers, posts. Never sent to clients.
 //! Its sum is that of one 32-bit hash per record, kept by every change; the next alias and the room's time are in no
 //! sum. Dormant records have a sum of their own, because they are stored apart and only when they changed.
 
@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::dedupe::ActorMarks;
 use super::entry::Answered;
-use super::records::{Outgoing, PlayerRecord, Seat, SystemChange, Timer};
+use super::records::{Outgoing, PlayerRecord, Post, PostName, Seat, SystemChange, Timer};
 use super::stored::encode_into;
 use crate::ids::{ActorId, Alias, Hop, PlayerId};
 
@@ -39,6 +39,9 @@ pub(super) struct Records {
     outgoing: BTreeMap<PlayerId, Outgoing>,
     incoming: BTreeMap<PlayerId, Hop>,
     timers: BTreeSet<Timer>,
+    /// Came after format 1 was released: absent where there are none, so that both its bytes and these are read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    posts: BTreeMap<PostName, Post>,
 }
 
 impl Default for System {
@@ -91,6 +94,11 @@ impl System {
         &self.records.timers
     }
 
+    /// Posts that are not known to be in their feeds, in the order they were decided.
+    pub fn posts(&self) -> &BTreeMap<PostName, Post> {
+        &self.records.posts
+    }
+
     /// The alias the next created entity gets; 1 in an empty room.
     pub fn next_alias(&self) -> u32 {
         self.next_alias
@@ -137,6 +145,7 @@ impl System {
                     *sum = sum.wrapping_sub(record_hash(Kind::Timer, timer, &()));
                 }
             }
+            SystemChange::Post(name, post) => put(sum, Kind::Post, &mut records.posts, name, post.as_ref()),
         }
     }
 
@@ -149,6 +158,7 @@ impl System {
             SystemChange::Incoming(player, hop) => self.incoming().get(player) == hop.as_ref(),
             SystemChange::Dormant(player, record) => self.dormant(player) == record.as_ref(),
             SystemChange::Timer(timer, set) => self.timers().contains(timer) == *set,
+            SystemChange::Post(name, post) => self.posts().get(name) == post.as_ref(),
         }
     }
 
@@ -233,7 +243,8 @@ impl Records {
         let outgoing = self.outgoing.iter().map(|(player, out)| record_hash(Kind::Outgoing, player, out));
         let incoming = self.incoming.iter().map(|(player, hop)| record_hash(Kind::Incoming, player, hop));
         let timers = self.timers.iter().map(|timer| record_hash(Kind::Timer, timer, &()));
-        seats.chain(actors).chain(outgoing).chain(incoming).chain(timers).fold(0, u32::wrapping_add)
+        let posts = self.posts.iter().map(|(name, post)| record_hash(Kind::Post, name, post));
+        seats.chain(actors).chain(outgoing).chain(incoming).chain(timers).chain(posts).fold(0, u32::wrapping_add)
     }
 }
 
@@ -241,22 +252,22 @@ fn dormant_sum(dormant: &BTreeMap<PlayerId, PlayerRecord>) -> u32 {
     dormant.iter().map(|(player, record)| record_hash(Kind::Dormant, player, record)).fold(0, u32::wrapping_add)
 }
 
-fn put<V: Serialize + Clone>(
+fn put<K: Serialize + Ord + Clone, V: Serialize + Clone>(
     sum: &mut u32,
     kind: Kind,
-    records: &mut BTreeMap<PlayerId, V>,
-    player: &PlayerId,
+    records: &mut BTreeMap<K, V>,
+    key: &K,
     value: Option<&V>,
 ) {
     let before = match value {
         Some(value) => {
-            *sum = sum.wrapping_add(record_hash(kind, player, value));
-            records.insert(player.clone(), value.clone())
+            *sum = sum.wrapping_add(record_hash(kind, key, value));
+            records.insert(key.clone(), value.clone())
         }
-        None => records.remove(player),
+        None => records.remove(key),
     };
     if let Some(before) = before {
-        *sum = sum.wrapping_sub(record_hash(kind, player, &before));
+        *sum = sum.wrapping_sub(record_hash(kind, key, &before));
     }
 }
 
@@ -269,6 +280,7 @@ enum Kind {
     Incoming = 4,
     Dormant = 5,
     Timer = 6,
+    Post = 7,
 }
 
 /// The low 32 bits of XXH3-64 over the kind byte and the MessagePack of key and value.

@@ -195,7 +195,7 @@ async fn scripts_write_the_bytes_of_stored() -> Result<()> {
     let (server, log) = start().await?;
     let room = room("sector:1");
     let (claim, _) = granted(&log, claim_by(&room, "a#1", 5, 8)).await;
-    let once = OnceKey { player: PlayerId::new("ann").unwrap(), actor: ActorId(1), seq: 1 };
+    let once = OnceKey::Player { player: PlayerId::new("ann").unwrap(), actor: ActorId(1), seq: 1 };
     log.post(&room, &once, Bytes::from_static(b"hi")).await?;
     let mut redis = server.connection().await?;
     let body = ClaimBody {

@@ -95,7 +95,7 @@ async fn a_post_is_one_item_however_often_it_is_sent() -> Result<()> {
     let room = room("team:red");
     let mut following = log.follow(&room);
     assert_eq!(next(&mut following).await, Push::Following);
-    let once = |seq| OnceKey { player: PlayerId::new("ann").unwrap(), actor: ActorId(1), seq };
+    let once = |seq| OnceKey::Player { player: PlayerId::new("ann").unwrap(), actor: ActorId(1), seq };
     let Posted::New(first) = log.post(&room, &once(1), Bytes::from_static(b"hi")).await? else { panic!("not new") };
     assert_eq!(log.post(&room, &once(1), Bytes::from_static(b"hi")).await?, Posted::Already(first));
     let heads = log.heads(std::slice::from_ref(&room)).await?;
@@ -120,7 +120,7 @@ async fn a_post_is_one_item_however_often_it_is_sent() -> Result<()> {
 async fn a_post_is_known_for_a_week_and_then_another() -> Result<()> {
     let (server, log) = start().await?;
     let room = room("team:red");
-    let once = OnceKey { player: PlayerId::new("ann").unwrap(), actor: ActorId(1), seq: 1 };
+    let once = OnceKey::Player { player: PlayerId::new("ann").unwrap(), actor: ActorId(1), seq: 1 };
     let post = || log.post(&room, &once, Bytes::from_static(b"hi"));
     let Posted::New(first) = post().await? else { panic!("not new") };
     let key = "sb:test:{team:red}:once:ann:1:1";

@@ -5,19 +5,17 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use super::records;
-use crate::ids::{ActorId, EntryId, FeedId, PlayerId};
+use crate::ids::{EntryId, FeedId};
 use crate::limits::{FEED_ITEMS_KEPT, ONCE_KEPT_FOR};
 use crate::log::{FeedItem, OnceKey, Posted};
-
-type OnceName = (PlayerId, ActorId, u64);
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Feed {
     items: VecDeque<(FeedId, Bytes)>,
     last: Option<FeedId>,
-    once: BTreeMap<OnceName, FeedId>,
+    once: BTreeMap<OnceKey, FeedId>,
     /// When each once key expires (ms since 1970), oldest first.
-    once_expiries: VecDeque<(u64, OnceName)>,
+    once_expiries: VecDeque<(u64, OnceKey)>,
 }
 
 impl Feed {
@@ -34,8 +32,7 @@ impl Feed {
         time_ms: u64,
     ) -> (Posted, Option<FeedItem>) {
         self.expire_once_keys(time_ms);
-        let name = (once.player.clone(), once.actor, once.seq);
-        if let Some(id) = self.once.get(&name) {
+        if let Some(id) = self.once.get(once) {
             return (Posted::Already(*id), None);
         }
         let prev = self.last.unwrap_or(FeedId::START);
@@ -47,8 +44,8 @@ impl Feed {
         }
         self.last = Some(id);
         let kept_ms = u64::try_from(ONCE_KEPT_FOR.as_millis()).unwrap_or(u64::MAX);
-        self.once_expiries.push_back((time_ms.saturating_add(kept_ms), name.clone()));
-        self.once.insert(name, id);
+        self.once_expiries.push_back((time_ms.saturating_add(kept_ms), once.clone()));
+        self.once.insert(once.clone(), id);
         (Posted::New(id), Some(item))
     }
 

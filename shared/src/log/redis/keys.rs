@@ -22,7 +22,7 @@ pub(super) const META: &str = "sb:meta";
 /// | `{<room>}:head` | hash | all scripts on the room | `last`, `owner`, `ring`, `nonce`, `lineage`, `claims` (last 16 nonces with their answers), `feed` (last feed id) | for ever |
 /// | `{<room>}:snap` | hash | `claim` (genesis), `checkpoint`, `restore` | `id`, `lineage`, `public`, `own`, `system`, `dormant` | for ever |
 /// | `{<room>}:feed` | stream | `post` | one field `i` per item: a `stored` record | for ever, newest 10,000 items |
-/// | `{<room>}:once:<player>:<actor>:<seq>` | string | `post` | feed id of that post | 7 d |
+/// | `{<room>}:once:<player>:<actor>:<seq>`, `{<room>}:once:#<room>:<entry id>:<n>` | string | `post` | feed id of that post | 7 d |
 /// | `{player:<id>}:at` | hash | `attach`, `detach`, `arrived` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation counter actor` | for ever |
 ///
 /// Channels (sharded pub/sub): `{<room>}` carries `stored::published` payloads, `{members}:alive:<incarnation>` nothing
@@ -75,7 +75,7 @@ impl Keys {
         format!("{}{{{room}}}:feed", self.prefix)
     }
     pub(super) fn once(&self, room: &RoomId, once: &OnceKey) -> String {
-        format!("{}{{{room}}}:once:{}:{}:{}", self.prefix, once.player, once.actor, once.seq)
+        format!("{}{{{room}}}:once:{once}", self.prefix)
     }
 
     pub(super) fn at(&self, player: &PlayerId) -> String {
@@ -86,6 +86,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{ActorId, EntryId};
 
     #[test]
     fn keys_of_one_room_share_a_slot() {
@@ -96,6 +97,10 @@ mod tests {
             assert!(key.starts_with("sb:eu:{sector:12}"), "{key}");
         }
         let player = PlayerId::new("ann").unwrap();
+        let once = OnceKey::Player { player: player.clone(), actor: ActorId(3), seq: 7 };
+        assert_eq!(keys.once(&room, &once), "sb:eu:{sector:12}:once:ann:3:7");
+        let once = OnceKey::Entry { room: "team:red".parse().unwrap(), entry: EntryId::new(5, 6), n: 1 };
+        assert_eq!(keys.once(&room, &once), "sb:eu:{sector:12}:once:#team:red:5-6:1");
         assert!(keys.at(&player).starts_with(&keys.channel(&RoomId::Player(player))));
     }
 }

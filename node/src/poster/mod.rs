@@ -1,0 +1,210 @@
+//! Posting to feeds: each post until it is answered, kept for 5 s, and posted again when Redis has lost it (room-log 10).
+//! One task per room with something to post or to keep; it posts one at a time, so that who posts two things in a row
+//! finds them in that order. Who may post what is not known here.
+
+mod kept;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use sectorbus::ids::{FeedId, RoomId};
+use sectorbus::limits::{POST_BYTES_MAX, POSTS_WAITING_MAX};
+use sectorbus::log::{Log, LogError, OnceKey, Posted};
+
+use crate::core::Core;
+use crate::feeds::item;
+use kept::Kept;
+
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+/// Why there is no item.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PostError {
+    #[error("a post has at most {POST_BYTES_MAX} bytes, this one {found}")]
+    TooLarge { found: usize },
+    #[error("{0}")]
+    Unreadable(String),
+    /// Perhaps posted: the same name posted again says.
+    #[error("the node ends")]
+    NodeEnds,
+}
+
+struct Job {
+    once: OnceKey,
+    body: Bytes,
+    answer_tx: oneshot::Sender<Result<FeedId, PostError>>,
+}
+
+/// What the beats say of Redis.
+#[derive(Debug, Clone, Copy, Default)]
+struct Weather {
+    /// When it last answered as the one it was before.
+    calm: Option<Instant>,
+    /// Times it may have lost something.
+    losses: u64,
+}
+
+/// The posting side of a node's feeds.
+pub struct Poster {
+    rooms: Mutex<BTreeMap<RoomId, mpsc::Sender<Job>>>,
+    weather: watch::Sender<Weather>,
+}
+
+impl Default for Poster {
+    fn default() -> Self {
+        Self { rooms: Mutex::default(), weather: watch::Sender::new(Weather::default()) }
+    }
+}
+
+impl Poster {
+    /// Posts until it is answered; resolves with the item's id. However often the same name is posted, by whichever
+    /// node, it is one item. Posts of one caller that awaits each, or that are polled in order, are in that order.
+    ///
+    /// The id is that of the item in Redis now: if Redis loses it, this node posts it again under a new one.
+    pub async fn post<L: Log>(
+        core: &Arc<Core<L>>,
+        room: &RoomId,
+        once: OnceKey,
+        body: &[u8],
+    ) -> Result<FeedId, PostError> {
+        if body.len() > POST_BYTES_MAX {
+            return Err(PostError::TooLarge { found: body.len() });
+        }
+        let stored = item::encode(&once, body);
+        while !core.tasks.is_killed() {
+            let (answer_tx, answer_rx) = oneshot::channel();
+            let job = Job { once: once.clone(), body: stored.clone(), answer_tx };
+            // The room's task may have ended just now: the next one takes it.
+            if Self::door(core, room).send(job).await.is_err() {
+                continue;
+            }
+            if let Ok(answer) = answer_rx.await {
+                return answer;
+            }
+        }
+        Err(PostError::NodeEnds)
+    }
+
+    fn door<L: Log>(core: &Arc<Core<L>>, room: &RoomId) -> mpsc::Sender<Job> {
+        let mut rooms = core.poster.rooms.lock();
+        if let Some(jobs_tx) = rooms.get(room).filter(|jobs_tx| !jobs_tx.is_closed()) {
+            return jobs_tx.clone();
+        }
+        let (jobs_tx, jobs_rx) = mpsc::channel(POSTS_WAITING_MAX);
+        rooms.insert(room.clone(), jobs_tx.clone());
+        let weather_rx = core.poster.weather.subscribe();
+        let task = Posting { core: core.clone(), room: room.clone(), kept: Kept::default(), weather_rx };
+        core.tasks.spawn("poster", task.run(jobs_rx));
+        jobs_tx
+    }
+
+    /// A beat sent at `sent` was answered by the Redis of the beat before.
+    pub fn is_calm(&self, sent: Instant) {
+        self.weather.send_modify(|weather| weather.calm = Some(sent));
+    }
+
+    /// Redis was away, is another one, or has less than a reader had: everything kept is posted again. What is still
+    /// there stays one item.
+    pub fn suspect_loss(&self) {
+        self.weather.send_modify(|weather| weather.losses += 1);
+    }
+}
+
+/// One room's posting.
+struct Posting<L: Log> {
+    core: Arc<Core<L>>,
+    room: RoomId,
+    kept: Kept,
+    weather_rx: watch::Receiver<Weather>,
+}
+
+impl<L: Log> Posting<L> {
+    async fn run(mut self, mut jobs_rx: mpsc::Receiver<Job>) {
+        let mut losses = self.weather_rx.borrow_and_update().losses;
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.weather_rx.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let weather = *self.weather_rx.borrow_and_update();
+                    if weather.losses != losses {
+                        losses = weather.losses;
+                        self.post_again().await;
+                    } else if let Some(calm) = weather.calm {
+                        self.kept.forget_before(calm);
+                    }
+                    if self.is_over(&jobs_rx) {
+                        return;
+                    }
+                }
+                Some(job) = jobs_rx.recv(), if self.kept.has_room() => self.take(job).await,
+            }
+        }
+    }
+
+    async fn take(&mut self, job: Job) {
+        let Job { once, body, answer_tx } = job;
+        let answer = match self.until_answered(&once, &body).await {
+            Ok(Posted::New(id) | Posted::Already(id)) => {
+                self.core.metrics.posts.increment(1);
+                self.kept.keep(once, body, id, Instant::now());
+                Ok(id)
+            }
+            Err(what) => Err(PostError::Unreadable(what)),
+        };
+        // Whoever asked may have gone; the item stays.
+        let _ = answer_tx.send(answer);
+    }
+
+    /// Everything kept, in its order. What was not lost is answered `Already`.
+    async fn post_again(&mut self) {
+        let mut kept = std::mem::take(&mut self.kept);
+        for post in kept.all() {
+            match self.until_answered(&post.once, &post.body).await {
+                Ok(Posted::New(id)) => {
+                    tracing::info!(room = %self.room, lost = %post.id, again = %id, "a lost post is posted again");
+                    self.core.metrics.posts_again.increment(1);
+                    post.id = id;
+                }
+                Ok(Posted::Already(_)) => {}
+                Err(what) => tracing::error!(room = %self.room, id = %post.id, %what, "a post cannot be repeated"),
+            }
+        }
+        self.kept = kept;
+    }
+
+    async fn until_answered(&self, once: &OnceKey, body: &Bytes) -> Result<Posted, String> {
+        loop {
+            match self.core.log.post(&self.room, once, body.clone()).await {
+                Ok(posted) => return Ok(posted),
+                Err(LogError::Corrupt(what)) => {
+                    tracing::error!(room = %self.room, %what, "a feed cannot be posted to");
+                    return Err(what);
+                }
+                Err(error) => {
+                    tracing::debug!(room = %self.room, %error, "post not answered");
+                    tokio::time::sleep(RETRY_AFTER).await;
+                }
+            }
+        }
+    }
+
+    /// Nothing is kept and nobody waits. Checked under the lock of the doors: a job that comes in right after finds
+    /// this one closed and opens the next.
+    fn is_over(&self, jobs_rx: &mpsc::Receiver<Job>) -> bool {
+        let mut rooms = self.core.poster.rooms.lock();
+        let over = self.kept.is_empty() && jobs_rx.is_empty();
+        if over {
+            rooms.remove(&self.room);
+        }
+        over
+    }
+}

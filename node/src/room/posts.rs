@@ -1,0 +1,105 @@
+//! Posts that follow from committed entries (room-log 10): the owner posts what its state has, and a later entry drops
+//! what was answered. A new owner finds in the state what the one before did not get to, and posts all of it again;
+//! their names make that one item each. Posting itself is the poster's business.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::Instant;
+
+use sectorbus::limits::{POSTS_DROPPED_AFTER, POSTS_WAITING_MAX};
+use sectorbus::log::{Log, OnceKey};
+use sectorbus::state::{Draft, Post, PostName, SystemChange};
+
+use crate::poster::{PostError, Poster};
+use crate::room::owner::Input;
+use crate::room::task::{RoomEvent, RoomTask};
+
+/// Before a feed that cannot be read is posted to again.
+const UNREADABLE_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// A room's posts between their entry and the entry that drops them.
+#[derive(Debug, Default)]
+pub(super) struct PostsOnTheWay {
+    /// One batch at a time: a feed has the posts of a room in the room's order.
+    sending: bool,
+    /// Not before this: something could not be posted.
+    again_at: Option<Instant>,
+    /// Answered posts wait for an entry to ride on, until then.
+    drop_due: Option<Instant>,
+}
+
+impl PostsOnTheWay {
+    pub(super) fn due(&self) -> Option<Instant> {
+        [self.again_at, self.drop_due].into_iter().flatten().min()
+    }
+}
+
+impl<L: Log> RoomTask<L> {
+    /// Everything here is committed: what is in the state and not answered yet is posted.
+    pub(super) fn send_posts(&mut self) {
+        let now = Instant::now();
+        if self.posts.sending || self.posts.again_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.posts.again_at = None;
+        let waiting: Vec<(PostName, Post)> = self.owner.unanswered_posts().take(POSTS_WAITING_MAX).collect();
+        if waiting.is_empty() {
+            return;
+        }
+        self.posts.sending = true;
+        let (core, room, mailbox) = (self.core.clone(), self.room.clone(), self.mailbox.clone());
+        self.core.tasks.spawn("posts", async move {
+            // Polled in order, so that each feed gets its posts in order.
+            let answered = join_all(waiting.into_iter().map(|(name, post)| {
+                let (core, once) = (&core, OnceKey::Entry { room: room.clone(), entry: name.entry, n: name.n });
+                async move {
+                    match Poster::post(core, &post.to, once, &post.body).await {
+                        Ok(_) => Some(name),
+                        Err(PostError::TooLarge { found }) => {
+                            tracing::error!(to = %post.to, found, "the rules post more than an item carries: dropped");
+                            Some(name)
+                        }
+                        Err(PostError::Unreadable(_) | PostError::NodeEnds) => None,
+                    }
+                }
+            }));
+            let names = answered.await;
+            if let Some(mailbox) = mailbox.upgrade() {
+                let _ = mailbox.send(RoomEvent::Posted { names }).await;
+            }
+        });
+    }
+
+    /// `None`: could not be posted.
+    pub(super) fn take_posted(&mut self, names: Vec<Option<PostName>>) {
+        let now = Instant::now();
+        self.posts.sending = false;
+        if names.contains(&None) {
+            self.posts.again_at = Some(now + UNREADABLE_AGAIN_AFTER);
+        }
+        self.owner.posts_answered(names.into_iter().flatten());
+        self.posts.drop_due.get_or_insert(now + POSTS_DROPPED_AFTER);
+    }
+
+    /// Nothing came for them to ride on: an entry of their own.
+    pub(super) fn drop_posts_if_due(&mut self, inputs: &mut Vec<Input>) {
+        if self.posts.drop_due.is_some_and(|due| Instant::now() >= due) {
+            self.posts.drop_due = None;
+            inputs.push(Input::DropPosts);
+        }
+    }
+
+    /// A room that is closed leaves no posts behind.
+    pub(super) fn has_posts(&self) -> bool {
+        !self.owner.state().system().posts().is_empty()
+    }
+}
+
+/// Drops what was answered.
+pub(super) fn drop_answered(draft: &mut Draft<'_>, answered: &mut BTreeSet<PostName>) {
+    for name in std::mem::take(answered) {
+        draft.system(SystemChange::Post(name, None));
+    }
+}
