@@ -18,6 +18,8 @@ pub(crate) trait Stand {
     /// Everything stored is as it was at the mark. Connections may break, or not.
     async fn lose_tail(&mut self);
     async fn lose_inbox(&self, of: &Incarnation);
+    /// Until a reader of an inbox waits for what comes.
+    async fn until_a_reader_waits(&self);
     /// The server ends and comes back with everything stored; connections break.
     async fn restart(&mut self);
     /// The server says from now on that it is another one (a promoted replica), and has lost nothing.

@@ -113,8 +113,8 @@ async fn a_lost_tail_is_put_back_by_living_owners_on_redis() -> Result<()> {
     support::answered(&players, answers + 300, SOON).await?;
     traffic.stop().await;
     let audit = support::settled_audit(&region, &players).await?;
-    assert!(region.metric("sectorbus_lost_tail_total").await > 0.0, "no owner noticed a lost tail");
-    assert_eq!(region.metric("sectorbus_acked_lost_total").await, 0.0);
+    assert!(region.metric("sectorbus_lost_tail_total").await? > 0.0, "no owner noticed a lost tail");
+    assert_eq!(region.metric("sectorbus_acked_lost_total").await?, 0.0);
     assert_eq!(oracle::breaches(&audit, &players), Vec::<String>::new());
     assert_one_state_per_id(&players);
     assert_eq!(lost_snapshots(&players), 0, "nobody is told of a loss where there is none");
@@ -169,7 +169,7 @@ async fn a_tail_lost_with_its_owner_is_reported_on_redis() -> Result<()> {
         let owner = before.owner_of(sector).map(|owner| owner.node_name().to_owned());
         assert_eq!(owner.as_ref(), Some(&dead_name), "{sector} had a living owner");
     }
-    assert!(region.metric("sectorbus_acked_lost_total").await > 0.0, "a loss that no metric knows");
+    assert!(region.metric("sectorbus_acked_lost_total").await? > 0.0, "a loss that no metric knows");
     let unaware = players.iter().filter(|player| {
         let told = player.told();
         let in_lost_room = told.client.view.as_ref().is_some_and(|view| lost.contains_key(&view.sector));

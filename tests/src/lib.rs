@@ -3,6 +3,7 @@
 pub mod binaries;
 pub mod cluster;
 pub mod measure;
+pub mod metrics_page;
 pub mod oracle;
 pub mod processes;
 pub mod proxy;

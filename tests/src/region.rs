@@ -95,13 +95,39 @@ impl Region {
         self.nodes.iter().position(|node| node.name() == name).expect("a node of the region")
     }
 
-    /// Sum of a metric over the nodes that answer.
-    pub async fn metric(&self, name: &str) -> f64 {
+    /// The nodes that the test has neither killed nor seen end.
+    pub fn running(&self) -> impl Iterator<Item = &NodeProcess> {
+        self.nodes.iter().filter(|node| node.runs())
+    }
+
+    /// Sum of a metric over the running nodes, each of which must answer.
+    pub async fn metric(&self, name: &str) -> Result<f64> {
+        ensure!(self.running().next().is_some(), "no node runs: nobody knows {name}");
         let mut sum = 0.0;
-        for node in &self.nodes {
-            sum += node.metric(name).await.unwrap_or(0.0);
+        for node in self.running() {
+            sum += node.metric(name).await?;
         }
-        sum
+        Ok(sum)
+    }
+
+    /// Waits until every running node has said for `ttls` times its ttl that Redis is away: by failed beats, of which
+    /// a node makes one per period at most.
+    pub async fn without_redis_for(&self, ttls: u32) -> Result<()> {
+        const FAILED: &str = "sectorbus_beats_total{result=\"failed\"}";
+        for node in self.running() {
+            until_metric(node, "sectorbus_redis_up", TOGETHER_WITHIN, |up| up == 0.0).await?;
+        }
+        let mut ends = Vec::new();
+        for node in self.running() {
+            let beats = node.ttl().as_millis() * u128::from(ttls) / node.beat().as_millis() + 1;
+            ends.push(node.metric(FAILED).await? + beats as f64);
+        }
+        for (node, end) in self.running().zip(ends) {
+            until_metric(node, FAILED, TOGETHER_WITHIN, |failed| failed >= end).await?;
+            let (status, reasons) = node.get("/readyz").await?;
+            ensure!(status == 503 && reasons.contains("redis"), "{}: /readyz is {status} {reasons}", node.name());
+        }
+        Ok(())
     }
 }
 
@@ -124,11 +150,12 @@ pub async fn node_sees(node: &NodeProcess, count: usize) -> Result<()> {
 pub async fn until_metric(node: &NodeProcess, name: &str, within: Duration, is_so: impl Fn(f64) -> bool) -> Result<()> {
     let deadline = Instant::now() + within;
     loop {
-        let value = node.metric(name).await.unwrap_or(f64::NAN);
-        if is_so(value) {
+        // A node that is frozen or starting does not answer yet.
+        let value = node.metric(name).await;
+        if value.as_ref().is_ok_and(|value| is_so(*value)) {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "{}: {name} is {value} after {within:?}", node.name());
+        ensure!(Instant::now() < deadline, "{}: {name} is {value:?} after {within:?}", node.name());
         tokio::time::sleep(ASK_AGAIN_AFTER).await;
     }
 }
