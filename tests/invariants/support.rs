@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use sectorbus::ids::SectorId;
 use sectorbus::protocol::Codec;
 use sectorbus_tests::oracle::{self, Audit};
@@ -59,9 +59,15 @@ pub(crate) fn answers(players: &[Player]) -> usize {
 
 /// Waits until that many actions are answered.
 pub(crate) async fn answered(players: &[Player], count: usize, within: Duration) -> Result<()> {
+    let answered = until(within, "answers", || answers(players) >= count).await;
+    answered.with_context(|| format!("{} of {count}", answers(players)))
+}
+
+/// Looks again and again until it is so.
+pub(crate) async fn until(within: Duration, what: &str, is_so: impl Fn() -> bool) -> Result<()> {
     let deadline = Instant::now() + within;
-    while answers(players) < count {
-        ensure!(Instant::now() < deadline, "{} of {count} answers after {within:?}", answers(players));
+    while !is_so() {
+        ensure!(Instant::now() < deadline, "not within {within:?}: {what}");
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
     }
     Ok(())

@@ -43,6 +43,24 @@ impl Region {
         Ok(region)
     }
 
+    /// The same, each node with a proxy of its own between it and Redis; in the order of the nodes.
+    pub async fn behind_proxies(
+        names: &[&str],
+        change: impl Fn(NodeSettings) -> NodeSettings,
+    ) -> Result<(Self, Vec<Proxy>)> {
+        let mut region = Self::without_nodes().await?;
+        let mut proxies = Vec::new();
+        for name in names {
+            let proxy = Proxy::to_redis(region.redis.port()).await?;
+            let mut settings = change(region.settings(name));
+            settings.redis_url = proxy.redis_url();
+            region.add(settings).await?;
+            proxies.push(proxy);
+        }
+        region.together().await?;
+        Ok((region, proxies))
+    }
+
     /// Redis only: nodes are added one by one.
     pub async fn without_nodes() -> Result<Self> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -137,6 +155,9 @@ impl Drop for Region {
             eprintln!("---- the end of {}'s log ----\n{}", node.name(), node.log_tail());
         }
         self.nodes.clear();
+        if !self.passed {
+            let _ =
+                std::process::Command::new("cp").arg("-r").arg(&self.directory).arg("/tmp/failed-regions/").status();
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }

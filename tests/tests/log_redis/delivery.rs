@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::proxy::Proxy;
+use sectorbus_tests::proxy::{Proxy, Weather};
+
 use crate::*;
 
 #[tokio::test]
@@ -69,12 +70,12 @@ async fn a_killed_subscription_is_a_lost_place_and_comes_back() -> Result<()> {
 #[tokio::test]
 async fn a_canary_that_stays_out_replaces_the_connection() -> Result<()> {
     let server = RedisServer::start(RedisOptions::default()).await?;
-    let proxy = Proxy::start(server.port()).await?;
-    let log = RedisLog::connect(RedisConfig::new(proxy.url(), region()))?;
+    let proxy = Proxy::to_redis(server.port()).await?;
+    let log = RedisLog::connect(RedisConfig::new(proxy.redis_url(), region()))?;
     let room = room("sector:1");
     let mut following = log.follow(&room);
     assert_eq!(next(&mut following).await, Push::Following);
-    proxy.deafen();
+    proxy.set(Weather::SubscribersDeaf);
     // Requests are answered, and nothing tells of the claim but the canary's absence.
     let (claim, _) = granted(&log, claim_by(&room, "a#1", 5, 1)).await;
     assert_eq!(next(&mut following).await, Push::Lost);

@@ -7,7 +7,6 @@ mod chain;
 mod delivery;
 mod members;
 mod players;
-mod proxy;
 mod server;
 
 use std::time::Duration;
