@@ -12,6 +12,7 @@ use sectorbus::limits::{ADOPT_AT_ONCE, GONE_KEPT_FOR};
 use sectorbus::log::{Log, LogResult};
 
 use crate::core::{Core, View};
+use crate::follow::heads::readable;
 use crate::owners::Owners;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -25,9 +26,8 @@ pub async fn run<L: Log>(core: Arc<Core<L>>) {
     let mut done: BTreeSet<Incarnation> = BTreeSet::new();
     loop {
         let view = core.view();
-        let calm = core.clock.now_ms() < view.calm_until_ms;
         let mut claiming = false;
-        if !calm {
+        if !view.is_calm() {
             for (gone, went_ms) in &view.gone {
                 if done.contains(gone) {
                     continue;
@@ -64,9 +64,8 @@ async fn adopt_from<L: Log>(core: &Arc<Core<L>>, view: &View, gone: &Incarnation
         core.log.forget(gone).await?;
         return Ok(Left::Nothing);
     }
-    let heads = core.log.heads(&rooms).await?;
     let mut mine = Vec::new();
-    for (room, heads) in rooms.into_iter().zip(heads) {
+    for (room, heads) in readable(&*core.log, &rooms).await? {
         let owner = heads.log.as_ref().and_then(|head| head.owner.as_ref());
         let lives = owner.is_some_and(|owner| view.members.contains(owner));
         let parked = heads.log.is_some() && owner.is_none();
@@ -81,10 +80,13 @@ async fn adopt_from<L: Log>(core: &Arc<Core<L>>, view: &View, gone: &Incarnation
     }
     // Rooms that sessions here watch come first.
     mine.sort_by_key(|(room, _)| !core.follows.is_followed(room));
+    let mut owned = 0;
     for rooms in mine.chunks(ADOPT_AT_ONCE) {
         start_some(core, rooms, went_ms).await;
+        owned += rooms.iter().filter(|(room, _)| core.owners.is_owned(room)).count();
     }
-    Ok(Left::Claiming)
+    // What was not to be had now is tried again at leisure.
+    Ok(if owned > 0 { Left::Claiming } else { Left::OfOthers })
 }
 
 /// Starts some rooms and waits until each is claimed or is not to be had.

@@ -32,8 +32,9 @@ pub enum Command {
     Lost { speaker: Speaker, incarnation: Incarnation, left: bool },
     /// A player comes in, from a sector or as a new player (`from` absent).
     Arrive { player: PlayerId, hop: Hop, record: Box<PlayerRecord>, from: Option<SectorId> },
-    /// The destination has the player and `at` says so: forget the outgoing record.
-    Arrived { player: PlayerId, hop: Hop },
+    /// The destination has the player, or `at` names `room` for this hop or a later one. In the room's own batch
+    /// (`room` absent): forget the outgoing record.
+    Arrived { player: PlayerId, hop: Hop, room: Option<SectorId> },
     /// Own this room now.
     Adopt,
 }
@@ -45,6 +46,8 @@ pub enum Notice {
     NotOwner { by: Option<Incarnation>, ring: RingVersion },
     /// The room is at `epoch`: send again once your relay has processed that claim.
     WrongEpoch { epoch: u64 },
+    /// The owner's mailbox is full: the command is sent again later.
+    Busy,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +69,14 @@ pub enum Receipt {
     },
     /// The session has no seat, though its player is here: ask for one.
     Unseated {
+        speaker: Speaker,
+    },
+    /// A newer connection of this session has the seat, or its seat counts as lost: no seat for this one.
+    StaleSeat {
+        speaker: Speaker,
+    },
+    /// A loss that changed nothing which the state would show.
+    LossTaken {
         speaker: Speaker,
     },
     /// The player left for `to`; resend there once the arrival is seen.

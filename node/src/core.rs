@@ -35,7 +35,15 @@ pub struct View {
     pub gone: BTreeMap<Incarnation, u64>,
     /// Where each member says it is found.
     pub addresses: BTreeMap<Incarnation, String>,
-    pub calm_until_ms: u64,
+    /// Until then nobody takes rooms from another: Redis was away or is another one.
+    pub calm_until: Option<Instant>,
+    pub replication_id: String,
+}
+
+impl View {
+    pub fn is_calm(&self) -> bool {
+        self.calm_until.is_some_and(|until| Instant::now() < until)
+    }
 }
 
 /// One connection of one session on this node, while it lives.
@@ -90,7 +98,8 @@ impl<L: Log> Core<L> {
             members: BTreeSet::new(),
             gone: BTreeMap::new(),
             addresses: BTreeMap::new(),
-            calm_until_ms: 0,
+            calm_until: None,
+            replication_id: String::new(),
         };
         Arc::new(Self {
             config: parts.config,
@@ -262,7 +271,7 @@ impl<L: Log> Core<L> {
             Notice::NotOwner { by: Some(by), .. } if *by != self.me() => self.set_hint(room, by.clone()),
             // Whoever a hint named does not own it: the ring says whom to ask.
             Notice::NotOwner { .. } => self.clear_hint(room),
-            Notice::WrongEpoch { .. } => {}
+            Notice::WrongEpoch { .. } | Notice::Busy => {}
         }
         self.follows.tell(room, FollowEvent::Notice(notice));
     }

@@ -57,7 +57,12 @@ async fn carry<L: Log>(core: Arc<Core<L>>, target: Incarnation, mut letters_rx: 
     loop {
         letters.clear();
         match tokio::time::timeout(IDLE_AFTER, letters_rx.recv_many(&mut letters, SEND_COMMANDS_MAX)).await {
-            Ok(0) | Err(_) => return,
+            Ok(0) | Err(_) => {
+                letters_rx.close();
+                core.couriers.targets.lock().retain(|_, letters_tx| !letters_tx.is_closed());
+                // Mail that came in between: whoever needs an answer sends again.
+                return;
+            }
             Ok(_) => {}
         }
         let mail: Vec<Bytes> = letters.iter().map(|(_, mail)| mail.clone()).collect();

@@ -64,6 +64,8 @@ impl<L: Log> Life<L> {
                 Ended::Gone => {
                     tracing::warn!(%incarnation, "expired by the other members: starting a new life");
                     self.readiness.set_ring(false);
+                    // Until the next life has joined no room maps here: none must start under the dead incarnation.
+                    self.core.set_view(View { ring: Arc::new(Ring::empty()), ..self.core.view().as_ref().clone() });
                     self.core.owners.drop_all();
                 }
             }
@@ -186,7 +188,11 @@ impl<L: Log> Life<L> {
             members: roll.members.iter().map(|member| member.incarnation.clone()).collect(),
             addresses: roll.members.iter().map(|m| (m.incarnation.clone(), m.address.clone())).collect(),
             gone: roll.gone.clone(),
-            calm_until_ms: roll.calm_until_ms,
+            calm_until: roll
+                .calm_until_ms
+                .checked_sub(roll.time_ms)
+                .map(|left_ms| Instant::now() + Duration::from_millis(left_ms)),
+            replication_id: roll.replication_id.clone(),
         });
         if !change.died.is_empty() {
             tracing::info!(died = ?change.died, "members are gone");

@@ -11,6 +11,8 @@ use sectorbus::state::RoomState;
 /// A room as the log has it.
 pub struct Loaded {
     pub head: Head,
+    /// Where the snapshot was.
+    pub snapshot: EntryId,
     /// The last entry that is in `state`.
     pub cursor: EntryId,
     pub state: RoomState,
@@ -85,7 +87,7 @@ pub async fn load<L: Log>(log: &L, room: &RoomId, upto: Option<EntryId>) -> LogR
         let Some(head) = heads.into_iter().next().and_then(|heads| heads.log) else { return Ok(None) };
         let Some(snapshot) = log.snapshot(room).await? else { return Ok(None) };
         let state = decode_snapshot(room, &snapshot)?;
-        let loaded = Loaded { head, cursor: snapshot.id, state, entries: Vec::new() };
+        let loaded = Loaded { head, snapshot: snapshot.id, cursor: snapshot.id, state, entries: Vec::new() };
         if let Some(loaded) = read_on(log, room, upto, loaded).await? {
             return Ok(Some(loaded));
         }

@@ -13,7 +13,6 @@ use sectorbus::log::Log;
 
 use crate::command::{Command, Notice};
 use crate::core::Core;
-use crate::follow::{FollowEvent, Undelivered};
 use crate::room::task::{self, RoomEvent};
 
 /// Places in a mailbox that commands do not take: what the node itself has to say always fits.
@@ -27,11 +26,23 @@ pub struct Owners {
     claiming: Mutex<BTreeSet<RoomId>>,
 }
 
+/// What became of a command for a room.
+enum Told {
+    Taken,
+    Busy,
+    /// The room does not run here.
+    NotHere(RoomEvent),
+}
+
 impl Owners {
     /// Hands a command to the room's task, starting it if the ring maps the room here; else says who to ask.
     pub fn deliver<L: Log>(core: &Arc<Core<L>>, room: &RoomId, from: Incarnation, command: Command) {
         let event = RoomEvent::Command { from: from.clone(), command };
-        let Err(event) = core.owners.tell(core, room, event) else { return };
+        let event = match core.owners.tell(room, event) {
+            Told::Taken => return,
+            Told::Busy => return core.send_notice(&from, room, Notice::Busy),
+            Told::NotHere(event) => event,
+        };
         if matches!(room, RoomId::Player(_)) {
             tracing::warn!(%room, "a command for a room without a log");
             return;
@@ -65,21 +76,16 @@ impl Owners {
         core.tasks.spawn("room", task::run(core.clone(), room.clone(), events_tx.downgrade(), events_rx));
     }
 
-    /// Err gives the event back: the room does not run here.
-    fn tell<L: Log>(&self, core: &Core<L>, room: &RoomId, event: RoomEvent) -> Result<(), RoomEvent> {
+    fn tell(&self, room: &RoomId, event: RoomEvent) -> Told {
         let rooms = self.rooms.lock();
-        let Some(events_tx) = rooms.get(room) else { return Err(event) };
+        let Some(events_tx) = rooms.get(room) else { return Told::NotHere(event) };
         if events_tx.capacity() <= KEPT_FOR_CONTROL && !events_tx.is_closed() {
-            core.follows.tell(room, FollowEvent::Undelivered(Undelivered::Busy));
-            return Ok(());
+            return Told::Busy;
         }
         match events_tx.try_send(event) {
-            Ok(()) => Ok(()),
-            Err(mpsc::error::TrySendError::Closed(event)) => Err(event),
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                core.follows.tell(room, FollowEvent::Undelivered(Undelivered::Busy));
-                Ok(())
-            }
+            Ok(()) => Told::Taken,
+            Err(mpsc::error::TrySendError::Closed(event)) => Told::NotHere(event),
+            Err(mpsc::error::TrySendError::Full(_)) => Told::Busy,
         }
     }
 
@@ -104,6 +110,11 @@ impl Owners {
 
     pub fn is_claiming(&self, room: &RoomId) -> bool {
         self.claiming.lock().contains(room)
+    }
+
+    /// Claimed and running.
+    pub fn is_owned(&self, room: &RoomId) -> bool {
+        self.is_running(room) && !self.is_claiming(room)
     }
 
     pub fn is_running(&self, room: &RoomId) -> bool {

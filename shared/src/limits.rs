@@ -89,6 +89,11 @@ pub const PARK_AFTER: Duration = Duration::from_secs(600);
 // Routing and delivery.
 pub const RESEND_AFTER: Duration = Duration::from_secs(1);
 pub const ARRIVE_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// A source keeps a departed player's record this long after the destination has it: longer than any tail that a
+/// failover loses, so that the player can be announced again.
+pub const TRANSFER_KEPT_FOR: Duration = Duration::from_secs(10);
+/// Forgetting a finished transfer rides in the next entry; without one, an entry is made for it after this.
+pub const TRANSFER_FORGOTTEN_WITHIN: Duration = Duration::from_secs(20);
 pub const ROOM_SILENT_AFTER: Duration = Duration::from_secs(5);
 pub const HEADS_AT_ONCE: usize = 100;
 pub const CANARY_EVERY: Duration = Duration::from_secs(1);
@@ -110,6 +115,8 @@ const _: () = assert!(BEAT_EVERY.as_millis() * 3 < MEMBER_TTL.as_millis(), "a lo
 const _: () = assert!(GRACE.as_millis() < RESUME_WINDOW.as_millis());
 const _: () =
     assert!(REJECTIONS_UNLOGGED_MAX < DEDUPE_BITMAP_BITS, "an unlogged rejection must stay inside the bitmap");
+const _: () = assert!(TRANSFER_KEPT_FOR.as_millis() < TRANSFER_FORGOTTEN_WITHIN.as_millis());
+const _: () = assert!(SUFFIX_KEPT_FOR.as_millis() < TRANSFER_KEPT_FOR.as_millis(), "what an owner appends again");
 const _: () = assert!(STATE_BACKLOG_BYTES_MAX < CRITICAL_BACKLOG_BYTES_MAX);
 const _: () = assert!(LOG_WINDOW_ENTRIES >= LOAD_PAGE_ENTRIES as u64);
 const _: () = assert!(FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX);

@@ -14,6 +14,7 @@ rules! {
     an_older_or_equal_checkpoint_is_not_newer,
     a_checkpoint_off_the_chain_is_refused,
     an_absent_dormant_part_leaves_the_stored_one,
+    a_dormant_part_that_was_lost_is_asked_for,
     a_fenced_owner_cannot_checkpoint,
     a_room_is_parked_only_by_its_owner_at_its_snapshot,
     a_parked_room_keeps_its_fence_and_its_version,
@@ -83,6 +84,22 @@ async fn an_absent_dormant_part_leaves_the_stored_one(stand: impl Stand) {
     assert_eq!(log.checkpoint(request.clone()).await, Ok(Checkpointed::Done));
     let stored = log.snapshot(&room).await.unwrap().unwrap().parts;
     assert_eq!(stored, SnapshotParts { dormant: parts("genesis").dormant, ..request.parts });
+}
+
+async fn a_dormant_part_that_was_lost_is_asked_for(mut stand: impl Stand) {
+    let (log, room) = (stand.node().await, room("sector:1"));
+    let mut owner = Owner::claiming(&log, &room, "n1#1", 5).await;
+    let claim = owner.last;
+    stand.mark().await;
+    assert_eq!(owner.checkpoint(owner.last, 100).await, Checkpointed::Done);
+    stand.lose_tail().await;
+    owner.append("later").await;
+    let mut request = owner.checkpoint_at(owner.last, 100);
+    request.parts.dormant = None;
+    request.since = claim;
+    assert_eq!(answered(async || log.checkpoint(request.clone()).await).await, Checkpointed::DormantNeeded);
+    assert_eq!(log.snapshot(&room).await.unwrap().unwrap().id, EntryId::GENESIS);
+    assert_eq!(owner.checkpoint(owner.last, 100).await, Checkpointed::Done);
 }
 
 async fn a_fenced_owner_cannot_checkpoint(stand: impl Stand) {

@@ -17,6 +17,7 @@ rules! {
     an_owner_may_claim_its_room_again_at_the_same_ring,
     an_older_ring_is_stale,
     without_leave_to_take_only_free_and_own_rooms_are_granted,
+    on_a_redis_that_no_beat_has_seen_only_free_and_own_rooms_are_granted,
     an_epoch_is_above_the_last_by_its_jitter_and_not_below_the_time,
 }
 
@@ -141,6 +142,21 @@ async fn without_leave_to_take_only_free_and_own_rooms_are_granted(stand: impl S
     assert_eq!(log.claim(calm("n2#1", 6, 1)).await, owned);
     let own = log.claim(calm("n1#1", 6, 2)).await.unwrap();
     assert!(matches!(own, Claimed::Granted { .. }), "{own:?}");
+}
+
+async fn on_a_redis_that_no_beat_has_seen_only_free_and_own_rooms_are_granted(stand: impl Stand) {
+    let (log, room) = (stand.node().await, room("sector:1"));
+    let seen = |who: &str, ring, counter, id: &str| Claim {
+        replication_id: Some(id.to_owned()),
+        ..claim_of(&room, &node(who), ring, counter)
+    };
+    let free = log.claim(seen("n1#1", 5, 1, "0123")).await.unwrap();
+    assert!(matches!(free, Claimed::Granted { .. }), "{free:?}");
+    let owned = Ok(Claimed::Owned { by: node("n1#1"), ring: RingVersion(5) });
+    assert_eq!(log.claim(seen("n2#1", 6, 1, "0123")).await, owned);
+    let roll = crate::members::join(&log, "n2#1").await;
+    let taken = log.claim(seen("n2#1", 6, 2, &roll.replication_id)).await.unwrap();
+    assert!(matches!(taken, Claimed::Granted { .. }), "{taken:?}");
 }
 
 async fn an_epoch_is_above_the_last_by_its_jitter_and_not_below_the_time(stand: impl Stand) {

@@ -1,5 +1,7 @@
 //! Room-log sections 8 and 9: sessions of a player, and where a player is.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use sectorbus::ids::{ActorId, Generation, Hop, PlayerId, RoomId, SectorId, SessionId};
 use sectorbus::log::{Attach, Attached, Log, Push, SeatedAt};
 
@@ -10,6 +12,9 @@ rules! {
     the_first_attach_starts_the_record_at_hop_0,
     generations_grow_and_the_same_session_is_replaced,
     the_lowest_generations_beyond_the_limit_are_evicted_and_raise_the_floor,
+    a_repeated_attach_answers_like_the_first,
+    an_attach_that_comes_late_changes_nothing,
+    what_was_superseded_is_not_attached_again,
     actor_numbers_are_given_once_each_and_only_when_asked,
     an_attach_is_published_on_the_players_channel,
     a_session_is_detached_only_by_its_own_generation,
@@ -32,11 +37,16 @@ fn sector(name: &str) -> SectorId {
     SectorId::new(name).unwrap()
 }
 
+static COUNTER: AtomicU64 = AtomicU64::new(1);
+
+/// An attach that was not asked for before.
 fn attach_of(name: &str, new_actor: bool) -> Attach {
     Attach {
         player: ann(),
         session: session(name),
         incarnation: node("n1#1"),
+        counter: COUNTER.fetch_add(1, Ordering::Relaxed),
+        replaces: None,
         max: 3,
         start: sector("start"),
         new_actor,
@@ -44,7 +54,11 @@ fn attach_of(name: &str, new_actor: bool) -> Attach {
 }
 
 async fn attach(log: &impl Log, name: &str) -> Attached {
-    log.attach(attach_of(name, false)).await.unwrap()
+    attached(log, attach_of(name, false)).await
+}
+
+async fn attached(log: &impl Log, attach: Attach) -> Attached {
+    log.attach(attach).await.unwrap().expect("attached")
 }
 
 async fn the_first_attach_starts_the_record_at_hop_0(stand: impl Stand) {
@@ -60,13 +74,13 @@ async fn the_first_attach_starts_the_record_at_hop_0(stand: impl Stand) {
     assert_eq!(log.at(&ann()).await, Ok(Some(attached.at)));
     // Another start does not move the player.
     let elsewhere = Attach { start: sector("elsewhere"), ..attach_of("s2", false) };
-    assert_eq!(log.attach(elsewhere).await.unwrap().at.room, sector("start"));
+    assert_eq!(self::attached(&log, elsewhere).await.at.room, sector("start"));
 }
 
 async fn generations_grow_and_the_same_session_is_replaced(stand: impl Stand) {
     let log = stand.node().await;
     let first = attach(&log, "s1").await;
-    let again = log.attach(Attach { incarnation: node("n2#1"), ..attach_of("s1", false) }).await.unwrap();
+    let again = attached(&log, Attach { incarnation: node("n2#1"), ..attach_of("s1", false) }).await;
     assert!(again.generation > first.generation);
     assert_eq!(again.floor, Generation(0), "a replacement is no eviction");
     let seat = SeatedAt { generation: again.generation, incarnation: node("n2#1") };
@@ -86,10 +100,46 @@ async fn the_lowest_generations_beyond_the_limit_are_evicted_and_raise_the_floor
     assert_eq!(fourth.floor, given[1].next(), "s2 was the lowest");
     let left: Vec<_> = fourth.at.sessions.keys().cloned().collect();
     assert_eq!(left, [session("s1"), session("s3"), session("s4")]);
-    let only = log.attach(Attach { max: 1, ..attach_of("s5", false) }).await.unwrap();
+    let only = attached(&log, Attach { max: 1, ..attach_of("s5", false) }).await;
     assert_eq!((only.floor, only.at.sessions.len()), (fourth.generation.next(), 1));
-    let kept = log.attach(attach_of("s6", false)).await.unwrap();
+    let kept = attached(&log, attach_of("s6", false)).await;
     assert_eq!(kept.floor, only.floor, "the floor is remembered");
+}
+
+async fn a_repeated_attach_answers_like_the_first(stand: impl Stand) {
+    let log = stand.node().await;
+    let asked = attach_of("s1", true);
+    let first = attached(&log, asked.clone()).await;
+    let again = attached(&log, asked).await;
+    assert_eq!((again.generation, again.actor, again.floor), (first.generation, first.actor, first.floor));
+    assert!(attach(&log, "s1").await.generation > first.generation, "another counter is another attach");
+}
+
+async fn an_attach_that_comes_late_changes_nothing(stand: impl Stand) {
+    let log = stand.node().await;
+    let (late, asked) = (attach_of("s1", true), attach_of("s1", false));
+    let now = attached(&log, asked).await;
+    assert_eq!(attached(&log, late).await.generation, now.generation);
+    assert_eq!(log.at(&ann()).await.unwrap().unwrap(), now.at);
+}
+
+async fn what_was_superseded_is_not_attached_again(stand: impl Stand) {
+    let log = stand.node().await;
+    let old = attach(&log, "s1").await.generation;
+    let again = |of: &str, replaces| Attach { replaces: Some(replaces), ..attach_of(of, false) };
+    let own = attached(&log, again("s1", old)).await.generation;
+    assert!(own > old);
+    let on_n2 = attached(&log, Attach { incarnation: node("n2#1"), ..attach_of("s1", false) }).await;
+    assert_eq!(log.attach(again("s1", own)).await, Ok(None), "the session goes on elsewhere");
+    assert_eq!(log.at(&ann()).await.unwrap().unwrap(), on_n2.at);
+    for name in ["s2", "s3", "s4"] {
+        attach(&log, name).await;
+    }
+    let at = log.at(&ann()).await.unwrap().unwrap();
+    assert_eq!((at.floor, at.sessions.len()), (on_n2.generation.next(), 3));
+    assert_eq!(log.attach(again("s1", on_n2.generation)).await, Ok(None), "it was evicted");
+    // Redis lost it: nothing says that it is over.
+    assert!(log.attach(again("s5", at.floor)).await.unwrap().is_some());
 }
 
 async fn actor_numbers_are_given_once_each_and_only_when_asked(stand: impl Stand) {
@@ -97,7 +147,7 @@ async fn actor_numbers_are_given_once_each_and_only_when_asked(stand: impl Stand
     let before_ms = log.time_ms().await.unwrap();
     let mut given = Vec::new();
     for asked in [true, false, true, true] {
-        let actor = log.attach(attach_of("s1", asked)).await.unwrap().actor;
+        let actor = attached(&log, attach_of("s1", asked)).await.actor;
         assert_eq!(actor.is_some(), asked);
         given.extend(actor);
     }
@@ -133,8 +183,7 @@ async fn a_session_is_detached_only_by_its_own_generation(stand: impl Stand) {
 async fn two_logins_race_and_both_get_their_own_generation(stand: impl Stand) {
     let (a, b) = (stand.node().await, stand.node().await);
     let on_b = Attach { incarnation: node("n2#1"), ..attach_of("s1", true) };
-    let (by_a, by_b) = tokio::join!(a.attach(attach_of("s1", true)), b.attach(on_b));
-    let (by_a, by_b) = (by_a.unwrap(), by_b.unwrap());
+    let (by_a, by_b) = tokio::join!(attached(&a, attach_of("s1", true)), attached(&b, on_b));
     assert_ne!(by_a.generation, by_b.generation);
     assert_ne!(by_a.actor, by_b.actor);
     let seated = a.at(&ann()).await.unwrap().unwrap().sessions.remove(&session("s1")).unwrap();

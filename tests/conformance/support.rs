@@ -98,6 +98,7 @@ pub(crate) fn claim_of(room: &RoomId, who: &Incarnation, ring: u64, counter: u64
         nonce: Nonce { incarnation: who.clone(), counter },
         jitter: 7,
         may_take: true,
+        replication_id: None,
         genesis: parts("genesis"),
     }
 }
@@ -187,7 +188,14 @@ impl<'l, L: Log> Owner<'l, L> {
 
     pub(crate) fn checkpoint_at(&self, id: EntryId, window: u64) -> Checkpoint {
         let parts = parts(&format!("state at {id}"));
-        Checkpoint { room: self.room.clone(), id, lineage: self.lineage.clone(), parts, window }
+        Checkpoint {
+            room: self.room.clone(),
+            id,
+            lineage: self.lineage.clone(),
+            parts,
+            since: EntryId::GENESIS,
+            window,
+        }
     }
 
     pub(crate) async fn checkpoint(&self, id: EntryId, window: u64) -> Checkpointed {

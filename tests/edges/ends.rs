@@ -175,11 +175,13 @@ async fn a_superseded_session_whose_heir_never_comes_is_shown_as_link_dead() {
         player: welcome.player,
         session: welcome.session,
         incarnation: server.node.core().me(),
+        counter: 1 << 50,
+        replaces: None,
         max: 4,
         start: server.node.core().rules.universe.start(),
         new_actor: false,
     };
-    server.region.handle().attach(heir).await.expect("attached");
+    server.region.handle().attach(heir).await.expect("answered").expect("attached");
     assert_eq!(ann.raw.closed().await, (4005, "superseded".to_owned()));
     watcher
         .until(|frame| {

@@ -26,7 +26,6 @@ pub(crate) enum Kind {
     Unavailable,
     Restart,
     /// A replica without the tail is promoted; the owners live.
-    #[expect(dead_code, reason = "drawn again once what it found is fixed")]
     LoseTail,
     /// The same, and a node dies around that time.
     LoseTailAndNode,
@@ -38,7 +37,7 @@ pub(crate) enum Kind {
     MoreDevices,
 }
 
-pub(crate) const KINDS: [Kind; 15] = [
+pub(crate) const KINDS: [Kind; 17] = [
     Kind::Kill,
     Kind::StallNode,
     Kind::StallRegion,
@@ -50,6 +49,8 @@ pub(crate) const KINDS: [Kind; 15] = [
     Kind::ForgetInbox,
     Kind::Unavailable,
     Kind::Restart,
+    Kind::LoseTail,
+    Kind::LoseTailAndNode,
     Kind::ShiftClock,
     Kind::Drain,
     Kind::CutClients,

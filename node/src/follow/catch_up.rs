@@ -13,13 +13,17 @@ use sectorbus::protocol::SnapshotReason;
 
 use crate::follow::FollowEvent;
 use crate::follow::replica::Replica;
-use crate::follow::subscriber::{Greeting, Phase};
+use crate::follow::subscriber::{Greeting, Phase, Subscriber};
 use crate::follow::task::Follow;
 use crate::load::{self, Follows};
 use crate::room::task::RoomEvent;
 
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 const HEAD_CHECK_EVERY: Duration = Duration::from_secs(1);
+const UNREADABLE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long a log may be shorter than what was heard of it, while it is read: a living owner has noticed by then, a dead
+/// one has been expired and its rooms adopted.
+const AHEAD_GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
 
 /// What a room's head says about this replica.
 enum Standing {
@@ -42,6 +46,13 @@ fn standing(cursor: EntryId, head: &Head) -> Standing {
         OnChain::No if head.last.epoch <= cursor.epoch => Standing::Ahead,
         OnChain::No => Standing::Fork,
     }
+}
+
+/// The last version that the head's chain shares with the chain of a cursor that is not on it.
+fn kept_upto(cursor: EntryId, head: &Head) -> u64 {
+    let shared = head.lineage.0.iter().rev().find(|known| known.epoch <= cursor.epoch);
+    let of_head = (head.last.epoch <= cursor.epoch).then_some(head.last.version);
+    of_head.or(shared.map(|known| known.version)).unwrap_or(0)
 }
 
 impl<L: Log> Follow<L> {
@@ -75,9 +86,12 @@ impl<L: Log> Follow<L> {
 
     /// Reads what is missing, until an answer comes.
     pub(super) async fn catch_up(&mut self) {
+        if self.unreadable.is_some_and(|at| at.elapsed() < UNREADABLE_AGAIN_AFTER) {
+            return;
+        }
         loop {
             let outcome = match &self.replica {
-                None => self.bootstrap().await,
+                None => self.reload(SnapshotReason::Gap).await,
                 Some(replica) => {
                     let cursor = replica.cursor();
                     self.read_on(cursor).await
@@ -85,12 +99,7 @@ impl<L: Log> Follow<L> {
             };
             match outcome {
                 Ok(()) => return,
-                Err(LogError::Corrupt(what)) => {
-                    tracing::error!(room = %self.room, %what, "the room cannot be followed");
-                    self.core.metrics.checksum_mismatches.increment(1);
-                    self.replica = None;
-                    return;
-                }
+                Err(LogError::Corrupt(what)) => return self.give_up(&what),
                 Err(error) => {
                     tracing::trace!(room = %self.room, %error, "room not read");
                     tokio::time::sleep(RETRY_AFTER).await;
@@ -99,37 +108,31 @@ impl<L: Log> Follow<L> {
         }
     }
 
-    async fn bootstrap(&mut self) -> LogResult<()> {
-        if let Some(loaded) = load::load(&*self.core.log, &self.room, None).await? {
-            self.heard.set(loaded.cursor);
-            self.hear();
-            self.route.settle_seen(&loaded.state);
-            self.replica = Some(Replica::new(loaded));
-            self.unflushed = None;
-            self.greet_waiting();
-        }
-        Ok(())
+    /// What is stored cannot be read: nothing is shown until it can.
+    fn give_up(&mut self, what: &str) {
+        tracing::error!(room = %self.room, %what, "the room cannot be followed");
+        self.core.metrics.checksum_mismatches.increment(1);
+        self.replica = None;
+        self.unreadable = Some(Instant::now());
     }
 
     /// Reads entries after the cursor, page by page, and compares the head when they do not connect.
     async fn read_on(&mut self, cursor: EntryId) -> LogResult<()> {
         let heads = self.core.log.heads(std::slice::from_ref(&self.room)).await?;
         let head = heads.into_iter().next().and_then(|heads| heads.log);
-        let Some(head) = head else { return Ok(()) };
+        let Some(head) = head else { return self.wait_for_owner(cursor, None).await };
         match standing(cursor, &head) {
             Standing::UpToDate => {
                 self.hear();
+                self.ahead_since = None;
                 if let Some(replica) = &mut self.replica {
                     replica.see_head(&head);
                 }
                 return Ok(());
             }
-            Standing::Ahead => {
-                self.core.owners.tell_one(&self.room, RoomEvent::CheckHead);
-                return Ok(());
-            }
-            Standing::Fork => return self.fork(cursor, &head).await,
-            Standing::Behind => {}
+            Standing::Ahead => return self.wait_for_owner(cursor, Some(&head)).await,
+            Standing::Fork => return self.fork(cursor, Some(&head)).await,
+            Standing::Behind => self.ahead_since = None,
         }
         loop {
             let cursor = self.replica.as_ref().map_or(EntryId::GENESIS, Replica::cursor);
@@ -140,7 +143,11 @@ impl<L: Log> Follow<L> {
                 match load::judge(cursor, &entry) {
                     Follows::Next => self.apply(&entry)?,
                     Follows::Duplicate => {}
-                    Follows::Stale | Follows::Gap | Follows::Fork => return self.reload(SnapshotReason::Gap).await,
+                    Follows::Gap => return self.reload(SnapshotReason::Gap).await,
+                    // The head that was read is not this log's any more: the next one says what became of the cursor.
+                    Follows::Stale | Follows::Fork => {
+                        return Err(LogError::NotExecuted("the chain changed while it was read".into()));
+                    }
                 }
             }
             if last_page {
@@ -152,13 +159,31 @@ impl<L: Log> Follow<L> {
         if cursor < head.last { self.reload(SnapshotReason::Gap).await } else { Ok(()) }
     }
 
+    /// The log is shorter than what was heard, or gone. A living owner puts it back at once; where nobody lives to do
+    /// so, somebody is made to own the room, and in the end what was heard is given up.
+    async fn wait_for_owner(&mut self, cursor: EntryId, head: Option<&Head>) -> LogResult<()> {
+        let since = *self.ahead_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= AHEAD_GIVEN_UP_AFTER {
+            return self.fork(cursor, head).await;
+        }
+        self.core.owners.tell_one(&self.room, RoomEvent::CheckHead);
+        self.ask_to_adopt();
+        Ok(())
+    }
+
     /// The chain is another one: what was heard and is not on it is lost, and every session is told.
-    async fn fork(&mut self, cursor: EntryId, head: &Head) -> LogResult<()> {
-        if head.on_chain(cursor) == OnChain::No {
-            let kept = head.lineage.0.iter().find(|known| known.epoch == cursor.epoch).map_or(0, |known| known.version);
-            let lost = if kept > 0 { cursor.version.saturating_sub(kept) } else { 1 };
-            tracing::error!(room = %self.room, %cursor, head = %head.last, lost, "entries that were delivered are gone");
+    async fn fork(&mut self, cursor: EntryId, head: Option<&Head>) -> LogResult<()> {
+        self.ahead_since = None;
+        if head.is_none_or(|head| head.on_chain(cursor) != OnChain::Unknown) {
+            let lost = cursor.version.saturating_sub(head.map_or(0, |head| kept_upto(cursor, head)));
+            tracing::error!(
+                room = %self.room, %cursor, head = ?head.map(|head| head.last), lost, "entries that were delivered are gone"
+            );
             self.core.metrics.acked_lost.add(LostBy::Relay, lost);
+        }
+        if head.is_none() {
+            // Nothing to show until somebody owns the room: it begins anew then.
+            self.replica = None;
         }
         self.reload(SnapshotReason::Lost).await
     }
@@ -167,24 +192,26 @@ impl<L: Log> Follow<L> {
     async fn start_anew(&mut self, error: &LogError) {
         tracing::error!(room = %self.room, %error, "replica thrown away");
         self.core.metrics.checksum_mismatches.increment(1);
-        while self.reload(SnapshotReason::Gap).await.is_err() {
-            tokio::time::sleep(RETRY_AFTER).await;
+        loop {
+            match self.reload(SnapshotReason::Gap).await {
+                Ok(()) => return,
+                Err(LogError::Corrupt(what)) => return self.give_up(&what),
+                Err(_) => tokio::time::sleep(RETRY_AFTER).await,
+            }
         }
     }
 
     async fn reload(&mut self, reason: SnapshotReason) -> LogResult<()> {
-        let Some(loaded) = load::load(&*self.core.log, &self.room, None).await? else { return Ok(()) };
+        let loaded = load::load(&*self.core.log, &self.room, None).await?;
+        self.unreadable = None;
+        self.note_lost_or_gap(reason);
+        let Some(loaded) = loaded else { return Ok(()) };
         self.heard.set(loaded.cursor);
         self.hear();
         self.route.settle_seen(&loaded.state);
         self.replica = Some(Replica::new(loaded));
         self.unflushed = None;
         self.flush_due = None;
-        for subscriber in self.subscribers.iter_mut() {
-            if subscriber.phase.is_greeted() {
-                subscriber.sub.greeting = Greeting::Snapshot(reason);
-            }
-        }
         self.check_seats();
         for conn in self.subscribers.conns() {
             let live = self.subscribers.get_mut(conn).is_some_and(|s| matches!(s.phase, Phase::Live { .. }));
@@ -194,6 +221,20 @@ impl<L: Log> Follow<L> {
         }
         self.greet_waiting();
         Ok(())
+    }
+
+    /// What greeted sessions are to be told with their next snapshot.
+    fn note_lost_or_gap(&mut self, reason: SnapshotReason) {
+        for Subscriber { sub, phase } in self.subscribers.iter_mut() {
+            // A client that is not welcomed yet is judged by its cursor; one that is on the way here has not seen the room.
+            let has_seen = phase.is_greeted() || matches!(sub.greeting, Greeting::Snapshot(_));
+            if has_seen && reason == SnapshotReason::Lost {
+                sub.set_lost(true);
+            }
+            if phase.is_greeted() && !matches!(sub.greeting, Greeting::Moved { .. }) {
+                sub.greeting = Greeting::Snapshot(reason);
+            }
+        }
     }
 
     fn apply(&mut self, entry: &LogEntry) -> LogResult<()> {
@@ -213,10 +254,8 @@ impl<L: Log> Follow<L> {
 
     /// Heads of a silent room: only a difference costs a reading.
     pub(super) fn compare(&mut self, heads: Heads) {
-        let Some(head) = heads.log else { return };
-        let Some(replica) = &mut self.replica else {
-            self.read_again_soon();
-            return;
+        let (Some(head), Some(replica)) = (heads.log, &mut self.replica) else {
+            return self.read_again_soon();
         };
         match standing(replica.cursor(), &head) {
             Standing::UpToDate => {
@@ -242,6 +281,9 @@ impl<L: Log> Follow<L> {
             let complete = loop {
                 let Ok(page) = core.log.entries(&room, after, LOAD_PAGE_ENTRIES).await else { break false };
                 let last_page = page.len() < LOAD_PAGE_ENTRIES;
+                if page.first().is_some_and(|first| load::judge(after, first) != Follows::Next) {
+                    break false;
+                }
                 after = page.last().map_or(after, |entry| entry.id);
                 entries.extend(page);
                 if last_page {

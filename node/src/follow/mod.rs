@@ -133,10 +133,11 @@ impl Follows {
         }
     }
 
-    /// Ends the following of a room that nobody uses: true if it was removed.
-    fn remove_if_unused(&self, room: &RoomId, metrics: &Metrics) -> bool {
+    /// Ends the following of a room that nobody uses: true if it was removed. Whoever used it has told it all by then:
+    /// `is_quiet` is asked when nobody can come back in between.
+    fn remove_if_unused(&self, room: &RoomId, is_quiet: impl Fn() -> bool, metrics: &Metrics) -> bool {
         let mut rooms = self.rooms.lock();
-        let unused = rooms.get(room).is_some_and(|followed| followed.users == 0);
+        let unused = rooms.get(room).is_some_and(|followed| followed.users == 0) && is_quiet();
         if unused {
             rooms.remove(room);
             metrics.rooms_followed.set(rooms.len() as f64);

@@ -57,15 +57,15 @@ fn generation(command: &Command) -> Option<Generation> {
 #[derive(Debug)]
 struct Pending {
     command: Command,
-    first_sent: Option<Duration>,
+    /// The room said that it does not know the player, first then.
+    unknown_since: Option<Duration>,
     sent: Option<Sent>,
 }
 
 impl Pending {
-    /// A loss that nobody could take for this long: the player is not coming here any more.
+    /// A loss of a player who was not here for this long: nobody is coming any more.
     fn is_given_up(&self, now: Duration) -> bool {
-        let since = self.first_sent.map_or(Duration::ZERO, |first| now.saturating_sub(first));
-        matches!(self.command, Command::Lost { .. }) && since >= LOSS_KEPT_FOR
+        self.unknown_since.is_some_and(|since| now.saturating_sub(since) >= LOSS_KEPT_FOR)
     }
 
     fn due(&mut self, now: Duration, epoch: Option<u64>, target: &Incarnation) -> Option<Due> {
@@ -80,7 +80,6 @@ impl Pending {
         if waits {
             return None;
         }
-        self.first_sent.get_or_insert(now);
         self.sent = Some(Sent { at: now, epoch, target: target.clone() });
         if let Command::Act { to_epoch, .. } = &mut self.command {
             *to_epoch = epoch;
@@ -146,7 +145,7 @@ impl Route {
         let of_player = self.pending.entry(key.player.clone()).or_default();
         let waits = of_player.get(&key.what).is_some_and(|waits| generation(&waits.command) >= generation(&command));
         if !waits {
-            of_player.insert(key.what.clone(), Pending { command, first_sent: None, sent: None });
+            of_player.insert(key.what.clone(), Pending { command, unknown_since: None, sent: None });
             self.fresh.insert(key);
         }
     }
@@ -161,13 +160,14 @@ impl Route {
 
     /// The command is answered or no longer wanted: true if it was waiting.
     pub fn settle(&mut self, key: &Key) -> bool {
-        !self.remove_of(&key.player, |what| *what == key.what).is_empty()
+        !self.remove_of(&key.player, |what, _| *what == key.what).is_empty()
     }
 
     /// Drops what a connection waited for; losses stay.
     pub fn forget_session(&mut self, player: &PlayerId, session: &SessionId, generation: Generation, actor: ActorId) {
-        self.remove_of(player, |what| match what {
-            What::Act { actor: of, .. } => *of == actor,
+        self.remove_of(player, |what, command| match what {
+            // A newer connection may have asked for the same.
+            What::Act { actor: of, .. } => *of == actor && self::generation(command) <= Some(generation),
             What::Join { session: of, generation: its } => of == session && *its <= generation,
             What::Lost { .. } => false,
         });
@@ -175,13 +175,22 @@ impl Route {
 
     /// Takes out everything of a player who went elsewhere, joins and losses included.
     pub fn take_player(&mut self, player: &PlayerId) -> Vec<Command> {
-        self.remove_of(player, |_| true)
+        self.remove_of(player, |_, _| true)
     }
 
     /// The player is not here: joins and actions are asked again by the session; losses wait, for the player may be on
     /// the way in.
-    pub fn drop_but_losses(&mut self, player: &PlayerId) {
-        self.remove_of(player, |what| !matches!(what, What::Lost { .. }));
+    pub fn drop_but_losses(&mut self, player: &PlayerId, now: Duration) {
+        self.remove_of(player, |what, _| !matches!(what, What::Lost { .. }));
+        for pending in self.pending.get_mut(player).into_iter().flat_map(BTreeMap::values_mut) {
+            pending.unknown_since.get_or_insert(now);
+        }
+    }
+
+    /// The losses that wait for a player.
+    pub fn losses_of(&self, player: &PlayerId) -> Vec<Command> {
+        let of_player = self.pending.get(player).into_iter().flatten();
+        of_player.filter(|(what, _)| matches!(what, What::Lost { .. })).map(|(_, p)| p.command.clone()).collect()
     }
 
     /// Settles what the state shows as done: joins and losses of sessions.
@@ -194,14 +203,14 @@ impl Route {
 
     /// The same for one player whose seat changed.
     pub fn settle_seat(&mut self, player: &PlayerId, state: &RoomState) {
-        self.remove_of(player, |what| is_seen(what, player, state.system()));
+        self.remove_of(player, |what, _| is_seen(what, player, state.system()));
     }
 
     /// Removes those of one player's commands that `is_over` names.
-    fn remove_of(&mut self, player: &PlayerId, is_over: impl Fn(&What) -> bool) -> Vec<Command> {
+    fn remove_of(&mut self, player: &PlayerId, is_over: impl Fn(&What, &Command) -> bool) -> Vec<Command> {
         let Some(of_player) = self.pending.get_mut(player) else { return Vec::new() };
-        let over: Vec<What> = of_player.keys().filter(|what| is_over(what)).cloned().collect();
-        let removed = over.iter().filter_map(|what| of_player.remove(what)).map(|pending| pending.command).collect();
+        let over = of_player.extract_if(.., |what, pending| is_over(what, &pending.command));
+        let removed = over.map(|(_, pending)| pending.command).collect();
         if of_player.is_empty() {
             self.pending.remove(player);
         }

@@ -50,6 +50,13 @@ fn state(sub: &Subscription, frame: &ServerFrame) -> Framed {
     framed(Lane::State, sub.codec, &frame.encode(sub.codec))
 }
 
+/// A snapshot's frame. A client that saw what is gone is told with it, and what tells it is never dropped.
+fn telling(sub: &Subscription, frame: impl FnOnce(Option<SnapshotReason>) -> ServerFrame) -> Framed {
+    let lost = sub.is_lost();
+    sub.set_lost(false);
+    if lost { critical(sub, &frame(Some(SnapshotReason::Lost))) } else { state(sub, &frame(None)) }
+}
+
 impl<L: Log> Follow<L> {
     fn sector(&self) -> Option<SectorId> {
         match &self.room {
@@ -73,7 +80,12 @@ impl<L: Log> Follow<L> {
     /// Repeats are idempotent: a session that asks again may not have heard yet that it was greeted.
     pub(super) fn subscribe(&mut self, sub: Subscription) {
         let conn = sub.conn;
-        if self.subscribers.get_mut(conn).is_some_and(|standing| standing.covers(&sub)) {
+        if let Some(standing) = self.subscribers.get_mut(conn).filter(|standing| standing.covers(&sub)) {
+            // It asks because it was told otherwise, before the greeting.
+            let seat = self.replica.as_ref().and_then(|replica| replica.state().system().seat(&sub.player));
+            if let (true, Some(seat)) = (standing.phase.is_greeted(), seat) {
+                let _ = sub.events_tx.send(SessionEvent::Live { room: self.room.clone(), hop: seat.hop });
+            }
             return;
         }
         self.subscribers.insert(Subscriber { sub, phase: Phase::Waiting });
@@ -114,13 +126,13 @@ impl<L: Log> Follow<L> {
         let taken = unsaid.as_mut().and_then(|unsaid| unsaid.take());
         let frames = match (greeting, taken) {
             (Greeting::Moved { from }, _) => {
-                let frame = state(sub, &frames::moved(&from, snapshot(SnapshotReason::Moved)));
+                let frame = telling(sub, |lost| frames::moved(&from, snapshot(lost.unwrap_or(SnapshotReason::Moved))));
                 // Kept until it is surely not dropped: what replaces it must say the same.
                 sub.greeting = Greeting::Moved { from };
                 vec![frame]
             }
             (Greeting::Snapshot(reason), _) => {
-                vec![state(sub, &ServerFrame::Snapshot(Box::new(snapshot(reason))))]
+                vec![telling(sub, |lost| ServerFrame::Snapshot(Box::new(snapshot(lost.unwrap_or(reason)))))]
             }
             // Another room said it.
             (Greeting::Welcome { .. }, None) => {
@@ -130,6 +142,7 @@ impl<L: Log> Follow<L> {
                 welcome_frames(sub, *welcome, false, snapshot(SnapshotReason::Join))
             }
             (Greeting::Welcome { welcome: once, cursor: Some(cursor) }, Some(welcome)) => {
+                let entries_max = self.core.config.log_window_entries + self.core.config.checkpoint_entries;
                 if let Some(entries) = replica.since(cursor) {
                     self.core.metrics.resumes.count(ResumeSource::Replica);
                     let missed = compose_missed(&entries, &sub.player);
@@ -140,7 +153,14 @@ impl<L: Log> Follow<L> {
                     }
                     sub.greeting = Greeting::Welcome { welcome: once, cursor: Some(cursor) };
                     subscriber.phase = Phase::Fetching { cursor };
-                    self.fetch_backlog(conn, cursor);
+                    drop(unsaid);
+                    // What is not on the chain, or further back than logs are kept, is not read.
+                    let behind = head.version.saturating_sub(cursor.version);
+                    if replica.on_chain(cursor) == OnChain::Yes && behind <= entries_max {
+                        self.fetch_backlog(conn, cursor);
+                    } else {
+                        self.take_backlog(conn, None);
+                    }
                     return;
                 }
             }
@@ -154,12 +174,13 @@ impl<L: Log> Follow<L> {
 
     /// The log's entries after a resuming session's cursor are read: they, or a snapshot.
     pub(super) fn take_backlog(&mut self, conn: ConnId, entries: Option<&[LogEntry]>) {
-        let (Some(sector), Some(replica), Some(subscriber)) =
-            (self.sector(), &self.replica, self.subscribers.get_mut(conn))
-        else {
+        let (Some(sector), Some(subscriber)) = (self.sector(), self.subscribers.get_mut(conn)) else { return };
+        let Phase::Fetching { cursor } = subscriber.phase else { return };
+        let Some(replica) = &self.replica else {
+            // The room is read again: it is greeted then.
+            subscriber.phase = Phase::Waiting;
             return;
         };
-        let Phase::Fetching { cursor } = subscriber.phase else { return };
         let (room, head) = (self.room.clone(), replica.cursor());
         let Subscriber { sub, .. } = subscriber;
         let hop = replica.state().system().seat(&sub.player).map(|seat| seat.hop).unwrap_or_default();
@@ -345,8 +366,11 @@ impl<L: Log> Follow<L> {
             }
             frames.insert(0, critical(sub, &frames::answer(answered.seq, &answered.answer, version)));
             let _ = sub.events_tx.send(SessionEvent::Answered { seq: answered.seq });
-            if sub.outbox.send(&frames) == Handed::Closed {
-                let _ = sub.events_tx.send(SessionEvent::OutboxClosed);
+            match sub.outbox.send(&frames) {
+                Handed::Taken => {}
+                Handed::StateDropped if matches!(phase, Phase::Live { .. }) => *phase = Phase::Behind,
+                Handed::StateDropped => {}
+                Handed::Closed => drop(sub.events_tx.send(SessionEvent::OutboxClosed)),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -26,6 +27,17 @@ pub struct Subscription {
     pub outbox: Arc<Outbox>,
     pub events_tx: mpsc::UnboundedSender<SessionEvent>,
     pub greeting: Greeting,
+    /// The client saw entries that are gone and was not told yet. One flag for the connection, whichever room tells it.
+    pub lost: Arc<AtomicBool>,
+}
+
+impl Subscription {
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+    pub fn set_lost(&self, lost: bool) {
+        self.lost.store(lost, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for Subscription {

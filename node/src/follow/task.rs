@@ -47,6 +47,10 @@ pub(super) struct Follow<L: Log> {
     pub(super) flush_due: Option<Instant>,
     pub(super) last_flush: Instant,
     pub(super) last_head_check: Option<Instant>,
+    /// What is stored could not be read, then.
+    pub(super) unreadable: Option<Instant>,
+    /// The log is shorter than what was heard of it, since then.
+    pub(super) ahead_since: Option<Instant>,
     /// A comparison of heads found a difference.
     pub(super) must_read: bool,
     /// Frames handed to sessions.
@@ -75,6 +79,8 @@ pub async fn run<L: Log>(start: Start<L>) {
         flush_due: None,
         last_flush: now,
         last_head_check: None,
+        unreadable: None,
+        ahead_since: None,
         must_read: false,
         tally,
         counted_unsettled: false,
@@ -101,7 +107,7 @@ impl<L: Log> Follow<L> {
         self.flush_if_due();
         self.send_due();
         self.count_unsettled();
-        !(events_rx.is_empty() && self.is_over())
+        !self.is_over(events_rx)
     }
 
     fn next_due(&self) -> Instant {
@@ -114,7 +120,7 @@ impl<L: Log> Follow<L> {
     }
 
     /// Nobody uses the room and nothing waits for an answer.
-    fn is_over(&mut self) -> bool {
+    fn is_over(&mut self, events_rx: &mpsc::UnboundedReceiver<FollowEvent>) -> bool {
         if !self.subscribers.is_empty() || !self.route.is_empty() {
             self.unused_since = Instant::now();
             return false;
@@ -123,7 +129,7 @@ impl<L: Log> Follow<L> {
             return false;
         }
         self.unused_since = Instant::now();
-        self.core.follows.remove_if_unused(&self.room, &self.core.metrics)
+        self.core.follows.remove_if_unused(&self.room, || events_rx.is_empty(), &self.core.metrics)
     }
 
     async fn take_push(&mut self, push: Push) {
@@ -186,6 +192,7 @@ impl<L: Log> Follow<L> {
                 tracing::trace!(room = %self.room, %by, "another node owns the room");
             }
             Notice::NotOwner { by: None, .. } => {}
+            Notice::Busy => self.take_undelivered(&Undelivered::Busy),
             // The copy with the newer epoch goes out once the relay has processed that claim; if its publish was lost,
             // it is read.
             Notice::WrongEpoch { epoch } => {
@@ -211,11 +218,10 @@ impl<L: Log> Follow<L> {
 
     /// Sends what is due to the owner; asks for an owner where there is no log yet.
     fn send_due(&mut self) {
-        let Some(target) = self.core.target(&self.room) else { return };
-        if self.needs_owner() && self.adopt_asked.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
-            self.adopt_asked = Some(Instant::now());
-            self.core.deliver_to(&target, &self.room, Command::Adopt);
+        if self.needs_owner() {
+            self.ask_to_adopt();
         }
+        let Some(target) = self.core.target(&self.room) else { return };
         if self.route.is_empty() {
             return;
         }
@@ -236,6 +242,15 @@ impl<L: Log> Follow<L> {
             } else {
                 self.core.follows.unsettled.fetch_sub(1, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Whoever should own the room is asked to, or to look whether the log is as it left it; at most once a second.
+    pub(super) fn ask_to_adopt(&mut self) {
+        let asked = self.adopt_asked.is_some_and(|at| at.elapsed() < Duration::from_secs(1));
+        if let Some(target) = self.core.target(&self.room).filter(|_| !asked) {
+            self.adopt_asked = Some(Instant::now());
+            self.core.deliver_to(&target, &self.room, Command::Adopt);
         }
     }
 
@@ -263,24 +278,67 @@ impl<L: Log> Follow<L> {
             }
         };
         for receipt in receipts {
+            if self.is_outdated(&receipt, at) {
+                continue;
+            }
             match receipt {
                 Receipt::Answer(answered) => self.show_receipt(&answered, at.version),
                 Receipt::Stale { speaker, actor, seq } => self.show_stale(&speaker, actor, seq, at.version),
                 Receipt::Unseated { speaker } => self.tell_unseated(&speaker),
+                Receipt::StaleSeat { speaker } => self.tell_stale_seat(&speaker),
+                Receipt::LossTaken { speaker } => {
+                    let (session, generation) = (speaker.session, speaker.generation);
+                    self.route.settle(&Key { player: speaker.player, what: What::Lost { session, generation } });
+                }
                 Receipt::Gone { player, to, hop } => {
                     self.forward_losses(&player, &to);
                     self.player_is_not_here(&player, |room| SessionEvent::Departed { room, to: to.clone(), hop });
                 }
                 Receipt::Unknown { player } => {
-                    self.route.drop_but_losses(&player);
+                    self.route.drop_but_losses(&player, self.started.elapsed());
+                    self.send_losses_after(&player);
                     self.tell_player(&player, &SessionEvent::Unknown { room: self.room.clone() });
                 }
                 Receipt::Full { player } => {
-                    self.route.drop_but_losses(&player);
+                    self.route.drop_but_losses(&player, self.started.elapsed());
                     self.tell_player(&player, &SessionEvent::Full { room: self.room.clone() });
                 }
             }
         }
+    }
+
+    /// The state says otherwise and is newer: what the receipt speaks of was over when it came.
+    fn is_outdated(&self, receipt: &Receipt, at: EntryId) -> bool {
+        let Some(replica) = self.replica.as_ref().filter(|replica| replica.cursor() > at) else { return false };
+        let seat = |player| replica.state().system().seat(player);
+        match receipt {
+            Receipt::Gone { player, hop, .. } => seat(player).is_some_and(|seat| seat.hop > *hop),
+            Receipt::Unknown { player } => seat(player).is_some(),
+            Receipt::Unseated { speaker } => seat(&speaker.player)
+                .and_then(|seat| seat.sessions.get(&speaker.session))
+                .is_some_and(|seated| seated.generation >= speaker.generation),
+            _ => false,
+        }
+    }
+
+    /// A loss of a player who is not here: it is needed wherever the player is.
+    fn send_losses_after(&self, player: &PlayerId) {
+        let losses = self.route.losses_of(player);
+        if losses.is_empty() {
+            return;
+        }
+        let (core, here, player) = (self.core.clone(), self.room.clone(), player.clone());
+        self.core.tasks.spawn("losses", async move {
+            let Ok(Some(at)) = core.log.at(&player).await else { return };
+            let room = RoomId::Sector(at.room);
+            if room == here {
+                return;
+            }
+            let guard = super::Follows::pin(&core, &room);
+            for command in losses {
+                guard.tell(FollowEvent::Route { command });
+            }
+        });
     }
 
     /// Losses of sessions follow the player; everything else is asked again by the session.
@@ -319,6 +377,18 @@ impl<L: Log> Follow<L> {
         }
     }
 
+    /// The room has a newer seat of this session, or has it as lost: it attaches again, or ends if it goes on elsewhere.
+    fn tell_stale_seat(&mut self, speaker: &Speaker) {
+        let (session, generation) = (speaker.session.clone(), speaker.generation);
+        self.route.settle(&Key { player: speaker.player.clone(), what: What::Join { session, generation } });
+        for conn in self.subscribers.conns_of(&speaker.player) {
+            let Some(Subscriber { sub, .. }) = self.subscribers.get_mut(conn) else { continue };
+            if sub.session == speaker.session && sub.generation <= speaker.generation {
+                let _ = sub.events_tx.send(SessionEvent::SeatStale { generation: sub.generation });
+            }
+        }
+    }
+
     pub(super) fn settle_answer(&mut self, answered: &sectorbus::state::Answered) {
         let what = What::Act { actor: answered.actor, seq: answered.seq };
         let key = Key { player: answered.player.clone(), what };
@@ -340,6 +410,9 @@ impl<L: Log> Follow<L> {
         if *phase != Phase::Waiting && seated.is_none_or(|seated| seated.generation < sub.generation) {
             *phase = Phase::Waiting;
             let _ = sub.events_tx.send(SessionEvent::SeatLost { room: self.room.clone() });
+        } else if seated.is_some_and(|seated| seated.generation == sub.generation && seated.lost_ms.is_some()) {
+            // Taken for dead with its node, which lives.
+            let _ = sub.events_tx.send(SessionEvent::SeatStale { generation: sub.generation });
         }
     }
 }

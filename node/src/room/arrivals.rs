@@ -2,12 +2,11 @@
 //! What an arrival does to the state is decided in `owner`.
 
 use sectorbus::ids::{Hop, PlayerId, RoomId, SectorId};
-use sectorbus::log::{Log, LogBody, LogEntry};
-use sectorbus::state::{Outgoing, PlayerRecord, SystemChange};
+use sectorbus::log::Log;
+use sectorbus::state::{Outgoing, PlayerRecord};
 
 use crate::command::Command;
-use crate::load;
-use crate::room::owner::Input;
+use crate::room::owner::{self, Input};
 use crate::room::task::{RoomEvent, RoomTask};
 
 pub fn announcement(player: &PlayerId, out: &Outgoing, from: Option<SectorId>) -> Command {
@@ -32,9 +31,9 @@ impl<L: Log> RoomTask<L> {
                     Err(_) => tokio::time::sleep(super::RETRY_AFTER).await,
                 }
             };
-            let known = at.is_some_and(|at| at.hop >= hop);
+            let at = at.map(|at| (at.room, at.hop));
             if let Some(mailbox) = mailbox.upgrade() {
-                let _ = mailbox.send(RoomEvent::ArrivalChecked { player, hop, record, from, known }).await;
+                let _ = mailbox.send(RoomEvent::ArrivalChecked { player, hop, record, from, at }).await;
             }
         });
     }
@@ -45,11 +44,17 @@ impl<L: Log> RoomTask<L> {
         hop: Hop,
         record: Box<PlayerRecord>,
         from: Option<SectorId>,
-        known: bool,
+        at: Option<(SectorId, Hop)>,
     ) -> Option<Input> {
-        if known {
+        // `at` may name this room for an arrival that was in a lost tail: only the state says whether it is here.
+        let lost = |(room, its_hop): &(SectorId, Hop)| {
+            *its_hop == hop
+                && self.room.sector() == Some(room)
+                && !owner::has_seen(self.owner.state().system(), &player, hop)
+        };
+        if let Some((room, _)) = at.filter(|at| at.1 >= hop && !lost(at)) {
             self.checking.remove(&player);
-            self.answer_source(&player, hop, from);
+            self.answer_source(&player, hop, from, room);
             return None;
         }
         if let Some(from) = &from {
@@ -62,7 +67,9 @@ impl<L: Log> RoomTask<L> {
 
     /// After the arrival is committed: `at` is set, then the source is answered, then `incoming` is forgotten.
     pub(super) fn make_incoming_known(&mut self) {
-        let incoming: Vec<_> = self.owner.state().system().incoming().iter().map(|(p, h)| (p.clone(), *h)).collect();
+        let incoming = self.owner.state().system().incoming().iter();
+        let unknown = incoming.filter(|(player, hop)| !self.transfers.has_arrived(player, **hop));
+        let incoming: Vec<_> = unknown.map(|(player, hop)| (player.clone(), *hop)).collect();
         for (player, hop) in incoming {
             let from = self.sources.remove(&player);
             self.make_known(player, hop, from);
@@ -81,7 +88,8 @@ impl<L: Log> RoomTask<L> {
                 tokio::time::sleep(super::RETRY_AFTER).await;
             }
             if let Some(from) = from {
-                core.deliver(&RoomId::Sector(from), Command::Arrived { player: player.clone(), hop });
+                let arrived = Command::Arrived { player: player.clone(), hop, room: Some(sector) };
+                core.deliver(&RoomId::Sector(from), arrived);
             }
             if let Some(mailbox) = mailbox.upgrade() {
                 let _ = mailbox.send(RoomEvent::ArrivalKnown { player, hop }).await;
@@ -89,44 +97,55 @@ impl<L: Log> RoomTask<L> {
         });
     }
 
-    pub(super) fn arrival_known(&mut self, player: PlayerId, hop: Hop) -> Option<Input> {
+    pub(super) fn arrival_known(&mut self, player: PlayerId, hop: Hop) {
         if self.answering.get(&player) == Some(&hop) {
             self.answering.remove(&player);
         }
-        Some(Input::ArrivalKnown { player, hop })
+        self.transfers.arrived(player, hop, self.uptime());
     }
 
-    fn answer_source(&self, player: &PlayerId, hop: Hop, from: Option<SectorId>) {
+    fn answer_source(&self, player: &PlayerId, hop: Hop, from: Option<SectorId>, room: SectorId) {
         if let Some(from) = from {
-            self.core.deliver(&RoomId::Sector(from), Command::Arrived { player: player.clone(), hop });
+            let arrived = Command::Arrived { player: player.clone(), hop, room: Some(room) };
+            self.core.deliver(&RoomId::Sector(from), arrived);
         }
     }
 
-    /// `at` is set again for everybody here: Redis may have lost what it said.
+    /// A destination has the player, or knows where `at` says that this hop led.
+    pub(super) fn departure_known(&mut self, player: PlayerId, hop: Hop, room: Option<SectorId>) -> Option<Input> {
+        let out = self.owner.state().system().outgoing().get(&player).filter(|out| out.hop <= hop)?;
+        match room {
+            // A lost tail left another destination behind: that one is asked.
+            Some(room) if out.hop == hop && out.to != room => {
+                self.sent_out.remove(&player);
+                Some(Input::Elsewhere { player, hop, room })
+            }
+            _ => {
+                if !self.transfers.has_departed(&player, out.hop) {
+                    self.core.metrics.transfers_finished.increment(1);
+                }
+                self.transfers.departed(player, hop, self.uptime());
+                None
+            }
+        }
+    }
+
+    /// What was confirmed may have been lost: outgoing players are announced again.
+    pub(super) fn doubt_transfers(&mut self) {
+        self.transfers.doubt();
+        self.sent_out.clear();
+    }
+
+    /// `at` is set again for everybody here: Redis may have lost what it said, or this room what came after. Also after
+    /// every claim: the owner before may have died with a tail.
     pub(super) fn reassert_all(&mut self) {
         let system = self.owner.state().system();
         let seated = system.seats().iter().map(|(player, seat)| (player.clone(), seat.hop));
         let dormant = system.dormants().iter().map(|(player, record)| (player.clone(), record.hop));
-        let here: Vec<_> = seated.chain(dormant).collect();
+        // Who has left was here one move earlier: an older record that came back elsewhere must not look like the latest.
+        let left = system.outgoing().iter().map(|(player, out)| (player.clone(), Hop(out.hop.0.saturating_sub(1))));
+        let here: Vec<_> = seated.chain(dormant).chain(left).collect();
         self.reassert(here);
-    }
-
-    /// After a claim: for the arrivals in the log that was loaded.
-    pub(super) fn reassert_arrivals_in(&mut self, entries: &[LogEntry]) {
-        let mut arrived = Vec::new();
-        for entry in entries {
-            let LogBody::Batch(bytes) = &entry.body else { continue };
-            let Ok(batch) = load::decode_entry(entry.id, bytes) else { continue };
-            for change in batch.system {
-                if let SystemChange::Incoming(player, Some(hop)) = change {
-                    arrived.push((player, hop));
-                }
-            }
-        }
-        let system = self.owner.state().system();
-        arrived.retain(|(player, hop)| system.seat(player).is_some_and(|seat| seat.hop == *hop));
-        self.reassert(arrived);
-        self.make_incoming_known();
     }
 
     fn reassert(&self, players: Vec<(PlayerId, Hop)>) {
@@ -134,12 +153,22 @@ impl<L: Log> RoomTask<L> {
         if players.is_empty() {
             return;
         }
-        let core = self.core.clone();
+        let (core, mailbox) = (self.core.clone(), self.mailbox.clone());
         self.core.tasks.spawn("reassert", async move {
             for (player, hop) in players {
-                while core.log.arrived(&player, &sector, hop).await.is_err() {
-                    tokio::time::sleep(super::RETRY_AFTER).await;
-                }
+                let elsewhere = loop {
+                    match core.log.arrived(&player, &sector, hop).await {
+                        Ok(stored) if stored == hop => break None,
+                        Ok(_) => match core.log.at(&player).await {
+                            Ok(at) => break at.filter(|at| at.hop > hop),
+                            Err(_) => tokio::time::sleep(super::RETRY_AFTER).await,
+                        },
+                        Err(_) => tokio::time::sleep(super::RETRY_AFTER).await,
+                    }
+                };
+                let Some(at) = elsewhere else { continue };
+                let Some(mailbox) = mailbox.upgrade() else { return };
+                let _ = mailbox.send(RoomEvent::FoundElsewhere { player, hop: at.hop, room: at.room }).await;
             }
         });
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sectorbus::ids::{EntryId, Incarnation, RoomId};
+use sectorbus::ids::{EntryId, Incarnation, RingVersion, RoomId};
 use sectorbus::limits::EPOCH_JITTER_EXCLUDED;
-use sectorbus::log::{Claim, ClaimBody, Claimed, Log, LogEntry, LogError, LogResult, SnapshotParts};
+use sectorbus::log::{Claim, ClaimBody, Claimed, Log, LogError, LogResult, SnapshotParts};
 use sectorbus::metrics::ClaimResult;
 use sectorbus::state::Parts;
 use sectorbus::state::RoomState;
@@ -23,9 +23,7 @@ pub struct OwnedRoom {
     pub me: Incarnation,
     pub chain: Chain,
     pub state: RoomState,
-    /// Entries that came after the snapshot: where recent arrivals are found.
-    pub entries: Vec<LogEntry>,
-    pub snapshot_version: u64,
+    pub snapshot: EntryId,
 }
 
 /// Why it is not.
@@ -70,7 +68,8 @@ async fn claim<L: Log>(core: &Arc<Core<L>>, room: &RoomId, me: &Incarnation) -> 
             ring: view.ring.version(),
             nonce: core.next_nonce(),
             jitter: core.dice.below(EPOCH_JITTER_EXCLUDED),
-            may_take: core.clock.now_ms() >= view.calm_until_ms,
+            may_take: !view.is_calm(),
+            replication_id: Some(view.replication_id.clone()),
             genesis: to_log_parts(core.rules.genesis(room).to_parts(), true),
         };
         match claim_until_answered(core, me, &claim).await? {
@@ -79,16 +78,23 @@ async fn claim<L: Log>(core: &Arc<Core<L>>, room: &RoomId, me: &Incarnation) -> 
                 let body = ClaimBody { prev, owner: me.clone(), ring: claim.ring, nonce: claim.nonce };
                 return Ok((Chain::new(id, body, lineage), id));
             }
-            Claimed::Owned { by, .. } => return Err(NotMine::OwnedBy(by)),
-            Claimed::StaleRing { head } => {
-                core.raise_ring_above(head);
-                let mut changed = core.watch_view();
-                if core.view().ring.version() <= head {
-                    let _ = tokio::time::timeout(RING_WAIT, changed.changed()).await;
-                }
+            // Named by a ring as new as mine, and gone all the same: only a newer ring can take the room from it.
+            Claimed::Owned { by, ring } if claim.may_take && ring == claim.ring && !view.members.contains(&by) => {
+                newer_ring(core, ring).await;
             }
+            Claimed::Owned { by, .. } => return Err(NotMine::OwnedBy(by)),
+            Claimed::StaleRing { head } => newer_ring(core, head).await,
             Claimed::StaleNonce => {}
         }
+    }
+}
+
+/// Has the region's ring raised above `head` and waits for it.
+async fn newer_ring<L: Log>(core: &Core<L>, head: RingVersion) {
+    core.raise_ring_above(head);
+    let mut changed = core.watch_view();
+    if core.view().ring.version() <= head {
+        let _ = tokio::time::timeout(RING_WAIT, changed.changed()).await;
     }
 }
 
@@ -136,14 +142,8 @@ async fn load_claimed<L: Log>(
     loop {
         match load::load(&*core.log, room, Some(claim_id)).await {
             Ok(Some(loaded)) => {
-                let snapshot_version = claim_id.version - loaded.entries.len() as u64;
-                return Ok(OwnedRoom {
-                    me: me.clone(),
-                    chain,
-                    state: loaded.state,
-                    entries: loaded.entries,
-                    snapshot_version,
-                });
+                let snapshot = loaded.snapshot;
+                return Ok(OwnedRoom { me: me.clone(), chain, state: loaded.state, snapshot });
             }
             Ok(None) => return Err(NotMine::Moved),
             Err(error) => {

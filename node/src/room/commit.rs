@@ -171,8 +171,12 @@ impl<L: Log> RoomTask<L> {
     ) -> ControlFlow<Dropped, bool> {
         tracing::warn!(room = %self.room, mine = %self.chain.last(), ?last, "Redis lost a tail");
         self.core.metrics.lost_tail.increment(1);
+        self.doubt_transfers();
+        self.doubt_snapshot();
+        // The stream may be gone though its head is there: nothing can be appended to it, whatever the head says.
+        let stream_gone = last.is_none();
         loop {
-            match self.chain.repair(last) {
+            match self.chain.repair(last.filter(|last| !stream_gone || last.epoch > self.chain.epoch())) {
                 Repair::Drop => return self.fenced(last.unwrap_or_default()).await,
                 Repair::Restore => match self.restore(last, uncommitted).await? {
                     None => return ControlFlow::Continue(true),
@@ -237,7 +241,8 @@ impl<L: Log> RoomTask<L> {
     ) -> ControlFlow<Dropped, Option<Option<EntryId>>> {
         let my_last = uncommitted.unwrap_or(self.chain.last());
         let nonce = self.core.next_nonce();
-        let ring = self.core.view().ring.version();
+        // That of the claim: with a newer one, nodes whose ring maps the room elsewhere by now could not take it over.
+        let ring = self.chain.claim().1.ring;
         let restore = Restore {
             room: self.room.clone(),
             expects,
@@ -257,7 +262,7 @@ impl<L: Log> RoomTask<L> {
                     self.core.metrics.restored.increment(1);
                     let claim = ClaimBody { prev: my_last, owner: self.me.clone(), ring, nonce };
                     self.chain = Chain::new(id, claim, lineage);
-                    self.snapshot_version = my_last.version;
+                    (self.snapshot, self.dormant_at_checkpoint) = (Some(my_last), None);
                     return ControlFlow::Continue(None);
                 }
                 Ok(Restored::Refused { last: Some(last) }) if last.epoch > self.chain.epoch() => {
@@ -272,6 +277,7 @@ impl<L: Log> RoomTask<L> {
     /// Compares the head with my chain, without a batch.
     pub(super) async fn check_head(&mut self) -> ControlFlow<Dropped> {
         let head = self.head().await?;
+        self.head_checked = Some(Instant::now());
         let last = head.map(|head| head.last);
         if last != Some(self.chain.last()) {
             match last {
@@ -285,12 +291,14 @@ impl<L: Log> RoomTask<L> {
                 return ControlFlow::Break(Dropped::LifeOver);
             }
         }
+        self.doubt_transfers();
+        self.doubt_snapshot();
         self.reassert_all();
         ControlFlow::Continue(())
     }
 
     pub(super) async fn checkpoint_if_due(&mut self) -> ControlFlow<Dropped> {
-        let behind = self.chain.last().version - self.snapshot_version;
+        let behind = self.chain.last().version - self.snapshot.map_or(0, |snapshot| snapshot.version);
         let due = self.checkpoint_due.is_some_and(|due| Instant::now() >= due);
         if behind >= self.core.config.checkpoint_entries || due {
             self.checkpoint().await?;
@@ -301,31 +309,40 @@ impl<L: Log> RoomTask<L> {
     pub(super) async fn checkpoint(&mut self) -> ControlFlow<Dropped> {
         let id = self.chain.last();
         self.checkpoint_due = None;
-        if id.version == self.snapshot_version {
+        if self.snapshot.is_some_and(|snapshot| snapshot.version == id.version) {
             return ControlFlow::Continue(());
         }
         let dormant = self.owner.state().dormant_generation();
-        let with_dormant = self.dormant_at_checkpoint != Some(dormant);
-        let checkpoint = Checkpoint {
-            room: self.room.clone(),
-            id,
-            lineage: self.chain.lineage().clone(),
-            parts: to_log_parts(self.owner.state().to_parts(), with_dormant),
-            window: self.core.config.log_window_entries,
-        };
         loop {
-            match self.core.log.checkpoint(checkpoint.clone()).await {
+            let unchanged = self.snapshot.filter(|_| self.dormant_at_checkpoint == Some(dormant));
+            let checkpoint = Checkpoint {
+                room: self.room.clone(),
+                id,
+                lineage: self.chain.lineage().clone(),
+                parts: to_log_parts(self.owner.state().to_parts(), unchanged.is_none()),
+                since: unchanged.unwrap_or_default(),
+                window: self.core.config.log_window_entries,
+            };
+            match self.core.log.checkpoint(checkpoint).await {
                 Ok(Checkpointed::Done | Checkpointed::NotNewer) => {
                     self.core.metrics.checkpoints.increment(1);
-                    self.snapshot_version = id.version;
+                    self.snapshot = Some(id);
                     self.dormant_at_checkpoint = Some(dormant);
                     return ControlFlow::Continue(());
                 }
+                Ok(Checkpointed::DormantNeeded) => self.doubt_snapshot(),
                 // Fenced or a lost tail: the next append finds out and repairs.
                 Ok(Checkpointed::Refused { .. }) => return self.check_head().await,
                 Err(error) => self.pause(&error).await?,
             }
         }
+    }
+
+    /// What was stored as a snapshot may have been lost: the next one is whole.
+    fn doubt_snapshot(&mut self) {
+        self.snapshot = None;
+        self.dormant_at_checkpoint = None;
+        self.checkpoint_due.get_or_insert(Instant::now() + CHECKPOINT_AFTER);
     }
 
     /// The ring maps the room elsewhere: the new owner is asked to claim it; until then this one serves.
@@ -358,15 +375,17 @@ impl<L: Log> RoomTask<L> {
             return ControlFlow::Continue(());
         }
         self.checkpoint().await?;
-        match self.core.log.park(&self.room, self.chain.last(), &self.me).await {
-            Ok(Parked::Done) => {
-                tracing::debug!(room = %self.room, "parked");
-                self.core.metrics.parked.increment(1);
-                ControlFlow::Break(Dropped::Parked)
+        // Until answered: a room that was parked without an answer would have no owner that anybody looks for.
+        loop {
+            match self.core.log.park(&self.room, self.chain.last(), &self.me).await {
+                Ok(Parked::Done) => {
+                    tracing::debug!(room = %self.room, "parked");
+                    self.core.metrics.parked.increment(1);
+                    return ControlFlow::Break(Dropped::Parked);
+                }
+                Ok(Parked::Refused) => return self.check_head().await,
+                Err(error) => self.pause(&error).await?,
             }
-            Ok(Parked::Refused) => self.check_head().await,
-            // Perhaps parked: the owner field says so at the next append or park.
-            Err(_) => self.check_head().await,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A room as its owner runs it: claim, load, decide batches, append, checkpoint, park.
 //! In reading order: `owner` and `seats` (pure decisions on state), `chain` (what was appended and how to
-//! repair it), `task` (the loop), `arrivals`, `claim`, `commit` (what it does with the log).
+//! repair it), `transfers` (what is left of moves), `task` (the loop), `arrivals`, `claim`, `commit` (what it does with the log).
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ pub mod owner;
 pub mod seats;
 
 pub mod chain;
+pub mod transfers;
 
 pub mod task;
 

@@ -12,10 +12,10 @@ use sectorbus::state::Draft;
 use sectorbus::state::Judged;
 use sectorbus::state::RoomState;
 use sectorbus::state::{Answered, Entry};
-use sectorbus::state::{Outgoing, PlayerRecord, SystemChange, TimerKind};
+use sectorbus::state::{Outgoing, PlayerRecord, System, SystemChange, TimerKind};
 
 use crate::command::{Command, Receipt, Speaker};
-use crate::room::seats::{self, SeatLimits};
+use crate::room::seats::{self, Loss, SeatLimits};
 
 /// A command as the owner's batch takes it: mail, or what the owner tells itself.
 #[derive(Debug, Clone)]
@@ -32,6 +32,13 @@ pub enum Input {
     ArrivalKnown {
         player: PlayerId,
         hop: Hop,
+    },
+    /// `at` names another place and a later hop for a player that is here, or a place other than where an outgoing
+    /// player was sent: what is here is what a lost tail left behind.
+    Elsewhere {
+        player: PlayerId,
+        hop: Hop,
+        room: SectorId,
     },
     /// These incarnations are dead: their sessions are lost, without grace.
     IncarnationsGone(Vec<sectorbus::ids::Incarnation>),
@@ -170,11 +177,14 @@ impl Batch<'_> {
                 }
             }
             Input::Command(Command::Lost { speaker, incarnation, left }) => {
-                if let Err(receipt) = seats::lose(draft, self.limits, &speaker, &incarnation, left) {
-                    self.receipts.push(receipt);
+                match seats::lose(draft, self.limits, &speaker, &incarnation, left) {
+                    Ok(Loss::Shown) => {}
+                    Ok(Loss::NotShown) => self.receipts.push(Receipt::LossTaken { speaker }),
+                    Err(receipt) => self.receipts.push(receipt),
                 }
             }
-            Input::Command(Command::Arrived { player, hop }) => forget_outgoing(draft, &player, hop),
+            Input::Command(Command::Arrived { player, hop, .. }) => forget_outgoing(draft, &player, hop),
+            Input::Elsewhere { player, hop, room } => self.send_after(draft, &player, hop, room),
             // Arrivals come as `TakeIn` once `at` was read; a room that runs is adopted.
             Input::Command(Command::Arrive { .. } | Command::Adopt) => {}
             Input::TakeIn { player, hop, record, from } => self.take_in(draft, &player, hop, *record, from.as_ref()),
@@ -345,12 +355,7 @@ impl Batch<'_> {
         mut record: PlayerRecord,
         from: Option<&SectorId>,
     ) {
-        let system = draft.state().system();
-        let known = system.incoming().get(player).is_some_and(|incoming| *incoming >= hop)
-            || system.seat(player).is_some_and(|seat| seat.hop >= hop)
-            || system.dormant(player).is_some_and(|record| record.hop >= hop)
-            || system.outgoing().get(player).is_some_and(|out| out.hop > hop);
-        if known {
+        if has_seen(draft.state().system(), player, hop) {
             return;
         }
         // A player on the way cannot be refused; one who is new is nowhere yet, and asks again.
@@ -362,9 +367,46 @@ impl Batch<'_> {
         if let RoomId::Sector(sector) = self.room {
             seats::place(self.rules, sector, from, player, &mut record);
         }
+        // What an earlier stay left here is over: a lost tail brought it back, or the player returns before it is forgotten.
+        if draft.state().system().seat(player).is_some() {
+            seats::take_out(draft, player);
+        }
+        forget_outgoing(draft, player, hop);
         draft.system(SystemChange::Incoming(player.clone(), Some(hop)));
         seats::put_in(draft, self.limits, player, record);
     }
+
+    /// A record that `at` says has gone on is sent after itself: where it went has it and says so, or lost it too and
+    /// takes it in.
+    fn send_after(&mut self, draft: &mut Draft<'_>, player: &PlayerId, hop: Hop, room: SectorId) {
+        let system = draft.state().system();
+        let seated = system.seat(player).is_some_and(|seat| seat.hop < hop);
+        let asleep = system.dormant(player).is_some_and(|record| record.hop < hop);
+        let is_here = matches!(self.room, RoomId::Sector(sector) if *sector == room);
+        if (seated || asleep) && is_here {
+            return seats::raise_hop(draft, player, hop);
+        }
+        let mut record = if seated {
+            seats::take_out(draft, player)
+        } else if let Some(record) = system.dormant(player).filter(|_| asleep).cloned() {
+            draft.system(SystemChange::Dormant(player.clone(), None));
+            record
+        } else if let Some(out) = system.outgoing().get(player).filter(|out| out.hop == hop && out.to != room) {
+            out.record.clone()
+        } else {
+            return;
+        };
+        record.hop = hop;
+        draft.system(SystemChange::Outgoing(player.clone(), Some(Outgoing { hop, to: room, record })));
+    }
+}
+
+/// This arrival, or a later one, is part of the state.
+pub fn has_seen(system: &System, player: &PlayerId, hop: Hop) -> bool {
+    system.incoming().get(player).is_some_and(|incoming| *incoming >= hop)
+        || system.seat(player).is_some_and(|seat| seat.hop >= hop)
+        || system.dormant(player).is_some_and(|record| record.hop >= hop)
+        || system.outgoing().get(player).is_some_and(|out| out.hop > hop)
 }
 
 fn forget_outgoing(draft: &mut Draft<'_>, player: &PlayerId, hop: Hop) {

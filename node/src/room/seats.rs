@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sectorbus::ids::{ActorId, Incarnation, PlayerId, SectorId, Seq};
+use sectorbus::ids::{ActorId, Hop, Incarnation, PlayerId, SectorId, Seq};
 use sectorbus::limits::{ACTOR_KEPT_FOR, ACTORS_KEPT};
 use sectorbus::rules::{self, Rules};
 use sectorbus::state::ActorMarks;
@@ -14,6 +14,9 @@ use sectorbus::value::{Field, Value};
 use crate::command::{Receipt, Speaker};
 
 pub const LINK_DEAD: &str = "link_dead";
+
+/// Of one player, however fast the connections come and go.
+const LOST_SESSIONS_KEPT: usize = 8;
 
 /// Settings that decide about seats.
 #[derive(Debug, Clone)]
@@ -61,12 +64,12 @@ pub fn join(
     let stale = speaker.generation < seat.floor || known.is_some_and(|known| speaker.generation < known.generation);
     let over = known.is_some_and(|known| speaker.generation == known.generation && known.lost_ms.is_some());
     if stale || over {
-        // Its connection is closed, or hears `superseded` on the player's channel; nothing waits for this join.
-        return Ok(());
+        return Err(Receipt::StaleSeat { speaker: speaker.clone() });
     }
     seat.floor = seat.floor.max(speaker.floor);
     let floor = seat.floor;
     seat.sessions.retain(|_, session| session.generation >= floor);
+    forget_lost(&mut seat, limits, draft.now_ms());
     let session = SessionSeat { generation: speaker.generation, incarnation: incarnation.clone(), lost_ms: None };
     seat.sessions.insert(speaker.session.clone(), session);
     let (alias, asked) = (seat.alias, seat.asked);
@@ -98,6 +101,25 @@ fn learn_actor(draft: &mut Draft<'_>, player: &PlayerId, actor: ActorId, first_s
     }
 }
 
+/// Lost sessions are remembered so that what comes late of them is refused: for the resume window, and the latest few.
+fn forget_lost(seat: &mut Seat, limits: &SeatLimits, now_ms: u64) {
+    let window_ms = millis(limits.resume_window);
+    seat.sessions.retain(|_, session| session.lost_ms.is_none_or(|lost_ms| lost_ms + window_ms > now_ms));
+    let mut lost: Vec<u64> = seat.sessions.values().filter_map(|session| session.lost_ms).collect();
+    lost.sort_unstable();
+    if let Some(oldest_kept) = lost.len().checked_sub(LOST_SESSIONS_KEPT).and_then(|surplus| lost.get(surplus)) {
+        seat.sessions.retain(|_, session| session.lost_ms.is_none_or(|lost_ms| lost_ms >= *oldest_kept));
+    }
+}
+
+/// What became of a loss.
+pub enum Loss {
+    /// The session's seat says so.
+    Shown,
+    /// Nothing in the state says that it was taken.
+    NotShown,
+}
+
 /// A session's connection is gone. The last one starts the clocks for link-dead and for sleep. The receipt says that the
 /// player is not here; a loss that comes before its join is noted, so that the join comes too late.
 pub fn lose(
@@ -106,18 +128,18 @@ pub fn lose(
     speaker: &Speaker,
     incarnation: &Incarnation,
     left: bool,
-) -> Result<(), Receipt> {
+) -> Result<Loss, Receipt> {
     let player = &speaker.player;
     let Some(mut seat) = draft.state().system().seat(player).cloned() else {
         let asleep = draft.state().system().dormant(player).is_some();
-        return if asleep { Ok(()) } else { Err(elsewhere(draft.state().system(), player)) };
+        return if asleep { Ok(Loss::NotShown) } else { Err(elsewhere(draft.state().system(), player)) };
     };
     let now_ms = draft.now_ms();
     let (generation, incarnation) = (speaker.generation, incarnation.clone());
     let unseen = SessionSeat { generation, incarnation, lost_ms: None };
     let session = seat.sessions.entry(speaker.session.clone()).or_insert(unseen);
     if generation < seat.floor || generation < session.generation || session.lost_ms.is_some() {
-        return Ok(());
+        return Ok(Loss::NotShown);
     }
     session.generation = generation;
     session.lost_ms = Some(now_ms);
@@ -125,7 +147,7 @@ pub fn lose(
         seat.sessions.remove(&speaker.session);
     }
     lose_seat(draft, limits, player, seat, limits.grace);
-    Ok(())
+    Ok(if left { Loss::NotShown } else { Loss::Shown })
 }
 
 /// Sessions of dead nodes are lost at once, without grace.
@@ -217,6 +239,16 @@ pub fn take_out(draft: &mut Draft<'_>, player: &PlayerId) -> PlayerRecord {
     }
     draft.system(SystemChange::Seat(player.clone(), None));
     record
+}
+
+/// `at` counts more moves than the record here: its next move must be above all of them.
+pub fn raise_hop(draft: &mut Draft<'_>, player: &PlayerId, hop: Hop) {
+    if let Some(seat) = draft.state().system().seat(player).cloned() {
+        draft.set(seat.alias, Field::HOP, Some(Value::Int(i64::try_from(hop.0).unwrap_or(i64::MAX))));
+        draft.system(SystemChange::Seat(player.clone(), Some(Seat { hop, ..seat })));
+    } else if let Some(record) = draft.state().system().dormant(player).cloned() {
+        draft.system(SystemChange::Dormant(player.clone(), Some(PlayerRecord { hop, ..record })));
+    }
 }
 
 /// Gives a record a seat, a ship and its clocks.

@@ -25,6 +25,7 @@ use crate::room::claim::{self, NotMine, OwnedRoom};
 use crate::room::commit::Dropped;
 use crate::room::owner::{Input, Owner};
 use crate::room::seats::SeatLimits;
+use crate::room::transfers::Transfers;
 use crate::room::{arrivals, chain::Chain};
 
 /// What reaches a room's task.
@@ -34,13 +35,19 @@ pub enum RoomEvent {
         from: Incarnation,
         command: Command,
     },
-    /// `at` was read before an arrival; `known`: it names this hop or a later one already.
+    /// `at` was read before an arrival.
     ArrivalChecked {
         player: PlayerId,
         hop: Hop,
         record: Box<PlayerRecord>,
         from: Option<SectorId>,
-        known: bool,
+        at: Option<(SectorId, Hop)>,
+    },
+    /// `at` counts more moves of a player than the record here.
+    FoundElsewhere {
+        player: PlayerId,
+        hop: Hop,
+        room: SectorId,
     },
     /// `at` names this room for the arrival.
     ArrivalKnown {
@@ -60,6 +67,8 @@ pub enum RoomEvent {
     },
 }
 
+/// At most so often is a head compared because others ask for it.
+const HEAD_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Before a room that cannot be read is tried again.
 const UNREADABLE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -74,7 +83,8 @@ pub(super) struct RoomTask<L: Log> {
     _follow: FollowGuard,
     started: Instant,
     // Checkpoints.
-    pub(super) snapshot_version: u64,
+    /// The snapshot that this owner knows to be stored; `None` after a doubt.
+    pub(super) snapshot: Option<EntryId>,
     pub(super) dormant_at_checkpoint: Option<u64>,
     pub(super) checkpoint_due: Option<Instant>,
     // Transfers.
@@ -88,8 +98,10 @@ pub(super) struct RoomTask<L: Log> {
     /// The ring maps the room elsewhere: when to ask the new owner again.
     pub(super) adopt_due: Option<Instant>,
     pub(super) sent_out: BTreeMap<PlayerId, Hop>,
+    pub(super) transfers: Transfers,
     // Hearing my own entries.
     pub(super) unheard: Option<(EntryId, Instant)>,
+    pub(super) head_checked: Option<Instant>,
     // Pace.
     window_started: Instant,
     window_entries: u32,
@@ -159,7 +171,7 @@ impl<L: Log> RoomTask<L> {
             owner: Owner::new(room.clone(), core.rules.clone(), limits, owned.state),
             chain: owned.chain,
             started: now,
-            snapshot_version: owned.snapshot_version,
+            snapshot: Some(owned.snapshot),
             dormant_at_checkpoint: None,
             checkpoint_due: Some(now + CHECKPOINT_AFTER),
             checking: BTreeSet::new(),
@@ -169,13 +181,16 @@ impl<L: Log> RoomTask<L> {
             adopt_due: None,
             decided: Vec::new(),
             sent_out: BTreeMap::new(),
+            transfers: Transfers::default(),
             unheard: None,
+            head_checked: None,
             window_started: now,
             window_entries: 0,
             last_append: now,
             busy_at: now,
         };
-        task.reassert_arrivals_in(&owned.entries);
+        task.reassert_all();
+        task.make_incoming_known();
         task
     }
 
@@ -225,8 +240,9 @@ impl<L: Log> RoomTask<L> {
             .next_timer_ms()
             .map(|due_ms| Instant::now() + Duration::from_millis(due_ms.saturating_sub(self.now_ms())));
         let unheard = self.unheard.map(|(_, due)| due);
+        let forget = self.transfers.next_due().map(|due| self.started + due);
         let park = self.busy_at + self.core.config.park_after;
-        [timer, unheard, self.checkpoint_due, self.arrive_due, self.adopt_due]
+        [timer, unheard, forget, self.checkpoint_due, self.arrive_due, self.adopt_due]
             .into_iter()
             .flatten()
             .fold(park, Instant::min)
@@ -252,10 +268,13 @@ impl<L: Log> RoomTask<L> {
         for event in events {
             match event {
                 RoomEvent::Command { from, command } => inputs.extend(self.take_command(from, command)),
-                RoomEvent::ArrivalChecked { player, hop, record, from, known } => {
-                    inputs.extend(self.arrival_checked(player, hop, record, from, known));
+                RoomEvent::ArrivalChecked { player, hop, record, from, at } => {
+                    inputs.extend(self.arrival_checked(player, hop, record, from, at));
                 }
-                RoomEvent::ArrivalKnown { player, hop } => inputs.extend(self.arrival_known(player, hop)),
+                RoomEvent::ArrivalKnown { player, hop } => self.arrival_known(player, hop),
+                RoomEvent::FoundElsewhere { player, hop, room } => {
+                    inputs.push(Input::Elsewhere { player, hop, room });
+                }
                 RoomEvent::IncarnationsGone(gone) => inputs.push(Input::IncarnationsGone(gone)),
                 RoomEvent::RingChanged
                 | RoomEvent::CheckHead
@@ -272,6 +291,12 @@ impl<L: Log> RoomTask<L> {
             RoomEvent::CheckHead => self.check_head().await,
             RoomEvent::Checkpoint => self.checkpoint().await,
             RoomEvent::ForeignClaim { epoch } if *epoch > self.chain.epoch() => self.check_head().await,
+            // Somebody misses the owner: what they heard may have been lost.
+            RoomEvent::Command { command: Command::Adopt, .. }
+                if self.head_checked.is_none_or(|at| at.elapsed() >= HEAD_CHECK_EVERY) =>
+            {
+                self.check_head().await
+            }
             _ => ControlFlow::Continue(()),
         }
     }
@@ -288,10 +313,7 @@ impl<L: Log> RoomTask<L> {
                 None
             }
             Command::Adopt => None,
-            Command::Arrived { player, hop } => {
-                self.core.metrics.transfers_finished.increment(1);
-                Some(Input::Command(Command::Arrived { player, hop }))
-            }
+            Command::Arrived { player, hop, room } => self.departure_known(player, hop, room),
             command => Some(Input::Command(command)),
         }
     }
@@ -305,7 +327,9 @@ impl<L: Log> RoomTask<L> {
         }
         let now_ms = self.now_ms();
         let timers_due = self.owner.next_timer_ms().is_some_and(|due| due <= now_ms);
-        if !inputs.is_empty() || timers_due {
+        let forget_due = self.transfers.next_due().is_some_and(|due| self.uptime() >= due);
+        if !inputs.is_empty() || timers_due || forget_due {
+            inputs.extend(self.transfers.take_ripe(self.uptime()));
             self.core.metrics.batch_commands.record(inputs.len() as f64);
             let decided = self.owner.decide(now_ms, self.chain.epoch(), inputs);
             if decided.entry.is_some() || !decided.receipts.is_empty() {
@@ -368,7 +392,9 @@ impl<L: Log> RoomTask<L> {
     }
 
     pub(super) fn expect_heard(&mut self, id: EntryId, receivers: u64) {
-        if receivers == 0 && self.heard.get() >= self.chain.claim().0 {
+        if self.heard.get() < self.chain.claim().0 {
+            // The relay still reads the room: it will find the entry there.
+        } else if receivers == 0 {
             self.core.log.suspect(&self.room);
         } else {
             self.unheard.get_or_insert((id, Instant::now() + OWN_ENTRY_HEARD_WITHIN));
@@ -380,12 +406,14 @@ impl<L: Log> RoomTask<L> {
         let due = self.arrive_due.is_some_and(|due| Instant::now() >= due);
         let outgoing = self.owner.state().system().outgoing();
         self.sent_out.retain(|player, _| outgoing.contains_key(player));
-        if outgoing.is_empty() {
+        let mut unanswered =
+            outgoing.iter().filter(|(player, out)| !self.transfers.has_departed(player, out.hop)).peekable();
+        if unanswered.peek().is_none() {
             self.arrive_due = None;
             return;
         }
         let from = self.room.sector().cloned();
-        for (player, out) in outgoing {
+        for (player, out) in unanswered {
             if due || self.sent_out.get(player) != Some(&out.hop) {
                 if self.sent_out.insert(player.clone(), out.hop) != Some(out.hop) {
                     self.core.metrics.transfers_started.increment(1);

@@ -75,13 +75,16 @@ pub async fn attach<L: Log>(core: &Arc<Core<L>>, asked: Asked, waiting: impl Fn(
         player: asked.claims.sub.clone(),
         session: asked.session.clone(),
         incarnation: core.me(),
+        counter: core.next_nonce().counter,
+        replaces: None,
         max: core.config.sessions_per_player,
         start: start.unwrap_or_else(|| core.rules.universe.start()),
         new_actor: asked.actor.is_none(),
     };
     let attached = loop {
         match core.log.attach(Attach { incarnation: core.me(), ..attach.clone() }).await {
-            Ok(attached) => break attached,
+            Ok(Some(attached)) => break attached,
+            Ok(None) => return Err(LogError::Corrupt("an attach that replaces nothing was refused".into())),
             Err(LogError::Corrupt(what)) => return Err(LogError::Corrupt(what)),
             Err(_) => {
                 waiting();

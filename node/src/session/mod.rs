@@ -12,7 +12,7 @@ pub mod place;
 
 pub mod task;
 
-use sectorbus::ids::{Hop, RoomId, SectorId, Seq};
+use sectorbus::ids::{Generation, Hop, RoomId, SectorId, Seq};
 
 /// What reaches a session's task from inside the node.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub enum SessionEvent {
     Full { room: RoomId },
     /// The session's seat in `room` went with a lost tail.
     SeatLost { room: RoomId },
+    /// The room refuses this seat, or has it as lost: attach again, unless the session goes on elsewhere.
+    SeatStale { generation: Generation },
     /// A newer connection has taken this one's place.
     Superseded,
     /// The owner's inbox is full: actions stay pending.

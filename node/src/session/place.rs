@@ -14,6 +14,7 @@ use sectorbus::rules;
 use crate::command::Command;
 use crate::follow::subscriber::{Greeting, Subscription};
 use crate::follow::{FollowEvent, FollowGuard, Follows};
+use crate::session::edges::End;
 use crate::session::task::Session;
 
 /// A player on the way in is there within milliseconds: the first looks come quickly.
@@ -92,6 +93,7 @@ impl<L: Log> Session<L> {
             outbox: self.outbox.clone(),
             events_tx: self.events_tx.clone(),
             greeting,
+            lost: self.lost.clone(),
         })));
     }
 
@@ -203,20 +205,21 @@ impl<L: Log> Session<L> {
     }
 
     /// Not live for a while: announce again, read `at` again, and in the end ask the neighbours.
-    pub(super) async fn look_again(&mut self) {
-        let Some(place) = self.place.as_mut() else { return };
+    pub(super) async fn look_again(&mut self) -> Result<(), End> {
+        let Some(place) = self.place.as_mut() else { return Ok(()) };
         place.look_at = Instant::now() + ASK_FOR;
         place.full = false;
         if place.is_new {
             self.announce_new_player();
-            return self.join();
+            self.join();
+            return Ok(());
         }
-        let Ok(at) = self.core.log.at(&self.speaker.player).await else { return };
+        let Ok(at) = self.core.log.at(&self.speaker.player).await else { return Ok(()) };
         let Some(at) = at else {
             // `at` was lost: the seat, if there is one, is where it was; `attach` makes the record again.
             return self.reattach().await;
         };
-        let Some(place) = self.place.as_mut() else { return };
+        let Some(place) = self.place.as_mut() else { return Ok(()) };
         if at.hop == Hop(0) {
             place.is_new = true;
         }
@@ -236,6 +239,7 @@ impl<L: Log> Session<L> {
             around[place.neighbour % around.len()].clone()
         };
         self.ask(next);
+        Ok(())
     }
 
     /// Asks a room for a seat, leaving the one asked before.

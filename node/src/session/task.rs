@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 use sectorbus::action::Action;
 use sectorbus::ids::{ActorId, EntryId, RoomId, SectorId, Seq};
 use sectorbus::limits::{DEDUPE_BITMAP_BITS, RESYNC_EVERY};
-use sectorbus::log::{Attach, Following, Log, Push};
+use sectorbus::log::{Attach, Following, Log, LogError, Push};
 use sectorbus::metrics::NoticeKind;
 use sectorbus::protocol::{
     ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame,
@@ -68,6 +69,8 @@ pub(super) struct Session<L: Log> {
     /// The sector the client shows.
     pub(super) shown: Option<SectorId>,
     pub(super) place: Option<Place>,
+    /// See [`Subscription::lost`](crate::follow::subscriber::Subscription::lost).
+    pub(super) lost: Arc<AtomicBool>,
     /// Actions without an answer.
     pending: BTreeMap<Seq, Action>,
     errors: VecDeque<Instant>,
@@ -133,6 +136,7 @@ impl<L: Log> Live<L> {
             cursor: attachment.cursor,
             shown: None,
             place: None,
+            lost: Arc::default(),
             pending: BTreeMap::new(),
             errors: self.errors,
             last_resync: None,
@@ -194,7 +198,7 @@ impl<L: Log> Session<L> {
 
     async fn take_time(&mut self) -> Result<(), End> {
         if self.look_due().is_some_and(|due| Instant::now() >= due) {
-            self.look_again().await;
+            self.look_again().await?;
         }
         let silent = self.heard.elapsed();
         if silent >= self.core.config.heartbeat * 2 {
@@ -303,6 +307,10 @@ impl<L: Log> Session<L> {
                 self.notice_busy(5 * BUSY_RETRY_AFTER_MS);
             }
             SessionEvent::SeatLost { room } => self.seat_lost(&room),
+            SessionEvent::SeatStale { generation } if generation == self.speaker.generation => {
+                return self.reattach().await;
+            }
+            SessionEvent::SeatStale { .. } => {}
             SessionEvent::Superseded => return self.superseded(),
             SessionEvent::Busy => self.notice_busy(BUSY_RETRY_AFTER_MS),
             SessionEvent::Unavailable { retry_after_ms } => {
@@ -312,7 +320,7 @@ impl<L: Log> Session<L> {
                 self.send(&ServerFrame::Leaving(Leaving { reconnect_after_ms }));
                 return Err(close(CloseCode::Draining));
             }
-            SessionEvent::Reincarnated => self.reattach().await,
+            SessionEvent::Reincarnated => return self.reattach().await,
             SessionEvent::OutboxClosed => return Err(self.closed()),
         }
         Ok(())
@@ -344,10 +352,13 @@ impl<L: Log> Session<L> {
             Push::Following => match self.core.log.at(&self.speaker.player).await {
                 Ok(Some(at)) => match at.sessions.get(&self.speaker.session) {
                     Some(seat) if seat.generation > self.speaker.generation => self.superseded(),
-                    None if at.sessions.len() >= self.core.config.sessions_per_player => self.superseded(),
-                    _ => Ok(()),
+                    None if self.speaker.generation < at.floor => self.superseded(),
+                    Some(seat) if seat.generation == self.speaker.generation => Ok(()),
+                    // It went with a lost tail.
+                    Some(_) | None => self.reattach().await,
                 },
-                Ok(None) | Err(_) => Ok(()),
+                Ok(None) => self.reattach().await,
+                Err(_) => Ok(()),
             },
             Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) => Ok(()),
         }
@@ -358,13 +369,15 @@ impl<L: Log> Session<L> {
         Err(close(CloseCode::Superseded))
     }
 
-    /// Attaches this session again, under the node's present incarnation, and asks for a seat.
-    pub(super) async fn reattach(&mut self) {
+    /// Attaches this session again, under the node's present incarnation, and asks for a seat; unless it goes on elsewhere.
+    pub(super) async fn reattach(&mut self) -> Result<(), End> {
         let start = self.place.as_ref().map_or_else(|| self.core.rules.universe.start(), |place| place.sector.clone());
         let attach = Attach {
             player: self.speaker.player.clone(),
             session: self.speaker.session.clone(),
             incarnation: self.core.me(),
+            counter: self.core.next_nonce().counter,
+            replaces: Some(self.speaker.generation),
             max: self.core.config.sessions_per_player,
             start,
             new_actor: false,
@@ -372,7 +385,12 @@ impl<L: Log> Session<L> {
         // Until answered: an attach that was executed without an answer would otherwise look like another connection's.
         let attached = loop {
             match self.core.log.attach(attach.clone()).await {
-                Ok(attached) => break attached,
+                Ok(Some(attached)) => break attached,
+                Ok(None) => return self.superseded(),
+                Err(LogError::Corrupt(what)) => {
+                    tracing::error!(%what, "a session cannot be attached again");
+                    return Err(close(CloseCode::Internal));
+                }
                 Err(_) => tokio::time::sleep(ATTACH_AGAIN_AFTER).await,
             }
         };
@@ -382,6 +400,7 @@ impl<L: Log> Session<L> {
             place.guard.tell(FollowEvent::Unsubscribe { conn: self.conn });
         }
         self.enter(attached.at.room, attached.at.hop);
+        Ok(())
     }
 
     /// The connection is over: the room hears of it, from whichever node, until it has.

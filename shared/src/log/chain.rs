@@ -93,7 +93,7 @@ pub struct SnapshotParts {
     pub public: Bytes,
     pub own: Bytes,
     pub system: Bytes,
-    /// `None` in `checkpoint`: unchanged since the stored one. Always `Some` when read.
+    /// `None` in `checkpoint`: unchanged since the snapshot at `Checkpoint::since`. Always `Some` when read.
     pub dormant: Option<Bytes>,
 }
 
@@ -138,6 +138,9 @@ pub struct Claim {
     pub jitter: u64,
     /// False for one ttl after a spare or a new replication id: a room whose head names another is then `Owned`.
     pub may_take: bool,
+    /// The replication id that the claimant's last beat saw. On another Redis a room whose head names another is `Owned`:
+    /// its owner may not have put back yet what was lost. `None`: not looked at.
+    pub replication_id: Option<String>,
     /// Written as snapshot `0-0` by the first claim of a room, ignored by later ones.
     pub genesis: SnapshotParts,
 }
@@ -205,6 +208,8 @@ pub struct Checkpoint {
     pub id: EntryId,
     pub lineage: Lineage,
     pub parts: SnapshotParts,
+    /// The snapshot that must be stored now for its dormant part to stay; only looked at if `parts` have none.
+    pub since: EntryId,
     /// Entries kept behind the snapshot.
     pub window: u64,
 }
@@ -214,6 +219,8 @@ pub enum Checkpointed {
     Done,
     /// The stored snapshot is as new or newer.
     NotNewer,
+    /// The stored snapshot is not the one at `since`: the dormant part is needed too.
+    DormantNeeded,
     /// The head's epoch is not mine, or my version is not on the chain.
     Refused {
         last: Option<EntryId>,

@@ -122,7 +122,8 @@ pub trait Log: Send + Sync + 'static {
         after: FeedId,
         wait: Duration,
     ) -> impl Future<Output = LogResult<Vec<(FeedId, Bytes)>>> + Send;
-    fn attach(&self, attach: Attach) -> impl Future<Output = LogResult<Attached>> + Send;
+    /// `None`: what `attach` would replace was superseded meanwhile.
+    fn attach(&self, attach: Attach) -> impl Future<Output = LogResult<Option<Attached>>> + Send;
     /// Removes the session only if that generation is still its own; true if it was.
     fn detach(
         &self,

@@ -9,6 +9,8 @@ use crate::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, SectorId, Sess
 pub struct At {
     pub room: SectorId,
     pub hop: Hop,
+    /// Highest evicted generation + 1: what is below it was evicted.
+    pub floor: Generation,
     pub sessions: BTreeMap<SessionId, SeatedAt>,
 }
 
@@ -23,6 +25,10 @@ pub struct Attach {
     pub player: PlayerId,
     pub session: SessionId,
     pub incarnation: Incarnation,
+    /// Of the incarnation's attaches: the same counter gets the same answer, a lower one changes nothing.
+    pub counter: u64,
+    /// Attach again a session that had this generation: refused if a newer one is there or it was evicted.
+    pub replaces: Option<Generation>,
     /// Sessions per player; the lowest generations beyond it are evicted.
     pub max: usize,
     /// Where a player without a record starts (hop 0).

@@ -144,13 +144,10 @@ pub fn read_nonce(text: &str) -> Result<Nonce, Unreadable> {
     Ok(Nonce { incarnation: parse(incarnation, "incarnation")?, counter: parse(counter, "counter")? })
 }
 
-/// `<generation> <incarnation>` of a session.
-pub fn seat_text(seat: &SeatedAt) -> String {
-    format!("{} {}", seat.generation, seat.incarnation)
-}
-
+/// `<generation> <incarnation> <counter> <actor or 0>` of a session, as `attach.lua` writes it; the last two are its own.
 pub fn read_seat(text: &str) -> Result<SeatedAt, Unreadable> {
-    let (generation, incarnation) = text.split_once(' ').ok_or(Unreadable::Short)?;
+    let mut words = text.split(' ');
+    let (generation, incarnation) = words.next().zip(words.next()).ok_or(Unreadable::Short)?;
     let generation = Generation(parse(generation, "generation")?);
     Ok(SeatedAt { generation, incarnation: parse::<Incarnation>(incarnation, "incarnation")? })
 }
@@ -316,7 +313,7 @@ mod tests {
         assert_eq!(read_lineage(""), Ok(Lineage::default()));
         assert_eq!(read_nonce(&nonce_text(&claim().nonce)), Ok(claim().nonce));
         let seat = SeatedAt { generation: Generation(4), incarnation: claim().owner };
-        assert_eq!(read_seat(&seat_text(&seat)), Ok(seat));
+        assert_eq!(read_seat("4 n1#5 17 0"), Ok(seat));
         assert!(read_lineage("1-2 x").is_err());
         assert!(read_nonce("n#1").is_err());
     }

@@ -1,5 +1,6 @@
 //! Invariant 7, one place: a player's record is in exactly one sector or one transfer, and credits are conserved.
-//! While a transfer lasts, source and destination both know of it: the same hop is counted once. Never relaxed.
+//! While a transfer lasts, and for a while after it, the source keeps the record too: that hop is counted once. Never
+//! relaxed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,8 @@ pub(crate) fn check(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
         if here != 1 {
             broken.push(format!("{player} is in {here} places: {found:?}"));
         }
-        if found.iter().any(|(_, found, _)| *found == Found::Outgoing) {
+        let arrived = found.iter().filter(|(_, found, _)| *found != Found::Outgoing).map(|(_, _, hop)| *hop).max();
+        if found.iter().any(|(_, found, hop)| *found == Found::Outgoing && Some(*hop) > arrived) {
             broken.push(format!("{player} is still on the way when all is quiet: {found:?}"));
         }
     }
@@ -39,7 +41,12 @@ pub(crate) fn check(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
 fn credits(ledger: &Ledger) -> BTreeMap<PlayerId, i64> {
     let mut sums: BTreeMap<PlayerId, i64> = BTreeMap::new();
     for (player, found) in ledger.places() {
-        for (room, found, _) in found {
+        // A source keeps the record for a while after the destination has it.
+        let arrived = found.iter().filter(|(_, found, _)| *found != Found::Outgoing).map(|(_, _, hop)| *hop).max();
+        for (room, found, hop) in found {
+            if found == Found::Outgoing && Some(hop) <= arrived {
+                continue;
+            }
             *sums.entry(player.clone()).or_default() += held(ledger, &room, &player, &found);
         }
     }

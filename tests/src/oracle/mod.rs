@@ -85,16 +85,28 @@ impl Audit {
         let deadline = Instant::now() + within;
         loop {
             let audit = Self::read(redis_url).await?;
-            let travels =
-                |room: &Room| !room.state.system().outgoing().is_empty() || !room.state.system().incoming().is_empty();
             let restless: Vec<_> =
-                audit.rooms.iter().filter(|(_, room)| travels(room)).map(|(sector, _)| sector).collect();
+                audit.rooms.iter().filter(|(_, room)| audit.travels_from(room)).map(|(sector, _)| sector).collect();
             if restless.is_empty() {
                 return Ok(audit);
             }
             ensure!(Instant::now() < deadline, "somebody still travels in {restless:?} after {within:?}");
             tokio::time::sleep(READ_AGAIN_AFTER).await;
         }
+    }
+
+    /// Somebody has left this room and is nowhere else yet. (A source keeps a record for a while after that.)
+    fn travels_from(&self, room: &Room) -> bool {
+        room.state.system().outgoing().iter().any(|(player, out)| !self.is_in(player, out.hop))
+    }
+
+    /// The player has arrived somewhere with this hop or a later one.
+    fn is_in(&self, player: &PlayerId, hop: Hop) -> bool {
+        self.rooms.values().any(|room| {
+            let system = room.state.system();
+            system.seat(player).is_some_and(|seat| seat.hop >= hop)
+                || system.dormant(player).is_some_and(|record| record.hop >= hop)
+        })
     }
 
     fn take_answers(&mut self, sector: &SectorId, room: &Room) {
@@ -194,7 +206,7 @@ impl Audit {
         broken
     }
 
-    /// Where a player's records are: seats, dormant records and departures whose arrival is not confirmed.
+    /// Where a player's records are: seats, dormant records and departures that have arrived nowhere yet.
     pub fn places(&self, player: &PlayerId) -> Vec<(SectorId, Place)> {
         let mut places = Vec::new();
         for (sector, room) in &self.rooms {
@@ -203,7 +215,8 @@ impl Audit {
                 let credits = room.state.own(player).and_then(|own| own.get(&Field::CREDITS)).and_then(Value::as_int);
                 places.push((sector.clone(), Place { hop: seat.hop, credits, present: true }));
             }
-            let away = system.dormant(player).into_iter().chain(system.outgoing().get(player).map(|out| &out.record));
+            let on_the_way = system.outgoing().get(player).filter(|out| !self.is_in(player, out.hop));
+            let away = system.dormant(player).into_iter().chain(on_the_way.map(|out| &out.record));
             places.extend(away.map(|record| (sector.clone(), Place::of(record))));
         }
         places

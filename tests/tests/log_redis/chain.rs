@@ -164,6 +164,7 @@ async fn a_checkpoint_trims_exactly_and_a_parked_room_is_free() -> Result<()> {
         id: at,
         lineage: lineage.clone(),
         parts: SnapshotParts { dormant: None, ..parts("eleven") },
+        since: EntryId::GENESIS,
         window: 3,
     };
     let off = Checkpoint { id: EntryId::new(claim.epoch, 99), ..checkpoint.clone() };

@@ -66,6 +66,7 @@ pub(crate) fn claim_by(room: &RoomId, who: &str, ring: u64, counter: u64) -> Cla
         nonce: Nonce { incarnation: node(who), counter },
         jitter: 7,
         may_take: true,
+        replication_id: None,
         genesis: parts("genesis"),
     }
 }

@@ -55,20 +55,23 @@ async fn sessions_are_seated_evicted_and_told() -> Result<()> {
     let player = PlayerId::new("ann").unwrap();
     let mut following = log.follow(&RoomId::Player(player.clone()));
     assert_eq!(next(&mut following).await, Push::Following);
+    let counter = std::cell::Cell::new(0);
     let attach = |session: &str, new_actor| Attach {
         player: player.clone(),
         session: SessionId::new(session).unwrap(),
         incarnation: node("a#1"),
+        counter: counter.replace(counter.get() + 1),
+        replaces: None,
         max: 2,
         start: SectorId::new("9").unwrap(),
         new_actor,
     };
     assert_eq!(log.at(&player).await?, None);
-    let first = log.attach(attach("s1", true)).await?;
+    let first = log.attach(attach("s1", true)).await?.expect("attached");
     assert_eq!(first.floor, Generation(0));
     assert_eq!((first.at.room.as_str(), first.at.hop), ("9", Hop(0)));
-    let second = log.attach(attach("s2", false)).await?;
-    let third = log.attach(attach("s3", true)).await?;
+    let second = log.attach(attach("s2", false)).await?.expect("attached");
+    let third = log.attach(attach("s3", true)).await?.expect("attached");
     assert_eq!((third.floor, second.actor), (first.generation.next(), None));
     assert!(first.actor < third.actor && first.generation < second.generation && second.generation < third.generation);
     assert_eq!(third.at.sessions.len(), 2);

@@ -101,8 +101,8 @@ impl Log for MemoryLog {
     async fn claim(&self, claim: Claim) -> LogResult<Claimed> {
         let id = self.id;
         self.run(move |core| {
-            let now_ms = core.time_ms();
-            let (claimed, entry) = core.db.room_mut(&claim.room).claim(&claim, now_ms);
+            let (now_ms, replication_id) = (core.time_ms(), core.replication_id());
+            let (claimed, entry) = core.db.room_mut(&claim.room).claim(&claim, &replication_id, now_ms);
             if let Some(entry) = entry {
                 core.publish_entry(id, &claim.room, entry);
             }
@@ -246,18 +246,16 @@ impl Log for MemoryLog {
         }
     }
 
-    async fn attach(&self, attach: Attach) -> LogResult<Attached> {
+    async fn attach(&self, attach: Attach) -> LogResult<Option<Attached>> {
         self.run(move |core| {
             let now_ms = core.time_ms();
             let record = core.db.players.entry(attach.player.clone());
             let record = record.or_insert_with(|| PlayerRecord::new(attach.start.clone(), Hop(0)));
-            let attached = record.attach(&attach, now_ms);
-            let push = Push::Attached {
-                session: attach.session.clone(),
-                generation: attached.generation,
-                floor: attached.floor,
-            };
-            core.publish(&RoomId::Player(attach.player), push);
+            let (attached, written) = record.attach(&attach, now_ms);
+            if let Some(Attached { generation, floor, .. }) = attached.as_ref().filter(|_| written) {
+                let (session, generation, floor) = (attach.session.clone(), *generation, *floor);
+                core.publish(&RoomId::Player(attach.player), Push::Attached { session, generation, floor });
+            }
             attached
         })
         .await

@@ -13,7 +13,15 @@ pub(super) struct PlayerRecord {
     generation: Generation,
     actor: ActorId,
     floor: Generation,
-    sessions: BTreeMap<SessionId, SeatedAt>,
+    sessions: BTreeMap<SessionId, StoredSeat>,
+}
+
+/// A session, and what its attach was answered.
+#[derive(Debug, Clone)]
+struct StoredSeat {
+    seat: SeatedAt,
+    counter: u64,
+    actor: Option<ActorId>,
 }
 
 impl PlayerRecord {
@@ -29,34 +37,52 @@ impl PlayerRecord {
     }
 
     pub(super) fn at(&self) -> At {
-        At { room: self.room.clone(), hop: self.hop, sessions: self.sessions.clone() }
+        let sessions = self.sessions.iter().map(|(session, stored)| (session.clone(), stored.seat.clone()));
+        At { room: self.room.clone(), hop: self.hop, floor: self.floor, sessions: sessions.collect() }
     }
 
-    pub(super) fn attach(&mut self, attach: &Attach, time_ms: u64) -> Attached {
+    /// The answer, and whether anything was written.
+    pub(super) fn attach(&mut self, attach: &Attach, time_ms: u64) -> (Option<Attached>, bool) {
+        let stored = self.sessions.get(&attach.session);
+        let repeat =
+            |stored: &&StoredSeat| stored.seat.incarnation == attach.incarnation && stored.counter >= attach.counter;
+        if let Some(stored) = stored.filter(repeat) {
+            return (Some(self.attached(stored, time_ms)), false);
+        }
+        let newer = |replaces| stored.map_or(self.floor, |stored| stored.seat.generation) > replaces;
+        if attach.replaces.is_some_and(newer) {
+            return (None, false);
+        }
         // Never below TIME: numbers that were given before a tail was lost are not given again.
         self.generation = self.generation.next().max(Generation(time_ms));
-        let seat = SeatedAt { generation: self.generation, incarnation: attach.incarnation.clone() };
-        self.sessions.insert(attach.session.clone(), seat);
-        while self.sessions.len() > attach.max.max(1) {
-            self.evict_lowest();
-        }
         let actor = attach.new_actor.then(|| {
             self.actor = self.actor.next().max(ActorId(time_ms));
             self.actor
         });
-        Attached { generation: self.generation, floor: self.floor, at: self.at(), actor, time_ms }
+        let seat = SeatedAt { generation: self.generation, incarnation: attach.incarnation.clone() };
+        let stored = StoredSeat { seat, counter: attach.counter, actor };
+        self.sessions.insert(attach.session.clone(), stored.clone());
+        while self.sessions.len() > attach.max.max(1) {
+            self.evict_lowest();
+        }
+        (Some(self.attached(&stored, time_ms)), true)
+    }
+
+    fn attached(&self, stored: &StoredSeat, time_ms: u64) -> Attached {
+        Attached { generation: stored.seat.generation, floor: self.floor, at: self.at(), actor: stored.actor, time_ms }
     }
 
     fn evict_lowest(&mut self) {
-        let lowest = self.sessions.iter().min_by_key(|(_, seat)| seat.generation);
-        if let Some((session, generation)) = lowest.map(|(session, seat)| (session.clone(), seat.generation)) {
+        let lowest = self.sessions.iter().min_by_key(|(_, stored)| stored.seat.generation);
+        let lowest = lowest.map(|(session, stored)| (session.clone(), stored.seat.generation));
+        if let Some((session, generation)) = lowest {
             self.sessions.remove(&session);
             self.floor = self.floor.max(generation.next());
         }
     }
 
     pub(super) fn detach(&mut self, session: &SessionId, generation: Generation) -> bool {
-        let still_its_own = self.sessions.get(session).is_some_and(|seat| seat.generation == generation);
+        let still_its_own = self.sessions.get(session).is_some_and(|stored| stored.seat.generation == generation);
         if still_its_own {
             self.sessions.remove(session);
         }

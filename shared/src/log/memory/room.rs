@@ -101,7 +101,7 @@ impl Room {
         (Appended::Ok { receivers: 0, time_ms }, entry)
     }
 
-    pub(super) fn claim(&mut self, claim: &Claim, time_ms: u64) -> (Claimed, Option<LogEntry>) {
+    pub(super) fn claim(&mut self, claim: &Claim, replication_id: &str, time_ms: u64) -> (Claimed, Option<LogEntry>) {
         let head = self.head.as_ref().map(|stored| &stored.head);
         match self.judge_nonce(&claim.nonce) {
             Asked::Anew => {}
@@ -110,7 +110,8 @@ impl Room {
                 return (Claimed::Granted { id, prev, lineage, time_ms }, None);
             }
         }
-        if let Some(refused) = head.and_then(|head| refuse_claim(head, claim)) {
+        let may_take = claim.may_take && claim.replication_id.as_deref().is_none_or(|seen| seen == replication_id);
+        if let Some(refused) = head.and_then(|head| refuse_claim(head, claim, may_take)) {
             return (refused, None);
         }
         let prev = head.map_or(EntryId::GENESIS, |head| head.last);
@@ -196,6 +197,10 @@ impl Room {
         if self.snapshot.as_ref().is_some_and(|stored| stored.id.version >= checkpoint.id.version) {
             return Checkpointed::NotNewer;
         }
+        let stored_id = self.snapshot.as_ref().map(|stored| stored.id);
+        if checkpoint.parts.dormant.is_none() && stored_id != Some(checkpoint.since) {
+            return Checkpointed::DormantNeeded;
+        }
         let stored_dormant = self.snapshot.as_ref().and_then(|snapshot| snapshot.parts.dormant.clone());
         self.snapshot = Some(Snapshot {
             id: checkpoint.id,
@@ -238,12 +243,10 @@ fn judge_refused(last: Option<EntryId>, id: EntryId, time_ms: u64) -> Appended {
     }
 }
 
-fn refuse_claim(head: &Head, claim: &Claim) -> Option<Claimed> {
+fn refuse_claim(head: &Head, claim: &Claim, may_take: bool) -> Option<Claimed> {
     let other = head.owner.as_ref().filter(|owner| **owner != claim.incarnation);
     match other {
-        Some(by) if !claim.may_take || claim.ring == head.ring => {
-            Some(Claimed::Owned { by: by.clone(), ring: head.ring })
-        }
+        Some(by) if !may_take || claim.ring == head.ring => Some(Claimed::Owned { by: by.clone(), ring: head.ring }),
         _ if claim.ring < head.ring => Some(Claimed::StaleRing { head: head.ring }),
         _ => None,
     }

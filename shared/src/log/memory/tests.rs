@@ -31,6 +31,7 @@ fn claim_by(who: &str, ring: u64) -> Claim {
         nonce: Nonce { incarnation, counter: ring },
         jitter: 1,
         may_take: true,
+        replication_id: None,
         genesis: SnapshotParts { public: part.clone(), own: part.clone(), system: part.clone(), dormant: Some(part) },
     }
 }

@@ -23,7 +23,7 @@ pub(super) const META: &str = "sb:meta";
 /// | `{<room>}:snap` | hash | `claim` (genesis), `checkpoint`, `restore` | `id`, `lineage`, `public`, `own`, `system`, `dormant` | for ever |
 /// | `{<room>}:feed` | stream | `post` | one field `i` per item: a `stored` record | for ever, newest 10,000 items |
 /// | `{<room>}:once:<player>:<actor>:<seq>` | string | `post` | feed id of that post | 7 d |
-/// | `{player:<id>}:at` | hash | `attach`, `detach`, `arrived` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation` | for ever |
+/// | `{player:<id>}:at` | hash | `attach`, `detach`, `arrived` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation counter actor` | for ever |
 ///
 /// Channels (sharded pub/sub): `{<room>}` carries `stored::published` payloads, `{members}:alive:<incarnation>` nothing
 /// (its subscribers are counted), `canary:<identity>:<n>` a number.

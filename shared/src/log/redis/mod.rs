@@ -261,7 +261,7 @@ impl Log for RedisLog {
         self.inboxes.take(&self.keys, incarnation, after, wait).await
     }
 
-    async fn attach(&self, attach: Attach) -> LogResult<Attached> {
+    async fn attach(&self, attach: Attach) -> LogResult<Option<Attached>> {
         seats::attach(self, attach).await
     }
     async fn detach(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {

@@ -27,7 +27,8 @@ pub(super) async fn claim(log: &RedisLog, claim: Claim) -> LogResult<Claimed> {
         .arg(&genesis.public[..])
         .arg(&genesis.own[..])
         .arg(&genesis.system[..])
-        .arg(genesis.dormant.as_deref().unwrap_or_default());
+        .arg(genesis.dormant.as_deref().unwrap_or_default())
+        .arg(claim.replication_id.as_deref().unwrap_or_default());
     let mut answer = Answer::of("claim", log.requests_of(&keys.channel(&claim.room)).script(call).await?)?;
     match answer.text()?.as_str() {
         "GRANTED" => Ok(Claimed::Granted {
@@ -109,11 +110,13 @@ pub(super) async fn checkpoint(log: &RedisLog, checkpoint: Checkpoint) -> LogRes
         .arg(&parts.own[..])
         .arg(&parts.system[..])
         .arg(u8::from(parts.dormant.is_some()))
-        .arg(parts.dormant.as_deref().unwrap_or_default());
+        .arg(parts.dormant.as_deref().unwrap_or_default())
+        .arg(checkpoint.since.to_string());
     let mut answer = Answer::of("checkpoint", log.pool.script(call).await?)?;
     match answer.text()?.as_str() {
         "DONE" => Ok(Checkpointed::Done),
         "NOT_NEWER" => Ok(Checkpointed::NotNewer),
+        "DORMANT_NEEDED" => Ok(Checkpointed::DormantNeeded),
         "REFUSED" => Ok(Checkpointed::Refused { last: answer.parse_unless_empty()? }),
         other => answer.unknown(other),
     }

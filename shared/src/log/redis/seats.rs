@@ -9,7 +9,7 @@ use crate::ids::{ActorId, Generation, Hop, PlayerId, RoomId, SectorId, SessionId
 use crate::log::stored::{FORMAT, read_seat};
 use crate::log::{At, Attach, Attached, LogError, LogResult};
 
-pub(super) async fn attach(log: &RedisLog, attach: Attach) -> LogResult<Attached> {
+pub(super) async fn attach(log: &RedisLog, attach: Attach) -> LogResult<Option<Attached>> {
     let channel = log.keys.channel(&RoomId::Player(attach.player.clone()));
     let call = scripts::ATTACH
         .call(&[log.keys.at(&attach.player)])
@@ -18,13 +18,20 @@ pub(super) async fn attach(log: &RedisLog, attach: Attach) -> LogResult<Attached
         .arg(attach.max)
         .arg(attach.start.as_str())
         .arg(u8::from(attach.new_actor))
-        .arg(&channel);
+        .arg(&channel)
+        .arg(attach.counter)
+        .arg(attach.replaces.map(|generation| generation.to_string()).unwrap_or_default());
     let mut answer = Answer::of("attach", log.requests_of(&channel).script(call).await?)?;
+    match answer.text()?.as_str() {
+        "OK" => {}
+        "SUPERSEDED" => return Ok(None),
+        other => return answer.unknown(other),
+    }
     let (generation, floor) = (Generation(answer.parse()?), Generation(answer.parse()?));
     let actor = answer.parse_unless_empty()?.map(ActorId);
     let time_ms = answer.parse()?;
     let at = read_at(answer.list()?)?.ok_or_else(|| super::answers::wrong("attach"))?;
-    Ok(Attached { generation, floor, at, actor, time_ms })
+    Ok(Some(Attached { generation, floor, at, actor, time_ms }))
 }
 
 pub(super) async fn detach(
@@ -59,7 +66,7 @@ pub(super) async fn at(log: &RedisLog, player: &PlayerId) -> LogResult<Option<At
 }
 
 fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
-    let (mut room, mut hop, mut sessions) = (None, Hop(0), BTreeMap::new());
+    let (mut room, mut hop, mut floor, mut sessions) = (None, Hop(0), Generation(0), BTreeMap::new());
     while !fields.is_empty() {
         let name = fields.text()?;
         match name.as_str() {
@@ -71,6 +78,7 @@ fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
             }
             "room" => room = Some(fields.parse::<SectorId>()?),
             "hop" => hop = Hop(fields.parse()?),
+            "floor" => floor = Generation(fields.parse()?),
             _ => {
                 let value = fields.text()?;
                 if let Some(session) = name.strip_prefix("s:") {
@@ -80,5 +88,5 @@ fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
             }
         }
     }
-    Ok(room.map(|room| At { room, hop, sessions }))
+    Ok(room.map(|room| At { room, hop, floor, sessions }))
 }

@@ -1,13 +1,32 @@
 -- Seats a session of a player.
--- KEYS: at. ARGV: session, incarnation, sessions at most, start sector, new actor 0|1, channel.
--- Checks: none; the last executed wins. Writes: a higher generation for the session, the record of a new player, a
--- higher actor number if asked; evicts the lowest generations beyond the limit and keeps the floor; publishes.
--- Both numbers are at least TIME: those given before a tail was lost are not given again.
--- Answers: generation, floor, actor or '', time, then the record's fields and values.
+-- KEYS: at. ARGV: session, incarnation, sessions at most, start sector, new actor 0|1, channel, counter,
+-- generation it replaces or ''.
+-- Checks: the counter (the same, or a later one of the incarnation, was executed: that one's answer); what it replaces
+-- was not superseded. Writes: a higher generation for the session, the record of a new player, a higher actor number if
+-- asked; evicts the lowest generations beyond the limit and keeps the floor; publishes. Both numbers are at least TIME:
+-- those given before a tail was lost are not given again.
+-- Answers: OK, generation, floor, actor or '', time, then the record's fields and values | SUPERSEDED.
 local key, session = KEYS[1], ARGV[1]
 local now = now_ms()
-local generation = math.max(tonumber(redis.call('HGET', key, 'generation') or '0') + 1, now)
-redis.call('HSET', key, 'format', '1', 'generation', text(generation), 's:' .. session, text(generation) .. ' ' .. ARGV[2])
+local stored = redis.call('HMGET', key, 'generation', 'actor', 'floor', 's:' .. session)
+local floor = tonumber(stored[3] or '0')
+-- A session is stored as `generation incarnation counter actor-or-0`.
+local seat = { string.match(stored[4] or '', '^(%d+) (%S+) (%d+) (%d+)$') }
+if seat[2] == ARGV[2] and tonumber(seat[3]) >= tonumber(ARGV[7]) then
+  local actor = seat[4] == '0' and '' or seat[4]
+  return { 'OK', seat[1], text(floor), actor, text(now), redis.call('HGETALL', key) }
+end
+if ARGV[8] ~= '' and (seat[1] and tonumber(seat[1]) or floor) > tonumber(ARGV[8]) then
+  return { 'SUPERSEDED' }
+end
+local generation = math.max(tonumber(stored[1] or '0') + 1, now)
+local actor = ''
+if ARGV[5] == '1' then
+  actor = text(math.max(tonumber(stored[2] or '0') + 1, now))
+  redis.call('HSET', key, 'actor', actor)
+end
+redis.call('HSET', key, 'format', '1', 'generation', text(generation), 's:' .. session,
+  table.concat({ text(generation), ARGV[2], ARGV[7], actor == '' and '0' or actor }, ' '))
 redis.call('HSETNX', key, 'room', ARGV[4])
 redis.call('HSETNX', key, 'hop', '0')
 
@@ -18,17 +37,10 @@ for i = 1, #record, 2 do
   end
 end
 table.sort(seats, function(a, b) return a.generation < b.generation end)
-local floor = tonumber(redis.call('HGET', key, 'floor') or '0')
 for i = 1, #seats - math.max(1, tonumber(ARGV[3])) do
   redis.call('HDEL', key, seats[i].field)
   floor = math.max(floor, seats[i].generation + 1)
 end
 redis.call('HSET', key, 'floor', text(floor))
-
-local actor = ''
-if ARGV[5] == '1' then
-  actor = text(math.max(tonumber(redis.call('HGET', key, 'actor') or '0') + 1, now))
-  redis.call('HSET', key, 'actor', actor)
-end
 publish(ARGV[6], '', '\1\5' .. short(session) .. short(text(generation)) .. short(text(floor)))
-return { text(generation), text(floor), actor, text(now), redis.call('HGETALL', key) }
+return { 'OK', text(generation), text(floor), actor, text(now), redis.call('HGETALL', key) }

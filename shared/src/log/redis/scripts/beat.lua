@@ -6,7 +6,7 @@
 -- {incarnation, state, expires, address …} {gone, ms …} {silent …}.
 local key, me, ttl = KEYS[1], ARGV[1], tonumber(ARGV[3])
 local now = now_ms()
-local replication = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
+local replication = replication_id()
 local members, gone, facts = roll_of(key)
 if gone[me] then
   return { 'GONE' }

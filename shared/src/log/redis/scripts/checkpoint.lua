@@ -1,8 +1,8 @@
 -- Stores a newer snapshot and trims the log behind it.
--- KEYS: head, log, snap. ARGV: id, lineage, window, public, own, system, dormant 0|1, dormant part.
--- Checks: the head is of the snapshot's epoch and not behind it; the stored snapshot is older. Writes: the snapshot
--- (the dormant part only if given); trims to max(window, entries after the snapshot).
--- Answers: DONE | NOT_NEWER | REFUSED last-or-''.
+-- KEYS: head, log, snap. ARGV: id, lineage, window, public, own, system, dormant 0|1, dormant part, since.
+-- Checks: the head is of the snapshot's epoch and not behind it; the stored snapshot is older, and without a dormant part
+-- it is the one at `since`. Writes: the snapshot (the dormant part only if given); trims to max(window, entries after it).
+-- Answers: DONE | NOT_NEWER | DORMANT_NEEDED | REFUSED last-or-''.
 local last = redis.call('HGET', KEYS[1], 'last')
 if not last then
   return { 'REFUSED', '' }
@@ -18,8 +18,10 @@ if stored then
   if stored_version >= version then
     return { 'NOT_NEWER' }
   end
-elseif ARGV[7] == '0' then
-  return redis.error_reply('NOSNAPSHOT there is no stored snapshot whose dormant part could stay')
+end
+if ARGV[7] == '0' and stored ~= ARGV[9] then
+  -- The part that should stay went with a lost tail.
+  return { 'DORMANT_NEEDED' }
 end
 
 redis.call('HSET', KEYS[3], 'format', '1', 'id', ARGV[1], 'lineage', ARGV[2], 'public', ARGV[4], 'own', ARGV[5],

@@ -1,6 +1,8 @@
 -- Takes ownership of a room.
--- KEYS: head, log, snap. ARGV: incarnation, ring, counter, jitter, may_take 0|1, channel, public, own, system, dormant.
--- Checks: the nonce (same counter: same answer; lower: refused), the owner, the ring version. Writes: a claim entry,
+-- KEYS: head, log, snap. ARGV: incarnation, ring, counter, jitter, may_take 0|1, channel, public, own, system, dormant,
+-- replication id or ''.
+-- Checks: the nonce (same counter: same answer; lower: refused), the owner (taken from only on the Redis that the last
+-- beat saw), the ring version. Writes: a claim entry,
 -- the whole head but `feed`, and for a room without log its genesis snapshot; publishes the entry.
 -- Answers: GRANTED id prev lineage time | OWNED incarnation ring | STALE_RING ring | STALE_NONCE.
 local me, ring, counter = ARGV[1], ARGV[2], ARGV[3]
@@ -16,7 +18,7 @@ elseif known and known > tonumber(counter) then
   return { 'STALE_NONCE' }
 end
 local others = owner ~= '' and owner ~= me
-if others and (ARGV[5] == '0' or tonumber(ring) == head_ring) then
+if others and (ARGV[5] == '0' or tonumber(ring) == head_ring or ARGV[11] ~= '' and replication_id() ~= ARGV[11]) then
   return { 'OWNED', owner, text(head_ring) }
 elseif tonumber(ring) < head_ring then
   -- Also when another owns it: that owner may have died in a ring that this node has not seen.

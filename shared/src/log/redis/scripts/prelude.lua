@@ -5,6 +5,11 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Another one means another Redis, or the same after a restart.
+local function replication_id()
+  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
+end
+
 local function text(number)
   return string.format('%.0f', number)
 end
