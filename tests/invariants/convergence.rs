@@ -4,7 +4,6 @@
 use anyhow::Result;
 use sectorbus::action::{Action, Status};
 use sectorbus::limits::ROOM_SILENT_AFTER;
-use sectorbus::value::Field;
 use sectorbus_tests::oracle;
 use sectorbus_tests::proxy::{Proxy, Weather};
 use sectorbus_tests::region::Region;
@@ -65,10 +64,7 @@ async fn a_lost_last_publish_is_found_by_comparing_heads_on_redis() -> Result<()
     here.act(Action::Status { status: Status::Busy });
     here.settled(SOON).await?;
     let asked = Instant::now();
-    let shown = |told: &Told| {
-        let ship = told.client.view.as_ref().and_then(|view| view.ship(&here.name));
-        ship.and_then(|ship| ship.get(&Field::STATUS)?.as_text()) == Some("busy")
-    };
+    let shown = |told: &Told| support::status_shown(told, &here.name).as_deref() == Some("busy");
     assert!(!shown(&there.told()), "its publish arrived: nothing is tested");
     there.until(10 * ROOM_SILENT_AFTER, "repaired", shown).await?;
     println!("repaired after {:?}", asked.elapsed());
