@@ -64,7 +64,7 @@ async fn a_lost_last_publish_is_found_by_comparing_heads_on_redis() -> Result<()
     here.act(Action::Status { status: Status::Busy });
     here.settled(SOON).await?;
     let asked = Instant::now();
-    let shown = |told: &Told| support::status_shown(told, &here.name).as_deref() == Some("busy");
+    let shown = |told: &Told| told.status_of(&here.name).as_deref() == Some("busy");
     assert!(!shown(&there.told()), "its publish arrived: nothing is tested");
     there.until(10 * ROOM_SILENT_AFTER, "repaired", shown).await?;
     println!("repaired after {:?}", asked.elapsed());

@@ -162,7 +162,7 @@ async fn an_owner_cut_off_from_redis_says_nothing_on_redis() -> Result<()> {
     until_metric(&region.nodes[0], "sectorbus_redis_up", SOON, |up| up == 0.0).await?;
     assert_eq!(players[0].told().client.answers.get(&seq), None, "an ack of what is in no log");
     for player in &players {
-        assert_eq!(support::status_shown(&player.told(), "ann").as_deref(), Some("online"), "to {}", player.name);
+        assert_eq!(player.told().status_of("ann").as_deref(), Some("online"), "to {}", player.name);
     }
     proxy.set(Weather::Fine);
     proxy.cut();

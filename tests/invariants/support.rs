@@ -6,11 +6,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use sectorbus::ids::SectorId;
 use sectorbus::protocol::Codec;
-use sectorbus::value::Field;
 use sectorbus_tests::oracle::{self, Audit};
 use sectorbus_tests::region::Region;
 use sectorbus_tests::traffic::{Mix, Traffic};
-use sectorbus_tests::wire::{Player, PlayerOptions, Told};
+use sectorbus_tests::wire::{Player, PlayerOptions};
 use tokio::time::Instant;
 
 /// Ten times what anything here takes on a quiet machine.
@@ -77,12 +76,6 @@ pub(crate) async fn until(within: Duration, what: &str, is_so: impl Fn() -> bool
 /// The node that owns the room a player is shown.
 pub(crate) fn owner_shown_to(player: &Player) -> String {
     player.told().client.view.as_ref().map(|view| view.owner.clone()).expect("a view")
-}
-
-/// The status of a player's ship, as another is shown it; `None`: no such ship is shown.
-pub(crate) fn status_shown(told: &Told, player: &str) -> Option<String> {
-    let ship = told.client.view.as_ref()?.ship(player)?;
-    ship.get(&Field::STATUS)?.as_text().map(str::to_owned)
 }
 
 /// Everything answered, everybody converged: what the logs say then.

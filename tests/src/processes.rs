@@ -73,18 +73,23 @@ pub struct NodeProcess {
 }
 
 impl NodeProcess {
-    /// Starts a node and waits until `/readyz` says 200. `directory` gets its log file.
-    pub async fn start(settings: NodeSettings, directory: &Path) -> Result<Self> {
+    /// Starts a node and does not wait for it. `directory` gets its log file.
+    pub fn launch(settings: NodeSettings, directory: &Path) -> Result<Self> {
         let log_file = directory.join(format!("{}.log", settings.name));
+        let (players, admin) = (free_address()?, free_address()?);
+        let child = spawn(&settings, players, admin, &log_file)?;
+        Ok(Self { settings, players, admin, log_file, child, runs: true })
+    }
+
+    /// Starts a node and waits until `/readyz` says 200.
+    pub async fn start(settings: NodeSettings, directory: &Path) -> Result<Self> {
         for _ in 0..PORTS_TRIED {
-            let (players, admin) = (free_address()?, free_address()?);
-            let child = spawn(&settings, players, admin, &log_file)?;
-            let (settings, log_file) = (settings.clone(), log_file.clone());
-            let mut node = Self { settings, players, admin, log_file, child, runs: true };
+            let mut node = Self::launch(settings.clone(), directory)?;
             if node.wait_until_ready().await? {
                 return Ok(node);
             }
         }
+        let log_file = directory.join(format!("{}.log", settings.name));
         bail!("node {} did not start; its last words:\n{}", settings.name, tail(&log_file))
     }
 

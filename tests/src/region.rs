@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tokio::time::Instant;
 
 use crate::processes::{NodeProcess, NodeSettings};
@@ -63,11 +63,16 @@ impl Region {
 
     /// Redis only: nodes are added one by one.
     pub async fn without_nodes() -> Result<Self> {
+        Self::on_redis(RedisOptions::default()).await
+    }
+
+    /// The same, on a Redis of other settings.
+    pub async fn on_redis(options: RedisOptions) -> Result<Self> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("sectorbus-nodes-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory)?;
-        let redis = RedisServer::start(RedisOptions::default()).await?;
+        let redis = RedisServer::start(options).await?;
         Ok(Self { nodes: Vec::new(), redis, directory, passed: false, kept: Vec::new() })
     }
 
@@ -79,6 +84,19 @@ impl Region {
     pub async fn add(&mut self, settings: NodeSettings) -> Result<()> {
         self.nodes.push(NodeProcess::start(settings, &self.directory).await?);
         Ok(())
+    }
+
+    /// Starts one more node and does not wait for it.
+    pub fn launch(&mut self, settings: NodeSettings) -> Result<&mut NodeProcess> {
+        self.nodes.push(NodeProcess::launch(settings, &self.directory)?);
+        self.nodes.last_mut().context("just pushed")
+    }
+
+    /// A node that ends by itself: its exit code and what it said.
+    pub async fn refusal(&mut self, settings: NodeSettings) -> Result<(Option<i32>, String)> {
+        let mut node = NodeProcess::launch(settings, &self.directory)?;
+        let status = node.ended(TOGETHER_WITHIN).await?;
+        Ok((status.code(), node.log_text()))
     }
 
     pub fn addresses(&self) -> Vec<SocketAddr> {

@@ -14,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use sectorbus::action::Action;
 use sectorbus::ids::{EntryId, PlayerId, SectorId, Seq};
 use sectorbus::protocol::{Change, ClientFrame, Codec, ServerFrame, SnapshotReason};
+use sectorbus::value::{Field, Value};
 use sectorbus_node::auth::{Claims, mint, now_s};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -50,6 +51,16 @@ pub struct Told {
 }
 
 impl Told {
+    /// A field of a player's ship as it is shown; `None`: no such ship or field is.
+    pub fn ship_field(&self, player: &str, field: Field) -> Option<Value> {
+        self.client.view.as_ref()?.ship(player)?.get(&field).cloned()
+    }
+
+    /// The status that a player is shown with.
+    pub fn status_of(&self, player: &str) -> Option<String> {
+        self.ship_field(player, Field::STATUS)?.as_text().map(str::to_owned)
+    }
+
     fn take(&mut self, frame: ServerFrame) -> Vec<ClientFrame> {
         let view = self.client.view.as_ref();
         let (place, version) = (view.map(|view| (view.sector.clone(), view.epoch)), view.map(|view| view.version));
