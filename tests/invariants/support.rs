@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use sectorbus::ids::SectorId;
 use sectorbus::protocol::Codec;
 use sectorbus_tests::oracle::{self, Audit};
 use sectorbus_tests::region::Region;
 use sectorbus_tests::traffic::{Mix, Traffic};
+pub(crate) use sectorbus_tests::waiting::until;
 use sectorbus_tests::wire::{Player, PlayerOptions};
-use tokio::time::Instant;
 
 /// Ten times what anything here takes on a quiet machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// A new seed for every run; printed by whoever rolls.
 pub(crate) fn seed() -> u64 {
@@ -61,16 +60,6 @@ pub(crate) fn answers(players: &[Player]) -> usize {
 pub(crate) async fn answered(players: &[Player], count: usize, within: Duration) -> Result<()> {
     let answered = until(within, "answers", || answers(players) >= count).await;
     answered.with_context(|| format!("{} of {count}", answers(players)))
-}
-
-/// Looks again and again until it is so.
-pub(crate) async fn until(within: Duration, what: &str, is_so: impl Fn() -> bool) -> Result<()> {
-    let deadline = Instant::now() + within;
-    while !is_so() {
-        ensure!(Instant::now() < deadline, "not within {within:?}: {what}");
-        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-    }
-    Ok(())
 }
 
 /// The node that owns the room a player is shown.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use sectorbus::action::{Action, Status};
 use sectorbus::ids::{Hop, PlayerId, SectorId};
 use sectorbus::log::Log;
@@ -11,13 +11,13 @@ use sectorbus::rules::STARTING_CREDITS;
 use sectorbus::value::{Field, Value};
 use sectorbus_tests::oracle;
 use sectorbus_tests::region::Region;
+use sectorbus_tests::waiting;
 use sectorbus_tests::wire::{Player, PlayerOptions, Told};
 use tokio::time::Instant;
 
 use crate::SOON;
 
 const LINK_DEAD: &str = "link_dead";
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 fn sector_of(told: &Told) -> Option<SectorId> {
     told.client.view.as_ref().map(|view| view.sector.clone())
@@ -26,16 +26,12 @@ fn sector_of(told: &Told) -> Option<SectorId> {
 /// Waits until the log says that a player has no living connection.
 async fn until_lost(region: &Region, name: &str) -> Result<()> {
     let id = PlayerId::new(name)?;
-    let deadline = Instant::now() + SOON;
-    loop {
+    waiting::until_async(SOON, "lost", async || {
         let audit = oracle::Audit::read(&region.redis.url()).await?;
         let mut seats = audit.rooms.values().filter_map(|room| room.state.system().seat(&id));
-        if seats.any(|seat| seat.sessions.values().all(|session| session.lost_ms.is_some())) {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "{name} is not lost within {SOON:?}");
-        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-    }
+        Ok(seats.any(|seat| seat.sessions.values().all(|session| session.lost_ms.is_some())))
+    })
+    .await
 }
 
 /// The grace is for players who lost a connection, not for those who lost their node: they cannot come back to it.

@@ -1,18 +1,19 @@
 //! What brings a resuming client up to date, and that `welcome` says which: the replica's memory, the log, or a snapshot
 //! for a cursor that is provably on the chain and further back than the log goes.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sectorbus::action::{Action, Status};
 use sectorbus::limits::LOAD_PAGE_ENTRIES;
 use sectorbus::protocol::{SnapshotReason, Source};
 use sectorbus_tests::oracle;
 use sectorbus_tests::processes::NodeSettings;
 use sectorbus_tests::region::Region;
+use sectorbus_tests::waiting;
 use sectorbus_tests::wire::{Player, PlayerOptions, Told};
 
 use crate::SOON;
 
-/// Two nodes, ann and bob on the one that owns their room. The other node knows nothing of the room.
+/// Two nodes, ann and bob on the one that owns their room. The other has never had anything to do with the room.
 struct Stage {
     region: Region,
     ann: Player,
@@ -23,20 +24,19 @@ struct Stage {
 impl Stage {
     async fn set(change: impl Fn(NodeSettings) -> NodeSettings) -> Result<Self> {
         let region = Region::start_with(&["a", "b"], change).await?;
-        let nodes = region.addresses();
-        // The first room is claimed by whoever the ring names; on that node the players start.
-        let mut ann = Player::start("ann", &nodes[..1], PlayerOptions::default());
-        ann.settled(SOON).await?;
-        let owner = ann.told().client.view.as_ref().map(|view| view.owner.clone()).context("a view")?;
-        let owner = region.position(&owner);
-        if owner != 0 {
-            drop(ann);
-            ann = Player::start("eve", &nodes[1..], PlayerOptions::default());
+        let home = &region.addresses()[..1];
+        for sector in oracle::universe().sectors() {
+            let options = PlayerOptions { sector: Some(sector.clone()), ..PlayerOptions::default() };
+            let ann = Player::start(&format!("ann-{sector}"), home, options.clone());
             ann.settled(SOON).await?;
+            let owner = ann.told().client.view.as_ref().map(|view| view.owner.clone()).context("a view")?;
+            if owner == region.nodes[0].name() {
+                let bob = Player::start("bob", home, options);
+                bob.settled(SOON).await?;
+                return Ok(Self { region, ann, bob, other: 1 });
+            }
         }
-        let bob = Player::start("bob", &nodes[owner..=owner], PlayerOptions::default());
-        bob.settled(SOON).await?;
-        Ok(Self { region, ann, bob, other: 1 - owner })
+        bail!("the ring gives the first node no sector")
     }
 
     /// Entries that ann does not hear.
@@ -74,7 +74,7 @@ impl Stage {
         if source == Source::Snapshot {
             // The oracle reads logs from their first entry, and this one has no first entries any more.
             let seen = |told: &Told| told.client.view.as_ref().map(|view| (view.cursor(), view.entities.clone()));
-            ann.until(SOON, "what bob sees", |told| seen(told) == seen(&bob.told())).await?;
+            waiting::until(SOON, "ann sees what bob sees", || seen(&ann.told()) == seen(&bob.told())).await?;
             assert_eq!(ann.told().client.broken, Vec::<String>::new());
             return region.passed();
         }

@@ -10,6 +10,7 @@ pub mod proxy;
 pub mod redis_server;
 pub mod region;
 pub mod traffic;
+pub mod waiting;
 pub mod wire;
 
 pub use sectorbus_demo::client;
