@@ -63,6 +63,8 @@ pub(crate) struct Evidence {
     pub(crate) devices: Vec<Device>,
     /// The metric `acked_lost`, by whoever noticed.
     pub(crate) acked_lost: u64,
+    /// In the end nothing happened any more.
+    pub(crate) quiet: bool,
     /// Nodes that ended by a panic.
     pub(crate) panics: Vec<String>,
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sectorbus::action::{Action, Status};
 use sectorbus::ids::Seq;
 use sectorbus::log::memory::{MemoryLog, MemoryRegion};
-use sectorbus::protocol::{ClientFrame, CloseCode, Codec, ServerFrame, SnapshotReason};
+use sectorbus::protocol::{ClientFrame, CloseCode, Codec, Ping, ServerFrame, SnapshotReason};
 use sectorbus_node::Node;
 use sectorbus_node::session::outbox::unframed;
 use sectorbus_tests::client::{Client, View};
@@ -124,6 +124,19 @@ impl Player {
                 Action::Status { status }
             }
         };
+        self.ask(action, trace);
+    }
+
+    /// The node it is connected to.
+    pub(crate) fn node(&self) -> Option<&str> {
+        self.link.as_ref().map(|link| link.node.as_str())
+    }
+
+    pub(crate) fn ask(&mut self, action: Action, trace: &mut Trace) {
+        if self.client.pending.is_empty() {
+            // Silence counts from when there is something to hear.
+            self.heard_at = Instant::now();
+        }
         let seq = Seq(self.client.next_seq);
         trace.say(|| format!("{} asks {seq} {action:?}", self.name));
         self.asked.insert(seq, action.clone());
@@ -161,7 +174,9 @@ impl Player {
         let (opcode, payload) = unframed(bytes).expect("a whole frame");
         match opcode {
             0x8 => self.closed(u16::from_be_bytes([payload[0], payload[1]]), dice, trace),
-            0x9 | 0xa => {}
+            // What a WebSocket library answers by itself.
+            0x9 => self.send(&ClientFrame::Ping(Ping { t: 0 })),
+            0xa => {}
             _ => {
                 let frame = ServerFrame::decode(self.codec, &payload).expect("a frame of the protocol");
                 trace.say(|| format!("{} <- {}", self.name, brief(&frame)));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::counters::Counters;
+use crate::evidence::Evidence;
 use crate::invariants;
 use crate::world::World;
 
@@ -17,23 +18,26 @@ pub(crate) struct Outcome {
 
 /// Runs one seed on a runtime of its own, in virtual time. `is_told`: prints what happens.
 pub(crate) fn run(seed: u64, is_told: bool) -> Outcome {
-    run_with(seed, is_told, |_| {})
+    let (evidence, trace_hash, counters) = live(seed, is_told, async |world| world.run().await);
+    Outcome { seed, trace_hash, broken: invariants::check(&evidence), counters }
 }
 
-/// The same with a world that was changed before it starts.
-pub(crate) fn run_with(seed: u64, is_told: bool, change: impl FnOnce(&mut World)) -> Outcome {
+/// Lives through `story` in a world of this seed: the evidence, the hash of the trace, the nodes' counters.
+pub(crate) fn live(
+    seed: u64,
+    is_told: bool,
+    story: impl AsyncFnOnce(&mut World),
+) -> (Evidence, u64, BTreeMap<String, u64>) {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     let counters = Arc::new(Counters::default());
     let (evidence, trace_hash) = metrics::with_local_recorder(&*counters, || {
         runtime.block_on(async {
             let mut world = World::new(seed, is_told);
-            change(&mut world);
-            world.run().await;
+            story(&mut world).await;
             world.into_evidence(&counters)
         })
     });
     drop(runtime);
-    let broken = invariants::check(&evidence);
-    Outcome { seed, trace_hash, broken, counters: counters.all() }
+    (evidence, trace_hash, counters.all())
 }

@@ -50,6 +50,7 @@ pub(crate) struct World {
     settings: NodeConfig,
     starts: u64,
     panics: Vec<String>,
+    quiet: bool,
     acts_percent: u64,
 }
 
@@ -77,6 +78,7 @@ impl World {
             settings,
             starts: 0,
             panics: Vec::new(),
+            quiet: false,
             acts_percent: dice.between(2, 12),
             dice,
         }
@@ -209,7 +211,7 @@ impl World {
         players.push(device);
     }
 
-    fn play(&mut self) {
+    pub(crate) fn play(&mut self) {
         let Self { players, dice, trace, .. } = self;
         for player in players.iter_mut().filter(|player| !player.retired) {
             if dice.chance(self.acts_percent) {
@@ -225,7 +227,7 @@ impl World {
         }
     }
 
-    async fn settle(&mut self) {
+    pub(crate) async fn settle(&mut self) {
         let give_up = Instant::now() + SETTLE_WITHIN;
         let (mut order, mut quiet_since) = (self.region.order(), Instant::now());
         while Instant::now() < give_up {
@@ -236,8 +238,13 @@ impl World {
                 (order, quiet_since) = (self.region.order(), Instant::now());
             }
             if quiet_since.elapsed() >= QUIET_FOR {
+                self.quiet = true;
                 return;
             }
+        }
+        self.quiet = false;
+        for publication in self.region.publications().iter().rev().take(8) {
+            self.trace.say(|| format!("at the end: {publication:?}"));
         }
         self.trace.say(|| "never quiet".to_owned());
     }
@@ -268,6 +275,7 @@ impl World {
             publications: self.region.publications(),
             devices: self.players.into_iter().map(Player::into_device).collect(),
             acked_lost: counters.sum("sectorbus_acked_lost_total"),
+            quiet: self.quiet,
             panics: self.panics,
         };
         (evidence, self.trace.finish())

@@ -11,7 +11,7 @@ use sectorbus::state::{RoomState, SessionSeat, System};
 use crate::command::Command;
 
 /// Longer than any move or take-over lasts.
-const LOSS_KEPT_FOR: Duration = Duration::from_secs(60);
+const LOSS_KEPT_FOR: Duration = Duration::from_secs(10);
 
 /// What a command waits under. Ordered by player, and each player's own in the order they were given.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +57,7 @@ fn generation(command: &Command) -> Option<Generation> {
 #[derive(Debug)]
 struct Pending {
     command: Command,
+    kept_at: Duration,
     /// The room said that it does not know the player, first then.
     unknown_since: Option<Duration>,
     sent: Option<Sent>,
@@ -140,12 +141,12 @@ impl Route {
 
     /// Keeps a command; a command that waits already keeps its place, unless a newer connection sends it again: what
     /// the older one says may be refused by now.
-    pub fn keep(&mut self, command: Command) {
+    pub fn keep(&mut self, command: Command, now: Duration) {
         let Some(key) = Key::of(&command) else { return };
         let of_player = self.pending.entry(key.player.clone()).or_default();
         let waits = of_player.get(&key.what).is_some_and(|waits| generation(&waits.command) >= generation(&command));
         if !waits {
-            of_player.insert(key.what.clone(), Pending { command, unknown_since: None, sent: None });
+            of_player.insert(key.what.clone(), Pending { command, kept_at: now, unknown_since: None, sent: None });
             self.fresh.insert(key);
         }
     }
@@ -259,6 +260,15 @@ impl Route {
         self.pending.iter().filter(move |(_, of_player)| acts(of_player)).map(|(player, _)| player)
     }
 
+    /// Players with an action that has waited for longer than an owner takes.
+    pub fn overdue_players(&self, now: Duration) -> Vec<PlayerId> {
+        let is_overdue = |(what, pending): (&What, &Pending)| {
+            matches!(what, What::Act { .. }) && now.saturating_sub(pending.kept_at) >= RESEND_AFTER
+        };
+        let overdue = self.pending.iter().filter(|(_, of_player)| of_player.iter().any(is_overdue));
+        overdue.map(|(player, _)| player.clone()).collect()
+    }
+
     fn keys(&self) -> impl Iterator<Item = Key> + '_ {
         let key = |player: &PlayerId, what: &What| Key { player: player.clone(), what: what.clone() };
         self.pending.iter().flat_map(move |(player, of_player)| of_player.keys().map(move |what| key(player, what)))
@@ -290,7 +300,7 @@ mod tests {
     #[test]
     fn an_action_waits_for_an_epoch_and_is_sent_again_when_it_changes() {
         let mut route = Route::default();
-        route.keep(act(1));
+        route.keep(act(1), Duration::ZERO);
         let second = Duration::from_secs(1);
         assert!(route.due(Duration::ZERO, None, &target("a")).is_empty());
         let first = route.due(Duration::ZERO, Some(5), &target("a"));
@@ -304,10 +314,20 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_longer_than_an_owner_takes_is_named() {
+        let mut route = Route::default();
+        route.keep(act(1), Duration::ZERO);
+        assert!(route.overdue_players(RESEND_AFTER / 2).is_empty());
+        assert_eq!(route.overdue_players(RESEND_AFTER), ["ann".parse().expect("a name")]);
+        route.settle(&Key::of(&act(1)).expect("a key"));
+        assert!(route.overdue_players(RESEND_AFTER).is_empty());
+    }
+
+    #[test]
     fn a_players_actions_go_out_in_order() {
         let mut route = Route::default();
         for seq in [3, 1, 2] {
-            route.keep(act(seq));
+            route.keep(act(seq), Duration::ZERO);
         }
         let due = route.due(Duration::ZERO, Some(5), &target("a"));
         let seqs: Vec<_> =

@@ -22,6 +22,9 @@ use crate::follow::subscriber::{Phase, Subscriber, Subscribers};
 use crate::follow::{FollowEvent, Undelivered};
 use crate::session::SessionEvent;
 
+/// Between two notices that it takes longer.
+const NOTICE_EVERY: Duration = Duration::from_secs(2);
+
 /// What a follow task starts with.
 pub struct Start<L: Log> {
     pub core: Arc<Core<L>>,
@@ -47,6 +50,8 @@ pub(super) struct Follow<L: Log> {
     pub(super) flush_due: Option<Instant>,
     pub(super) last_flush: Instant,
     pub(super) last_head_check: Option<Instant>,
+    /// When those were told whose actions wait.
+    noticed: Option<Instant>,
     /// What is stored could not be read, then.
     pub(super) unreadable: Option<Instant>,
     /// The log is shorter than what was heard of it, since then.
@@ -79,6 +84,7 @@ pub async fn run<L: Log>(start: Start<L>) {
         flush_due: None,
         last_flush: now,
         last_head_check: None,
+        noticed: None,
         unreadable: None,
         ahead_since: None,
         must_read: false,
@@ -106,6 +112,7 @@ impl<L: Log> Follow<L> {
         }
         self.flush_if_due();
         self.send_due();
+        self.notice_waiting();
         self.count_unsettled();
         !self.is_over(events_rx)
     }
@@ -154,8 +161,18 @@ impl<L: Log> Follow<L> {
             FollowEvent::Notice(notice) => self.take_notice(&notice),
             FollowEvent::Undelivered(undelivered) => self.take_undelivered(&undelivered),
             FollowEvent::Heads(heads) => self.compare(heads),
-            FollowEvent::ViewChanged => self.adopt_asked = None,
+            FollowEvent::ViewChanged => self.view_changed(),
             FollowEvent::Backlog { conn, entries } => self.take_backlog(conn, entries.as_deref()),
+        }
+    }
+
+    /// A room whose owner is gone is adopted at once where somebody watches it; the others have time.
+    fn view_changed(&mut self) {
+        self.adopt_asked = None;
+        let owner = self.replica.as_ref().and_then(Replica::owner);
+        let is_left = owner.is_some_and(|owner| !self.core.view().members.contains(owner));
+        if is_left && !self.subscribers.is_empty() {
+            self.ask_to_adopt();
         }
     }
 
@@ -174,7 +191,7 @@ impl<L: Log> Follow<L> {
     /// Keeps a command until its answer, unless the state shows it done already.
     fn keep(&mut self, command: Command) {
         let player = Key::of(&command).map(|key| key.player);
-        self.route.keep(command);
+        self.route.keep(command, self.started.elapsed());
         if let (Some(player), Some(replica)) = (player, &self.replica) {
             self.route.settle_seat(&player, replica.state());
         }
@@ -242,6 +259,18 @@ impl<L: Log> Follow<L> {
             } else {
                 self.core.follows.unsettled.fetch_sub(1, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Whose actions wait for long is told so, whatever the reason: nobody owns the room yet, or its owner cannot append.
+    fn notice_waiting(&mut self) {
+        if self.route.is_empty() || self.noticed.is_some_and(|at| at.elapsed() < NOTICE_EVERY) {
+            return;
+        }
+        for player in self.route.overdue_players(self.started.elapsed()) {
+            self.noticed = Some(Instant::now());
+            let retry_after_ms = NOTICE_EVERY.as_millis() as u64;
+            self.tell_player(&player, &SessionEvent::Unavailable { retry_after_ms });
         }
     }
 

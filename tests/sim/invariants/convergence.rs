@@ -8,6 +8,9 @@ use crate::evidence::{Device, Evidence};
 
 pub(crate) fn check(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
     let mut broken = Vec::new();
+    if !evidence.quiet {
+        broken.push("never quiet".to_owned());
+    }
     for device in evidence.devices.iter().filter(|device| device.stayed) {
         if !device.live {
             broken.push(format!("{} is not live", device.name));

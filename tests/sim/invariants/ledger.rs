@@ -7,7 +7,7 @@ use sectorbus::action::Answer;
 use sectorbus::ids::{ActorId, EntryId, Hop, PlayerId, RingVersion, RoomId, Seq};
 use sectorbus::log::memory::{Appearance, RoomDump};
 use sectorbus::log::{Head, LogBody, OnChain, Push, Snapshot};
-use sectorbus::state::{Answered, Entry, Parts, RoomState};
+use sectorbus::state::{ActorMarks, Answered, Entry, Parts, RoomState, SystemChange};
 use sectorbus_node::command::{Receipt, decode_receipts};
 
 use crate::evidence::Evidence;
@@ -37,7 +37,7 @@ pub(crate) struct Ledger {
     /// By room: ids that were appended and are neither in the remaining chain nor in a snapshot of it.
     pub(crate) lost: BTreeMap<RoomId, BTreeSet<EntryId>>,
     pub(crate) answers: BTreeMap<ActionName, Vec<Given>>,
-    /// Acked according to the marks in a snapshot that a restore wrote, or in a room at the end.
+    /// Acked according to the marks in a snapshot that a restore wrote, in an arrival, or in a room at the end.
     pub(crate) in_snapshots: BTreeSet<ActionName>,
     /// Rooms as stored: snapshot and the entries after it.
     pub(crate) ended: BTreeMap<RoomId, Ended>,
@@ -99,11 +99,21 @@ fn acked_by_marks(state: &RoomState) -> Vec<ActionName> {
     let outgoing = system.outgoing().iter().map(|(player, out)| (player, &out.record.actors));
     let of_players = seated.chain(dormant).chain(outgoing);
     let marks = of_players.flat_map(|(player, actors)| actors.iter().map(move |(actor, marks)| (player, actor, marks)));
-    let acked = marks.flat_map(|(player, actor, marks)| {
-        let kept = marks.answers().iter().filter(|(_, answer)| *answer == Answer::Ack);
-        kept.map(move |(seq, _)| (player.clone(), *actor, *seq))
+    marks.flat_map(|(player, actor, marks)| acked_names(player, *actor, marks)).collect()
+}
+
+/// A player who arrives brings the marks of all rooms before.
+fn acked_by_changes(entry: &Entry) -> Vec<ActionName> {
+    let marks = entry.system.iter().filter_map(|change| match change {
+        SystemChange::Actor(player, actor, Some(marks)) => Some((player, *actor, marks)),
+        _ => None,
     });
-    acked.collect()
+    marks.flat_map(|(player, actor, marks)| acked_names(player, actor, marks)).collect()
+}
+
+fn acked_names(player: &PlayerId, actor: ActorId, marks: &ActorMarks) -> Vec<ActionName> {
+    let kept = marks.answers().iter().filter(|(_, answer)| *answer == Answer::Ack);
+    kept.map(|(seq, _)| (player.clone(), actor, *seq)).collect()
 }
 
 fn end_of(room: &RoomId, dump: &RoomDump) -> Result<Option<Ended>, String> {
@@ -130,6 +140,9 @@ impl Ledger {
             for appearance in &dump.history {
                 let Some(entry) = decode(appearance)? else { continue };
                 let is_lost = lost.contains(&appearance.id);
+                if !is_lost {
+                    ledger.in_snapshots.extend(acked_by_changes(&entry));
+                }
                 for answered in entry.answers {
                     ledger.note(room, appearance.order, Some(appearance.id), is_lost, answered);
                 }

@@ -72,11 +72,23 @@ pub(super) struct Faults {
     pub(super) answer_timeout: Option<Duration>,
     pub(super) stalled_until: Option<Instant>,
     pub(super) unavailable_until: Option<Instant>,
+    /// Operations to execute until the region stalls, and for how long.
+    pub(super) stall_after: Option<(u64, Duration)>,
     drop_next: BTreeMap<RoomId, u32>,
     drop_chance: f64,
 }
 
 impl Faults {
+    /// An operation was executed.
+    pub(super) fn count_operation(&mut self) {
+        let Some((left, duration)) = &mut self.stall_after else { return };
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            self.stalled_until = Some(Instant::now() + *duration);
+            self.stall_after = None;
+        }
+    }
+
     pub(super) fn drops_publish(&mut self, room: &RoomId, rng: &mut Rng) -> bool {
         if let Some(left) = self.drop_next.get_mut(room) {
             *left -= 1;
@@ -137,6 +149,16 @@ impl MemoryRegion {
     /// Freezes the server: nothing is executed, published or delivered. Its TIME goes on.
     pub fn stall_region(&self, duration: Duration) {
         self.shared.core.lock().faults.stalled_until = Some(Instant::now() + duration);
+    }
+
+    /// The same as soon as this many more operations have been executed: a test that strikes while the region is stalled
+    /// strikes between two operations.
+    pub fn stall_region_after(&self, operations: u64, duration: Duration) {
+        self.shared.core.lock().faults.stall_after = Some((operations, duration));
+    }
+
+    pub fn is_stalled(&self) -> bool {
+        self.shared.core.lock().faults.stalled_until.is_some_and(|until| until > Instant::now())
     }
 
     /// Refuses everything (`NotExecuted`), and new subscriptions wait. Existing ones stay.

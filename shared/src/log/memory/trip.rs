@@ -76,6 +76,7 @@ impl MemoryLog {
             let core = &mut *self.shared.core.lock();
             if let Gate::Open = core.gate(self.id, trip.sent_in_epoch) {
                 answer = script.take().map(|script| script(core));
+                core.faults.count_operation();
             }
         }
         travel(trip.there).await;
@@ -107,6 +108,7 @@ impl MemoryLog {
                 let gate = core.gate(self.id, trip.sent_in_epoch);
                 if let (Gate::Open, Some(script)) = (&gate, script.take_if(|_| matches!(gate, Gate::Open))) {
                     *answer = Some(script(core));
+                    core.faults.count_operation();
                 }
                 gate
             };
