@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use sectorbus::action::{Action, Status};
-use sectorbus::limits::ROOM_SILENT_AFTER;
+use sectorbus::limits::{CANARY_MISSING_AFTER, ROOM_SILENT_AFTER};
 use sectorbus_tests::oracle;
 use sectorbus_tests::proxy::{Proxy, Weather};
 use sectorbus_tests::region::Region;
@@ -16,7 +16,7 @@ const HEAD_CHECKS: &str = "sectorbus_head_checks_total";
 const GAPS: &str = "sectorbus_relay_gaps_total";
 
 /// A node's pub/sub connections go deaf: open, answering, and silent. Then the last change of the day is made. Their
-/// canaries are missed after 2 s and new ones take their place.
+/// canaries go missing, or an owner's own entry does, and new ones take their place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_missed_the_last_publish_converges_on_redis() -> Result<()> {
     let mut region = Region::without_nodes().await?;
@@ -33,12 +33,14 @@ async fn a_node_that_missed_the_last_publish_converges_on_redis() -> Result<()> 
     for player in &players {
         player.settled(SOON).await?;
     }
-    oracle::converged(&region.redis.url(), &players, SOON).await?;
+    let before = oracle::converged(&region.redis.url(), &players, SOON).await?;
     proxy.set(Weather::SubscribersDeaf);
-    for player in &players {
-        player.act(Action::Status { status: Status::Busy });
-    }
-    let audit = support::settled_audit(&region, &players).await?;
+    players[0].act(Action::Status { status: Status::Busy });
+    players[0].settled(SOON).await?;
+    let audit = oracle::converged(&region.redis.url(), &players, 10 * CANARY_MISSING_AFTER).await?;
+    assert_eq!(audit.entries(), before.entries() + 1, "no later publish repaired it");
+    let replaced = region.nodes[1].log_text().contains("replacing a pub/sub connection");
+    assert!(replaced, "what it missed came some other way");
     assert_eq!(oracle::breaches(&audit, &players), Vec::<String>::new());
     region.passed()
 }
