@@ -172,12 +172,20 @@ impl Audit {
         let mut broken = Vec::new();
         for (sector, cursor, sum) in &told.shown {
             let logged = self.rooms.get(sector).and_then(|room| room.sums.get(cursor).copied());
-            if logged != Some(*sum) {
+            if logged != Some(*sum) && !self.is_later(told, sector, *cursor) {
                 let player = &told.client.player;
                 broken.push(format!("{player} was shown {sum:08x} in {sector} at {cursor}, the log has {logged:08x?}"));
             }
         }
         broken
+    }
+
+    /// An entry that came after this audit was read, for instance one that forgets a finished move: the client, which was
+    /// at the head then, has gone on to it.
+    fn is_later(&self, told: &Told, sector: &SectorId, id: EntryId) -> bool {
+        let head = self.rooms.get(sector).map_or(0, |room| room.head.last.version);
+        let shown = told.client.view.as_ref().filter(|view| view.sector == *sector).map_or(0, |view| view.version);
+        (head + 1..=shown).contains(&id.version)
     }
 
     /// Invariant 2: what a client was told at an id that the log has, and the log has something else there. Ids the log
