@@ -111,10 +111,14 @@ fn named(state: &RoomState) -> [(&'static str, Bytes); 4] {
     ]
 }
 
-/// Only for a new format: `cargo test -p sectorbus --test state_stored -- --ignored write_golden`.
+/// Only for a new format: `SECTORBUS_WRITE_GOLDEN=1 cargo test -p sectorbus --test state_stored -- --ignored write_golden`.
 #[test]
-#[ignore = "overwrites the golden files"]
+#[ignore = "writes the golden files: only with SECTORBUS_WRITE_GOLDEN=1"]
 fn write_golden() {
+    assert!(
+        std::env::var_os("SECTORBUS_WRITE_GOLDEN").is_some_and(|set| set == "1"),
+        "SECTORBUS_WRITE_GOLDEN=1 is not set: the golden files stay as they are"
+    );
     let (state, entry) = sample();
     let mut files = vec![("entry", entry.encode())];
     files.extend(named(&state));

@@ -255,10 +255,15 @@ fn the_file_is_what_these_inputs_give() {
     assert_eq!(std::fs::read_to_string(path()).unwrap(), generated());
 }
 
-/// Only for a new protocol version: `cargo test -p sectorbus --test state_vectors -- --ignored write_vectors`.
+/// Only for a new protocol version:
+/// `SECTORBUS_WRITE_GOLDEN=1 cargo test -p sectorbus --test state_vectors -- --ignored write_vectors`.
 #[test]
-#[ignore = "overwrites the vectors"]
+#[ignore = "writes the vectors: only with SECTORBUS_WRITE_GOLDEN=1"]
 fn write_vectors() {
+    assert!(
+        std::env::var_os("SECTORBUS_WRITE_GOLDEN").is_some_and(|set| set == "1"),
+        "SECTORBUS_WRITE_GOLDEN=1 is not set: the vectors stay as they are"
+    );
     std::fs::write(path(), generated()).unwrap();
 }
 

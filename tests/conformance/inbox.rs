@@ -79,7 +79,7 @@ async fn a_waiting_reader_wakes_when_a_command_comes(stand: impl Stand) {
     for text in ["a", "b"] {
         let read = async { answered(async || reader.take_inbox(&me(), after, SOON).await).await };
         let send = async {
-            tokio::time::sleep(Duration::from_millis(30)).await;
+            stand.until_a_reader_waits().await;
             sender.send(&me(), &[bytes(text)]).await.unwrap()
         };
         let (items, sent) = tokio::join!(read, send);

@@ -197,7 +197,8 @@ async fn the_settings_of_the_dead_bind_nobody(stand: impl Stand) {
         Beaten::Ok(roll) => Some(roll),
         Beaten::SettingsDiffer { .. } => {
             // As slow as people who read an error and start again.
-            tokio::time::sleep(SHORT * 2).await;
+            let now_ms = answered(async || log.time_ms().await).await;
+            until_time(&log, now_ms + 2 * SHORT.as_millis() as u64).await;
             None
         }
         Beaten::Gone => panic!("b is not gone"),

@@ -8,6 +8,8 @@ use sectorbus::log::{LogError, LogResult};
 
 use crate::stand::{Stand, region};
 
+const LATENCY_MAX: Duration = Duration::from_millis(4);
+
 pub(crate) struct MemoryStand {
     region: MemoryRegion,
 }
@@ -19,7 +21,7 @@ pub(crate) fn run<F: Future<Output = ()>>(rule: impl FnOnce(MemoryStand) -> F) {
             MemoryConfig { region: region("test"), seed: 11, start_ms: 1_790_000_000_000, keep_history: false };
         let region = MemoryRegion::new(config);
         // Delays of their own, so that a rule cannot lean on everything happening at once.
-        region.set_latency(Duration::ZERO, Duration::from_millis(4));
+        region.set_latency(Duration::ZERO, LATENCY_MAX);
         rule(MemoryStand { region }).await;
     });
 }
@@ -57,6 +59,10 @@ impl Stand for MemoryStand {
     }
     async fn lose_inbox(&self, of: &Incarnation) {
         self.region.forget_inbox(of);
+    }
+    /// By then what was asked before has arrived.
+    async fn until_a_reader_waits(&self) {
+        tokio::time::advance(2 * LATENCY_MAX).await;
     }
     async fn restart(&mut self) {
         self.region.restart(Duration::from_millis(100));

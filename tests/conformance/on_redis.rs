@@ -10,6 +10,7 @@ use sectorbus_tests::proxy::Proxy;
 use sectorbus_tests::redis_server::{RedisOptions, RedisServer};
 
 use crate::stand::{Stand, region};
+use crate::support::eventually;
 
 const CONNECTED_WITHIN: Duration = Duration::from_secs(20);
 
@@ -109,6 +110,13 @@ impl Stand for RedisStand {
     async fn lose_inbox(&self, of: &Incarnation) {
         let deleted: i64 = self.ask(redis::cmd("DEL").arg(format!("sb:test:{{{of}}}:inbox"))).await;
         assert_eq!(deleted, 1, "no such inbox");
+    }
+    async fn until_a_reader_waits(&self) {
+        eventually("a blocked client", async || {
+            let info: String = self.ask(redis::cmd("INFO").arg("clients")).await;
+            info.contains("blocked_clients:1\r\n").then_some(())
+        })
+        .await;
     }
     async fn restart(&mut self) {
         self.server.restart().await.unwrap();

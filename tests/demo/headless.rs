@@ -1,9 +1,16 @@
 //! Headless on the memory log: a kill and a restart cost nothing that was acked.
 
+use std::time::Duration;
+
 use anyhow::Result;
+use sectorbus::limits::MEMBER_TTL;
 use serde_json::Value;
 
 use crate::process::run_headless;
+
+/// A killed node is missed for its ttl at most. Then its rooms are claimed and its players act again, which takes well
+/// below a second; a loaded machine needs longer.
+const FAILOVER_MAX: Duration = MEMBER_TTL.saturating_add(Duration::from_secs(5));
 
 /// What holds on either log.
 pub(crate) fn nothing_was_lost(outcome: &Value, before: &str) {
@@ -12,7 +19,7 @@ pub(crate) fn nothing_was_lost(outcome: &Value, before: &str) {
     assert_eq!(outcome["duplicated"], 0, "{before}");
     assert_eq!(outcome["drift_repairs"], 0, "{before}");
     assert_eq!(outcome["converged"], true, "{before}");
-    assert!(outcome["failover_ms"].as_u64().is_some_and(|ms| ms < 10_000), "{outcome}");
+    assert!(outcome["failover_ms"].as_u64().is_some_and(|ms| Duration::from_millis(ms) < FAILOVER_MAX), "{outcome}");
     assert_eq!(before.lines().filter(|line| line.contains(" s  acked ")).count(), 24, "{before}");
     assert!(before.contains("is killed") && before.contains("is restarted"), "{before}");
 }

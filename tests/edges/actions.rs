@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use sectorbus::action::{Action, RejectCode, Status};
 use sectorbus::ids::{PlayerId, RoomId, SectorId, Seq};
+use sectorbus::limits::{ACTORS_KEPT, DEDUPE_ANSWERS_KEPT, DEDUPE_BITMAP_BITS, INT_ABS_MAX};
 use sectorbus::protocol::{Codec, Hello, Reject, ServerFrame};
 use sectorbus::value::{Field, Value};
 
 use crate::bystander::Bystander;
 use crate::serving::{Speaking, serve, serve_with};
 
+/// How far above and below the highest decided seq one may be.
+const WINDOW: u64 = DEDUPE_BITMAP_BITS;
+/// Answers that are repeated as they were.
+const KEPT: u64 = DEDUPE_ANSWERS_KEPT as u64;
 const AWAY: Action = Action::Status { status: Status::Away };
 
 /// What became of `seq`: the answer frame.
@@ -61,15 +66,15 @@ async fn broken_rules_are_rejected_with_code_and_facts() {
 async fn a_seq_too_far_ahead_or_behind_does_not_run() {
     let server = serve().await;
     let mut ann = server.joined("ann", Codec::Msgpack).await;
-    assert_eq!(asked(&mut ann, 129, AWAY).await, Err(RejectCode::TooFar), "1 to 128 are in the window");
-    assert_eq!(asked(&mut ann, 128, AWAY).await, Ok(()));
+    assert_eq!(asked(&mut ann, WINDOW + 1, AWAY).await, Err(RejectCode::TooFar), "up to WINDOW are in the window");
+    assert_eq!(asked(&mut ann, WINDOW, AWAY).await, Ok(()));
     assert_eq!(asked(&mut ann, 1, AWAY).await, Ok(()), "skipped, not over");
-    assert_eq!(asked(&mut ann, 257, AWAY).await, Err(RejectCode::TooFar));
-    assert_eq!(asked(&mut ann, 256, AWAY).await, Ok(()));
-    assert_eq!(asked(&mut ann, 127, AWAY).await, Err(RejectCode::TooOld));
+    assert_eq!(asked(&mut ann, 2 * WINDOW + 1, AWAY).await, Err(RejectCode::TooFar));
+    assert_eq!(asked(&mut ann, 2 * WINDOW, AWAY).await, Ok(()));
+    assert_eq!(asked(&mut ann, WINDOW - 1, AWAY).await, Err(RejectCode::TooOld));
     assert_eq!(asked(&mut ann, 1, AWAY).await, Err(RejectCode::TooOld));
-    assert_eq!(asked(&mut ann, 129, AWAY).await, Ok(()), "too far before, in the window now");
-    assert_eq!(asked(&mut ann, 9_007_199_254_740_991, AWAY).await, Err(RejectCode::TooFar));
+    assert_eq!(asked(&mut ann, WINDOW + 1, AWAY).await, Ok(()), "too far before, in the window now");
+    assert_eq!(asked(&mut ann, INT_ABS_MAX.unsigned_abs(), AWAY).await, Err(RejectCode::TooFar));
     ann.still_serves().await;
 }
 
@@ -79,17 +84,23 @@ async fn a_known_answer_is_repeated_and_a_forgotten_one_is_already() {
     let mut ann = server.joined("ann", Codec::Json).await;
     let nowhere: SectorId = "nowhere".parse().expect("a name");
     assert_eq!(asked(&mut ann, 1, AWAY).await, Ok(()));
-    for seq in 2..=9 {
+    let (rejected, acked) = (KEPT - 6, KEPT - 7);
+    for seq in 2..=acked {
         assert_eq!(asked(&mut ann, seq, AWAY).await, Ok(()));
     }
-    assert_eq!(asked(&mut ann, 10, Action::Move { to: nowhere }).await, Err(RejectCode::NoWarp));
+    assert_eq!(asked(&mut ann, rejected, Action::Move { to: nowhere }).await, Err(RejectCode::NoWarp));
     // The same seq never runs again, whatever it says now.
-    assert_eq!(asked(&mut ann, 10, AWAY).await, Err(RejectCode::NoWarp));
-    assert_eq!(asked(&mut ann, 9, AWAY).await, Ok(()));
-    for seq in 11..=20 {
+    assert_eq!(asked(&mut ann, rejected, AWAY).await, Err(RejectCode::NoWarp));
+    assert_eq!(asked(&mut ann, acked, AWAY).await, Ok(()));
+    for seq in rejected + 1..=KEPT {
         assert_eq!(asked(&mut ann, seq, AWAY).await, Ok(()));
     }
-    assert_eq!(asked(&mut ann, 1, AWAY).await, Err(RejectCode::Already), "16 answers are kept");
+    assert_eq!(asked(&mut ann, 1, AWAY).await, Ok(()), "the last of those that are kept");
+    // The rejection is in no entry and kept apart: it takes no place from the others.
+    for seq in KEPT + 1..=KEPT + 2 {
+        assert_eq!(asked(&mut ann, seq, AWAY).await, Ok(()));
+    }
+    assert_eq!(asked(&mut ann, 1, AWAY).await, Err(RejectCode::Already), "one more than are kept");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,16 +108,16 @@ async fn more_unanswered_actions_than_the_window_are_refused_one_by_one() {
     let server = serve().await;
     let mut ann = server.joined("ann", Codec::Msgpack).await;
     server.region.unavailable(Duration::from_secs(2));
-    let burst: Vec<u8> = (1..=260).flat_map(|seq| ann.framed(&crate::serving::act(seq, AWAY))).collect();
+    let burst: Vec<u8> = (1..=2 * WINDOW + 4).flat_map(|seq| ann.framed(&crate::serving::act(seq, AWAY))).collect();
     ann.raw.write(&burst).await;
     let mut refused = Vec::new();
     while refused.len() < 4 {
         refused.push(ann.error().await.seq.expect("an act's"));
     }
-    assert_eq!(refused, [257, 258, 259, 260].map(Seq));
+    assert_eq!(refused, [1, 2, 3, 4].map(|n| Seq(2 * WINDOW + n)));
     // Back again: each of the others is answered once.
     let mut answered = std::collections::BTreeMap::new();
-    while answered.len() < 256 {
+    while answered.len() < 2 * WINDOW as usize {
         let (seq, code) = ann
             .until(|frame| match frame {
                 ServerFrame::Ack(ack) => Some((ack.seq, None)),
@@ -124,9 +135,9 @@ async fn an_actor_that_was_forgotten_meanwhile_is_unknown() {
     let server = serve().await;
     let mut old = server.joined("ann", Codec::Json).await;
     assert_eq!(asked(&mut old, 1, AWAY).await, Ok(()));
-    // Eight more clients of this player, one after the other on one session: the first actor is the ninth last.
+    // As many more clients of this player as are known, one after the other on one session.
     let mut resume = None;
-    for _ in 0..8 {
+    for _ in 0..ACTORS_KEPT {
         let hello = Hello { resume: resume.take(), ..Hello::default() };
         let mut newer = server.joined_with("ann", Codec::Json, hello).await;
         assert_eq!(asked(&mut newer, 1, AWAY).await, Ok(()));

@@ -37,7 +37,7 @@ async fn a_client_that_differs_is_repaired_in_place_on_redis() -> Result<()> {
         assert_eq!((told.connections, told.client.resyncs), (1, 1), "in place, once");
         assert_eq!(audit.differs(&told), None);
     }
-    assert_eq!(region.metric("sectorbus_drift_repairs_total").await, 1.0);
+    assert_eq!(region.metric("sectorbus_drift_repairs_total").await?, 1.0);
     region.passed()
 }
 
@@ -58,6 +58,6 @@ async fn every_state_shown_has_the_logs_sum_on_redis() -> Result<()> {
     assert_eq!(oracle::breaches(&audit, &players), Vec::<String>::new());
     let repairs: u64 = players.iter().map(|player| player.told().client.resyncs).sum();
     assert_eq!(repairs, 0);
-    assert_eq!(region.metric("sectorbus_checksum_mismatch_total").await, 0.0);
+    assert_eq!(region.metric("sectorbus_checksum_mismatch_total").await?, 0.0);
     region.passed()
 }

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 use sectorbus::ids::SectorId;
 use sectorbus::protocol::Codec;
 use sectorbus_tests::oracle::{self, Audit};
 use sectorbus_tests::region::Region;
 use sectorbus_tests::traffic::{Mix, Traffic};
+pub(crate) use sectorbus_tests::waiting::until;
 use sectorbus_tests::wire::{Player, PlayerOptions};
-use tokio::time::Instant;
 
 /// Ten times what anything here takes on a quiet machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// A new seed for every run; printed by whoever rolls.
 pub(crate) fn seed() -> u64 {
@@ -59,12 +58,8 @@ pub(crate) fn answers(players: &[Player]) -> usize {
 
 /// Waits until that many actions are answered.
 pub(crate) async fn answered(players: &[Player], count: usize, within: Duration) -> Result<()> {
-    let deadline = Instant::now() + within;
-    while answers(players) < count {
-        ensure!(Instant::now() < deadline, "{} of {count} answers after {within:?}", answers(players));
-        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-    }
-    Ok(())
+    let answered = until(within, "answers", || answers(players) >= count).await;
+    answered.with_context(|| format!("{} of {count}", answers(players)))
 }
 
 /// The node that owns the room a player is shown.

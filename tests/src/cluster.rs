@@ -78,14 +78,6 @@ impl Connected {
         self.send(&hello);
     }
 
-    pub fn drop_connection(&mut self) {
-        self.wire = None;
-    }
-
-    pub fn is_connected(&self) -> bool {
-        self.wire.is_some()
-    }
-
     pub fn send(&mut self, frame: &ClientFrame) {
         if let Some((messages_tx, _)) = &self.wire {
             let _ = messages_tx.send((self.codec.is_binary(), frame.encode(self.codec)));
@@ -120,17 +112,6 @@ impl Connected {
         };
         self.take(bytes);
         true
-    }
-
-    /// Takes what has come, without waiting.
-    pub fn take_all(&mut self) {
-        while let Some((_, frames_rx)) = &mut self.wire {
-            match frames_rx.try_recv() {
-                Ok(bytes) => self.take(bytes),
-                Err(mpsc::error::TryRecvError::Empty) => return,
-                Err(mpsc::error::TryRecvError::Disconnected) => self.wire = None,
-            }
-        }
     }
 
     fn take(&mut self, bytes: Bytes) {

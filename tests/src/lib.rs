@@ -3,12 +3,14 @@
 pub mod binaries;
 pub mod cluster;
 pub mod measure;
+pub mod metrics_page;
 pub mod oracle;
 pub mod processes;
 pub mod proxy;
 pub mod redis_server;
 pub mod region;
 pub mod traffic;
+pub mod waiting;
 pub mod wire;
 
 pub use sectorbus_demo::client;

@@ -1,5 +1,5 @@
 //! Real `sectorbus-node` processes of a test's own: started, killed, frozen, sent away and started again; gone when
-//! dropped. Their log lines go to files, Knows nothing of players.
+//! dropped. Their log lines go to files. Knows nothing of players.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -8,12 +8,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use sectorbus::limits::{BEAT_EVERY, MEMBER_TTL};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::binaries;
 use crate::cluster::{JWT_SECRET, RESUME_SECRET};
+use crate::metrics_page;
 
 /// A start takes 0.3 s; a loaded machine needs longer.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -51,6 +53,11 @@ impl NodeSettings {
         self.more.push((setting.to_owned(), value.to_string()));
         self
     }
+
+    fn duration(&self, setting: &str) -> Option<Duration> {
+        let (_, ms) = self.more.iter().find(|(known, _)| known == setting)?;
+        ms.parse().ok().map(Duration::from_millis)
+    }
 }
 
 /// A running node. Dropping it kills it.
@@ -61,20 +68,28 @@ pub struct NodeProcess {
     admin: SocketAddr,
     log_file: PathBuf,
     child: Child,
+    /// By what the test did and saw: one that ended without its asking is a running one that does not answer.
+    runs: bool,
 }
 
 impl NodeProcess {
-    /// Starts a node and waits until `/readyz` says 200. `directory` gets its log file.
-    pub async fn start(settings: NodeSettings, directory: &Path) -> Result<Self> {
+    /// Starts a node and does not wait for it. `directory` gets its log file.
+    pub fn launch(settings: NodeSettings, directory: &Path) -> Result<Self> {
         let log_file = directory.join(format!("{}.log", settings.name));
+        let (players, admin) = (free_address()?, free_address()?);
+        let child = spawn(&settings, players, admin, &log_file)?;
+        Ok(Self { settings, players, admin, log_file, child, runs: true })
+    }
+
+    /// Starts a node and waits until `/readyz` says 200.
+    pub async fn start(settings: NodeSettings, directory: &Path) -> Result<Self> {
         for _ in 0..PORTS_TRIED {
-            let (players, admin) = (free_address()?, free_address()?);
-            let child = spawn(&settings, players, admin, &log_file)?;
-            let mut node = Self { settings: settings.clone(), players, admin, log_file: log_file.clone(), child };
+            let mut node = Self::launch(settings.clone(), directory)?;
             if node.wait_until_ready().await? {
                 return Ok(node);
             }
         }
+        let log_file = directory.join(format!("{}.log", settings.name));
         bail!("node {} did not start; its last words:\n{}", settings.name, tail(&log_file))
     }
 
@@ -87,15 +102,27 @@ impl NodeProcess {
         self.players
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// How often it beats.
+    pub fn beat(&self) -> Duration {
+        self.settings.duration("beat_ms").unwrap_or(BEAT_EVERY)
+    }
+
+    /// How long it may be silent.
+    pub fn ttl(&self) -> Duration {
+        self.settings.duration("member_ttl_ms").unwrap_or(MEMBER_TTL)
     }
 
     /// No chance to say anything to anybody.
     pub fn kill9(&mut self) -> Result<()> {
         self.child.kill().context("cannot kill the node")?;
         self.child.wait().context("the node does not end")?;
+        self.runs = false;
         Ok(())
+    }
+
+    /// Neither killed nor seen to end.
+    pub fn runs(&self) -> bool {
+        self.runs
     }
 
     /// SIGSTOP: its sockets stay open, its clock goes on, it does nothing. Returns when every thread has stopped.
@@ -133,6 +160,7 @@ impl NodeProcess {
         let deadline = Instant::now() + within;
         loop {
             if let Some(status) = self.child.try_wait()? {
+                self.runs = false;
                 return Ok(status);
             }
             ensure!(Instant::now() < deadline, "{} still runs after {within:?}", self.name());
@@ -144,6 +172,7 @@ impl NodeProcess {
     pub async fn restart(&mut self) -> Result<()> {
         self.kill9()?;
         self.child = spawn(&self.settings, self.players, self.admin, &self.log_file)?;
+        self.runs = true;
         ensure!(self.wait_until_ready().await?, "{} ended at its restart:\n{}", self.name(), tail(&self.log_file));
         Ok(())
     }
@@ -164,14 +193,12 @@ impl NodeProcess {
         Ok((status, body.to_owned()))
     }
 
-    /// Sum of all samples of a metric over its labels; 0 if there are none. `name` may end with labels:
-    /// `sectorbus_acked_lost_total{by="owner"`.
+    /// Sum of all samples of a metric over its labels. `name` may end with one: `sectorbus_acked_lost_total{by="owner"}`.
+    /// A name or label that no node exports is an error.
     pub async fn metric(&self, name: &str) -> Result<f64> {
-        let (_, page) = self.get("/metrics").await?;
-        let (name, label) = name.split_once('{').map_or((name, ""), |(name, label)| (name, label));
-        let samples = page.lines().filter(|line| !line.starts_with('#') && line.contains(label));
-        let of_name = samples.filter(|line| line.split(['{', ' ']).next() == Some(name));
-        Ok(of_name.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+        let (status, page) = self.get("/metrics").await?;
+        ensure!(status == 200, "{}: /metrics says {status}: {page}", self.name());
+        metrics_page::sum(&page, name).with_context(|| self.name().to_owned())
     }
 
     /// Everything the node has logged so far, over its restarts.

@@ -1,5 +1,5 @@
-//! A TCP proxy that plays a bad network: cuts, delays, swallows everything, is deaf in one direction, or loses one answer.
-//! Knows nothing of what is said through it, but for which connections have subscribed to something.
+//! A TCP proxy that plays a bad network: cuts, delays, swallows everything or some words, is deaf in one direction, or
+//! loses one answer. Knows nothing of what is said through it, but where a push begins and who has subscribed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 const BUFFER_BYTES: usize = 16 * 1024;
 
@@ -31,6 +32,10 @@ pub enum Weather {
     TargetDeaf,
     /// Connections that had subscribed before hear nothing; all others, and new ones, are fine.
     SubscribersDeaf,
+    /// Answers and pushes in which one of these words occurs do not arrive at the one who connected.
+    Without(&'static [&'static str]),
+    /// Nobody is let in; connections that are there stay until they are cut.
+    Down,
 }
 
 /// What is asked of connections beside the weather.
@@ -64,6 +69,9 @@ impl Proxy {
         let of_all = moods.clone();
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if *for_all.borrow() == Weather::Down {
+                    continue;
+                }
                 let target = *current.lock();
                 tokio::spawn(relay(client, target, for_all.subscribe(), cuts.subscribe(), of_all.clone()));
             }
@@ -142,16 +150,20 @@ async fn relay(
         if piece.windows(9).any(|word| word.eq_ignore_ascii_case(b"SUBSCRIBE")) {
             subscribed.store(true, Ordering::Relaxed);
         }
-        matches!(weather, Weather::BlackHole | Weather::TargetDeaf)
+        if matches!(weather, Weather::BlackHole | Weather::TargetDeaf) { Vec::new() } else { piece.to_vec() }
     });
-    let down = carry(from_target, &to_client, weather_rx, |_, weather| match weather {
-        _ if unanswered.load(Ordering::Relaxed) => {
+    let down = carry(from_target, &to_client, weather_rx, |piece, weather| {
+        if unanswered.load(Ordering::Relaxed) {
             breaks.notify_one();
-            true
+            return Vec::new();
         }
-        Weather::BlackHole | Weather::ClientDeaf => true,
-        Weather::SubscribersDeaf => !made_while_deaf && subscribed.load(Ordering::Relaxed),
-        Weather::Fine | Weather::Slow(_) | Weather::TargetDeaf => false,
+        let is_deaf = match weather {
+            Weather::BlackHole | Weather::ClientDeaf => true,
+            Weather::SubscribersDeaf => !made_while_deaf && subscribed.load(Ordering::Relaxed),
+            Weather::Without(words) => return without(words, piece),
+            Weather::Fine | Weather::Slow(_) | Weather::TargetDeaf | Weather::Down => false,
+        };
+        if is_deaf { Vec::new() } else { piece.to_vec() }
     });
     let inject = async {
         while injecting_rx.changed().await.is_ok() {
@@ -170,21 +182,56 @@ async fn relay(
     }
 }
 
-/// Carries pieces one way until either end is closed. `swallows` judges each piece as it comes.
+/// Carries pieces one way until either end is closed. `passes` answers what of each piece goes on.
 async fn carry(
     mut from: OwnedReadHalf,
     to: &tokio::sync::Mutex<OwnedWriteHalf>,
     weather_rx: watch::Receiver<Weather>,
-    swallows: impl Fn(&[u8], Weather) -> bool,
+    passes: impl Fn(&[u8], Weather) -> Vec<u8>,
 ) {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        let weather = *weather_rx.borrow();
-        if let Weather::Slow(late) = weather {
-            tokio::time::sleep(late).await;
+    let (pieces_tx, mut pieces_rx) = mpsc::unbounded_channel();
+    let reading = async move {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        while let Ok(count @ 1..) = from.read(&mut buffer).await {
+            let weather = *weather_rx.borrow();
+            let late = if let Weather::Slow(late) = weather { late } else { Duration::ZERO };
+            let _ = pieces_tx.send((Instant::now() + late, passes(&buffer[..count], weather)));
         }
-        if !swallows(&buffer[..count], weather) && to.lock().await.write_all(&buffer[..count]).await.is_err() {
-            return;
+    };
+    let writing = async {
+        while let Some((due, piece)) = pieces_rx.recv().await {
+            tokio::time::sleep_until(due).await;
+            if to.lock().await.write_all(&piece).await.is_err() {
+                return;
+            }
         }
+    };
+    tokio::pin!(writing);
+    tokio::select! {
+        () = reading => writing.await,
+        () = &mut writing => {}
+    }
+}
+
+/// What is left of a piece: RESP's pushes (`>`) are judged one by one, all else as a whole.
+fn without(words: &[&str], piece: &[u8]) -> Vec<u8> {
+    let starts = (1..piece.len()).filter(|at| piece[*at] == b'>' && piece[..*at].ends_with(b"\r\n"));
+    let starts: Vec<usize> = std::iter::once(0).chain(starts).chain([piece.len()]).collect();
+    let has = |part: &[u8], word: &str| part.windows(word.len()).any(|bytes| bytes == word.as_bytes());
+    let parts = starts.windows(2).map(|ends| &piece[ends[0]..ends[1]]);
+    parts.filter(|part| !words.iter().any(|word| has(part, word))).flatten().copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_pushes_with_a_word_are_taken_out() {
+        let (room, canary) = (">2\r\n$1\r\na\r\n$9\r\n{sector:}\r\n", ">2\r\n$1\r\na\r\n$6\r\ncanary\r\n");
+        let piece = [room, canary, room].concat();
+        assert_eq!(without(&["{sector:"], piece.as_bytes()), canary.as_bytes());
+        assert_eq!(without(&["nothing"], piece.as_bytes()), piece.as_bytes());
+        assert_eq!(without(&["GONE"], b"*1\r\n$4\r\nGONE\r\n"), b"");
     }
 }

@@ -97,6 +97,11 @@ impl RedisServer {
     /// Starts it again on the same port and directory (killing it first if it runs); waits until it answers PING.
     pub async fn restart(&mut self) -> Result<()> {
         self.kill9()?;
+        self.start_again().await
+    }
+
+    /// Starts it again after [`RedisServer::kill9`].
+    pub async fn start_again(&mut self) -> Result<()> {
         self.child = spawn(self.port, &self.directory, &self.options)?;
         ensure!(self.wait_until_ready().await?, "redis-server ended at its restart");
         Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sectorbus::action::{Action, Status};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::wire::Player;
@@ -24,10 +25,23 @@ pub struct Mix {
     pub seed: u64,
 }
 
-/// Runs until stopped.
+/// What traffic came to.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub actions: u64,
+    pub during: Duration,
+}
+
+impl Asked {
+    pub fn per_s(self) -> f64 {
+        self.actions as f64 / self.during.as_secs_f64()
+    }
+}
+
+/// Runs until stopped, whatever is answered: open loop.
 pub struct Traffic {
     stop: CancellationToken,
-    task: tokio::task::JoinHandle<u64>,
+    task: tokio::task::JoinHandle<Asked>,
 }
 
 impl Traffic {
@@ -38,14 +52,14 @@ impl Traffic {
         Self { stop, task }
     }
 
-    /// Answers how many actions were asked for.
-    pub async fn stop(self) -> u64 {
+    pub async fn stop(self) -> Asked {
         self.stop.cancel();
         self.task.await.expect("traffic does not panic")
     }
 }
 
-async fn run(players: Arc<Vec<Player>>, mix: Mix, stop: CancellationToken) -> u64 {
+async fn run(players: Arc<Vec<Player>>, mix: Mix, stop: CancellationToken) -> Asked {
+    let began = Instant::now();
     let mut dice = StdRng::seed_from_u64(mix.seed);
     let mut ticks = tokio::time::interval(TICK);
     let mut asked = 0;
@@ -63,7 +77,7 @@ async fn run(players: Arc<Vec<Player>>, mix: Mix, stop: CancellationToken) -> u6
             }
         }
     }
-    asked
+    Asked { actions: asked, during: began.elapsed() }
 }
 
 /// `None`: too much is unanswered.

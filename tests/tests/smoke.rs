@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use sectorbus::action::{Action, Status};
 use sectorbus::ids::RoomId;
+use sectorbus::log::memory::MemoryLog;
 use sectorbus::protocol::Codec;
 use sectorbus::value::Field;
 use sectorbus_demo::client::Client;
+use sectorbus_node::Node;
 use sectorbus_tests::cluster::{Connected, config, region, start};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -33,12 +35,19 @@ async fn two_players_see_each_other_move() {
     assert_eq!(bob.client.broken, Vec::<String>::new());
 }
 
+/// Time is paused: looking again costs nothing.
+async fn see_each_other(nodes: &[Node<MemoryLog>]) {
+    while nodes.iter().any(|node| node.core().view().members.len() < nodes.len()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_killed_node_loses_nothing() {
     let _ = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).try_init();
     let region = region(2);
     let nodes = [start(&region, config("a"), 1).await, start(&region, config("b"), 2).await];
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::timeout(SOON, see_each_other(&nodes)).await.expect("the nodes see each other");
     let mut ann = Connected::new("ann", Codec::Msgpack);
     ann.connect(&nodes[0]);
     assert!(ann.until(SOON, |c| c.is_live()).await, "ann is welcomed: {:?}", ann.closed);

@@ -2,40 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::proxy::Proxy;
+use sectorbus_tests::proxy::{Proxy, Weather};
+
 use crate::*;
-
-#[tokio::test]
-async fn followers_hear_what_is_published_and_start_again_after_a_restart() -> Result<()> {
-    let (mut server, log) = start().await?;
-    let room = room("sector:1");
-    let (mut first, mut second) = (log.follow(&room), log.follow(&room));
-    assert_eq!(next(&mut first).await, Push::Following);
-    assert_eq!(next(&mut second).await, Push::Following);
-    let (claim, _) = granted(&log, claim_by(&room, "a#1", 5, 1)).await;
-    for following in [&mut first, &mut second] {
-        assert!(matches!(next(following).await, Push::Entry(entry) if entry.id == claim));
-    }
-    drop(second);
-    let append = Append { receipts: Some(Bytes::from_static(b"no")), ..entry_after(&room, claim, "two") };
-    assert!(matches!(log.append(append).await?, Appended::Ok { receivers: 1, .. }));
-    let two = claim.following();
-    assert!(matches!(next(&mut first).await, Push::Entry(entry) if entry.id == two));
-    assert_eq!(next(&mut first).await, Push::Receipts { at: two, body: Bytes::from_static(b"no") });
-
-    server.kill9()?;
-    assert_eq!(next(&mut first).await, Push::Lost);
-    let refused = until("nothing is connected", || async {
-        log.append(entry_after(&room, two, "three")).await.err().filter(|e| matches!(e, LogError::NotExecuted(_)))
-    });
-    refused.await;
-    server.restart().await?;
-    assert_eq!(next(&mut first).await, Push::Following);
-    let three = until("connected again", || async { log.append(entry_after(&room, two, "three")).await.ok() }).await;
-    assert!(matches!(three, Appended::Ok { .. } | Appended::Already { .. }), "{three:?}");
-    assert!(matches!(next(&mut first).await, Push::Entry(entry) if entry.id == two.following()));
-    Ok(())
-}
 
 #[tokio::test]
 async fn a_killed_subscription_is_a_lost_place_and_comes_back() -> Result<()> {
@@ -69,12 +38,12 @@ async fn a_killed_subscription_is_a_lost_place_and_comes_back() -> Result<()> {
 #[tokio::test]
 async fn a_canary_that_stays_out_replaces_the_connection() -> Result<()> {
     let server = RedisServer::start(RedisOptions::default()).await?;
-    let proxy = Proxy::start(server.port()).await?;
-    let log = RedisLog::connect(RedisConfig::new(proxy.url(), region()))?;
+    let proxy = Proxy::to_redis(server.port()).await?;
+    let log = RedisLog::connect(RedisConfig::new(proxy.redis_url(), region()))?;
     let room = room("sector:1");
     let mut following = log.follow(&room);
     assert_eq!(next(&mut following).await, Push::Following);
-    proxy.deafen();
+    proxy.set(Weather::SubscribersDeaf);
     // Requests are answered, and nothing tells of the claim but the canary's absence.
     let (claim, _) = granted(&log, claim_by(&room, "a#1", 5, 1)).await;
     assert_eq!(next(&mut following).await, Push::Lost);

@@ -7,23 +7,18 @@ mod chain;
 mod delivery;
 mod members;
 mod players;
-mod proxy;
 mod server;
 
 use std::time::Duration;
 
 use anyhow::Result;
 use bytes::Bytes;
-use sectorbus::ids::{
-    ActorId, EntryId, FeedId, Generation, Hop, Incarnation, Nonce, PlayerId, RegionName, RingVersion, RoomId, SectorId,
-    SessionId,
-};
-use sectorbus::limits::{LINEAGE_EPOCHS, ONCE_KEPT_FOR};
+use sectorbus::ids::{ActorId, EntryId, FeedId, Incarnation, Nonce, PlayerId, RegionName, RingVersion, RoomId};
+use sectorbus::limits::ONCE_KEPT_FOR;
 use sectorbus::log::redis::{ConnectError, RedisConfig, RedisLog};
 use sectorbus::log::{
-    Append, Appended, Attach, Beat, Beaten, Checkpoint, Checkpointed, Claim, ClaimBody, Claimed, Following, Leave,
-    Lineage, Log, LogBody, LogError, MemberState, OnceKey, Opened, Parked, Posted, Push, Reclaim, Restore, Restored,
-    Roll, Sent, SnapshotParts, Unsafe, stored,
+    Append, Appended, Beat, Beaten, Claim, ClaimBody, Claimed, Following, Leave, Lineage, Log, LogError, MemberState,
+    OnceKey, Opened, Posted, Push, Roll, Sent, SnapshotParts, Unsafe, stored,
 };
 use sectorbus_tests::redis_server::{RedisOptions, RedisServer};
 use tokio::time::Instant;

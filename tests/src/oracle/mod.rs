@@ -1,22 +1,24 @@
 //! What the logs of a region say, read and judged from their first entry by code of its own: the chain, the answers,
 //! where everybody is. Compared with what players were told. Must not use the node's code: that is what it judges.
 
+mod walk;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use sectorbus::action::{Answer, RejectCode};
 use sectorbus::ids::{ActorId, EntryId, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, Seq};
 use sectorbus::log::redis::{RedisConfig, RedisLog};
-use sectorbus::log::{ClaimBody, Head, Log, LogBody, LogEntry};
+use sectorbus::log::{ClaimBody, Head};
+use sectorbus::protocol::{Change, ChangeBody};
 use sectorbus::rules::{STARTING_CREDITS, Universe};
-use sectorbus::state::{Entry, Parts, PlayerRecord, RoomState, SystemChange};
+use sectorbus::state::{Changes, EntityChange, Entry, PlayerRecord, RoomState, SystemChange};
 use sectorbus::value::{Field, Value};
 use tokio::time::Instant;
 
 use crate::wire::{Player, Told};
 
-const PAGE: usize = 500;
 const REACHED_WITHIN: Duration = Duration::from_secs(20);
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// As `NodeSettings::new` has it.
@@ -41,13 +43,14 @@ pub struct Room {
     pub state: RoomState,
     pub claims: Vec<(EntryId, ClaimBody)>,
     pub entries: Vec<(EntryId, Entry)>,
-    /// Public sum after each version.
-    pub sums: BTreeMap<u64, u32>,
+    /// Public sum after each entry and claim.
+    pub sums: BTreeMap<EntryId, u32>,
     /// Where a restore skipped entries: the walk went on from a snapshot at this id.
     pub restored_at: Vec<EntryId>,
 }
 
 /// An answer as the log has it.
+#[derive(Debug)]
 pub struct Logged {
     pub room: SectorId,
     pub id: EntryId,
@@ -68,7 +71,7 @@ impl Audit {
         let mut audit = Self { rooms: BTreeMap::new(), answers: BTreeMap::new() };
         for sector in universe.sectors() {
             let room = RoomId::Sector(sector.clone());
-            let read = read_room(&log, &room, universe.genesis(&sector)).await;
+            let read = walk::read_room(&log, &room, universe.genesis(&sector)).await;
             if let Some(read) = read.with_context(|| format!("the log of {room}"))? {
                 audit.take_answers(&sector, &read);
                 audit.rooms.insert(sector, read);
@@ -104,6 +107,11 @@ impl Audit {
             system.seat(player).is_some_and(|seat| seat.hop >= hop)
                 || system.dormant(player).is_some_and(|record| record.hop >= hop)
         })
+    }
+
+    /// Entries over all rooms.
+    pub fn entries(&self) -> usize {
+        self.rooms.values().map(|room| room.entries.len()).sum()
     }
 
     fn take_answers(&mut self, sector: &SectorId, room: &Room) {
@@ -163,10 +171,44 @@ impl Audit {
     pub fn unlogged_states(&self, told: &Told) -> Vec<String> {
         let mut broken = Vec::new();
         for (sector, cursor, sum) in &told.shown {
-            let logged = self.rooms.get(sector).and_then(|room| room.sums.get(&cursor.version).copied());
-            if logged != Some(*sum) {
+            let logged = self.rooms.get(sector).and_then(|room| room.sums.get(cursor).copied());
+            if logged != Some(*sum) && !self.is_later(told, sector, *cursor) {
                 let player = &told.client.player;
                 broken.push(format!("{player} was shown {sum:08x} in {sector} at {cursor}, the log has {logged:08x?}"));
+            }
+        }
+        broken
+    }
+
+    /// An entry that came after this audit was read, for instance one that forgets a finished move: the client, which was
+    /// at the head then, has gone on to it.
+    fn is_later(&self, told: &Told, sector: &SectorId, id: EntryId) -> bool {
+        let head = self.rooms.get(sector).map_or(0, |room| room.head.last.version);
+        let shown = told.client.view.as_ref().filter(|view| view.sector == *sector).map_or(0, |view| view.version);
+        (head + 1..=shown).contains(&id.version)
+    }
+
+    /// Invariant 2: what a client was told at an id that the log has, and the log has something else there. Ids the log
+    /// has not are not judged: they are lost, or [`Audit::unlogged_states`].
+    pub fn contradictions(&self, told: &Told) -> Vec<String> {
+        let mut broken = Vec::new();
+        let name = &told.client.player;
+        for ((sector, id), heard) in &told.entries {
+            let Some(room) = self.rooms.get(sector).filter(|room| room.sums.contains_key(id)) else { continue };
+            let logged = room.entries.binary_search_by_key(id, |(id, _)| *id).ok().map(|n| &room.entries[n].1);
+            let logged = logged.map(|entry| shown_changes(&entry.public));
+            if logged.as_ref() != Some(heard) {
+                broken.push(format!("{name} was told {heard:?} in {sector} at {id}, the log has {logged:?}"));
+            }
+        }
+        let (Ok(player), Some(actor)) = (PlayerId::new(name), told.client.actor) else { return broken };
+        for (sector, seq, id) in &told.acks {
+            let has_id = self.rooms.get(sector).is_some_and(|room| room.sums.contains_key(id));
+            let logged = self.answers.get(&(player.clone(), actor, *seq)).map_or(&[][..], Vec::as_slice);
+            // A repeated answer comes at a later id than the first.
+            let agrees = |at: &Logged| at.answer == Answer::Ack && (&at.room != sector || at.id <= *id);
+            if has_id && !logged.iter().any(agrees) {
+                broken.push(format!("{name} was acked seq {seq} in {sector} at {id}, the log has {logged:?}"));
             }
         }
         broken
@@ -284,103 +326,50 @@ pub fn breaches(audit: &Audit, players: &[Player]) -> Vec<String> {
         broken.extend(told.client.broken.iter().map(|what| format!("{}: {what}", player.name)));
         broken.extend(audit.broken_answers(&told));
         broken.extend(audit.unlogged_states(&told));
+        broken.extend(audit.contradictions(&told));
         let id = PlayerId::new(&player.name).expect("a player's name");
         broken.extend(audit.misplaced(&id));
     }
     broken
 }
 
-async fn read_room(log: &RedisLog, room: &RoomId, genesis: RoomState) -> Result<Option<Room>> {
-    let heads = log.heads(std::slice::from_ref(room)).await?;
-    let Some(head) = heads.into_iter().next().and_then(|heads| heads.log) else { return Ok(None) };
-    let mut walk = Walk {
-        cursor: EntryId::GENESIS,
-        epochs: BTreeMap::new(),
-        room: Room {
-            head,
-            state: genesis,
-            claims: Vec::new(),
-            entries: Vec::new(),
-            sums: BTreeMap::new(),
-            restored_at: Vec::new(),
-        },
-    };
-    loop {
-        let page = log.entries(room, walk.cursor, PAGE).await?;
-        let last_page = page.len() < PAGE;
-        for entry in page {
-            walk.step(log, room, entry).await?;
-        }
-        if last_page {
-            break;
-        }
-    }
-    // The head is older than the entries: some may have come since.
-    let head = walk.room.head.last;
-    ensure!(walk.cursor >= head, "the head says {head}, the entries end at {}", walk.cursor);
-    let Walk { cursor, epochs, mut room } = walk;
-    let of_lineage = room
-        .head
-        .lineage
-        .0
-        .iter()
-        .filter(|known| room.restored_at.is_empty() || known.epoch >= room.restored_at[0].epoch);
-    for known in of_lineage {
-        let last = epochs.get(&known.epoch);
-        ensure!(last == Some(&known.version), "the lineage has {known}, the log's epoch ends at {last:?}");
-    }
-    room.head.last = cursor;
-    Ok(Some(room))
+/// Public changes as a delta frame has them.
+fn shown_changes(changes: &Changes) -> Vec<Change> {
+    let bodies = changes.iter().map(|(alias, change)| match change {
+        EntityChange::Set(set) => (alias, ChangeBody::Set(set.clone().into_iter().collect())),
+        EntityChange::Removed => (alias, ChangeBody::Removed),
+    });
+    let telling = bodies.filter(|(_, body)| !matches!(body, ChangeBody::Set(set) if set.is_empty()));
+    telling.map(|(alias, body)| Change { entity: *alias, body }).collect()
 }
 
-/// Reads one log from entry to entry and refuses what does not follow.
-struct Walk {
-    cursor: EntryId,
-    /// Last version of each epoch.
-    epochs: BTreeMap<u64, u64>,
-    room: Room,
+/// Who the members are and who is gone, as Redis has it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Members {
+    pub living: BTreeSet<String>,
+    pub gone: BTreeSet<String>,
 }
 
-impl Walk {
-    async fn step(&mut self, log: &RedisLog, room: &RoomId, entry: LogEntry) -> Result<()> {
-        let LogEntry { id, body } = entry;
-        match body {
-            LogBody::Claim(claim) => {
-                ensure!(id.epoch > self.cursor.epoch, "claim {id} after {}", self.cursor);
-                if claim.prev != self.cursor {
-                    self.restart(log, room, claim.prev)
-                        .await
-                        .with_context(|| format!("claim {id} of {}", claim.prev))?;
-                }
-                ensure!(id.version == claim.prev.version + 1, "claim {id} follows {}", claim.prev);
-                self.room.claims.push((id, claim));
-            }
-            LogBody::Batch(bytes) => {
-                ensure!(id == self.cursor.following(), "entry {id} after {}", self.cursor);
-                let entry = Entry::decode(&bytes)?;
-                if let Err(mismatch) = self.room.state.apply(&entry) {
-                    bail!("entry {id}: {mismatch}");
-                }
-                self.room.entries.push((id, entry));
-            }
-        }
-        self.cursor = id;
-        self.epochs.insert(id.epoch, id.version);
-        self.room.sums.insert(id.version, self.room.state.public().sum());
-        Ok(())
+impl Members {
+    pub async fn read(redis_url: &str) -> Result<Self> {
+        let client = redis::Client::open(redis_url)?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let fields: Vec<String> = redis::cmd("HKEYS").arg("sb:test:{members}").query_async(&mut connection).await?;
+        let of = |kind: &str| fields.iter().filter_map(|field| field.strip_prefix(kind)).map(str::to_owned).collect();
+        let members = Self { living: of("m:"), gone: of("g:") };
+        ensure!(!members.living.is_empty(), "no members in {fields:?}");
+        Ok(members)
     }
+}
 
-    /// A restore writes a snapshot in place of the entries that Redis had lost.
-    async fn restart(&mut self, log: &RedisLog, room: &RoomId, prev: EntryId) -> Result<()> {
-        let snapshot = log.snapshot(room).await?.context("no snapshot")?;
-        ensure!(snapshot.id == prev, "a gap after {}; the snapshot is at {}", self.cursor, snapshot.id);
-        let parts = snapshot.parts;
-        let dormant = parts.dormant.unwrap_or_default();
-        let parts = Parts { public: parts.public, own: parts.own, system: parts.system, dormant };
-        self.room.state = RoomState::from_parts(&parts)?;
-        self.room.restored_at.push(prev);
-        self.room.sums.insert(prev.version, self.room.state.public().sum());
-        Ok(())
+/// Rooms that had an owner have the same one, by the same claim.
+///
+/// # Panics
+/// If a room changed hands, or was claimed again by its owner.
+pub fn assert_same_claims(before: &Audit, after: &Audit) {
+    let claims = |audit: &Audit, sector| audit.rooms.get(sector).map(|room| room.claims.clone());
+    for sector in before.rooms.keys() {
+        assert_eq!(claims(before, sector), claims(after, sector), "{sector} was claimed again");
     }
 }
 
