@@ -9,7 +9,7 @@ const PING_EVERY_MS = 2000;
 const SILENT_AFTER_MS = 6000;
 
 // Close codes of the protocol after which connecting again by itself would be wrong.
-const FINAL_CODES = new Set([1000, 1002, 1003, 1009, 4000, 4001, 4004, 4005, 4008]);
+const FINAL_CODES = new Set([1000, 1002, 1003, 1009, 4000, 4001, 4004, 4005]);
 const BAD_TOKEN = 4003;
 
 export class Connection {

@@ -8,19 +8,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use sectorbus::ids::{PlayerId, RegionName, SectorId, TeamId};
+use sectorbus::limits::{TEXT_BYTES_MAX, TOKEN_BYTES_MAX};
+use sectorbus::protocol::TOKEN_SUBPROTOCOL_PREFIX;
 use serde_json::{Map, Value, json};
 
 use crate::config::Secret;
 
 /// How far the token's maker's clock and ours may be apart, for `exp` and `nbf`. JWT times are wall-clock seconds.
 pub const CLOCK_LEEWAY_S: u64 = 5;
-/// A longer token is not looked at.
-pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 pub const DISPLAY_NAME_CHARS_MAX: usize = 64;
+/// At most 4 bytes each: a shown name always fits into a field.
+const _: () = assert!(4 * DISPLAY_NAME_CHARS_MAX <= TEXT_BYTES_MAX);
 pub const ROLES_MAX: usize = 32;
 pub const JTI_BYTES_MAX: usize = 128;
-/// A `Sec-WebSocket-Protocol` entry with this prefix is a token; browsers cannot set other headers.
-pub const SUBPROTOCOL_TOKEN_PREFIX: &str = "sectorbus.token.";
 
 /// What a valid token says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Claims {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     #[error(
-        "no token: send Authorization: Bearer, a {SUBPROTOCOL_TOKEN_PREFIX}<token> subprotocol, ?token=, or a token in hello"
+        "no token: send Authorization: Bearer, a {TOKEN_SUBPROTOCOL_PREFIX}<token> subprotocol, ?token=, or a token in hello"
     )]
     Missing,
     #[error("different tokens in different places of one request")]
@@ -120,7 +120,7 @@ pub fn find_token(headers: &HeaderMap, uri: &Uri) -> Result<Option<Token>, AuthE
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|list| list.split(','))
-        .filter_map(|entry| entry.trim().strip_prefix(SUBPROTOCOL_TOKEN_PREFIX));
+        .filter_map(|entry| entry.trim().strip_prefix(TOKEN_SUBPROTOCOL_PREFIX));
     let Query(query) = Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| AuthError::Malformed)?;
     let in_query = query.iter().filter(|(key, _)| key == "token").map(|(_, value)| value.as_str());
     one_of(bearers.chain(subprotocols).chain(in_query))

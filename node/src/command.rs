@@ -1,13 +1,14 @@
 //! What nodes send each other through inboxes: commands for the owner of a room, and notices back.
-//! Stored for seconds; one format byte, then compact msgpack.
+//! Stored for seconds; one format byte, then compact msgpack, and nothing after it.
+
+use std::io::Cursor;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use sectorbus::action::Action;
 use sectorbus::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, RingVersion, RoomId, SectorId, Seq, SessionId};
-use sectorbus::state::Answered;
-use sectorbus::state::PlayerRecord;
+use sectorbus::state::{Answered, BeyondLimit, PlayerRecord};
 
 const FORMAT: u8 = 1;
 
@@ -104,6 +105,11 @@ pub enum BadMail {
     Empty,
     #[error("undecodable: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
+    #[error("{count} bytes follow the record")]
+    TrailingBytes { count: usize },
+    /// A room never takes in what it could not send to its clients.
+    #[error("the record of {player} is beyond a limit: {why}")]
+    Beyond { player: PlayerId, why: BeyondLimit },
 }
 
 fn encode(value: &impl Serialize) -> Bytes {
@@ -113,10 +119,17 @@ fn encode(value: &impl Serialize) -> Bytes {
 }
 
 fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, BadMail> {
-    match bytes.split_first() {
-        None => Err(BadMail::Empty),
-        Some((&FORMAT, rest)) => Ok(rmp_serde::from_slice(rest)?),
-        Some((&other, _)) => Err(BadMail::Format(other)),
+    let body = match bytes.split_first() {
+        None => return Err(BadMail::Empty),
+        Some((&FORMAT, body)) => body,
+        Some((&other, _)) => return Err(BadMail::Format(other)),
+    };
+    let mut reader = rmp_serde::Deserializer::new(Cursor::new(body));
+    let value = T::deserialize(&mut reader)?;
+    // rmp-serde itself would not notice.
+    match body.len() - usize::try_from(reader.position()).unwrap_or(body.len()) {
+        0 => Ok(value),
+        count => Err(BadMail::TrailingBytes { count }),
     }
 }
 
@@ -125,7 +138,11 @@ impl Mail {
         encode(self)
     }
     pub fn decode(bytes: &[u8]) -> Result<Self, BadMail> {
-        decode(bytes)
+        let mail = decode(bytes)?;
+        if let Mail::Command { command: Command::Arrive { player, record, .. }, .. } = &mail {
+            record.check_limits().map_err(|why| BadMail::Beyond { player: player.clone(), why })?;
+        }
+        Ok(mail)
     }
 }
 
@@ -136,3 +153,7 @@ pub fn encode_receipts(receipts: &[Receipt]) -> Bytes {
 pub fn decode_receipts(bytes: &[u8]) -> Result<Vec<Receipt>, BadMail> {
     decode(bytes)
 }
+
+#[cfg(test)]
+#[path = "command_tests.rs"]
+mod tests;

@@ -33,8 +33,6 @@ pub struct View {
     /// All living members, draining ones included.
     pub members: BTreeSet<Incarnation>,
     pub gone: BTreeMap<Incarnation, u64>,
-    /// Where each member says it is found.
-    pub addresses: BTreeMap<Incarnation, String>,
     /// Until then nobody takes rooms from another: Redis was away or is another one.
     pub calm_until: Option<Instant>,
     pub replication_id: String,
@@ -97,7 +95,6 @@ impl<L: Log> Core<L> {
             ring: Arc::new(Ring::empty()),
             members: BTreeSet::new(),
             gone: BTreeMap::new(),
-            addresses: BTreeMap::new(),
             calm_until: None,
             replication_id: String::new(),
         };

@@ -14,6 +14,7 @@ pub mod resume_token;
 pub mod routes;
 
 pub mod adopt;
+pub mod alike;
 pub mod clock;
 pub mod command;
 pub mod core;

@@ -10,11 +10,10 @@ use sectorbus::ids::{Incarnation, NodeName, RingVersion};
 use sectorbus::log::{Beaten, Log, MemberState};
 use sectorbus::membership::{Change, Watch};
 use sectorbus::metrics::BeatResult;
-use sectorbus::ring::{Ring, ring_hash_pin};
-use sha2::{Digest, Sha256};
+use sectorbus::ring::Ring;
 
 use crate::admin::Readiness;
-use crate::config::NodeConfig;
+use crate::alike;
 use crate::core::{Core, View};
 use crate::follow::FollowEvent;
 use crate::inbox;
@@ -28,8 +27,8 @@ const NOTICE_EVERY: Duration = Duration::from_secs(2);
 enum Ended {
     /// Expired by its peers: come back as a new incarnation.
     Gone,
-    /// The members run with other settings.
-    Refused(String),
+    /// The members run with other settings than this node, in these.
+    Refused(Vec<String>),
 }
 
 /// What `life` needs beside the core.
@@ -43,24 +42,14 @@ pub struct Life<L: Log> {
     pub ring_in_place: bool,
 }
 
-/// Hash of what must be the same on all nodes of a region: universe, ring and `resume_secret` (which it hides).
-pub fn settings_hash(config: &NodeConfig, virtual_nodes: usize) -> String {
-    let mut hasher = Sha256::new();
-    hasher.update(format!("{}/{}/", config.universe_seed, config.universe_sectors));
-    hasher.update(format!("{}/{virtual_nodes}/", ring_hash_pin()));
-    hasher.update(Sha256::digest(config.resume_secret.expose()));
-    let hash = hasher.finalize();
-    hash[..12].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 impl<L: Log> Life<L> {
-    /// Lives until killed; a refusal by the members is the only end. Answers what their settings hash is.
-    pub async fn run(self) -> String {
+    /// Lives until killed; a refusal by the members is the only end. Answers which settings differ from theirs.
+    pub async fn run(self) -> Vec<String> {
         loop {
             let incarnation = self.begin().await;
             let ended = self.live(&incarnation).await;
             match ended {
-                Ended::Refused(theirs) => return theirs,
+                Ended::Refused(differing) => return differing,
                 Ended::Gone => {
                     tracing::warn!(%incarnation, "expired by the other members: starting a new life");
                     self.readiness.set_ring(false);
@@ -89,8 +78,10 @@ impl<L: Log> Life<L> {
     }
 
     async fn live(&self, me: &Incarnation) -> Ended {
-        let settings = settings_hash(&self.core.config, self.virtual_nodes);
-        let mut watch = Watch::new(me.clone(), self.address.clone(), settings, self.core.config.member_ttl);
+        let config = &self.core.config;
+        let settings = alike::settings_text(config, self.virtual_nodes);
+        let address = self.address.clone();
+        let mut watch = Watch::new(me.clone(), address, settings.clone(), config.member_ttl, config.beat);
         let mut joined = false;
         let mut redis = Redis::default();
         loop {
@@ -99,18 +90,17 @@ impl<L: Log> Life<L> {
                 watch.raise_above(above);
             }
             let state = if self.core.is_draining() { MemberState::Draining } else { MemberState::In };
-            let sent = self.core.uptime();
             let answer = self.core.log.beat(watch.next_beat(state)).await;
             self.core.metrics.beat_seconds.record(started.elapsed());
             match answer {
                 Ok(Beaten::SettingsDiffer { theirs }) => {
                     self.core.metrics.beats.count(BeatResult::SettingsDiffer);
-                    return Ended::Refused(theirs);
+                    return Ended::Refused(alike::differing(&settings, &theirs));
                 }
                 Ok(beaten) => {
                     let gone = beaten == Beaten::Gone;
                     self.core.metrics.beats.count(if gone { BeatResult::Gone } else { BeatResult::Ok });
-                    let change = watch.hear(beaten, sent, self.core.uptime());
+                    let change = watch.hear(beaten);
                     if change.gone_self {
                         if self.core.is_draining() {
                             // The leave was taken, only its answer was lost.
@@ -186,7 +176,6 @@ impl<L: Log> Life<L> {
         self.core.set_view(View {
             ring,
             members: roll.members.iter().map(|member| member.incarnation.clone()).collect(),
-            addresses: roll.members.iter().map(|m| (m.incarnation.clone(), m.address.clone())).collect(),
             gone: roll.gone.clone(),
             calm_until: roll
                 .calm_until_ms

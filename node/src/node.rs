@@ -53,10 +53,9 @@ pub enum NodeError {
     UnknownFormat { found: String },
     #[error("Redis is not safe: {0}; or start with allow_unsafe_redis = true")]
     UnsafeRedis(String),
-    #[error(
-        "the members of this region run with other settings (theirs {theirs}, mine {mine}): universe_seed, universe_sectors and resume_secret must be the same on all nodes"
-    )]
-    SettingsDiffer { theirs: String, mine: String },
+    /// `ring` is no setting: another release places rooms otherwise.
+    #[error("the members of this region run with another {}: it must be the same on all nodes", differing.join(", "))]
+    SettingsDiffer { differing: Vec<String> },
     #[error("{0}")]
     Log(#[from] LogError),
 }
@@ -128,10 +127,10 @@ impl<L: Log> Node<L> {
             virtual_nodes: simulated_ring.unwrap_or(RING_VIRTUAL_NODES),
             ring_in_place: simulated_ring.is_some(),
         };
-        let (tasks, mine) = (core.tasks.clone(), crate::life::settings_hash(&core.config, life.virtual_nodes));
+        let tasks = core.tasks.clone();
         core.tasks.spawn("membership", async move {
-            let theirs = life.run().await;
-            let _ = refused_tx.send(NodeError::SettingsDiffer { theirs, mine });
+            let differing = life.run().await;
+            let _ = refused_tx.send(NodeError::SettingsDiffer { differing });
             tasks.kill();
         });
         core.tasks.spawn("adoption", adopt::run(core.clone()));
@@ -290,7 +289,11 @@ pub async fn run_on_redis(
     shutdown: CancellationToken,
 ) -> Result<(), NodeError> {
     let url = config.redis_url.as_ref().ok_or(NodeError::NoRedis)?.expose().to_owned();
-    let redis = RedisConfig { node: config.node_name.to_string(), ..RedisConfig::new(url, config.region.clone()) };
+    let redis = RedisConfig {
+        node: config.node_name.to_string(),
+        member_ttl: config.member_ttl,
+        ..RedisConfig::new(url, config.region.clone())
+    };
     let log = Arc::new(RedisLog::connect(redis)?);
     run(config, listeners, log, shutdown).await
 }

@@ -72,8 +72,8 @@ async fn nodes_of_one_process_share_a_recorder_and_differ_by_label() {
     first.append_seconds.record(std::time::Duration::from_millis(2));
     first.batch_commands.record(5.0);
     first.ring_version.set(1_763_900_000_000.0);
+    first.frames_in.increment(1);
     let mut tally = first.tally();
-    tally.frame_in(20);
     tally.frames_out(8, 800);
     tally.delivered(8);
     tally.flush();

@@ -4,6 +4,7 @@
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use sectorbus::ids::{PlayerId, RegionName, SectorId, TeamId};
+use sectorbus::limits::TOKEN_BYTES_MAX;
 use sectorbus_node::auth::{AuthError, CLOCK_LEEWAY_S, Claims, Token, Verifier, find_token, mint, now_s, settle_token};
 use sectorbus_node::config::Secret;
 use serde_json::{Value, json};
@@ -188,4 +189,17 @@ fn hello_may_bring_the_token_or_repeat_it() {
     assert_eq!(settle_token(t("a"), t("a")), Ok(Token::new("a")));
     assert_eq!(settle_token(t("a"), t("b")), Err(AuthError::Ambiguous));
     assert_eq!(settle_token(None, None), Err(AuthError::Missing));
+}
+
+#[test]
+fn a_token_longer_than_its_limit_is_not_looked_at() {
+    // The claim fills the token up: base64 writes four characters for three bytes of it.
+    let token_of = |filling: usize| signed(&json!({ "sub": "ann", "exp": now_s() + 60, "x": "y".repeat(filling) }));
+    let spare = TOKEN_BYTES_MAX - token_of(0).len();
+    let longest = token_of(spare / 4 * 3 - 3);
+    assert!(longest.len() <= TOKEN_BYTES_MAX && longest.len() > TOKEN_BYTES_MAX - 16);
+    assert_eq!(verify(&longest).map(|claims| claims.sub), Ok(PlayerId::new("ann").unwrap()));
+    let longer = token_of(spare / 4 * 3 + 6);
+    assert!(longer.len() > TOKEN_BYTES_MAX);
+    assert_eq!(verify(&longer), Err(AuthError::Malformed));
 }

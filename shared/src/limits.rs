@@ -18,6 +18,7 @@ pub const FRAME_BYTES_MAX: usize = 16 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Maps and arrays within each other in one frame.
 pub const FRAME_DEPTH_MAX: usize = 16;
+/// A player's token, wherever it comes; a longer one is not looked at.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 pub const RESUME_TOKEN_BYTES_MAX: usize = 512;
 pub const DEVICE_BYTES_MAX: usize = 64;
@@ -71,6 +72,9 @@ pub const ONCE_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Items kept in a room's feed; a reader further behind gets a gap.
 pub const FEED_ITEMS_KEPT: usize = 10_000;
 pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;
+/// A batch takes no more commands once its entry may have this many bytes. What one command adds (a player's record, at
+/// most some 130 KiB with all fields, actors and answers full) and the batch's answers (some 50 KiB) fit above it.
+pub const BATCH_ENTRY_BYTES: usize = 512 * 1024;
 /// Commands decided in one batch.
 pub const BATCH_COMMANDS_MAX: usize = 256;
 /// A room with more entries per second than this lingers up to [`LINGER_MAX`] to fill a batch.
@@ -121,4 +125,6 @@ const _: () = assert!(STATE_BACKLOG_BYTES_MAX < CRITICAL_BACKLOG_BYTES_MAX);
 const _: () = assert!(LOG_WINDOW_ENTRIES >= LOAD_PAGE_ENTRIES as u64);
 const _: () = assert!(FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX);
 const _: () = assert!(TOKEN_BYTES_MAX + RESUME_TOKEN_BYTES_MAX < FRAME_BYTES_MAX, "a hello with its tokens fits");
+const _: () = assert!(BATCH_ENTRY_BYTES + 256 * 1024 <= ENTRY_BYTES_MAX, "one more command fits into a full batch");
+const _: () = assert!(BATCH_COMMANDS_MAX * 256 <= 64 * 1024, "answers of at most 200 bytes take less than 64 KiB");
 const _: () = assert!(CANARY_EVERY.as_millis() * 2 <= CANARY_MISSING_AFTER.as_millis());

@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sectorbus::action::RejectCode;
+use sectorbus::action::{Action, RejectCode};
+use sectorbus::ids::{ActorId, EntryId, SectorId, Seq};
 use sectorbus::limits;
 use sectorbus::protocol::{
-    BadFrame, ChangeBody, ClientFrame, CloseCode, Codec, ErrorCode, Fields, ServerFrame, Slot, Snapshot, Welcome,
+    Act, BadFrame, ChangeBody, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Fields, Hello, Ping,
+    RetryAfter, ServerFrame, Slot, Snapshot, Welcome,
 };
 use sectorbus::value::{Field, Value};
 
@@ -29,6 +31,7 @@ fn examples() -> Vec<Example> {
             blocks.push((language, text.join("\n")));
         }
     }
+    blocks.retain(|(language, _)| *language != "close");
     assert!(blocks.len().is_multiple_of(2), "every example has both codecs");
     let pairs = blocks.chunks(2).map(|pair| {
         assert_eq!((pair[0].0, pair[1].0), ("json", "msgpack"), "{}", pair[0].1);
@@ -114,6 +117,159 @@ fn assert_row(row: &str) {
     assert!(PAGE.lines().any(|line| line == row), "the page lacks this row:\n{row}");
 }
 
+/// A frame's section of the page.
+fn section(name: &str) -> &'static str {
+    let (_, from) = PAGE.split_once(&format!("\n### {name}\n")).unwrap_or_else(|| panic!("no section for {name}"));
+    let end = ["\n### ", "\n## "].iter().filter_map(|heading| from.find(heading)).min();
+    &from[..end.unwrap_or(from.len())]
+}
+
+/// The names between backquotes in a text, beside its examples.
+fn quoted(text: &str) -> BTreeSet<&str> {
+    let prose = text.split("```").step_by(2);
+    prose.flat_map(|part| part.split('`').skip(1).step_by(2)).collect()
+}
+
+/// The fields that a frame's table has a row for. A row may name several: "`from`, `to`".
+fn rows_of(name: &str) -> BTreeSet<&'static str> {
+    let rows = section(name).lines().skip_while(|line| !line.starts_with("| field |")).skip(2);
+    let cells = rows.take_while(|line| line.starts_with('|')).map(|row| row.split('|').nth(1).unwrap());
+    cells.flat_map(quoted).collect()
+}
+
+/// Names of maps in a frame that are keyed by something else than field names of frames.
+const KEYED_BY_OTHERS: [&str; 5] = ["own", "fields", "set", "facts", "action"];
+
+/// Every key of a map inside a frame, but those of state fields, facts and actions.
+fn inner_keys(value: &serde_json::Value, keys: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            for (key, value) in map {
+                keys.insert(key.clone());
+                if !KEYED_BY_OTHERS.contains(&key.as_str()) {
+                    inner_keys(value, keys);
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| inner_keys(item, keys)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_an_example_is_a_row_of_its_frames_table_and_the_reverse() {
+    let mut shown: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut inner: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for example in examples() {
+        let frame: serde_json::Value = serde_json::from_str(&example.json).unwrap();
+        let (name, fields) = frame.as_object().unwrap().iter().next().unwrap();
+        let fields = fields.as_object().unwrap();
+        shown.entry(name.clone()).or_default().extend(fields.keys().cloned());
+        for (key, value) in fields {
+            // What is in `snapshot` of `moved` is explained with `snapshot`.
+            if !KEYED_BY_OTHERS.contains(&key.as_str()) && name != "moved" {
+                inner_keys(value, inner.entry(name.clone()).or_default());
+            }
+        }
+    }
+    for (name, fields) in &shown {
+        let rows: BTreeSet<String> = rows_of(name).into_iter().map(str::to_owned).collect();
+        assert_eq!(fields, &rows, "the examples of {name}, and the rows of its table");
+    }
+    let marks_and_answers = quoted(section("welcome"));
+    for (name, keys) in inner {
+        let explained = quoted(section(&name));
+        for key in keys {
+            let says = |words: &&str| words.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == key);
+            let mut of_both = explained.iter().chain(&marks_and_answers);
+            assert!(of_both.any(says), "{key} inside {name} is not explained");
+        }
+    }
+}
+
+/// Frames with every field that the code has: a field more is a compile error here, and then a row that is missing.
+#[test]
+fn every_field_of_the_code_is_a_row() {
+    let (seq, sector) = (Seq(1), SectorId::new("1").unwrap());
+    let hello = Hello {
+        token: Some("t".into()),
+        features: vec![],
+        resume: Some("r".into()),
+        cursor: Some(EntryId::new(1, 1)),
+        sector: Some(sector.clone()),
+        actor: Some(ActorId(1)),
+        first_seq: Some(seq),
+        device: Some("d".into()),
+    };
+    let action = Action::Move { to: sector };
+    let error = ErrorFrame { code: ErrorCode::UnknownAction, detail: String::new(), retry: false, seq: Some(seq) };
+    let frames = [
+        Frame::Client(ClientFrame::Hello(hello)),
+        Frame::Client(ClientFrame::Act(Act { seq, action })),
+        Frame::Client(ClientFrame::Ping(Ping { t: 1 })),
+        Frame::Server(ServerFrame::RetryAfter(RetryAfter { ms: 1 })),
+        Frame::Server(ServerFrame::Error(error)),
+    ];
+    // All other frames have no optional fields: what one example has is what the code has.
+    for frame in frames {
+        let written: serde_json::Value = serde_json::from_slice(&frame.encode(Codec::Json)).unwrap();
+        let fields = written[frame.name()].as_object().unwrap();
+        assert_eq!(fields.keys().map(String::as_str).collect::<BTreeSet<_>>(), rows_of(frame.name()));
+    }
+}
+
+#[test]
+fn every_error_code_has_an_example_that_says_what_the_code_says() {
+    let mut errors = BTreeMap::new();
+    for example in examples() {
+        if let Ok(Frame::Server(ServerFrame::Error(error))) = Frame::decode(Codec::Json, example.json.as_bytes()) {
+            assert_eq!(error.retry, error.code.retry(), "{}", example.json);
+            errors.insert(error.code, error);
+        }
+    }
+    assert_eq!(errors.keys().copied().collect::<Vec<_>>(), ErrorCode::ALL);
+    // What a client would have to send for it.
+    for (sent, code) in [
+        (r#"{"warp":{"to":"13"}}"#, ErrorCode::UnknownFrame),
+        (r#"{"act":{"seq":0,"action":{"move":{"to":"13"}}}}"#, ErrorCode::InvalidField),
+        (r#"{"act":{"seq":7,"action":{"warp":{"to":"13"}}}}"#, ErrorCode::UnknownAction),
+    ] {
+        let bad = ClientFrame::decode(Codec::Json, sent.as_bytes()).unwrap_err();
+        assert_eq!(bad.consequence(), Consequence::Answer(errors[&code].clone()), "{sent}");
+    }
+}
+
+#[test]
+fn every_close_code_has_an_example_of_its_frame() {
+    let block = PAGE.split("```close\n").nth(1).unwrap().split("```").next().unwrap();
+    let lines: Vec<&str> = block.lines().collect();
+    let mut shown = Vec::new();
+    for pair in lines.chunks(2) {
+        let (number, reason) = pair[0].split_once(' ').unwrap();
+        let code = CloseCode::from_number(number.parse().unwrap()).unwrap();
+        let name = reason.split_once(": ").map_or(reason, |(name, _)| name);
+        assert_eq!(name, code.name());
+        let payload = [&code.number().to_be_bytes()[..], reason.as_bytes()].concat();
+        assert_eq!(from_hex(pair[1]), payload, "{}", pair[0]);
+        shown.push(code);
+    }
+    assert_eq!(shown, CloseCode::ALL);
+}
+
+#[test]
+fn facts_of_a_rejection_are_named_with_their_code() {
+    for example in examples() {
+        if let Ok(Frame::Server(ServerFrame::Reject(reject))) = Frame::decode(Codec::Json, example.json.as_bytes()) {
+            let code = serde_json::to_value(reject.code).unwrap();
+            let start = format!("| `{}` | ", code.as_str().unwrap());
+            let row = PAGE.lines().find(|line| line.starts_with(&start)).unwrap();
+            for fact in reject.facts.keys() {
+                assert!(quoted(row).contains(fact.as_str()), "{fact} is not in {row}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_tables_of_codes_are_the_codes() {
     for code in ErrorCode::ALL {
@@ -173,7 +329,7 @@ fn the_table_of_limits_is_the_code() {
         ("integer, either sign", limits::INT_ABS_MAX as u64),
         ("id of a player, sector, team, session", limits::NAME_BYTES_MAX as u64),
         ("text value", limits::TEXT_BYTES_MAX as u64),
-        ("token in hello", limits::TOKEN_BYTES_MAX as u64),
+        ("token", limits::TOKEN_BYTES_MAX as u64),
         ("resume token", limits::RESUME_TOKEN_BYTES_MAX as u64),
         ("device", limits::DEVICE_BYTES_MAX as u64),
         ("features in hello", limits::FEATURES_MAX as u64),

@@ -181,7 +181,7 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         (seq(), number()).prop_map(|(seq, version)| ServerFrame::Ack(Ack { seq, version })),
         (seq(), reject_code(), facts(), number())
             .prop_map(|(seq, code, facts, version)| { ServerFrame::Reject(Reject { seq, code, facts, version }) }),
-        (proptest::option::of(seq()), number()).prop_map(|(seq, ms)| ServerFrame::RetryAfter(RetryAfter { seq, ms })),
+        number().prop_map(|ms| ServerFrame::RetryAfter(RetryAfter { ms })),
         number().prop_map(|ms| ServerFrame::Unavailable(Unavailable { retry_after_ms: ms })),
         (sector(), sector(), snapshot())
             .prop_map(|(from, to, snapshot)| { ServerFrame::Moved(Box::new(Moved { from, to, snapshot })) }),

@@ -8,6 +8,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use sectorbus::action::{Answer, RejectCode, Status};
 use sectorbus::ids::{ActorId, Alias, Generation, Hop, Incarnation, NodeName, PlayerId, SectorId, Seq, SessionId};
+use sectorbus::limits::INT_ABS_MAX;
 use sectorbus::state::{
     ActorMarks, Answered, Changes, Delta, Draft, EntityChange, Entry, Fields, Outgoing, OwnChange, Part, PlayerRecord,
     RoomState, Seat, SessionSeat, SystemChange, Timer, TimerKind, compose,
@@ -30,7 +31,7 @@ enum Step {
 fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
         (-2i64..3).prop_map(Value::Int),
-        any::<i64>().prop_map(Value::Int),
+        (-INT_ABS_MAX..=INT_ABS_MAX).prop_map(Value::Int),
         "[a-cä🚀]{0,3}".prop_map(|t| t.as_str().into())
     ]
 }
@@ -186,7 +187,11 @@ fn take(draft: &mut Draft<'_>, step: &Step) {
 fn run(owner: &mut RoomState, now_ms: u64, steps: &[Step]) -> Entry {
     let mut draft = Draft::new(owner, now_ms);
     steps.iter().for_each(|step| take(&mut draft, step));
-    draft.finish()
+    let at_most = draft.bytes_at_most();
+    let entry = draft.finish();
+    let bytes = entry.encode().len();
+    assert!(bytes <= at_most, "an entry of {bytes} bytes was counted as {at_most}");
+    entry
 }
 
 proptest! {

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use sectorbus::action::{Answer, RejectCode, Status};
 use sectorbus::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, SectorId, Seq, SessionId};
 use sectorbus::state::{
-    ActorMarks, Answered, Draft, Entry, Fields, Outgoing, Parts, PlayerRecord, Receipts, RoomState, Seat, SessionSeat,
+    ActorMarks, Answered, Draft, Entry, Fields, Outgoing, Parts, PlayerRecord, RoomState, Seat, SessionSeat,
     SystemChange, Timer, TimerKind, Unreadable,
 };
 use sectorbus::value::{Field, Value};
@@ -85,10 +85,6 @@ fn sample() -> (RoomState, Entry) {
     (state, entry)
 }
 
-fn receipts() -> Receipts {
-    Receipts(vec![answered(3, Answer::reject(RejectCode::TooOld)), answered(4, no_warp())])
-}
-
 fn named(state: &RoomState) -> [(&'static str, Bytes); 4] {
     let parts = state.to_parts();
     [
@@ -108,7 +104,7 @@ fn write_golden() {
         "SECTORBUS_WRITE_GOLDEN=1 is not set: the golden files stay as they are"
     );
     let (state, entry) = sample();
-    let mut files = vec![("entry", entry.encode()), ("receipts", receipts().encode())];
+    let mut files = vec![("entry", entry.encode())];
     files.extend(named(&state));
     for (name, bytes) in files {
         let mut text = String::new();
@@ -126,10 +122,6 @@ fn format_1_is_still_read_and_written() {
     let bytes = golden("entry");
     assert_eq!(Entry::decode(&bytes), Ok(entry.clone()));
     assert_eq!(entry.encode(), bytes);
-
-    let bytes = golden("receipts");
-    assert_eq!(Receipts::decode(&bytes), Ok(receipts()));
-    assert_eq!(receipts().encode(), bytes);
 
     let read = |name| Bytes::from(golden(name));
     let parts = Parts {
@@ -209,7 +201,6 @@ proptest! {
     fn any_bytes_are_read_or_refused_without_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
         let bytes = Bytes::from([&[1u8][..], &body].concat());
         let _ = Entry::decode(&bytes);
-        let _ = Receipts::decode(&bytes);
         let (state, _) = sample();
         for part in 0..4 {
             let mut parts = state.to_parts();

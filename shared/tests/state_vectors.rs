@@ -5,29 +5,37 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use sectorbus::ids::Alias;
-use sectorbus::state::{Changes, Delta, Fields, OwnPart, Part, compose, field_hash};
+use sectorbus::action::{Answer, RejectCode};
+use sectorbus::ids::{ActorId, Alias, EntryId, SectorId, Seq};
+use sectorbus::protocol::{ActorMarks, Codec, EntityFields, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason};
+use sectorbus::state::{Changes, Delta, Fields, Judged, OwnPart, Part, compose, field_hash};
 use sectorbus::value::{Field, Value};
 use serde::{Deserialize, Serialize};
 
 const ABOUT: &str = "State vectors of sectorbus, format 1. Entities are keyed by alias, fields by field number, both as \
-    decimal strings; values are integers or strings. field_hash: canonical is the UTF-8 text <alias>:<field>:i<decimal> \
+    decimal strings; values are integers or strings. field_names: of \
+    the fields from number 1. field_hash: canonical is the UTF-8 text <alias>:<field>:i<decimal> \
     or <alias>:<field>:s<text>; hash = fmix32(fnv1a32(canonical)), 32-bit unsigned (FNV offset 2166136261, prime \
     16777619; fmix32: h^=h>>>16, h*=0x85ebca6b, h^=h>>>13, h*=0xc2b2ae35, h^=h>>>16, all modulo 2^32); an integer 0 has \
     hash 0, like an absent field. part_sum: the sum of all field hashes modulo 2^32. own_sum: the same over a player's \
     own fields, with alias 0. changes: per entity a map of fields (null = field removed; an entity that is not there is \
     created), or null = entity removed. apply: state with changes applied is result, with sum. compose: first then \
     second is composed; applied to a state at any version from..to of composed it gives the state at to; states has \
-    them by version.";
+    them by version. snapshot: a snapshot frame of the protocol, as JSON and as MessagePack in hexadecimal, and the state \
+    a client has after it. marks: what a client's actions came to by an actor's marks, as PROTOCOL.md orders it; by seq: \
+    pending, already, too_old, or the answer that is kept.";
 
 #[derive(Serialize, Deserialize)]
 struct Vectors {
     about: String,
+    field_names: Vec<String>,
     field_hash: Vec<HashCase>,
     part_sum: Vec<PartCase>,
     own_sum: Vec<OwnCase>,
     apply: Vec<ApplyCase>,
     compose: Vec<ComposeCase>,
+    snapshot: Vec<SnapshotCase>,
+    marks: Vec<MarksCase>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,6 +85,35 @@ struct ComposeCase {
     second: StoredDelta,
     composed: StoredDelta,
     states: BTreeMap<u64, Entities>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SnapshotCase {
+    what: String,
+    json: serde_json::Value,
+    msgpack: String,
+    epoch: u64,
+    version: u64,
+    entities: Entities,
+    sum: u32,
+    own: Fields,
+    own_sum: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct MarksCase {
+    what: String,
+    marks: ActorMarks,
+    outcomes: BTreeMap<u64, Outcome>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Pending,
+    Already,
+    TooOld,
+    Answer(Answer),
 }
 
 impl From<StoredDelta> for Delta {
@@ -171,6 +208,49 @@ fn every_composition_holds() {
 }
 
 #[test]
+fn every_snapshot_holds() {
+    for case in checked_in().snapshot {
+        for (codec, message) in
+            [(Codec::Json, case.json.to_string().into_bytes()), (Codec::Msgpack, bytes(&case.msgpack))]
+        {
+            let Ok(ServerFrame::Snapshot(snapshot)) = ServerFrame::decode(codec, &message) else {
+                panic!("{} in {codec:?}", case.what)
+            };
+            assert_eq!((snapshot.id.epoch, snapshot.id.version), (case.epoch, case.version));
+            let shown = snapshot.entities.into_iter().map(|entity| (entity.entity, entity.fields));
+            assert_eq!((shown.collect::<Entities>(), snapshot.own), (case.entities.clone(), case.own.clone()));
+            assert_eq!((snapshot.sum, snapshot.own_sum), (case.sum, case.own_sum), "{}", case.what);
+        }
+        assert_eq!((part(&case.entities).sum(), own_sum(&case.own)), (case.sum, case.own_sum), "{}", case.what);
+    }
+}
+
+/// What becomes of a pending action, in the order in which PROTOCOL.md says it.
+fn outcome_of(marks: &ActorMarks, seq: u64) -> Outcome {
+    if let Some(kept) = marks.answers.iter().find(|kept| kept.seq.0 == seq) {
+        return Outcome::Answer(kept.answer.clone());
+    }
+    let high = marks.high.0;
+    match seq {
+        seq if seq > high => Outcome::Pending,
+        seq if seq == high => Outcome::Already,
+        seq if seq + 128 < high => Outcome::TooOld,
+        seq if marks.bitmap >> (high - 1 - seq) & 1 == 1 => Outcome::Already,
+        _ => Outcome::Pending,
+    }
+}
+
+#[test]
+fn every_outcome_of_marks_holds() {
+    for case in checked_in().marks {
+        assert!(!case.outcomes.is_empty());
+        for (seq, outcome) in case.outcomes {
+            assert_eq!(outcome_of(&case.marks, seq), outcome, "{}: {seq}", case.what);
+        }
+    }
+}
+
+#[test]
 fn the_file_is_what_these_inputs_give() {
     assert_eq!(std::fs::read_to_string(path()).unwrap(), generated());
 }
@@ -190,11 +270,14 @@ fn write_vectors() {
 fn generated() -> String {
     let vectors = Vectors {
         about: ABOUT.to_owned(),
+        field_names: Field::NAMES.map(str::to_owned).into(),
         field_hash: hash_cases(),
         part_sum: ENTITIES.map(entities_of).map(|entities| PartCase { sum: part(&entities).sum(), entities }).into(),
         own_sum: OWN.map(|json| serde_json::from_str(json).unwrap()).map(own_case).into(),
         apply: APPLY.map(apply_case).into(),
         compose: COMPOSE.map(compose_case).into(),
+        snapshot: SNAPSHOT.map(snapshot_case).into(),
+        marks: MARKS.map(marks_case).into(),
     };
     serde_json::to_string_pretty(&vectors).unwrap() + "\n"
 }
@@ -259,6 +342,92 @@ fn compose_case([what, state, first, second]: [&str; 4]) -> ComposeCase {
     let composed = compose(&first, &second).into();
     ComposeCase { what: what.to_owned(), first: first.into(), second: second.into(), composed, states }
 }
+
+fn bytes(hexadecimal: &str) -> Vec<u8> {
+    let pairs = hexadecimal.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+fn snapshot_case([what, entities, own]: [&str; 3]) -> SnapshotCase {
+    let (entities, own): (Entities, Fields) = (entities_of(entities), serde_json::from_str(own).unwrap());
+    let (sum, own_sum) = (part(&entities).sum(), own_sum(&own));
+    let id = EntryId::new(1_763_870_400_123, 41);
+    let frame = ServerFrame::Snapshot(Box::new(Snapshot {
+        room: Slot::SECTOR,
+        sector: SectorId::new("12").unwrap(),
+        id,
+        owner: "n1".to_owned(),
+        sum,
+        entities: entities
+            .iter()
+            .map(|(entity, fields)| EntityFields { entity: *entity, fields: fields.clone() })
+            .collect(),
+        own: own.clone(),
+        own_sum,
+        marks: Vec::new(),
+        reason: SnapshotReason::Join,
+    }));
+    let json = serde_json::from_slice(&frame.encode(Codec::Json)).unwrap();
+    let msgpack = frame.encode(Codec::Msgpack).iter().map(|byte| format!("{byte:02x}")).collect();
+    SnapshotCase {
+        what: what.to_owned(),
+        json,
+        msgpack,
+        epoch: id.epoch,
+        version: id.version,
+        entities,
+        sum,
+        own,
+        own_sum,
+    }
+}
+
+/// An actor's first seq, the seqs that were answered in their order (a rejection each third one), and those asked for.
+type MarksInput = (&'static str, u64, &'static [u64], &'static [u64]);
+
+/// As a room decides it: the outcomes are its own judgement.
+fn marks_case((what, first, decided, asked): MarksInput) -> MarksCase {
+    let mut room = sectorbus::state::ActorMarks::new(Seq(first), 0);
+    for seq in decided {
+        let facts = BTreeMap::from([("to".to_owned(), Value::from("9"))]);
+        let rejected = Answer::Reject { code: RejectCode::NoWarp, facts };
+        let answer = if seq % 3 == 0 { rejected } else { Answer::Ack };
+        room.record(Seq(*seq), &answer, 0);
+    }
+    let outcome = |seq: u64| match room.judge(Seq(seq)) {
+        Judged::Run | Judged::TooFar => Outcome::Pending,
+        Judged::Repeat(answer) => Outcome::Answer(answer),
+        Judged::Already => Outcome::Already,
+        Judged::TooOld => Outcome::TooOld,
+    };
+    let answers = room.answers().iter().map(|(seq, answer)| SeqAnswer { seq: *seq, answer: answer.clone() });
+    let marks = ActorMarks {
+        actor: ActorId(1_763_870_400_007),
+        high: room.high(),
+        bitmap: room.bitmap(),
+        answers: answers.collect(),
+    };
+    MarksCase { what: what.to_owned(), marks, outcomes: asked.iter().map(|seq| (*seq, outcome(*seq))).collect() }
+}
+
+const SNAPSHOT: [[&str; 3]; 3] = [
+    ["an empty room", "{}", "{}"],
+    ["ships, a warp, and own fields", ENTITIES[3], OWN[2]],
+    ["a field of a newer server, under its number", r#"{"3": {"1": "ship", "200": 7}}"#, r#"{"9": 1000, "201": "x"}"#],
+];
+
+const MARKS: [MarksInput; 5] = [
+    ("nothing was decided yet", 1, &[], &[1, 2, 129, 130]),
+    ("in order", 1, &[1, 2, 3], &[1, 2, 3, 4]),
+    ("out of order, one skipped", 1, &[2, 5, 4, 1], &[1, 2, 3, 4, 5, 6]),
+    (
+        "more than the 16 answers that are kept",
+        1,
+        &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20],
+        &[1, 2, 3, 4, 19, 20, 21],
+    ),
+    ("a jump leaves what was skipped open, and what is below the bitmap too old", 4, &[131], &[2, 3, 4, 130, 131, 132]),
+];
 
 const SHIP: &str = r#"{"3": {"1": "ship", "2": "ann", "3": "Ann", "4": "online", "5": 120, "6": 0, "11": 1}}"#;
 

@@ -19,6 +19,8 @@ rules! {
     versions_are_contiguous_across_epochs_and_claims_carry_prev,
     lineage_keeps_the_last_16_epochs_and_judges_cursors,
     any_bytes_come_back_as_they_were,
+    an_append_without_an_answer_is_in_once,
+    an_append_where_only_the_log_is_gone_is_lost,
 }
 
 async fn an_append_behind_its_prev_is_done(stand: impl Stand) {
@@ -169,4 +171,41 @@ async fn any_bytes_come_back_as_they_were(stand: impl Stand) {
     let expected = LogBody::Batch(every_byte);
     assert_eq!(next_entry(&mut following).await.body, expected);
     assert_eq!(all_entries(&log, &room).await[1].body, expected);
+}
+
+async fn an_append_without_an_answer_is_in_once(stand: impl Stand) {
+    let (fragile, other, room) = (stand.fragile_node().await, stand.node().await, room("sector:1"));
+    let mut owner = Owner::claiming(&fragile, &room, "n1#1", 5).await;
+    owner.append("answered").await;
+    let mut following = followed(&other, &room).await;
+    let request = append_of(&room, owner.last, "unanswered");
+    stand.unanswered(&fragile, "sector:1", fragile.append(request.clone())).await;
+    assert_eq!(next_entry(&mut following).await.id, request.id, "it was executed");
+    for _ in 0..2 {
+        let again = answered(async || fragile.append(request.clone()).await).await;
+        assert!(matches!(again, Appended::Already { .. }), "{again:?}");
+    }
+    owner.last = request.id;
+    let next_one = owner.append("next").await;
+    assert_eq!(next_entry(&mut following).await, next_one, "heard once");
+    assert_eq!(all_entries(&other, &room).await.len(), 4);
+}
+
+async fn an_append_where_only_the_log_is_gone_is_lost(stand: impl Stand) {
+    let (log, room) = (stand.node().await, room("sector:1"));
+    let mut owner = Owner::claiming(&log, &room, "n1#1", 5).await;
+    owner.append("gone").await;
+    stand.lose_log(&room).await;
+    let before = heads(&log, &room).await;
+    let mut request = append_of(&room, owner.last, "x");
+    assert_eq!(log.append(request.clone()).await, Ok(Appended::Lost { last: None }));
+    // A rejection, too: nobody is answered from a chain that is not in the log.
+    let mut following = followed(&log, &room).await;
+    (request.entry, request.receipts) = (None, Some(bytes("no")));
+    assert_eq!(log.append(request).await, Ok(Appended::Lost { last: None }));
+    assert_eq!(heads(&log, &room).await, before, "the head did not move");
+    assert!(all_entries(&log, &room).await.is_empty());
+    // And nothing was heard: the next push is a claim.
+    owner.claim_again(6).await;
+    assert_eq!(next_entry(&mut following).await.id, owner.last);
 }

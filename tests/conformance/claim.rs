@@ -19,6 +19,7 @@ rules! {
     without_leave_to_take_only_free_and_own_rooms_are_granted,
     on_a_redis_that_no_beat_has_seen_only_free_and_own_rooms_are_granted,
     an_epoch_is_above_the_last_by_its_jitter_and_not_below_the_time,
+    a_claim_without_an_answer_is_granted_once,
 }
 
 async fn the_first_claim_writes_entry_head_and_genesis_together(stand: impl Stand) {
@@ -170,4 +171,20 @@ async fn an_epoch_is_above_the_last_by_its_jitter_and_not_below_the_time(stand: 
         assert_eq!(id.epoch, (last + 1 + 100_000 * counter).max(time_ms));
         last = id.epoch;
     }
+}
+
+async fn a_claim_without_an_answer_is_granted_once(stand: impl Stand) {
+    let (fragile, other, wanted) = (stand.fragile_node().await, stand.node().await, room("sector:1"));
+    Owner::claiming(&other, &room("sector:2"), "n2#1", 5).await;
+    let request = claim_of(&wanted, &node("n1#1"), 5, 1);
+    stand.unanswered(&fragile, "sector:1", fragile.claim(request.clone())).await;
+    let written = head(&other, &wanted).await;
+    assert_eq!((written.last.version, &written.owner), (1, &Some(node("n1#1"))), "it was executed");
+    for _ in 0..2 {
+        let again = answered(async || fragile.claim(request.clone()).await).await;
+        let Claimed::Granted { id, prev, lineage, .. } = again else { panic!("{again:?}") };
+        assert_eq!((id, prev, lineage), (written.last, EntryId::GENESIS, Lineage::default()));
+    }
+    assert_eq!(all_entries(&other, &wanted).await.len(), 1);
+    assert_eq!(head(&other, &wanted).await, written);
 }

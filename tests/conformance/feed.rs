@@ -1,6 +1,7 @@
 //! Room-log section 10, the first bullets: feeds. Each item once, each knows the one before it, readers see gaps.
 
 use sectorbus::ids::{ActorId, FeedId, PlayerId, RoomId};
+use sectorbus::limits::FEED_ITEMS_KEPT;
 use sectorbus::log::{Claimed, Heads, Log, OnceKey, Posted, Push};
 
 use crate::stand::{Stand, rules};
@@ -15,6 +16,7 @@ rules! {
     an_item_carries_the_rooms_head,
     a_room_with_only_a_feed_has_no_log_and_can_still_be_claimed,
     a_reader_that_lost_a_tail_sees_that_it_was_rewound,
+    a_reader_behind_retention_sees_a_gap,
 }
 
 fn once(player: &str, actor: u64, seq: u64) -> OnceKey {
@@ -151,4 +153,24 @@ async fn a_reader_that_lost_a_tail_sees_that_it_was_rewound(mut stand: impl Stan
     let items = log.feed(&room, kept, 10).await.unwrap();
     assert_eq!((items.len(), items[0].id, items[0].prev), (1, again, kept));
     assert!(items[0].prev < lost, "a reader at the lost item finds a prev below its cursor");
+}
+
+async fn a_reader_behind_retention_sees_a_gap(stand: impl Stand) {
+    let (log, room) = (stand.node().await, room("team:red"));
+    let first = post(&log, &room, 1).await;
+    let second = post(&log, &room, 2).await;
+    let rest: Vec<u64> = (3..=FEED_ITEMS_KEPT as u64 + 2).collect();
+    for some in rest.chunks(500) {
+        futures_util::future::join_all(some.iter().map(|seq| post(&log, &room, *seq))).await;
+    }
+    // The two oldest are gone: who has read the second misses nothing, who has read only the first does.
+    let after_second = log.feed(&room, second, 1).await.unwrap();
+    assert_eq!(after_second[0].prev, second);
+    let after_first = log.feed(&room, first, 1).await.unwrap();
+    assert_eq!(after_first, after_second);
+    assert_ne!(after_first[0].prev, first, "a gap, and the reader can tell");
+    assert_eq!(log.feed(&room, FeedId::START, FEED_ITEMS_KEPT + 5).await.unwrap().len(), FEED_ITEMS_KEPT);
+    // What was posted stays posted, though it cannot be read any more.
+    let again = log.post(&room, &once("ann", 1, 1), bytes("post 1")).await;
+    assert_eq!(again, Ok(Posted::Already(first)));
 }

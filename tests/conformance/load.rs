@@ -12,6 +12,7 @@ rules! {
     snapshot_and_entries_after_it_are_the_whole_log,
     follow_then_load_leaves_no_gap_while_the_owner_writes,
     heads_come_in_the_order_asked,
+    a_log_of_more_than_two_pages_is_read_whole,
 }
 
 async fn entries_are_read_in_pages_after_a_cursor(stand: impl Stand) {
@@ -90,4 +91,23 @@ async fn heads_come_in_the_order_asked(stand: impl Stand) {
         }
     }
     assert_eq!(log.heads(&[]).await, Ok(Vec::new()));
+}
+
+async fn a_log_of_more_than_two_pages_is_read_whole(stand: impl Stand) {
+    let (log, room) = (stand.node().await, room("sector:1"));
+    let mut owner = Owner::claiming(&log, &room, "n1#1", 5).await;
+    let first = owner.append("before the snapshot").await;
+    assert_eq!(owner.checkpoint(first.id, 0).await, Checkpointed::Done);
+    let written = owner.append_many(2 * LOAD_PAGE_ENTRIES + 3).await;
+    let snapshot = log.snapshot(&room).await.unwrap().unwrap();
+    let (mut cursor, mut read, mut pages) = (snapshot.id, Vec::new(), Vec::new());
+    loop {
+        let page = log.entries(&room, cursor, LOAD_PAGE_ENTRIES).await.unwrap();
+        pages.push(page.len());
+        let Some(last) = page.last() else { break };
+        cursor = last.id;
+        read.extend(page);
+    }
+    assert_eq!(pages, [LOAD_PAGE_ENTRIES, LOAD_PAGE_ENTRIES, 3, 0]);
+    assert_eq!(read, written);
 }

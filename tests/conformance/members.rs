@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use sectorbus::ids::{Incarnation, RingVersion};
 use sectorbus::log::{Beat, Beaten, Leave, Log, MemberState, Roll};
-use sectorbus::membership::{SILENT_DEAD_AFTER, Watch};
+use sectorbus::membership::{Watch, silent_dead_after};
 
 use crate::stand::{Stand, rules};
 use crate::support::*;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(400);
+const PERIOD: Duration = Duration::from_millis(500);
 
 rules! {
     a_join_is_seen_by_all_and_raises_the_ring_version,
@@ -29,6 +30,8 @@ rules! {
     a_silent_and_overdue_peer_is_expired_early,
     a_peer_that_can_still_be_heard_is_not_expired_early,
     rooms_are_a_set_per_incarnation,
+    time_that_goes_back_kills_nobody_and_makes_nobody_immortal,
+    a_member_that_was_lost_keeps_its_rooms,
 }
 
 fn beat_of(who: &str, ttl: Duration) -> Beat {
@@ -37,6 +40,7 @@ fn beat_of(who: &str, ttl: Duration) -> Beat {
         address: format!("{} address:1", node(who).node_name()),
         state: MemberState::In,
         ttl,
+        period: PERIOD,
         settings: "settings-1".to_owned(),
         joining: false,
         ring_above: None,
@@ -226,13 +230,13 @@ async fn a_member_that_was_lost_is_added_again(mut stand: impl Stand) {
 }
 
 fn watch_of(who: &str) -> Watch {
-    Watch::new(node(who), "address".to_owned(), "settings-1".to_owned(), LONG)
+    Watch::new(node(who), "address".to_owned(), "settings-1".to_owned(), LONG, PERIOD)
 }
 
 /// One beat of a watched member.
 async fn watched_beat(log: &impl Log, watch: &mut Watch) -> Roll {
     let roll = beat(log, watch.next_beat(MemberState::In)).await;
-    watch.hear(Beaten::Ok(roll.clone()), Duration::ZERO, Duration::ZERO);
+    watch.hear(Beaten::Ok(roll.clone()));
     roll
 }
 
@@ -240,7 +244,9 @@ async fn a_silent_and_overdue_peer_is_expired_early(stand: impl Stand) {
     let (a, b) = (stand.node().await, stand.node().await);
     a.create_inbox(&node("a#1")).await.unwrap();
     b.create_inbox(&node("b#1")).await.unwrap();
-    let joined = join(&b, "b#1").await;
+    // Slower than its asker: what counts is whether b's own beat is overdue.
+    let slow = Duration::from_millis(1_200);
+    let joined = beat(&b, Beat { joining: true, period: slow, ..beat_of("b#1", LONG) }).await;
     let mut watch = watch_of("a#1");
     eventually("b to be heard", async || watched_beat(&a, &mut watch).await.silent.is_empty().then_some(())).await;
     // kill -9: its connections close.
@@ -251,7 +257,7 @@ async fn a_silent_and_overdue_peer_is_expired_early(stand: impl Stand) {
     })
     .await;
     let after_ms = after.time_ms - joined.time_ms;
-    assert!(after_ms >= SILENT_DEAD_AFTER.as_millis() as u64, "only when overdue, not after {after_ms} ms");
+    assert!(after_ms >= silent_dead_after(slow).as_millis() as u64, "only when overdue, not after {after_ms} ms");
     assert!(after_ms < LONG.as_millis() as u64 / 2, "long before its ttl, not after {after_ms} ms");
     assert_eq!(names(&after), [node("a#1")]);
 }
@@ -263,7 +269,7 @@ async fn a_peer_that_can_still_be_heard_is_not_expired_early(stand: impl Stand) 
     let joined = join(&b, "b#1").await;
     let mut watch = watch_of("a#1");
     eventually("b to be heard", async || watched_beat(&a, &mut watch).await.silent.is_empty().then_some(())).await;
-    until_time(&a, joined.time_ms + 2 * SILENT_DEAD_AFTER.as_millis() as u64).await;
+    until_time(&a, joined.time_ms + 2 * silent_dead_after(PERIOD).as_millis() as u64).await;
     for _ in 0..3 {
         let roll = watched_beat(&a, &mut watch).await;
         assert_eq!(names(&roll), [node("a#1"), node("b#1")], "a frozen process keeps its connections");
@@ -283,4 +289,48 @@ async fn rooms_are_a_set_per_incarnation(stand: impl Stand) {
     assert_eq!(log.rooms_of(&a).await, Ok(vec![room("sector:1"), room("team:red")]));
     assert_eq!(log.rooms_of(&b).await, Ok(vec![room("global")]));
     assert_eq!(log.rooms_of(&node("c#1")).await, Ok(Vec::new()));
+}
+
+async fn time_that_goes_back_kills_nobody_and_makes_nobody_immortal(stand: impl Stand) {
+    let log = stand.node().await;
+    let ttl = Duration::from_secs(2);
+    beat(&log, beat_of("a#1", ttl)).await;
+    let before = beat(&log, beat_of("b#1", ttl)).await;
+    // Twice: who was spared the first time and has not beaten since is not spared again, and lives no longer for it.
+    for _ in 0..2 {
+        stand.time_goes_back(Duration::from_secs(3_600)).await;
+        let after = beat(&log, beat_of("a#1", ttl)).await;
+        assert_eq!(names(&after), [node("a#1"), node("b#1")]);
+        assert!(after.ring >= before.ring, "the ring version never falls");
+        let calm_for_ms = after.calm_until_ms.checked_sub(after.time_ms).expect("nobody takes rooms now");
+        assert_eq!(calm_for_ms, ttl.as_millis() as u64);
+        for member in &after.members {
+            let lives_ms = member.expires_ms.saturating_sub(after.time_ms);
+            assert!(lives_ms <= ttl.as_millis() as u64, "{} lives for {lives_ms} ms", member.incarnation);
+        }
+    }
+    let later = eventually("b to expire by the new clock", async || {
+        let roll = beat(&log, beat_of("a#1", ttl)).await;
+        roll.gone.contains_key(&node("b#1")).then_some(roll)
+    })
+    .await;
+    assert!(later.ring > before.ring);
+}
+
+async fn a_member_that_was_lost_keeps_its_rooms(mut stand: impl Stand) {
+    let (a, b) = (stand.node().await, stand.node().await);
+    join(&a, "a#1").await;
+    let mut owner = Owner::claiming(&b, &room("sector:1"), "b#1", 5).await;
+    b.rooms_add(&node("b#1"), &[room("sector:1")]).await.unwrap();
+    stand.mark().await;
+    join(&b, "b#1").await;
+    stand.lose_tail().await;
+    assert_eq!(names(&beat(&a, beat_of("a#1", LONG)).await), [node("a#1")]);
+    // Neither living nor gone: it is added again, and nothing of its was taken.
+    let back = beat(&b, beat_of("b#1", LONG)).await;
+    assert_eq!((names(&back), back.gone.len()), (vec![node("a#1"), node("b#1")], 0));
+    assert_eq!(answered(async || b.rooms_of(&node("b#1")).await).await, [room("sector:1")]);
+    answered(async || a.forget(&node("b#1")).await).await;
+    assert_eq!(answered(async || b.rooms_of(&node("b#1")).await).await, [room("sector:1")]);
+    owner.append("still mine").await;
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use sectorbus::ids::Incarnation;
+use sectorbus::ids::{Incarnation, RoomId};
 use sectorbus::log::memory::{MemoryConfig, MemoryLog, MemoryRegion};
+use sectorbus::log::{LogError, LogResult};
 
 use crate::stand::{Stand, region};
 
@@ -30,6 +31,25 @@ impl Stand for MemoryStand {
 
     async fn node_configured_for(&self, name: &str) -> MemoryLog {
         self.region.handle_configured_for(region(name))
+    }
+    async fn fragile_node(&self) -> MemoryLog {
+        self.node().await
+    }
+    async fn unanswered<T: std::fmt::Debug>(
+        &self,
+        log: &MemoryLog,
+        _about: &str,
+        call: impl Future<Output = LogResult<T>>,
+    ) {
+        self.region.lose_next_answer(log.id());
+        let answer = call.await;
+        assert!(matches!(answer, Err(LogError::Ambiguous(_))), "{answer:?}");
+    }
+    async fn lose_log(&self, of: &RoomId) {
+        self.region.forget_log(of);
+    }
+    async fn time_goes_back(&self, by: Duration) {
+        self.region.shift_clock(-i64::try_from(by.as_millis()).unwrap());
     }
     async fn mark(&mut self) {
         self.region.mark();

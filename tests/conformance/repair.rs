@@ -1,7 +1,7 @@
 //! Room-log section 2: a lost tail is repaired by its living owner: re-append, reclaim, restore.
 
-use sectorbus::ids::{EntryId, Nonce, RingVersion};
-use sectorbus::log::{Appended, Claim, Lineage, Log, LogBody, OnChain, Reclaim, Restore, Restored};
+use sectorbus::ids::{ActorId, EntryId, FeedId, Nonce, PlayerId, RingVersion};
+use sectorbus::log::{Appended, Claim, Lineage, Log, LogBody, OnChain, OnceKey, Reclaim, Restore, Restored};
 
 use crate::stand::{Stand, rules};
 use crate::support::*;
@@ -14,6 +14,10 @@ rules! {
     a_lost_log_is_restored_from_its_owner,
     a_restore_is_done_once_per_nonce_and_only_where_expected,
     a_restored_log_that_was_shorter_goes_on,
+    a_restore_without_an_answer_is_done_once,
+    a_restore_with_a_lower_counter_is_refused,
+    restore_and_reclaim_leave_the_feed_alone,
+    a_log_that_is_gone_under_its_head_is_restored,
 }
 
 fn reclaim_of<L: Log>(owner: &Owner<'_, L>) -> Reclaim {
@@ -187,4 +191,93 @@ async fn a_restored_log_that_was_shorter_goes_on(mut stand: impl Stand) {
     assert!(matches!(&read[0].body, LogBody::Claim(claim) if claim.prev == owner.last && claim.prev != kept));
     let next = log.claim(Claim { ..claim_of(&room, &node("n2#1"), 9, 1) }).await.unwrap();
     assert!(matches!(next, sectorbus::log::Claimed::Granted { prev, .. } if prev == id), "{next:?}");
+}
+
+async fn a_restore_without_an_answer_is_done_once(mut stand: impl Stand) {
+    let (fragile, other, lost) = (stand.fragile_node().await, stand.node().await, room("sector:1"));
+    stand.mark().await;
+    // The server has seen a restore before.
+    let earlier = Owner::claiming(&other, &room("sector:2"), "n2#1", 5).await;
+    other.restore(restore_of(&earlier, Some(earlier.last), 2)).await.unwrap();
+    let mut owner = Owner::claiming(&fragile, &lost, "n1#1", 5).await;
+    owner.append_many(3).await;
+    stand.lose_tail().await;
+    let request = restore_of(&owner, None, 2);
+    answered(async || fragile.time_ms().await).await;
+    stand.unanswered(&fragile, "sector:1", fragile.restore(request.clone())).await;
+    let written = head(&other, &lost).await;
+    assert_eq!((written.last.version, &written.owner), (owner.last.version + 1, &Some(owner.me.clone())));
+    for _ in 0..2 {
+        let again = answered(async || fragile.restore(request.clone()).await).await;
+        let Restored::Done { id, lineage, .. } = again else { panic!("{again:?}") };
+        assert_eq!((id, &lineage), (written.last, &written.lineage));
+    }
+    assert_eq!(all_entries(&other, &lost).await.len(), 1);
+    assert_eq!(head(&other, &lost).await, written);
+}
+
+async fn a_restore_with_a_lower_counter_is_refused(stand: impl Stand) {
+    let (log, room) = (stand.node().await, room("sector:1"));
+    let mut owner = Owner::claiming(&log, &room, "n1#1", 5).await;
+    owner.claim_again(6).await;
+    owner.claim_again(7).await;
+    let before = head(&log, &room).await;
+    let refused = Ok(Restored::Refused { last: Some(owner.last) });
+    for late in [1, 2] {
+        assert_eq!(log.restore(restore_of(&owner, Some(owner.last), late)).await, refused, "counter {late}");
+    }
+    assert_eq!(head(&log, &room).await, before);
+    assert_eq!(log.snapshot(&room).await.unwrap().unwrap().id, EntryId::GENESIS);
+    let in_time = log.restore(restore_of(&owner, Some(owner.last), 4)).await.unwrap();
+    assert!(matches!(in_time, Restored::Done { .. }), "{in_time:?}");
+    // The claim before it is now the lower one.
+    let late = log.claim(claim_of(&room, &owner.me, 9, 3)).await;
+    assert_eq!(late, Ok(sectorbus::log::Claimed::StaleNonce));
+}
+
+async fn restore_and_reclaim_leave_the_feed_alone(mut stand: impl Stand) {
+    let (log, room) = (stand.node().await, room("sector:1"));
+    let mut owner = Owner::claiming(&log, &room, "n1#1", 5).await;
+    let key = |seq| OnceKey { player: PlayerId::new("ann").unwrap(), actor: ActorId(1), seq };
+    log.post(&room, &key(1), bytes("one")).await.unwrap();
+    owner.append("kept").await;
+    stand.mark().await;
+    let feed = heads(&log, &room).await.feed;
+    assert!(feed.is_some());
+    owner.claim_again(6).await;
+    stand.lose_tail().await;
+    let reclaim = reclaim_of(&owner);
+    let done = answered(async || log.reclaim(reclaim.clone()).await).await;
+    assert!(matches!(done, Appended::Ok { .. }), "{done:?}");
+    assert_eq!(heads(&log, &room).await.feed, feed, "reclaim");
+    let restored = log.restore(restore_of(&owner, Some(owner.last), 9)).await.unwrap();
+    assert!(matches!(restored, Restored::Done { .. }), "{restored:?}");
+    assert_eq!(heads(&log, &room).await.feed, feed, "restore");
+    // The next item still knows the one before it.
+    log.post(&room, &key(2), bytes("two")).await.unwrap();
+    let items = log.feed(&room, FeedId::START, 10).await.unwrap();
+    assert_eq!((items.len(), Some(items[1].prev)), (2, feed));
+}
+
+async fn a_log_that_is_gone_under_its_head_is_restored(stand: impl Stand) {
+    let (log, room) = (stand.node().await, room("sector:1"));
+    let mut stale = Owner::claiming(&log, &room, "n0#1", 4).await;
+    stale.append("of another").await;
+    let mut owner = Owner::claiming(&log, &room, "n1#1", 5).await;
+    owner.append_many(2).await;
+    stand.lose_log(&room).await;
+    assert_eq!(owner.try_append("x").await, Appended::Lost { last: None });
+    // What the append was told holds for the restore; not for an owner whose room it is not any more.
+    let refused = Ok(Restored::Refused { last: Some(owner.last) });
+    assert_eq!(log.restore(restore_of(&stale, None, 2)).await, refused);
+    let restored = log.restore(restore_of(&owner, None, 2)).await.unwrap();
+    let Restored::Done { id, .. } = restored else { panic!("{restored:?}") };
+    assert_eq!(id.version, owner.last.version + 1);
+    assert!(id.epoch > owner.last.epoch);
+    assert_eq!(log.snapshot(&room).await.unwrap().unwrap().id, owner.last);
+    assert_eq!(head(&log, &room).await.on_chain(owner.last), OnChain::Yes);
+    owner.last = id;
+    owner.append("goes on").await;
+    assert_eq!(all_entries(&log, &room).await.len(), 2);
+    assert_eq!(log.restore(restore_of(&owner, None, 3)).await, Ok(Restored::Refused { last: Some(owner.last) }));
 }

@@ -23,6 +23,7 @@ rules! {
     arrivals_only_raise_the_hop,
     an_arrival_keeps_the_sessions,
     an_arrival_without_record_makes_one,
+    an_attach_without_an_answer_seats_one_session,
 }
 
 fn ann() -> PlayerId {
@@ -224,4 +225,23 @@ async fn an_arrival_without_record_makes_one(stand: impl Stand) {
     assert_eq!((at.room, at.hop, at.sessions.len()), (sector("a"), Hop(4), 0));
     let attached = attach(&log, "s1").await;
     assert_eq!((attached.at.room, attached.at.hop), (sector("a"), Hop(4)));
+}
+
+async fn an_attach_without_an_answer_seats_one_session(stand: impl Stand) {
+    let (fragile, other) = (stand.fragile_node().await, stand.node().await);
+    attached(&other, Attach { player: PlayerId::new("bob").unwrap(), ..attach_of("s9", true) }).await;
+    let request = attach_of("s1", true);
+    stand.unanswered(&fragile, "player:ann", fragile.attach(request.clone())).await;
+    let first = other.at(&ann()).await.unwrap().unwrap().sessions[&session("s1")].generation;
+    // Its counter says that it was executed: the same generation and actor.
+    let again = answered(async || fragile.attach(request.clone()).await).await.expect("attached");
+    assert_eq!(again.generation, first);
+    let at = other.at(&ann()).await.unwrap().unwrap();
+    assert_eq!(at, again.at);
+    assert_eq!(
+        at.sessions,
+        [(session("s1"), SeatedAt { generation: again.generation, incarnation: node("n1#1") })].into()
+    );
+    let third = attached(&other, attach_of("s2", true)).await;
+    assert!(third.actor > again.actor && again.actor.is_some());
 }

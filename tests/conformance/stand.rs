@@ -1,8 +1,11 @@
 //! What a rule needs of a region beside the `Log` itself: nodes to come and go, and the server to lose things.
 //! Also the macro that makes each rule a test on each stand.
 
-use sectorbus::ids::{Incarnation, RegionName};
-use sectorbus::log::Log;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use sectorbus::ids::{Incarnation, RegionName, RoomId};
+use sectorbus::log::{Log, LogResult};
 
 pub(crate) trait Stand {
     type Log: Log;
@@ -13,13 +16,23 @@ pub(crate) trait Stand {
     }
     async fn node_configured_for(&self, region: &str) -> Self::Log;
 
+    /// A node whose calls can be [`Stand::unanswered`].
+    async fn fragile_node(&self) -> Self::Log;
+    /// Makes this call of a fragile node, which names `about` (a room's or a player's id): it is executed, and its
+    /// answer is lost. Such a call must have been made before: a server first has to be taught a script.
+    async fn unanswered<T: Debug>(&self, log: &Self::Log, about: &str, call: impl Future<Output = LogResult<T>>);
+
     /// Remembers everything stored.
     async fn mark(&mut self);
     /// Everything stored is as it was at the mark. Connections may break, or not.
     async fn lose_tail(&mut self);
+    /// The server loses the log of a room, and nothing else of it.
+    async fn lose_log(&self, of: &RoomId);
     async fn lose_inbox(&self, of: &Incarnation);
     /// Until a reader of an inbox waits for what comes.
     async fn until_a_reader_waits(&self);
+    /// The server's clock jumps back, as far as membership can see.
+    async fn time_goes_back(&self, by: Duration);
     /// The server ends and comes back with everything stored; connections break.
     async fn restart(&mut self);
     /// The server says from now on that it is another one (a promoted replica), and has lost nothing.

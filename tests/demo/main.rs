@@ -6,3 +6,4 @@ mod command_line;
 mod headless;
 mod headless_redis;
 mod page;
+mod vectors;

@@ -57,8 +57,15 @@ async fn requests_that_are_no_upgrade_are_refused_with_a_reason() {
     for (what, request, status) in requests {
         let refused = Raw::request(server.address, &request).await.expect_err(what);
         assert_eq!(refused.status, status, "{what}: {}", refused.body);
+        assert_on_the_page(status);
     }
     bystander.noticed_nothing().await;
+}
+
+/// PROTOCOL.md has a row for the status.
+fn assert_on_the_page(status: u16) {
+    const PAGE: &str = include_str!("../../shared/PROTOCOL.md");
+    assert!(PAGE.contains(&format!("\n| {status} | ")), "PROTOCOL.md has no row for HTTP {status}");
 }
 
 /// Everything the server answers until it ends the connection.
@@ -121,6 +128,7 @@ async fn a_node_that_drains_answers_503() {
     let bearer = format!("Bearer {}", token("bob"));
     let refused = Raw::connect(server.address, "/ws", &[("Authorization", &bearer)]).await.expect_err("draining");
     assert_eq!((refused.status, &*refused.body), (503, "draining"));
+    assert_on_the_page(503);
     assert!(refused.head.to_lowercase().contains("retry-after:"), "{}", refused.head);
     drop(ann);
 }

@@ -1,5 +1,6 @@
-//! A TCP proxy that plays a bad network: cuts, delays, swallows everything or some words, or is deaf in one direction.
-//! Knows nothing of what is said through it, but where a push begins and which connections have subscribed to something.
+//! A TCP proxy that plays a bad network: cuts, delays, swallows everything or some words, is deaf in one direction, or
+//! loses one answer. Knows nothing of what is said through it, but where a push begins and who has subscribed to
+//! something.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -38,12 +39,23 @@ pub enum Weather {
     Down,
 }
 
+/// What is asked of connections beside the weather.
+#[derive(Default)]
+struct Moods {
+    /// The next connection that says this loses what it hears then, and breaks.
+    unanswered: Mutex<Option<Vec<u8>>>,
+    /// Said once, as if by the target, to each connection that has subscribed.
+    injected: Mutex<Vec<u8>>,
+    injecting: watch::Sender<u64>,
+}
+
 /// A listening proxy. Dropping it cuts everything.
 pub struct Proxy {
     address: SocketAddr,
     target: Arc<Mutex<SocketAddr>>,
     weather_tx: Arc<watch::Sender<Weather>>,
     cuts_tx: Arc<watch::Sender<u64>>,
+    moods: Arc<Moods>,
     accepting: JoinHandle<()>,
 }
 
@@ -54,16 +66,18 @@ impl Proxy {
         let weather_tx = Arc::new(watch::Sender::new(Weather::Fine));
         let (target, cuts_tx) = (Arc::new(Mutex::new(target)), Arc::new(watch::Sender::new(0)));
         let (for_all, cuts, current) = (weather_tx.clone(), cuts_tx.clone(), target.clone());
+        let moods = Arc::new(Moods::default());
+        let of_all = moods.clone();
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 if *for_all.borrow() == Weather::Down {
                     continue;
                 }
                 let target = *current.lock();
-                tokio::spawn(relay(client, target, for_all.subscribe(), cuts.subscribe()));
+                tokio::spawn(relay(client, target, for_all.subscribe(), cuts.subscribe(), of_all.clone()));
             }
         });
-        Ok(Self { address, target, weather_tx, cuts_tx, accepting })
+        Ok(Self { address, target, weather_tx, cuts_tx, moods, accepting })
     }
 
     pub async fn to_redis(port: u16) -> Result<Self> {
@@ -88,6 +102,17 @@ impl Proxy {
         self.cuts_tx.send_modify(|cuts| *cuts += 1);
     }
 
+    /// The next request that holds these bytes reaches the target; its answer is lost, and its connection with it.
+    pub fn lose_answer_to(&self, request_with: &[u8]) {
+        *self.moods.unanswered.lock() = Some(request_with.to_vec());
+    }
+
+    /// Says this to every connection that has subscribed, as if the target had.
+    pub fn say_to_subscribers(&self, bytes: &[u8]) {
+        *self.moods.injected.lock() = bytes.to_vec();
+        self.moods.injecting.send_modify(|said| *said += 1);
+    }
+
     /// Holds for all connections, from now on.
     pub fn set(&self, weather: Weather) {
         self.weather_tx.send_replace(weather);
@@ -106,21 +131,34 @@ async fn relay(
     target: SocketAddr,
     weather_rx: watch::Receiver<Weather>,
     mut cuts_rx: watch::Receiver<u64>,
+    moods: Arc<Moods>,
 ) {
     let Ok(target) = TcpStream::connect(target).await else { return };
     let _ = (client.set_nodelay(true), target.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_target, to_target) = target.into_split();
-    let subscribed = AtomicBool::new(false);
+    let to_client = tokio::sync::Mutex::new(to_client);
+    let to_target = tokio::sync::Mutex::new(to_target);
+    let (subscribed, unanswered, breaks) = (AtomicBool::new(false), AtomicBool::new(false), Notify::new());
+    let mut injecting_rx = moods.injecting.subscribe();
     let made_while_deaf = *weather_rx.borrow() == Weather::SubscribersDeaf;
-    let up = carry(from_client, to_target, weather_rx.clone(), |piece, weather| {
+    let up = carry(from_client, &to_target, weather_rx.clone(), |piece, weather| {
+        let mut wanted = moods.unanswered.lock();
+        if wanted.as_ref().is_some_and(|bytes| piece.windows(bytes.len()).any(|part| part == bytes)) {
+            *wanted = None;
+            unanswered.store(true, Ordering::Relaxed);
+        }
         if piece.windows(9).any(|word| word.eq_ignore_ascii_case(b"SUBSCRIBE")) {
             subscribed.store(true, Ordering::Relaxed);
         }
         if matches!(weather, Weather::BlackHole | Weather::TargetDeaf) { Vec::new() } else { piece.to_vec() }
     });
-    let down = carry(from_target, to_client, weather_rx, |piece, weather| {
+    let down = carry(from_target, &to_client, weather_rx, |piece, weather| {
         let is_deaf = match weather {
+            _ if unanswered.load(Ordering::Relaxed) => {
+                breaks.notify_one();
+                true
+            }
             Weather::BlackHole | Weather::ClientDeaf => true,
             Weather::SubscribersDeaf => !made_while_deaf && subscribed.load(Ordering::Relaxed),
             Weather::Without(words) => return without(words, piece),
@@ -128,9 +166,19 @@ async fn relay(
         };
         if is_deaf { Vec::new() } else { piece.to_vec() }
     });
+    let inject = async {
+        while injecting_rx.changed().await.is_ok() {
+            if subscribed.load(Ordering::Relaxed) {
+                let bytes = moods.injected.lock().clone();
+                let _ = to_client.lock().await.write_all(&bytes).await;
+            }
+        }
+    };
     tokio::select! {
         () = up => {}
         () = down => {}
+        () = inject => {}
+        () = breaks.notified() => {}
         _ = cuts_rx.changed() => {}
     }
 }
@@ -138,7 +186,7 @@ async fn relay(
 /// Carries pieces one way until either end is closed. `passes` answers what of each piece goes on.
 async fn carry(
     mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+    to: &tokio::sync::Mutex<OwnedWriteHalf>,
     weather_rx: watch::Receiver<Weather>,
     passes: impl Fn(&[u8], Weather) -> Vec<u8>,
 ) {
@@ -154,7 +202,7 @@ async fn carry(
     let writing = async {
         while let Some((due, piece)) = pieces_rx.recv().await {
             tokio::time::sleep_until(due).await;
-            if to.write_all(&piece).await.is_err() {
+            if to.lock().await.write_all(&piece).await.is_err() {
                 return;
             }
         }

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use sectorbus::action::{Action, Status};
+use sectorbus::ids::RoomId;
 use sectorbus::log::memory::MemoryLog;
 use sectorbus::protocol::Codec;
+use sectorbus::value::Field;
+use sectorbus_demo::client::Client;
 use sectorbus_node::Node;
 use sectorbus_tests::cluster::{Connected, config, region, start};
 
@@ -59,5 +62,25 @@ async fn a_killed_node_loses_nothing() {
     assert_eq!(ann.client.acked().count(), 5);
     let resumed = ann.client.welcomes.last().expect("a welcome");
     assert!(resumed.recovered, "what ann had seen is on the chain: {resumed:?}");
+    assert_eq!(ann.client.broken, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_whose_log_is_gone_is_made_whole_by_its_owner() {
+    let region = region(3);
+    let node = start(&region, config("a"), 1).await;
+    let mut ann = Connected::new("ann", Codec::Msgpack);
+    ann.connect(&node);
+    assert!(ann.until(SOON, |c| c.is_live()).await, "ann is welcomed: {:?}", ann.closed);
+    ann.act(Action::Status { status: Status::Busy });
+    assert!(ann.until(SOON, |c| c.pending.is_empty()).await);
+    // Somebody deleted one key: the head still says what the owner believes.
+    let sector = ann.client.view.as_ref().map(|view| view.sector.clone()).expect("a view");
+    region.forget_log(&RoomId::Sector(sector));
+    ann.act(Action::Status { status: Status::Away });
+    assert!(ann.until(SOON, |c| c.pending.is_empty()).await, "the owner restores its log and answers");
+    let shown =
+        |c: &Client| c.view.as_ref().and_then(|v| v.ship("ann")).and_then(|ship| ship.get(&Field::STATUS).cloned());
+    assert!(ann.until(SOON, |c| shown(c) == Some("away".into())).await);
     assert_eq!(ann.client.broken, Vec::<String>::new());
 }

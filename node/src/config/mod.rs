@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use sectorbus::ids::{NodeName, RegionName};
 use sectorbus::limits;
+use sectorbus::rules::MOVE_COOL_DOWN_MS;
 
 pub use error::{ConfigError, Place, Problem};
 pub use load::process_env;
@@ -26,7 +27,6 @@ pub const ENV_PREFIX: &str = "SECTORBUS_";
 
 /// From SIGTERM to the end of a planned leave. Below the 30 s that Kubernetes waits before it kills.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
-const MOVE_COOL_DOWN: Duration = Duration::from_secs(2);
 const UNIVERSE_SECTORS: u32 = 100;
 
 /// How log lines are written.
@@ -102,7 +102,7 @@ impl NodeConfig {
             resume_window: limits::RESUME_WINDOW,
             park_after: limits::PARK_AFTER,
             realtime_frames_per_s: limits::REALTIME_FRAMES_PER_S,
-            move_cool_down: MOVE_COOL_DOWN,
+            move_cool_down: Duration::from_millis(MOVE_COOL_DOWN_MS),
             sessions_per_player: limits::SESSIONS_PER_PLAYER_MAX,
             frame_bytes_max: limits::FRAME_BYTES_MAX,
             message_bytes_max: limits::MESSAGE_BYTES_MAX,

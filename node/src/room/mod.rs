@@ -16,5 +16,8 @@ pub mod arrivals;
 pub mod claim;
 pub mod commit;
 
+#[cfg(test)]
+mod testing;
+
 /// Before an unanswered call is repeated.
 const RETRY_AFTER: Duration = Duration::from_millis(50);

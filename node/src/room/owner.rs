@@ -52,6 +52,8 @@ pub struct Decided {
     /// Absent: nothing changed, the receipts need a chain check only.
     pub entry: Option<Entry>,
     pub receipts: Vec<Receipt>,
+    /// Inputs that did not fit into this entry, in their order: they come first in the next batch.
+    pub left: Vec<Input>,
 }
 
 /// The state of an owned room and the rules over it.
@@ -89,7 +91,7 @@ impl Owner {
         self.state.system().timers().first().map(|timer| timer.due_ms)
     }
 
-    /// Decides a batch in order. Overdue timers run first, in their order.
+    /// Decides a batch in order, until its entry is large enough. Overdue timers run first, in their order.
     pub fn decide(&mut self, now_ms: u64, epoch: u64, inputs: Vec<Input>) -> Decided {
         let mut receipts = Vec::new();
         let mut answers = Vec::new();
@@ -98,12 +100,16 @@ impl Owner {
         let mut batch =
             Batch { room, rules, limits, rejections, epoch, receipts: &mut receipts, answers: &mut answers };
         batch.run_timers(&mut draft);
-        for input in inputs {
-            batch.take(&mut draft, input);
+        let mut inputs = inputs.into_iter();
+        let mut left = Vec::new();
+        while !draft.is_full() {
+            let Some(input) = inputs.next() else { break };
+            left.extend(batch.take(&mut draft, input));
         }
+        left.extend(inputs);
         let decided = finish(draft, answers, receipts, rejections);
         self.forget_rejections_of_strangers();
-        decided
+        Decided { left, ..decided }
     }
 
     /// Rejections of actors that the room does not know any more are never asked for again.
@@ -136,7 +142,7 @@ fn finish(
             }
             receipts.push(Receipt::Answer(answered));
         }
-        return Decided { entry: None, receipts };
+        return Decided { receipts, ..Decided::default() };
     }
     for answered in answers {
         if let Some(kept) = rejections.get_mut(&(answered.player.clone(), answered.actor)) {
@@ -144,7 +150,7 @@ fn finish(
         }
         draft.answer(answered);
     }
-    Decided { entry: Some(draft.finish()), receipts }
+    Decided { entry: Some(draft.finish()), receipts, left: Vec::new() }
 }
 
 fn lifts_mark_too_far(state: &RoomState, answered: &Answered) -> bool {
@@ -163,7 +169,8 @@ struct Batch<'b> {
 }
 
 impl Batch<'_> {
-    fn take(&mut self, draft: &mut Draft<'_>, input: Input) {
+    /// Answers what of the input did not fit into this entry.
+    fn take(&mut self, draft: &mut Draft<'_>, input: Input) -> Option<Input> {
         match input {
             Input::Command(Command::Act { speaker, actor, seq, action, to_epoch }) => {
                 debug_assert_eq!(to_epoch, self.epoch, "the task answers wrong_epoch before the batch");
@@ -193,14 +200,18 @@ impl Batch<'_> {
                     draft.system(SystemChange::Incoming(player, None));
                 }
             }
-            Input::IncarnationsGone(gone) => seats::lose_incarnations(draft, self.limits, &gone),
+            Input::IncarnationsGone(gone) => {
+                let all_lost = seats::lose_incarnations(draft, self.limits, &gone);
+                return (!all_lost).then_some(Input::IncarnationsGone(gone));
+            }
             Input::Tick => {}
         }
+        None
     }
 
     fn run_timers(&mut self, draft: &mut Draft<'_>) {
         while let Some(timer) = draft.state().system().timers().first().cloned() {
-            if timer.due_ms > draft.now_ms() {
+            if timer.due_ms > draft.now_ms() || draft.is_full() {
                 break;
             }
             draft.system(SystemChange::Timer(timer.clone(), false));
@@ -415,3 +426,7 @@ fn forget_outgoing(draft: &mut Draft<'_>, player: &PlayerId, hop: Hop) {
         draft.system(SystemChange::Outgoing(player.clone(), None));
     }
 }
+
+#[cfg(test)]
+#[path = "owner_tests.rs"]
+mod tests;

@@ -150,8 +150,8 @@ pub fn lose(
     Ok(if left { Loss::NotShown } else { Loss::Shown })
 }
 
-/// Sessions of dead nodes are lost at once, without grace.
-pub fn lose_incarnations(draft: &mut Draft<'_>, limits: &SeatLimits, gone: &[Incarnation]) {
+/// Sessions of dead nodes are lost at once, without grace. False: the draft was full before all were.
+pub fn lose_incarnations(draft: &mut Draft<'_>, limits: &SeatLimits, gone: &[Incarnation]) -> bool {
     let now_ms = draft.now_ms();
     let hit: Vec<_> = draft
         .state()
@@ -162,11 +162,15 @@ pub fn lose_incarnations(draft: &mut Draft<'_>, limits: &SeatLimits, gone: &[Inc
         .map(|(player, seat)| (player.clone(), seat.clone()))
         .collect();
     for (player, mut seat) in hit {
+        if draft.is_full() {
+            return false;
+        }
         for session in seat.sessions.values_mut().filter(|s| gone.contains(&s.incarnation)) {
             session.lost_ms.get_or_insert(now_ms);
         }
         lose_seat(draft, limits, &player, seat, Duration::ZERO);
     }
+    true
 }
 
 fn lose_seat(draft: &mut Draft<'_>, limits: &SeatLimits, player: &PlayerId, seat: Seat, grace: Duration) {
@@ -294,3 +298,7 @@ fn clear_timers(draft: &mut Draft<'_>, player: &PlayerId) {
         draft.system(SystemChange::Timer(timer, false));
     }
 }
+
+#[cfg(test)]
+#[path = "seats_tests.rs"]
+mod tests;

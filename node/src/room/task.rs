@@ -318,20 +318,30 @@ impl<L: Log> RoomTask<L> {
         }
     }
 
-    /// One turn: decide, append, act on what is committed, then housekeeping.
+    /// One turn: decide and append, in as many entries as it takes; act on what is committed, then housekeeping.
     async fn turn(&mut self, mut inputs: Vec<Input>) -> ControlFlow<Dropped> {
         let seats_somebody =
             |input: &Input| matches!(input, Input::TakeIn { .. } | Input::Command(Command::Join { .. }));
         if inputs.iter().any(seats_somebody) {
             inputs.push(Input::IncarnationsGone(self.known_dead()));
         }
-        let now_ms = self.now_ms();
-        let timers_due = self.owner.next_timer_ms().is_some_and(|due| due <= now_ms);
-        let forget_due = self.transfers.next_due().is_some_and(|due| self.uptime() >= due);
-        if !inputs.is_empty() || timers_due || forget_due {
+        if self.transfers.next_due().is_some_and(|due| self.uptime() >= due) {
             inputs.extend(self.transfers.take_ripe(self.uptime()));
-            self.core.metrics.batch_commands.record(inputs.len() as f64);
-            let decided = self.owner.decide(now_ms, self.chain.epoch(), inputs);
+        }
+        // A restore in between changes the epoch, not what these inputs were meant for: the state goes on.
+        let epoch = self.chain.epoch();
+        loop {
+            let now_ms = self.now_ms();
+            let timers_due = self.owner.next_timer_ms().is_some_and(|due| due <= now_ms);
+            if inputs.is_empty() && !timers_due {
+                break;
+            }
+            // What is to be forgotten rides along.
+            inputs.extend(self.transfers.take_ripe(self.uptime()));
+            let count = inputs.len();
+            let mut decided = self.owner.decide(now_ms, epoch, inputs);
+            inputs = std::mem::take(&mut decided.left);
+            self.core.metrics.batch_commands.record((count - inputs.len()) as f64);
             if decided.entry.is_some() || !decided.receipts.is_empty() {
                 self.last_append = Instant::now();
                 self.busy_at = self.last_append;

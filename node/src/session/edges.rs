@@ -209,16 +209,49 @@ pub(super) fn answer_error<L: Log>(
     core.metrics.errors.count(error.code.name());
     let frame = ServerFrame::Error(error).encode(codec);
     outbox.send(&[framed(Lane::Critical, codec, &frame)]);
-    let now = Instant::now();
+    if one_too_many(errors, Instant::now()) { Err(close(CloseCode::TooManyErrors)) } else { Ok(()) }
+}
+
+/// Counts an error at `now`; those that are older than the window fall out.
+fn one_too_many(errors: &mut VecDeque<Instant>, now: Instant) -> bool {
     errors.push_back(now);
     while errors.front().is_some_and(|first| now - *first > ERRORS_WINDOW) {
         errors.pop_front();
     }
-    if errors.len() >= ERRORS_MAX { Err(close(CloseCode::TooManyErrors)) } else { Ok(()) }
+    errors.len() >= ERRORS_MAX
 }
 
 pub(super) fn send_unavailable<L: Log>(core: &Core<L>, outbox: &Outbox, codec: Codec, retry_after_ms: u64) {
     core.metrics.notices.count(NoticeKind::Unavailable);
     let frame = ServerFrame::Unavailable(Unavailable { retry_after_ms }).encode(codec);
     outbox.send(&[framed(Lane::Critical, codec, &frame)]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After which of the errors, this many ms after the first, a connection ends.
+    fn ends_after(at_ms: &[u64]) -> Option<usize> {
+        let (started, mut errors) = (Instant::now(), VecDeque::new());
+        at_ms.iter().position(|ms| one_too_many(&mut errors, started + Duration::from_millis(*ms)))
+    }
+
+    #[test]
+    fn the_tenth_error_within_ten_seconds_ends_the_connection() {
+        assert_eq!(ends_after(&[0; 12]), Some(9));
+        assert_eq!(ends_after(&[0, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000, 10_000]), Some(9));
+    }
+
+    #[test]
+    fn older_errors_fall_out_of_the_window() {
+        assert_eq!(ends_after(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 10_001]), None);
+        // One error each 1.2 s for an hour is not ten in ten seconds; each 1.1 s is.
+        let every = |ms: u64| (0..3_000).map(|n| n * ms).collect::<Vec<_>>();
+        assert_eq!(ends_after(&every(1_200)), None);
+        assert_eq!(ends_after(&every(1_111)), Some(9));
+        // Nine old ones that fell out count no more: it takes ten new ones.
+        let (old, new) = ([0; 9], [20_000; 10]);
+        assert_eq!(ends_after(&[&old[..], &new[..]].concat()), Some(18));
+    }
 }

@@ -35,6 +35,7 @@ use crate::session::place::Place;
 use crate::session::socket::{Incoming, Reading};
 
 const BUSY_RETRY_AFTER_MS: u64 = 1_000;
+const REATTACH_EVERY: Duration = Duration::from_secs(1);
 const ATTACH_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// A connection before its `hello`.
@@ -71,6 +72,9 @@ pub(super) struct Session<L: Log> {
     pub(super) place: Option<Place>,
     /// See [`Subscription::lost`](crate::follow::subscriber::Subscription::lost).
     pub(super) lost: Arc<AtomicBool>,
+    attached_at: Instant,
+    /// The room has refused the seat: when to attach again.
+    reattach_due: Option<Instant>,
     /// Actions without an answer.
     pending: BTreeMap<Seq, Action>,
     errors: VecDeque<Instant>,
@@ -137,6 +141,8 @@ impl<L: Log> Live<L> {
             shown: None,
             place: None,
             lost: Arc::default(),
+            attached_at: Instant::now(),
+            reattach_due: None,
             pending: BTreeMap::new(),
             errors: self.errors,
             last_resync: None,
@@ -193,12 +199,15 @@ impl<L: Log> Session<L> {
     fn next_due(&self) -> Instant {
         let heartbeat = self.core.config.heartbeat;
         let silent = self.heard + if self.pinged { heartbeat * 2 } else { heartbeat };
-        self.look_due().map_or(silent, |look| look.min(silent))
+        [self.look_due(), self.reattach_due].into_iter().flatten().fold(silent, Instant::min)
     }
 
     async fn take_time(&mut self) -> Result<(), End> {
         if self.look_due().is_some_and(|due| Instant::now() >= due) {
             self.look_again().await?;
+        }
+        if self.reattach_due.is_some_and(|due| Instant::now() >= due) {
+            self.reattach().await?;
         }
         let silent = self.heard.elapsed();
         if silent >= self.core.config.heartbeat * 2 {
@@ -307,8 +316,10 @@ impl<L: Log> Session<L> {
                 self.notice_busy(5 * BUSY_RETRY_AFTER_MS);
             }
             SessionEvent::SeatLost { room } => self.seat_lost(&room),
+            // Not at once each time: a node that is taken for dead is refused until it knows, with its next beat.
             SessionEvent::SeatStale { generation } if generation == self.speaker.generation => {
-                return self.reattach().await;
+                let due = self.attached_at + REATTACH_EVERY;
+                self.reattach_due.get_or_insert(due.max(Instant::now()));
             }
             SessionEvent::SeatStale { .. } => {}
             SessionEvent::Superseded => return self.superseded(),
@@ -338,7 +349,7 @@ impl<L: Log> Session<L> {
 
     fn notice_busy(&self, ms: u64) {
         self.core.metrics.notices.count(NoticeKind::RetryAfter);
-        self.send(&ServerFrame::RetryAfter(RetryAfter { seq: None, ms }));
+        self.send(&ServerFrame::RetryAfter(RetryAfter { ms }));
     }
 
     /// The player's channel: other sessions of this player, on any node.
@@ -394,6 +405,8 @@ impl<L: Log> Session<L> {
                 Err(_) => tokio::time::sleep(ATTACH_AGAIN_AFTER).await,
             }
         };
+        self.attached_at = Instant::now();
+        self.reattach_due = None;
         self.speaker.generation = attached.generation;
         self.speaker.floor = attached.floor;
         if let Some(place) = self.place.take() {

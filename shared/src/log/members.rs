@@ -27,7 +27,9 @@ pub struct Beat {
     pub address: String,
     pub state: MemberState,
     pub ttl: Duration,
-    /// Hash of (universe seed, ring hash, hash of `resume_secret`); equal on all nodes.
+    /// How often this member beats (its `beat_ms`): its peers judge by it whether its next beat is overdue.
+    pub period: Duration,
+    /// What must be equal on all nodes (universe, ring, `resume_secret`), as hashes; the texts are compared as a whole.
     pub settings: String,
     /// True on the first beat of this life: a member with other settings is then refused.
     pub joining: bool,

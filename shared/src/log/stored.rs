@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(read_lineage(""), Ok(Lineage::default()));
         assert_eq!(read_nonce(&nonce_text(&claim().nonce)), Ok(claim().nonce));
         let seat = SeatedAt { generation: Generation(4), incarnation: claim().owner };
-        assert_eq!(read_seat("4 n1#5 17 0"), Ok(seat));
+        assert_eq!(read_seat("4 node-a#1700000000000 17 0"), Ok(seat));
         assert!(read_lineage("1-2 x").is_err());
         assert!(read_nonce("n#1").is_err());
     }

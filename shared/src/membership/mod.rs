@@ -5,7 +5,7 @@
 mod table;
 mod watch;
 
-pub use table::{SILENT_DEAD_AFTER, Table};
+pub use table::{Table, silent_dead_after};
 pub use watch::{Change, Watch};
 
 #[cfg(test)]

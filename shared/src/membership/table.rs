@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ids::{Incarnation, RingVersion};
-use crate::limits::{BEAT_EVERY, GONE_KEPT_FOR};
+use crate::limits::GONE_KEPT_FOR;
 use crate::log::{Beat, Beaten, Member, MemberState, Roll};
 
-/// How long ago a silent peer's last beat must be before the fast path may expire it: its next beat is then 1.5
-/// beats overdue.
-pub const SILENT_DEAD_AFTER: Duration = Duration::from_millis(BEAT_EVERY.as_millis() as u64 * 5 / 2);
+/// How long ago the last beat of a silent peer, who beats in this period, must be before the fast path may expire it:
+/// its next beat is then 1.5 beats overdue.
+pub const fn silent_dead_after(period: Duration) -> Duration {
+    Duration::from_millis(period.as_millis() as u64 * 5 / 2)
+}
 
 #[derive(Debug, Clone)]
 struct Row {
@@ -19,6 +21,7 @@ struct Row {
     settings: String,
     expires_ms: u64,
     beat_ms: u64,
+    period: Duration,
     /// Got a new expiry by a spare since its own last beat: not spared again.
     spared: bool,
 }
@@ -126,7 +129,7 @@ impl Table {
             .iter()
             .filter(|(peer, row)| {
                 let silent_twice = || beat.suspects.contains(peer) && subscribers(peer) == 0;
-                let overdue = now_ms.saturating_sub(row.beat_ms) >= millis(SILENT_DEAD_AFTER);
+                let overdue = now_ms.saturating_sub(row.beat_ms) >= millis(silent_dead_after(row.period));
                 **peer != beat.incarnation && (row.expires_ms <= now_ms || (!calm && overdue && silent_twice()))
             })
             .map(|(peer, _)| peer.clone())
@@ -151,6 +154,7 @@ impl Table {
             settings: beat.settings.clone(),
             expires_ms: now_ms + ttl_ms,
             beat_ms: now_ms,
+            period: beat.period,
             spared: false,
         };
         let before = self.members.insert(beat.incarnation.clone(), row);

@@ -222,6 +222,6 @@ mod tests {
         metrics.claims.count(ClaimResult::Granted);
         metrics.closes.count("going_away");
         let mut tally = metrics.tally();
-        tally.frame_in(12);
+        tally.delivered(12);
     }
 }

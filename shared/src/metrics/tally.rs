@@ -1,4 +1,4 @@
-//! Counts of frames kept by one task and added to the node's counters now and then: a shared counter costs 10 ns alone
+//! Counts of sent frames kept by one task and added to the node's counters now and then: a shared counter costs 10 ns alone
 //! and 51 ns when two threads use it, which is more than the rest of a coalesced frame's bookkeeping.
 
 use super::Metrics;
@@ -10,8 +10,6 @@ const FLUSH_AFTER_FRAMES: u64 = 64;
 #[derive(Debug)]
 pub struct Tally {
     metrics: Metrics,
-    frames_in: u64,
-    bytes_in: u64,
     frames_out: u64,
     bytes_out: u64,
     deliveries: u64,
@@ -19,14 +17,7 @@ pub struct Tally {
 
 impl Tally {
     pub(super) fn new(metrics: Metrics) -> Self {
-        Self { metrics, frames_in: 0, bytes_in: 0, frames_out: 0, bytes_out: 0, deliveries: 0 }
-    }
-
-    /// A frame came in; `bytes` of payload.
-    pub fn frame_in(&mut self, bytes: usize) {
-        self.frames_in += 1;
-        self.bytes_in += bytes as u64;
-        self.flush_if_many();
+        Self { metrics, frames_out: 0, bytes_out: 0, deliveries: 0 }
     }
 
     /// One write took `frames` frames of `bytes` bytes together, headers included.
@@ -49,15 +40,13 @@ impl Tally {
                 counter.increment(std::mem::take(count));
             }
         };
-        add(&self.metrics.frames_in, &mut self.frames_in);
-        add(&self.metrics.bytes_in, &mut self.bytes_in);
         add(&self.metrics.frames_out, &mut self.frames_out);
         add(&self.metrics.bytes_out, &mut self.bytes_out);
         add(&self.metrics.deliveries, &mut self.deliveries);
     }
 
     fn flush_if_many(&mut self) {
-        if self.frames_in + self.frames_out + self.deliveries >= FLUSH_AFTER_FRAMES {
+        if self.frames_out + self.deliveries >= FLUSH_AFTER_FRAMES {
             self.flush();
         }
     }

@@ -91,14 +91,13 @@ pub enum CloseCode {
     Superseded,
     TooSlow,
     Silent,
-    UnsupportedVersion,
 }
 
 /// Number, name, meaning, what the client may do.
 type CloseRow = (u16, &'static str, &'static str, Retry);
 
 impl CloseCode {
-    pub const ALL: [CloseCode; 15] = [
+    pub const ALL: [CloseCode; 14] = [
         CloseCode::Normal,
         CloseCode::Draining,
         CloseCode::WebsocketViolation,
@@ -113,7 +112,6 @@ impl CloseCode {
         CloseCode::Superseded,
         CloseCode::TooSlow,
         CloseCode::Silent,
-        CloseCode::UnsupportedVersion,
     ];
 
     /// The close frame's status code.
@@ -150,9 +148,6 @@ impl CloseCode {
             CloseCode::Superseded => (4005, "superseded", "a newer connection took this session's place", Retry::No),
             CloseCode::TooSlow => (4006, "too_slow", "too much waits for this connection to read", Retry::Resume),
             CloseCode::Silent => (4007, "silent", "nothing heard for two heartbeats", Retry::Resume),
-            CloseCode::UnsupportedVersion => {
-                (4008, "unsupported_version", "no subprotocol of this server was offered", Retry::No)
-            }
         }
     }
 }

@@ -25,7 +25,7 @@ pub use server::{
 
 use serde::{Deserialize, Serialize};
 
-/// A `Sec-WebSocket-Protocol` entry that starts with this carries the token after it.
+/// A `Sec-WebSocket-Protocol` entry that starts with this carries the token after it: browsers cannot set other headers.
 pub const TOKEN_SUBPROTOCOL_PREFIX: &str = "sectorbus.token.";
 
 /// Names of optional parts of v1 that this release knows; `hello` and `welcome` carry them. None yet.

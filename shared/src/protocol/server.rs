@@ -192,12 +192,10 @@ pub struct Reject {
     pub version: u64,
 }
 
-/// A notice: too much is waiting. The action stays pending; the node goes on trying after `ms`.
+/// A notice about the connection: too much is waiting. What is pending stays so, and the node goes on trying; no new
+/// actions for `ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryAfter {
-    /// Absent: about the connection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seq: Option<Seq>,
     pub ms: u64,
 }
 

@@ -1,15 +1,18 @@
 //! The only way an owner changes its room: changes are made in place and collected into one entry.
-//! Decides nothing; what may happen is for rules and for the owner.
+//! Decides nothing; what may happen is for rules and for the owner. Holds every value to its limit, and counts the
+//! entry's bytes, so that the owner knows when a batch is full.
 
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bounds::{self, BeyondLimit, encoded_bytes, value_bytes};
 use super::delta::{Changes, EntityChange};
 use super::entry::{Answered, Entry, OwnChange, OwnChanges, Sums};
 use super::part::{Fields, OwnPart};
 use super::records::{RecordKey, SystemChange};
 use super::{FieldChanges, RoomState};
 use crate::ids::{Alias, PlayerId};
+use crate::limits::BATCH_ENTRY_BYTES;
 use crate::value::{Field, Value};
 
 /// One batch in the making. Setting what is already so records nothing; two changes of one thing leave the later.
@@ -28,6 +31,19 @@ pub struct Draft<'a> {
     system: Vec<SystemChange>,
     /// Where in `system` a record's change is.
     system_at: BTreeMap<RecordKey, usize>,
+    /// The entry has no more bytes than this; what a later change replaced is still counted.
+    bytes: usize,
+}
+
+/// Format, time, the headers of an entry's collections, and its sums.
+const EMPTY_ENTRY_BYTES: usize = 64;
+/// Alias and header of an entity's change, number of a field.
+const ENTITY_BYTES: usize = 5 + 3;
+const FIELD_BYTES: usize = 2;
+
+/// What a rule made is beyond a limit: a broken invariant, told with its numbers.
+fn held<T>(within: Result<T, BeyondLimit>, what: &dyn std::fmt::Display) -> T {
+    within.unwrap_or_else(|beyond| panic!("{what} would be beyond its limit: {beyond}"))
 }
 
 impl<'a> Draft<'a> {
@@ -42,7 +58,19 @@ impl<'a> Draft<'a> {
             own_before_removal: BTreeMap::new(),
             system: Vec::new(),
             system_at: BTreeMap::new(),
+            bytes: EMPTY_ENTRY_BYTES,
         }
+    }
+
+    /// The entry is large enough: what is still to be done goes into the next one. What one step adds beyond this
+    /// (a player's record at most) stays below `limits::ENTRY_BYTES_MAX`.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= BATCH_ENTRY_BYTES
+    }
+
+    /// The entry would have at most this many bytes.
+    pub fn bytes_at_most(&self) -> usize {
+        self.bytes
     }
 
     /// The state with all changes so far.
@@ -55,8 +83,14 @@ impl<'a> Draft<'a> {
     }
 
     /// A new entity with a new alias.
+    ///
+    /// # Panics
+    /// Like every change of fields here: if a value is larger, or fields are more, than `limits` allow.
     pub fn create(&mut self, fields: Fields) -> Alias {
         let alias = self.state.system.take_alias();
+        held(bounds::check_fields(&fields), &format_args!("entity {alias}"));
+        let of_fields = fields.values().map(|value| FIELD_BYTES + value_bytes(Some(value)));
+        self.bytes += ENTITY_BYTES + of_fields.sum::<usize>();
         let changes = fields.into_iter().map(|(field, value)| (field, Some(value))).collect();
         let created = Changes::from([(alias, EntityChange::Set(changes))]);
         self.state.public.apply(&created);
@@ -74,6 +108,8 @@ impl<'a> Draft<'a> {
         if fields.get(&field) == value.as_ref() {
             return;
         }
+        held(check_change(fields, field, value.as_ref()), &format_args!("entity {alias}"));
+        self.bytes += ENTITY_BYTES + FIELD_BYTES + value_bytes(value.as_ref());
         self.state.public.set(alias, field, value.clone());
         match self.public.entry(alias).or_insert_with(|| EntityChange::Set(FieldChanges::new())) {
             EntityChange::Set(fields) => drop(fields.insert(field, value)),
@@ -89,6 +125,7 @@ impl<'a> Draft<'a> {
             self.state.public.remove(alias);
             // Kept even for an entity of this very draft: replicas learn from it that the alias was given.
             self.public.insert(alias, EntityChange::Removed);
+            self.bytes += ENTITY_BYTES;
         }
     }
 
@@ -98,6 +135,10 @@ impl<'a> Draft<'a> {
         if part.is_some_and(|part| part.fields().get(&field) == value.as_ref()) {
             return;
         }
+        let none = Fields::new();
+        let fields = part.map_or(&none, OwnPart::fields);
+        held(check_change(fields, field, value.as_ref()), &format_args!("the own part of {player}"));
+        self.bytes += FIELD_BYTES + value_bytes(value.as_ref());
         self.state.own.entry(player.clone()).or_default().set(field, value.clone());
         self.own_changes(player).insert(field, value);
     }
@@ -124,6 +165,7 @@ impl<'a> Draft<'a> {
         let Some(removed) = self.state.own.remove(player) else {
             return;
         };
+        self.bytes += own_bytes(player);
         let mut fields: BTreeSet<Field> = removed.fields().keys().copied().collect();
         if let Some(OwnChange::Set(changes)) = self.own.insert(player.clone(), OwnChange::Removed) {
             fields.extend(changes.into_keys());
@@ -135,12 +177,17 @@ impl<'a> Draft<'a> {
     /// that a replica may still have.
     fn own_changes(&mut self, player: &PlayerId) -> &mut FieldChanges {
         let change = match self.own.entry(player.clone()) {
-            Slot::Vacant(slot) => slot.insert(OwnChange::Set(FieldChanges::new())),
+            Slot::Vacant(slot) => {
+                self.bytes += own_bytes(player);
+                slot.insert(OwnChange::Set(FieldChanges::new()))
+            }
             Slot::Occupied(slot) => slot.into_mut(),
         };
         if matches!(change, OwnChange::Removed) {
             let gone = self.own_before_removal.get(player).into_iter().flatten();
-            *change = OwnChange::Set(gone.map(|field| (*field, None)).collect());
+            let gone: FieldChanges = gone.map(|field| (*field, None)).collect();
+            self.bytes += gone.len() * (FIELD_BYTES + value_bytes(None));
+            *change = OwnChange::Set(gone);
         }
         match change {
             OwnChange::Set(fields) => fields,
@@ -151,12 +198,14 @@ impl<'a> Draft<'a> {
     /// The answer to one action. If the room knows the actor, its marks are kept; that is not recorded as a change,
     /// because replicas do the same with the entry's answers.
     pub fn answer(&mut self, answered: Answered) {
+        self.bytes += encoded_bytes(&answered);
         self.state.system.record_answer(&answered, self.now_ms);
         // An actor that this draft made known is unknown to replicas when they apply the answers: its recorded
         // change says the marks with this answer.
         let key = RecordKey::Actor(answered.player.clone(), answered.actor);
         if let Some(SystemChange::Actor(_, _, recorded)) = self.system_at.get(&key).map(|at| &mut self.system[*at]) {
             *recorded = self.state.system.actors_of(&answered.player).get(&answered.actor).cloned();
+            self.bytes += encoded_bytes(recorded);
         }
         self.answers.push(answered);
     }
@@ -166,6 +215,7 @@ impl<'a> Draft<'a> {
         if self.state.system.has_already(&change) {
             return;
         }
+        self.bytes += encoded_bytes(&change);
         self.state.system.apply(&change);
         match self.system_at.entry(change.key()) {
             Slot::Occupied(slot) => self.system[*slot.get()] = change,
@@ -203,4 +253,16 @@ impl<'a> Draft<'a> {
             sums,
         }
     }
+}
+
+/// A field set in `fields`: is its value, and are they all, within the limits?
+fn check_change(fields: &Fields, field: Field, value: Option<&Value>) -> Result<(), BeyondLimit> {
+    let Some(value) = value else { return Ok(()) };
+    bounds::check_count(fields.len() + usize::from(!fields.contains_key(&field)))?;
+    bounds::check_value(field, value)
+}
+
+/// A player's own change and sum, without the fields.
+fn own_bytes(player: &PlayerId) -> usize {
+    2 * (2 + player.as_str().len()) + 3 + 5
 }

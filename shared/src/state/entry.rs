@@ -11,6 +11,7 @@ use super::records::SystemChange;
 use super::stored::{Unreadable, decode, encode, growing};
 use crate::action::Answer;
 use crate::ids::{ActorId, PlayerId, Seq};
+use crate::limits::ENTRY_BYTES_MAX;
 use crate::value::{Field, Value};
 
 /// The answer to one action.
@@ -76,29 +77,15 @@ impl Entry {
     /// The first byte of a stored entry.
     pub const FORMAT: u8 = 1;
 
+    /// # Panics
+    /// If it is larger than `limits::ENTRY_BYTES_MAX`: whoever drafted it took more than a batch may hold.
     pub fn encode(&self) -> Bytes {
-        encode(Self::FORMAT, self)
+        let bytes = encode(Self::FORMAT, self);
+        assert!(bytes.len() <= ENTRY_BYTES_MAX, "an entry of {} bytes: at most {ENTRY_BYTES_MAX}", bytes.len());
+        bytes
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Entry, Unreadable> {
-        decode(&[Self::FORMAT], bytes)
-    }
-}
-
-/// Answers of a batch of rejections only: published after a chain check, not stored.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Receipts(#[serde(deserialize_with = "growing")] pub Vec<Answered>);
-
-impl Receipts {
-    /// The first byte of published receipts.
-    pub const FORMAT: u8 = 1;
-
-    pub fn encode(&self) -> Bytes {
-        encode(Self::FORMAT, self)
-    }
-
-    pub fn decode(bytes: &[u8]) -> Result<Receipts, Unreadable> {
         decode(&[Self::FORMAT], bytes)
     }
 }

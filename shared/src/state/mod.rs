@@ -4,6 +4,7 @@
 //! changes it through a [`Draft`], which yields an [`Entry`]; a replica applies entries; [`Delta`]s are composed for
 //! clients that are behind. Pure: time and randomness are arguments; protocol, log and rules are unknown here.
 
+mod bounds;
 pub mod checksum;
 pub mod dedupe;
 pub mod delta;
@@ -17,11 +18,12 @@ pub mod system;
 
 use std::collections::BTreeMap;
 
+pub use bounds::BeyondLimit;
 pub use checksum::field_hash;
 pub use dedupe::{ActorMarks, Judged};
 pub use delta::{Changes, Delta, EntityChange, FieldChanges, compose};
 pub use draft::Draft;
-pub use entry::{Answered, Entry, OwnChange, OwnChanges, Receipts, Sums};
+pub use entry::{Answered, Entry, OwnChange, OwnChanges, Sums};
 pub use part::{Fields, OwnPart, Part};
 pub use records::{Outgoing, PlayerRecord, Seat, SessionSeat, SystemChange, Timer, TimerKind};
 pub use snapshot::Parts;

@@ -1,6 +1,7 @@
 //! Invariant 3, acked is kept: an acked action is in the log, or in a snapshot after it, at the end of every run.
 //! Relaxed where the entry went with a lost tail whose owner died, if that was reported: by the metric `acked_lost`, or
-//! to this client (`recovered: false`, or a snapshot with reason `lost`).
+//! to this client (`recovered: false`, or a snapshot with reason `lost`). A client that left before it could be told, and
+//! all nodes that knew dead with it, leave nobody to report.
 
 use sectorbus::action::Answer;
 
@@ -15,7 +16,7 @@ fn check_device(evidence: &Evidence, ledger: &Ledger, device: &Device) -> Vec<St
     let Some(actor) = device.actor else { return Vec::new() };
     let acked = device.answers.iter().filter(|(_, answer)| **answer == Answer::Ack);
     let names = acked.map(|(seq, _)| (device.player.clone(), actor, *seq));
-    let reported = evidence.acked_lost > 0 || device.was_told_of_loss();
+    let reported = evidence.acked_lost > 0 || device.was_told_of_loss() || !device.stayed;
     names
         .filter(|name| !(is_kept(ledger, name) || (reported && went_with_a_tail(ledger, name))))
         .map(|name| format!("{}: {name:?} was acked and is gone", device.name))

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sectorbus::action::Answer;
+use sectorbus::action::{Answer, RejectCode};
 use sectorbus::ids::{ActorId, EntryId, Hop, PlayerId, RingVersion, RoomId, Seq};
 use sectorbus::log::memory::{Appearance, RoomDump};
 use sectorbus::log::{Head, LogBody, OnChain, Push, Snapshot};
@@ -161,9 +161,15 @@ impl Ledger {
         for publication in &evidence.publications {
             let Push::Receipts { body, .. } = &publication.push else { continue };
             for receipt in decode_receipts(body).map_err(|error| error.to_string())? {
-                if let Receipt::Answer(answered) = receipt {
-                    ledger.note(&publication.room, publication.order, None, false, answered);
-                }
+                let answered = match receipt {
+                    Receipt::Answer(answered) => answered,
+                    Receipt::Stale { speaker, actor, seq } => {
+                        let answer = Answer::reject(RejectCode::StaleSession);
+                        Answered { player: speaker.player, actor, seq, answer }
+                    }
+                    _ => continue,
+                };
+                ledger.note(&publication.room, publication.order, None, false, answered);
             }
         }
         Ok(ledger)

@@ -55,6 +55,31 @@ async fn a_canary_that_stays_out_replaces_the_connection() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_subscription_that_redis_ends_unasked_is_a_lost_place_and_asked_for_again() -> Result<()> {
+    let server = RedisServer::start(RedisOptions::default()).await?;
+    // As when the slot of a room moves to another server: only Redis's word for it is made up.
+    let proxy = sectorbus_tests::proxy::Proxy::to_redis(server.port()).await?;
+    let log =
+        RedisLog::connect(RedisConfig { pubsub_connections: 1, ..RedisConfig::new(proxy.redis_url(), region()) })?;
+    let (moved, other) = (room("sector:1"), room("sector:2"));
+    let (mut following, mut beside) = (log.follow(&moved), log.follow(&other));
+    assert_eq!(next(&mut following).await, Push::Following);
+    assert_eq!(next(&mut beside).await, Push::Following);
+    let channel = "sb:test:{sector:1}";
+    let word = format!(">3\r\n$12\r\nsunsubscribe\r\n${}\r\n{channel}\r\n:1\r\n", channel.len());
+    proxy.say_to_subscribers(word.as_bytes());
+    assert_eq!(next(&mut following).await, Push::Lost);
+    assert_eq!(next(&mut following).await, Push::Following, "asked for again on the same connection");
+    for room in [&moved, &other] {
+        granted(&log, claim_by(room, "a#1", 5, 1)).await;
+    }
+    assert!(matches!(next(&mut following).await, Push::Entry(_)));
+    let push = next(&mut beside).await;
+    assert!(matches!(push, Push::Entry(_)), "the other room lost nothing: {push:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn canaries_and_the_alive_channel_carry_the_incarnation() -> Result<()> {
     let (server, log) = start().await?;
     log.create_inbox(&node("a#1")).await?;

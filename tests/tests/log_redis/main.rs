@@ -14,10 +14,11 @@ use std::time::Duration;
 use anyhow::Result;
 use bytes::Bytes;
 use sectorbus::ids::{ActorId, EntryId, FeedId, Incarnation, Nonce, PlayerId, RegionName, RingVersion, RoomId};
+use sectorbus::limits::ONCE_KEPT_FOR;
 use sectorbus::log::redis::{ConnectError, RedisConfig, RedisLog};
 use sectorbus::log::{
     Append, Appended, Beat, Beaten, Claim, ClaimBody, Claimed, Following, Leave, Lineage, Log, LogError, MemberState,
-    OnceKey, Opened, Push, Roll, Sent, SnapshotParts, Unsafe, stored,
+    OnceKey, Opened, Posted, Push, Roll, Sent, SnapshotParts, Unsafe, stored,
 };
 use sectorbus_tests::redis_server::{RedisOptions, RedisServer};
 use tokio::time::Instant;

@@ -10,6 +10,7 @@ fn beat_of(who: &str) -> Beat {
         address: format!("{who} at 127.0.0.1:1"),
         state: MemberState::In,
         ttl: Duration::from_millis(600),
+        period: Duration::from_millis(500),
         settings: "s1".into(),
         joining: false,
         ring_above: None,

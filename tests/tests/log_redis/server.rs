@@ -84,3 +84,32 @@ async fn a_replica_refuses_until_it_is_promoted() -> Result<()> {
     assert!(matches!(answer, Appended::Ok { .. }));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_beat_waits_for_half_of_a_members_time_to_live() -> Result<()> {
+    let server = RedisServer::start(RedisOptions::default()).await?;
+    let member_ttl = Duration::from_secs(3);
+    let log = RedisLog::connect(RedisConfig { member_ttl, ..RedisConfig::new(server.url(), region()) })?;
+    assert!(log.is_ready_within(SOON).await, "no connections to Redis");
+    let beat = Beat {
+        incarnation: node("a#1"),
+        address: "a".into(),
+        state: MemberState::In,
+        ttl: member_ttl,
+        period: Duration::from_millis(700),
+        settings: "s1".into(),
+        joining: true,
+        ring_above: None,
+        suspects: vec![],
+    };
+    assert!(matches!(log.beat(beat.clone()).await?, Beaten::Ok(_)));
+    server.pause()?;
+    let began = Instant::now();
+    let unanswered = log.beat(beat).await;
+    let waited = began.elapsed();
+    server.resume()?;
+    assert!(matches!(unanswered, Err(LogError::Ambiguous(_))), "{unanswered:?}");
+    assert!(waited >= member_ttl / 2, "gave up after {waited:?}");
+    assert!(waited < member_ttl, "there is no time for another beat after {waited:?}");
+    Ok(())
+}

@@ -117,6 +117,13 @@ impl MemoryRegion {
         self.shared.core.lock().faults.ambiguity = ambiguity;
     }
 
+    /// The next operation of this node is executed, and its answer is lost: it ends in `Ambiguous`.
+    pub fn lose_next_answer(&self, id: HandleId) {
+        if let Some(handle) = self.shared.core.lock().handles.get_mut(&id) {
+            handle.loses_answer = true;
+        }
+    }
+
     /// While the region is stalled, operations end in `Ambiguous` after this long; half of them are executed when the
     /// stall ends. `None` (the default): they wait.
     pub fn set_answer_timeout(&self, timeout: Option<Duration>) {
@@ -207,6 +214,11 @@ impl MemoryRegion {
     /// `at_most` (when its canary would have told it).
     pub fn deafen_pubsub(&self, id: HandleId, at_most: Duration) {
         self.shared.core.lock().deafen(id, at_most);
+    }
+
+    /// Redis lost the log of this room, and nothing else of it.
+    pub fn forget_log(&self, room: &RoomId) {
+        self.shared.core.lock().db.room_mut(room).lose_log();
     }
 
     /// Redis lost this inbox.

@@ -50,6 +50,8 @@ pub(super) struct Handle {
     pub(super) alive: Option<Incarnation>,
     /// Operations and pushes of this handle are held until then.
     pub(super) stalled_until: Option<Instant>,
+    /// The next operation of this handle is executed and not answered.
+    pub(super) loses_answer: bool,
     pub(super) delivery: Delivery,
 }
 
@@ -106,7 +108,7 @@ impl MemoryRegion {
         let mut core = self.shared.core.lock();
         let id = HandleId(core.next_handle);
         core.next_handle += 1;
-        let handle = Handle { alive: None, stalled_until: None, delivery: Delivery::default() };
+        let handle = Handle { alive: None, stalled_until: None, loses_answer: false, delivery: Delivery::default() };
         core.handles.insert(id, handle);
         MemoryLog::new(self.shared.clone(), id, region)
     }

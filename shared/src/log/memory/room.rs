@@ -52,6 +52,8 @@ pub(super) struct Room {
     head: Option<StoredHead>,
     /// Ids and records as `stored` writes them, oldest first.
     log: VecDeque<(EntryId, Bytes)>,
+    /// The server lost `log`, while the head lives; an empty log is another thing.
+    log_is_lost: bool,
     snapshot: Option<Snapshot>,
     pub(super) feed: Feed,
 }
@@ -79,6 +81,11 @@ impl Room {
         self.head.as_ref().map(|stored| stored.head.last)
     }
 
+    pub(super) fn lose_log(&mut self) {
+        self.log.clear();
+        self.log_is_lost = self.head.is_some();
+    }
+
     /// Adds an entry. What must only grow is asserted: two entries at one id would be a fork.
     fn push(&mut self, entry: &LogEntry) {
         if let Some((newest, _)) = self.log.back() {
@@ -93,6 +100,9 @@ impl Room {
         let Some(stored) = self.head.as_mut().filter(|stored| stored.head.last == append.prev) else {
             return (judge_refused(self.last(), append.id, time_ms), None);
         };
+        if self.log_is_lost {
+            return (Appended::Lost { last: None }, None);
+        }
         let entry = append.entry.as_ref().map(|bytes| LogEntry { id: append.id, body: LogBody::Batch(bytes.clone()) });
         if let Some(entry) = &entry {
             stored.head.last = entry.id;
@@ -131,6 +141,9 @@ impl Room {
         if self.last() != Some(reclaim.claim.prev) {
             return (judge_refused(self.last(), reclaim.id, time_ms), None);
         }
+        if self.log_is_lost {
+            return (Appended::Lost { last: None }, None);
+        }
         let entry = self.write_claim(reclaim.id, reclaim.claim.clone(), reclaim.lineage.clone());
         (Appended::Ok { receivers: 0, time_ms }, Some(entry))
     }
@@ -142,6 +155,8 @@ impl Room {
                 return (Restored::Done { id, lineage, time_ms }, None);
             }
             Asked::Anew if last == restore.expects => {}
+            // Lost(none) was the answer to its append: the head is there, and the log is not.
+            Asked::Anew if restore.expects.is_none() && self.log_is_lost && last <= Some(at_most(restore)) => {}
             Asked::Anew | Asked::Stale => return (Restored::Refused { last }, None),
         }
         let prev = restore.my_last;
@@ -183,6 +198,7 @@ impl Room {
         grants.push(Grant { nonce: body.nonce.clone(), id, prev: body.prev });
         grants.drain(..grants.len().saturating_sub(LINEAGE_EPOCHS));
         self.head = Some(StoredHead { head, grants });
+        self.log_is_lost = false;
         let entry = LogEntry { id, body: LogBody::Claim(body) };
         self.push(&entry);
         entry
@@ -250,6 +266,11 @@ fn refuse_claim(head: &Head, claim: &Claim, may_take: bool) -> Option<Claimed> {
         _ if claim.ring < head.ring => Some(Claimed::StaleRing { head: head.ring }),
         _ => None,
     }
+}
+
+/// The highest id of the epoch that a restore goes on from.
+fn at_most(restore: &Restore) -> EntryId {
+    EntryId::new(restore.my_last.epoch, u64::MAX)
 }
 
 /// The jitter keeps two branches after a lost tail from meeting at one number.

@@ -48,12 +48,17 @@ impl MemoryLog {
 
     fn plan(&self) -> Trip {
         let core = &mut *self.shared.core.lock();
+        let loses_answer =
+            core.handles.get_mut(&self.id).is_some_and(|handle| std::mem::take(&mut handle.loses_answer));
         let rng = &mut core.rng;
         Trip {
             there: core.faults.latency.draw(rng),
             back: core.faults.latency.draw(rng),
             at_send: rng.coin(),
-            fate: core.faults.ambiguity.draw(rng),
+            fate: match core.faults.ambiguity.draw(rng) {
+                _ if loses_answer => Fate::ExecutedUnanswered,
+                drawn => drawn,
+            },
             late_by: rng.between(Duration::ZERO, core.faults.ambiguity.late_by),
             unanswered_after: core.faults.ambiguity.answered_after,
             outlives_stall: rng.coin(),

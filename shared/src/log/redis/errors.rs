@@ -70,14 +70,59 @@ pub(super) fn unreadable(what: &str, why: &Unreadable) -> LogError {
 mod tests {
     use super::*;
 
+    /// What becomes of an error that Redis answers, read from its bytes as a connection reads it.
+    fn answered(line: &str) -> LogError {
+        let value = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+        judge(&value.extract_error().unwrap_err())
+    }
+
     #[test]
-    fn refusals_are_certain_and_silence_is_not() {
-        assert!(matches!(judge_code("OOM", ""), LogError::NotExecuted(_)));
-        assert!(matches!(judge_code("ERR", "ERR max number of clients reached"), LogError::NotExecuted(_)));
-        assert!(matches!(judge_code("WRONGTYPE", ""), LogError::Corrupt(_)));
-        let cut = RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert!(matches!(judge(&cut), LogError::Ambiguous(_)));
-        let silent = RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
-        assert!(matches!(judge(&silent), LogError::Ambiguous(_)));
+    fn what_redis_refused_was_not_executed() {
+        for line in [
+            "TRYAGAIN Multiple keys request during rehashing of slot",
+            "ASK 3999 127.0.0.1:6381",
+            "MOVED 3999 127.0.0.1:6381",
+            "CLUSTERDOWN The cluster is down",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "LOADING Redis is loading the dataset in memory",
+            "READONLY You can't write against a read only replica.",
+            "MISCONF Errors writing to the AOF file: No space left on device",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "NOREPLICAS Not enough good replicas to write.",
+            "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+            "NOSCRIPT No matching script. Please use EVAL.",
+            "NOAUTH Authentication required.",
+            "ERR max number of clients reached",
+            "ERR unknown command 'SPUBLISH', with args beginning with:",
+        ] {
+            let judged = answered(line);
+            assert!(matches!(&judged, LogError::NotExecuted(_)), "{line}: {judged:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_script_found_wrong_is_unreadable() {
+        for line in [
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            "ERR user_script:12: attempt to compare nil with number script: 5b1f, on @user_script:12.",
+        ] {
+            let judged = answered(line);
+            assert!(matches!(&judged, LogError::Corrupt(_)), "{line}: {judged:?}");
+        }
+    }
+
+    #[test]
+    fn silence_and_a_broken_connection_are_ambiguous() {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof};
+        for kind in [BrokenPipe, ConnectionReset, TimedOut, UnexpectedEof] {
+            let judged = judge(&RedisError::from(std::io::Error::from(kind)));
+            assert!(matches!(judged, LogError::Ambiguous(_)), "{kind:?}: {judged:?}");
+        }
+    }
+
+    #[test]
+    fn no_connection_is_not_executed() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        assert!(matches!(not_connected(&refused), LogError::NotExecuted(_)));
     }
 }

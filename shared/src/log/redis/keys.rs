@@ -15,7 +15,7 @@ pub(super) const META: &str = "sb:meta";
 /// | key | type | written by | holds | lives |
 /// |---|---|---|---|---|
 /// | `sb:meta` | hash | `open` | region, format. Without the region in its name, or another region could not be seen | for ever |
-/// | `{members}` | hash | `beat`, `leave` | `m:<incarnation>` = `state expires_ms last_beat_ms spared address`, `g:<incarnation>` = ms when it went, `ring`, `beat` (last of anyone), `repl`, `calm`, `settings` | for ever; `g:` 1 h |
+/// | `{members}` | hash | `beat`, `leave` | `m:<incarnation>` = `state expires_ms last_beat_ms period_ms spared address`, `g:<incarnation>` = ms when it went, `ring`, `beat` (last of anyone), `repl`, `calm`, `settings` | for ever; `g:` 1 h |
 /// | `{<incarnation>}:rooms` | set | owner, adopters | rooms it owns | until `forget` |
 /// | `{<incarnation>}:inbox` | stream | `create_inbox`, `send` | one field `c` per command; trimmed by the reader | until `forget` |
 /// | `{<room>}:log` | stream | `append`, `claim`, `reclaim`, `restore` | one field `e` per entry: a `stored` record | for ever, trimmed by `checkpoint` and `park` |

@@ -8,7 +8,6 @@ use super::{RedisLog, scripts};
 use crate::ids::{Incarnation, RingVersion, RoomId};
 use crate::limits::GONE_KEPT_FOR;
 use crate::log::{Beat, Beaten, Leave, LogResult, Member, MemberState, Roll};
-use crate::membership::SILENT_DEAD_AFTER;
 
 pub(super) async fn beat(log: &RedisLog, beat: Beat) -> LogResult<Beaten> {
     log.identify(&beat.incarnation);
@@ -20,7 +19,7 @@ pub(super) async fn beat(log: &RedisLog, beat: Beat) -> LogResult<Beaten> {
         .arg(&beat.settings)
         .arg(u8::from(beat.joining))
         .arg(beat.ring_above.map(|ring| ring.to_string()).unwrap_or_default())
-        .arg(SILENT_DEAD_AFTER.as_millis().to_string())
+        .arg(beat.period.as_millis().to_string())
         .arg(GONE_KEPT_FOR.as_millis().to_string())
         .arg(log.keys.alive_prefix())
         .arg(&beat.address);

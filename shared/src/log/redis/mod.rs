@@ -42,11 +42,10 @@ use super::{
     Sent, Snapshot, Unsafe,
 };
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, SessionId};
+use crate::limits::MEMBER_TTL;
 
 /// Until an append, claim, post or send is answered; then it is ambiguous.
 const REQUEST_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
-/// Until a beat is answered: half a member's time to live.
-const BEAT_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// How to reach a region's Redis.
 #[derive(Clone)]
@@ -60,12 +59,21 @@ pub struct RedisConfig {
     pub command_connections: usize,
     /// Connections for followed rooms; 1 and up.
     pub pubsub_connections: usize,
+    /// A member's time to live (setting `member_ttl_ms`): a beat that is not answered within half of it is tried again.
+    pub member_ttl: Duration,
 }
 
 impl RedisConfig {
     /// 3 command connections and 4 for pub/sub.
     pub fn new(url: impl Into<String>, region: RegionName) -> Self {
-        Self { url: url.into(), region, node: "node".to_owned(), command_connections: 3, pubsub_connections: 4 }
+        Self {
+            url: url.into(),
+            region,
+            node: "node".to_owned(),
+            command_connections: 3,
+            pubsub_connections: 4,
+            member_ttl: MEMBER_TTL,
+        }
     }
 }
 
@@ -76,6 +84,7 @@ impl std::fmt::Debug for RedisConfig {
             .field("node", &self.node)
             .field("command_connections", &self.command_connections)
             .field("pubsub_connections", &self.pubsub_connections)
+            .field("member_ttl", &self.member_ttl)
             .finish_non_exhaustive()
     }
 }
@@ -142,7 +151,7 @@ impl RedisLog {
         let canaries = (0..config.pubsub_connections).map(|n| keys.canary(&identity, n)).collect();
         Ok(Self {
             pubsub: PubSub::start(&pushing, canaries, &requests),
-            beats: Connection::start(pushing, "beats", BEAT_ANSWERS_WITHIN),
+            beats: Connection::start(pushing, "beats", config.member_ttl / 2),
             inboxes: Inboxes::new(plain),
             region: config.region,
             alive: Mutex::default(),

@@ -1,6 +1,6 @@
 -- A member's sign of life, and the one place where members expire.
--- KEYS: members. ARGV: incarnation, state, ttl_ms, settings, joining 0|1, ring_above or '', silent members are expired
--- this many ms after their last beat, gone_kept_ms, prefix of alive channels, address, suspects.
+-- KEYS: members. ARGV: incarnation, state, ttl_ms, settings, joining 0|1, ring_above or '', period_ms of its beats,
+-- gone_kept_ms, prefix of alive channels, address, suspects.
 -- Checks: not gone; joining: settings equal. Writes: its own record unless refused; spares or expires others; ring
 -- version, time of the beat, replication id. Answers: GONE | SETTINGS theirs | OK time ring calm_until replication-id
 -- {incarnation, state, expires, address …} {gone, ms …} {silent …}.
@@ -52,10 +52,11 @@ for i = 11, #ARGV do
   suspected[ARGV[i]] = true
 end
 
+-- A silent peer whose next beat is 1.5 of its own beats overdue (`membership::silent_dead_after`) needs no expiry.
 local expired, living_peers = {}, 0
 for _, name in ipairs(peers) do
   local member = members[name]
-  local dead = suspected[name] and silent[name] and now - member.last >= tonumber(ARGV[7]) and not is_calm
+  local dead = suspected[name] and silent[name] and now - member.last >= member.period * 5 / 2 and not is_calm
   if dead or member.expires <= now then
     expired[#expired + 1] = name
   else
@@ -68,7 +69,8 @@ local changed = false
 if not refused then
   local mine = members[me]
   changed = mine == nil and ARGV[2] == 'in' or mine ~= nil and mine.state ~= ARGV[2]
-  members[me] = { state = ARGV[2], expires = now + ttl, last = now, spared = false, address = ARGV[10] }
+  members[me] = { state = ARGV[2], expires = now + ttl, last = now, period = tonumber(ARGV[7]), spared = false,
+    address = ARGV[10] }
 end
 for _, name in ipairs(expired) do
   changed = changed or members[name].state == 'in'

@@ -1,13 +1,14 @@
 -- Shared by `beat` and `leave`: the members hash as tables and back.
--- A member's text: state, expires_ms, last_beat_ms, spared 0|1, address (may hold spaces).
+-- A member's text: state, expires_ms, last_beat_ms, period_ms of its beats, spared 0|1, address (may hold spaces).
 local function member_of(value)
-  local state, expires, last, spared, address = string.match(value, '^(%a+) (%d+) (%d+) ([01]) (.*)$')
-  return { state = state, expires = tonumber(expires), last = tonumber(last), spared = spared == '1', address = address }
+  local state, expires, last, period, spared, address = string.match(value, '^(%a+) (%d+) (%d+) (%d+) ([01]) (.*)$')
+  return { state = state, expires = tonumber(expires), last = tonumber(last), period = tonumber(period),
+    spared = spared == '1', address = address }
 end
 
 local function member_text(member)
-  return table.concat({ member.state, text(member.expires), text(member.last), member.spared and '1' or '0',
-    member.address }, ' ')
+  return table.concat({ member.state, text(member.expires), text(member.last), text(member.period),
+    member.spared and '1' or '0', member.address }, ' ')
 end
 
 -- members and gone by incarnation, the other fields as they are.
