@@ -29,10 +29,10 @@ pub(crate) trait Stand {
     /// The server loses the log of a room, and nothing else of it.
     async fn lose_log(&self, of: &RoomId);
     async fn lose_inbox(&self, of: &Incarnation);
-    /// The server's clock jumps back, as far as membership can see.
-    async fn time_goes_back(&self, by: Duration);
     /// Until a reader of an inbox waits for what comes.
     async fn until_a_reader_waits(&self);
+    /// The server's clock jumps back, as far as membership can see.
+    async fn time_goes_back(&self, by: Duration);
     /// The server ends and comes back with everything stored; connections break.
     async fn restart(&mut self);
     /// The server says from now on that it is another one (a promoted replica), and has lost nothing.

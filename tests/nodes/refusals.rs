@@ -54,8 +54,8 @@ async fn settings_that_differ_from_the_members_are_refused_on_redis() -> Result<
     for (name, setting, value) in differing {
         let (code, said) = region.refusal(region.settings(name).with(setting, &value)).await?;
         assert_eq!(code, FAILED, "{setting}: {said}");
-        assert!(said.contains("the members of this region run with other settings"), "{setting}: {said}");
-        assert!(said.contains(setting), "{setting}: {said}");
+        let named = format!("the members of this region run with another {setting}: it must be the same on all nodes");
+        assert!(said.contains(&named), "{setting}: {said}");
         assert!(setting != "resume_secret" || !said.contains(&value), "a secret is said: {said}");
     }
     assert_eq!(region.nodes[0].metric("sectorbus_members").await?, 1.0, "nobody joined");

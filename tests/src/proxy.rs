@@ -1,5 +1,6 @@
 //! A TCP proxy that plays a bad network: cuts, delays, swallows everything or some words, is deaf in one direction, or
-//! loses one answer. Knows nothing of what is said through it, but where a push begins and who has subscribed.
+//! loses one answer. Knows nothing of what is said through it, but where a push begins and who has subscribed to
+//! something.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -153,11 +154,11 @@ async fn relay(
         if matches!(weather, Weather::BlackHole | Weather::TargetDeaf) { Vec::new() } else { piece.to_vec() }
     });
     let down = carry(from_target, &to_client, weather_rx, |piece, weather| {
-        if unanswered.load(Ordering::Relaxed) {
-            breaks.notify_one();
-            return Vec::new();
-        }
         let is_deaf = match weather {
+            _ if unanswered.load(Ordering::Relaxed) => {
+                breaks.notify_one();
+                true
+            }
             Weather::BlackHole | Weather::ClientDeaf => true,
             Weather::SubscribersDeaf => !made_while_deaf && subscribed.load(Ordering::Relaxed),
             Weather::Without(words) => return without(words, piece),

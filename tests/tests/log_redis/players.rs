@@ -1,4 +1,4 @@
-//! Readers of inboxes, whose place is lost with their connection.
+//! Readers of inboxes, whose place is lost with their connection; and how long a post is known.
 
 use crate::*;
 
