@@ -1,5 +1,4 @@
 //! The gateway node: sessions, rooms, relays, membership.
-//!
 //! One action in: `session` (decode, limit) -> `follow::route` (who owns the room) -> `courier`/`inbox` or the local
 //! mailbox -> `room::task` -> `room::owner` (dedupe, rules) -> `room::commit` (one append per batch).
 //! One delta out: the log -> `follow::task` -> `follow::catch_up` (judge, apply, verify) -> `follow::show` (encode

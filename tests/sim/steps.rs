@@ -53,7 +53,6 @@ fn a_move_survives_a_broken_connection_at_every_step() {
 }
 
 fn interrupt_everywhere(victim: Victim) {
-    let mut steps = 0;
     for operation in 1..OPERATIONS_MAX {
         let mut struck = false;
         let (evidence, ..) = live(SEED, false, async |world| {
@@ -64,11 +63,11 @@ fn interrupt_everywhere(victim: Victim) {
         let hop = mover.view.as_ref().and_then(|view| view.ship("ann")?.get(&Field::HOP).and_then(Value::as_int));
         assert_eq!(hop, Some(2), "{victim:?} at operation {operation}: {} has moved once", mover.name);
         if !struck {
+            let steps = operation - 1;
             println!("{steps} steps, {victim:?}");
             assert!(steps >= 8, "departure, arrive, look, arrival, at, arrived, and two forgotten: {steps} steps");
             return;
         }
-        steps += 1;
     }
     panic!("a move of more than {OPERATIONS_MAX} operations");
 }

@@ -124,11 +124,6 @@ impl Audit {
         }
     }
 
-    /// Entries over all rooms.
-    pub fn entries(&self) -> usize {
-        self.rooms.values().map(|room| room.entries.len()).sum()
-    }
-
     /// Claims over all rooms after their first.
     pub fn takeovers(&self) -> usize {
         self.rooms.values().map(|room| room.claims.len() - 1).sum()
