@@ -152,6 +152,11 @@ impl<L: Log> Core<L> {
         self.failovers.lock().insert(room.clone(), last_sign_ms);
     }
 
+    /// The room is let go before anything was appended.
+    pub fn forget_failover(&self, room: &RoomId) {
+        self.failovers.lock().remove(room);
+    }
+
     /// The first append after a take-over.
     pub fn note_first_append(&self, room: &RoomId) {
         if let Some(last_sign_ms) = self.failovers.lock().remove(room) {

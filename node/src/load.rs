@@ -1,12 +1,18 @@
 //! Reading a room from the log: snapshot, then the entries after it, checked to be one chain.
 //! Used by owners after a claim and by relays at bootstrap. Knows nothing of sessions.
 
+use std::time::Duration;
+
 use sectorbus::ids::{EntryId, RoomId};
 use sectorbus::limits::LOAD_PAGE_ENTRIES;
 use sectorbus::log::{Head, Log, LogBody, LogEntry, LogError, LogResult, Snapshot};
 use sectorbus::state::Entry;
 use sectorbus::state::Parts;
 use sectorbus::state::RoomState;
+
+/// A trim or a new snapshot between two reads is over within one of these.
+const READINGS_MAX: usize = 20;
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// A room as the log has it.
 pub struct Loaded {
@@ -82,17 +88,22 @@ pub fn apply(state: &mut RoomState, entry: &LogEntry) -> LogResult<Option<Entry>
 ///
 /// A trim or a new snapshot between the reads makes the pieces not fit; it then reads again.
 pub async fn load<L: Log>(log: &L, room: &RoomId, upto: Option<EntryId>) -> LogResult<Option<Loaded>> {
-    for _ in 0..5 {
+    for attempt in 0..READINGS_MAX {
+        if attempt > 0 {
+            tokio::time::sleep(READ_AGAIN_AFTER).await;
+        }
         let heads = log.heads(std::slice::from_ref(room)).await?;
         let Some(head) = heads.into_iter().next().and_then(|heads| heads.log) else { return Ok(None) };
-        let Some(snapshot) = log.snapshot(room).await? else { return Ok(None) };
+        let Some(snapshot) = log.snapshot(room).await? else {
+            return Err(LogError::Corrupt(format!("{room} has a head and no snapshot")));
+        };
         let state = decode_snapshot(room, &snapshot)?;
         let loaded = Loaded { head, snapshot: snapshot.id, cursor: snapshot.id, state, entries: Vec::new() };
         if let Some(loaded) = read_on(log, room, upto, loaded).await? {
             return Ok(Some(loaded));
         }
     }
-    Err(LogError::NotExecuted(format!("{room}: log and snapshot did not fit together in 5 readings")))
+    Err(LogError::Corrupt(format!("{room}: log and snapshot did not fit together in {READINGS_MAX} readings")))
 }
 
 /// Entries after the snapshot; `None` if they do not connect.

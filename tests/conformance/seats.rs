@@ -139,6 +139,10 @@ async fn what_was_superseded_is_not_attached_again(stand: impl Stand) {
     let at = log.at(&ann()).await.unwrap().unwrap();
     assert_eq!((at.floor, at.sessions.len()), (on_n2.generation.next(), 3));
     assert_eq!(log.attach(again("s1", on_n2.generation)).await, Ok(None), "it was evicted");
+    // A later attach of the same node stands: the earlier one is over.
+    let (early, late) = (again("s3", at.floor), attach_of("s3", false));
+    attached(&log, late).await;
+    assert_eq!(log.attach(early).await, Ok(None));
     // Redis lost it: nothing says that it is over.
     assert!(log.attach(again("s5", at.floor)).await.unwrap().is_some());
 }

@@ -68,7 +68,12 @@ impl<L: Log> Follow<L> {
                     self.start_anew(&error).await;
                 }
             }
-            Follows::Duplicate => self.hear(),
+            Follows::Duplicate => {
+                if entry.id == replica.cursor() {
+                    self.ahead_since = None;
+                }
+                self.hear();
+            }
             Follows::Stale => {
                 self.core.metrics.dropped_stale_entries.increment(1);
                 if self.last_head_check.is_none_or(|at| at.elapsed() >= HEAD_CHECK_EVERY) {
@@ -243,6 +248,7 @@ impl<L: Log> Follow<L> {
     fn apply(&mut self, entry: &LogEntry) -> LogResult<()> {
         let Some(replica) = &mut self.replica else { return Ok(()) };
         let applied = replica.apply(entry)?;
+        self.ahead_since = None;
         self.core.metrics.relay_entries.increment(1);
         self.heard.set(applied.id);
         self.ask_feed_rights();
@@ -264,6 +270,7 @@ impl<L: Log> Follow<L> {
         match standing(replica.cursor(), &head) {
             Standing::UpToDate => {
                 replica.see_head(&head);
+                self.ahead_since = None;
                 self.hear();
             }
             Standing::Behind | Standing::Ahead | Standing::Fork => self.read_again_soon(),

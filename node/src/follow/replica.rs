@@ -154,20 +154,24 @@ impl Missed {
     }
 }
 
-/// Composes entries after a cursor into what `player` has to be shown.
-pub fn compose_missed(entries: &[Arc<Applied>], player: &PlayerId) -> Missed {
+/// Composes entries after a cursor into what `player` has to be shown; `None` if the player left in between: what was
+/// their own is made anew then.
+pub fn compose_missed(entries: &[Arc<Applied>], player: &PlayerId) -> Option<Missed> {
     let mut missed = Missed::default();
     for applied in entries {
         missed.push(match &applied.claimed_by {
             Some(owner) => Step::Claim(applied.id, owner.clone()),
             None => Step::Delta(applied.delta.clone()),
         });
-        let own = applied.entry.as_ref().and_then(|entry| entry.own.get(player));
-        if let Some(OwnChange::Set(changes)) = own {
-            missed.own.extend(changes.iter().map(|(field, value)| (*field, value.clone())));
+        match applied.entry.as_ref().and_then(|entry| entry.own.get(player)) {
+            Some(OwnChange::Set(changes)) => {
+                missed.own.extend(changes.iter().map(|(field, value)| (*field, value.clone())));
+            }
+            Some(OwnChange::Removed) => return None,
+            None => {}
         }
     }
-    missed
+    Some(missed)
 }
 
 /// The same from entries read from the log, for a session at `cursor`: `None` if they do not reach from there to
@@ -192,5 +196,5 @@ pub fn missed_from_log(cursor: EntryId, upto: EntryId, entries: &[LogEntry], pla
         applied.push(Arc::new(Applied { id: entry.id, prev: at, entry: decoded.map(Arc::new), claimed_by, delta }));
         at = entry.id;
     }
-    (at == upto).then(|| compose_missed(&applied, player))
+    (at == upto).then(|| compose_missed(&applied, player)).flatten()
 }

@@ -119,6 +119,9 @@ impl<L: Log> Follow<L> {
         let (room, head) = (self.room.clone(), replica.cursor());
         let Subscriber { sub, .. } = subscriber;
         let hop = replica.state().system().seat(&sub.player).map(|seat| seat.hop).unwrap_or_default();
+        if hop < sub.told_hop {
+            sub.set_lost(true);
+        }
         let snapshot = |reason| frames::snapshot(replica, &sector, &sub.player, sub.actor, reason);
         let greeting = std::mem::replace(&mut sub.greeting, Greeting::Snapshot(SnapshotReason::Gap));
         let welcome = greeting.welcome();
@@ -143,9 +146,9 @@ impl<L: Log> Follow<L> {
             }
             (Greeting::Welcome { welcome: once, cursor: Some(cursor) }, Some(welcome)) => {
                 let entries_max = self.core.config.log_window_entries + self.core.config.checkpoint_entries;
-                if let Some(entries) = replica.since(cursor) {
+                let missed = replica.since(cursor).map(|entries| compose_missed(&entries, &sub.player));
+                if let Some(Some(missed)) = missed {
                     self.core.metrics.resumes.count(ResumeSource::Replica);
-                    let missed = compose_missed(&entries, &sub.player);
                     resume_frames(sub, *welcome, Source::Replica, &missed, replica)
                 } else {
                     if let Some(unsaid) = &mut unsaid {
@@ -156,7 +159,7 @@ impl<L: Log> Follow<L> {
                     drop(unsaid);
                     // What is not on the chain, or further back than logs are kept, is not read.
                     let behind = head.version.saturating_sub(cursor.version);
-                    if replica.on_chain(cursor) == OnChain::Yes && behind <= entries_max {
+                    if missed.is_none() && replica.on_chain(cursor) == OnChain::Yes && behind <= entries_max {
                         self.fetch_backlog(conn, cursor);
                     } else {
                         self.take_backlog(conn, None);
@@ -192,7 +195,7 @@ impl<L: Log> Follow<L> {
         let from_log = entries.and_then(|entries| {
             let read_upto = entries.last().map_or(cursor, |entry| entry.id).min(head);
             let mut missed = missed_from_log(cursor, read_upto, entries, &sub.player)?;
-            missed.append(compose_missed(&replica.since(read_upto)?, &sub.player));
+            missed.append(compose_missed(&replica.since(read_upto)?, &sub.player)?);
             Some(missed)
         });
         let frames = match (taken, from_log) {

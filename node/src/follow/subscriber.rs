@@ -22,6 +22,8 @@ pub struct Subscription {
     pub generation: Generation,
     /// Seats of earlier hops do not count.
     pub hop_min: Hop,
+    /// The client's player was seen leaving with this hop: a seat of an earlier one means that this was lost.
+    pub told_hop: Hop,
     pub actor: ActorId,
     pub codec: Codec,
     pub outbox: Arc<Outbox>,

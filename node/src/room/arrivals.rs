@@ -1,6 +1,8 @@
 //! The destination's side of a move: read `at` before every arrival, set it after, answer the source, forget.
 //! What an arrival does to the state is decided in `owner`.
 
+use std::sync::atomic::Ordering;
+
 use sectorbus::ids::{Hop, PlayerId, RoomId, SectorId};
 use sectorbus::log::Log;
 use sectorbus::state::{Outgoing, PlayerRecord};
@@ -8,6 +10,22 @@ use sectorbus::state::{Outgoing, PlayerRecord};
 use crate::command::Command;
 use crate::room::owner::{self, Input};
 use crate::room::task::{RoomEvent, RoomTask};
+
+/// Sets `at`, until answered. Some: it names a later move of the player, and where that led.
+async fn assert_at<L: Log>(log: &L, player: &PlayerId, sector: &SectorId, hop: Hop) -> Option<(SectorId, Hop)> {
+    loop {
+        match log.arrived(player, sector, hop).await {
+            Ok(stored) if stored <= hop => return None,
+            Ok(_) => {
+                if let Ok(at) = log.at(player).await {
+                    return at.filter(|at| at.hop > hop).map(|at| (at.room, at.hop));
+                }
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(super::RETRY_AFTER).await;
+    }
+}
 
 pub fn announcement(player: &PlayerId, out: &Outgoing, from: Option<SectorId>) -> Command {
     Command::Arrive { player: player.clone(), hop: out.hop, record: Box::new(out.record.clone()), from }
@@ -46,17 +64,24 @@ impl<L: Log> RoomTask<L> {
         from: Option<SectorId>,
         at: Option<(SectorId, Hop)>,
     ) -> Option<Input> {
-        // `at` may name this room for an arrival that was in a lost tail: only the state says whether it is here.
-        let lost = |(room, its_hop): &(SectorId, Hop)| {
-            *its_hop == hop
-                && self.room.sector() == Some(room)
-                && !owner::has_seen(self.owner.state().system(), &player, hop)
+        let seen = |hop| owner::has_seen(self.owner.state().system(), &player, hop);
+        let hop = match at.filter(|(_, its_hop)| *its_hop >= hop) {
+            None => hop,
+            Some(_) if seen(hop) => {
+                self.checking.remove(&player);
+                let here = self.room.sector().cloned();
+                self.answer_source(&player, hop, from, here);
+                return None;
+            }
+            // It names this room for an arrival that was in a lost tail.
+            Some((room, its_hop)) if self.room.sector() == Some(&room) => its_hop,
+            // The player has gone on to there, or was when a tail was lost: the source asks.
+            Some((room, its_hop)) => {
+                self.checking.remove(&player);
+                self.answer_source(&player, its_hop, from, Some(room));
+                return None;
+            }
         };
-        if let Some((room, _)) = at.filter(|at| at.1 >= hop && !lost(at)) {
-            self.checking.remove(&player);
-            self.answer_source(&player, hop, from, room);
-            return None;
-        }
         if let Some(from) = &from {
             self.sources.insert(player.clone(), from.clone());
         }
@@ -84,16 +109,16 @@ impl<L: Log> RoomTask<L> {
         self.answering.insert(player.clone(), hop);
         let (core, mailbox) = (self.core.clone(), self.mailbox.clone());
         self.core.tasks.spawn("arrival known", async move {
-            while core.log.arrived(&player, &sector, hop).await.is_err() {
-                tokio::time::sleep(super::RETRY_AFTER).await;
-            }
+            let elsewhere = assert_at(&*core.log, &player, &sector, hop).await;
             if let Some(from) = from {
                 let arrived = Command::Arrived { player: player.clone(), hop, room: Some(sector) };
                 core.deliver(&RoomId::Sector(from), arrived);
             }
-            if let Some(mailbox) = mailbox.upgrade() {
-                let _ = mailbox.send(RoomEvent::ArrivalKnown { player, hop }).await;
+            let Some(mailbox) = mailbox.upgrade() else { return };
+            if let Some((room, hop)) = elsewhere {
+                let _ = mailbox.send(RoomEvent::FoundElsewhere { player: player.clone(), hop, room }).await;
             }
+            let _ = mailbox.send(RoomEvent::ArrivalKnown { player, hop }).await;
         });
     }
 
@@ -104,9 +129,9 @@ impl<L: Log> RoomTask<L> {
         self.transfers.arrived(player, hop, self.uptime());
     }
 
-    fn answer_source(&self, player: &PlayerId, hop: Hop, from: Option<SectorId>, room: SectorId) {
+    fn answer_source(&self, player: &PlayerId, hop: Hop, from: Option<SectorId>, room: Option<SectorId>) {
         if let Some(from) = from {
-            let arrived = Command::Arrived { player: player.clone(), hop, room: Some(room) };
+            let arrived = Command::Arrived { player: player.clone(), hop, room };
             self.core.deliver(&RoomId::Sector(from), arrived);
         }
     }
@@ -115,8 +140,8 @@ impl<L: Log> RoomTask<L> {
     pub(super) fn departure_known(&mut self, player: PlayerId, hop: Hop, room: Option<SectorId>) -> Option<Input> {
         let out = self.owner.state().system().outgoing().get(&player).filter(|out| out.hop <= hop)?;
         match room {
-            // A lost tail left another destination behind: that one is asked.
-            Some(room) if out.hop == hop && out.to != room => {
+            // `at` says where this or a later move led, and whoever was asked has not seen it: that room is asked.
+            Some(room) if out.to != room => {
                 self.sent_out.remove(&player);
                 Some(Input::Elsewhere { player, hop, room })
             }
@@ -134,6 +159,7 @@ impl<L: Log> RoomTask<L> {
     pub(super) fn doubt_transfers(&mut self) {
         self.transfers.doubt();
         self.sent_out.clear();
+        self.make_incoming_known();
     }
 
     /// `at` is set again for everybody here: Redis may have lost what it said, or this room what came after. Also after
@@ -153,22 +179,17 @@ impl<L: Log> RoomTask<L> {
         if players.is_empty() {
             return;
         }
-        let (core, mailbox) = (self.core.clone(), self.mailbox.clone());
+        let (core, mailbox, latest) = (self.core.clone(), self.mailbox.clone(), self.reasserted.clone());
+        let mine = latest.fetch_add(1, Ordering::Relaxed) + 1;
         self.core.tasks.spawn("reassert", async move {
             for (player, hop) in players {
-                let elsewhere = loop {
-                    match core.log.arrived(&player, &sector, hop).await {
-                        Ok(stored) if stored == hop => break None,
-                        Ok(_) => match core.log.at(&player).await {
-                            Ok(at) => break at.filter(|at| at.hop > hop),
-                            Err(_) => tokio::time::sleep(super::RETRY_AFTER).await,
-                        },
-                        Err(_) => tokio::time::sleep(super::RETRY_AFTER).await,
-                    }
-                };
-                let Some(at) = elsewhere else { continue };
+                if latest.load(Ordering::Relaxed) != mine {
+                    // Begun anew meanwhile.
+                    return;
+                }
+                let Some((room, hop)) = assert_at(&*core.log, &player, &sector, hop).await else { continue };
                 let Some(mailbox) = mailbox.upgrade() else { return };
-                let _ = mailbox.send(RoomEvent::FoundElsewhere { player, hop: at.hop, room: at.room }).await;
+                let _ = mailbox.send(RoomEvent::FoundElsewhere { player, hop, room }).await;
             }
         });
     }

@@ -151,7 +151,7 @@ async fn load_claimed<L: Log>(
                 if matches!(error, LogError::Corrupt(_)) {
                     return Err(NotMine::Unreadable);
                 }
-                if lost_claim(core, room, claim_id).await {
+                if core.me() != *me || lost_claim(core, room, claim_id).await {
                     return Err(NotMine::Moved);
                 }
                 tokio::time::sleep(RETRY_AFTER).await;

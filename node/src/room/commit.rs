@@ -275,16 +275,22 @@ impl<L: Log> RoomTask<L> {
     }
 
     /// Compares the head with my chain, without a batch.
-    pub(super) async fn check_head(&mut self) -> ControlFlow<Dropped> {
+    pub(super) async fn compare_head(&mut self) -> ControlFlow<Dropped> {
         let head = self.head().await?;
         self.head_checked = Some(Instant::now());
         let last = head.map(|head| head.last);
-        if last != Some(self.chain.last()) {
-            match last {
-                Some(last) if last.epoch > self.chain.epoch() => return self.fenced(last).await,
-                last => self.repair(last, None).await.map_continue(|_| ())?,
-            }
+        if last == Some(self.chain.last()) {
+            return ControlFlow::Continue(());
         }
+        match last {
+            Some(last) if last.epoch > self.chain.epoch() => self.fenced(last).await,
+            last => self.repair(last, None).await.map_continue(|_| ()),
+        }
+    }
+
+    /// Redis was away or is another one: the head, this node's set of rooms and where the players are, all again.
+    pub(super) async fn check_head(&mut self) -> ControlFlow<Dropped> {
+        self.compare_head().await?;
         while self.core.log.rooms_add(&self.me, std::slice::from_ref(&self.room)).await.is_err() {
             tokio::time::sleep(super::RETRY_AFTER).await;
             if self.mailbox.strong_count() == 0 {
@@ -298,7 +304,9 @@ impl<L: Log> RoomTask<L> {
     }
 
     pub(super) async fn checkpoint_if_due(&mut self) -> ControlFlow<Dropped> {
-        let behind = self.chain.last().version - self.snapshot.map_or(0, |snapshot| snapshot.version);
+        // In doubt the time alone decides: else every room would write its whole state when Redis comes back.
+        let last = self.chain.last().version;
+        let behind = self.snapshot.map_or(0, |snapshot| last - snapshot.version);
         let due = self.checkpoint_due.is_some_and(|due| Instant::now() >= due);
         if behind >= self.core.config.checkpoint_entries || due {
             self.checkpoint().await?;
@@ -332,7 +340,7 @@ impl<L: Log> RoomTask<L> {
                 }
                 Ok(Checkpointed::DormantNeeded) => self.doubt_snapshot(),
                 // Fenced or a lost tail: the next append finds out and repairs.
-                Ok(Checkpointed::Refused { .. }) => return self.check_head().await,
+                Ok(Checkpointed::Refused { .. }) => return self.compare_head().await,
                 Err(error) => self.pause(&error).await?,
             }
         }
@@ -342,7 +350,8 @@ impl<L: Log> RoomTask<L> {
     fn doubt_snapshot(&mut self) {
         self.snapshot = None;
         self.dormant_at_checkpoint = None;
-        self.checkpoint_due.get_or_insert(Instant::now() + CHECKPOINT_AFTER);
+        let within_ms = u64::try_from(CHECKPOINT_AFTER.as_millis()).unwrap_or(u64::MAX);
+        self.checkpoint_due = Some(Instant::now() + Duration::from_millis(self.core.dice.below(within_ms)));
     }
 
     /// The ring maps the room elsewhere: the new owner is asked to claim it; until then this one serves.
@@ -384,7 +393,7 @@ impl<L: Log> RoomTask<L> {
                     self.core.metrics.parked.increment(1);
                     return ControlFlow::Break(Dropped::Parked);
                 }
-                Ok(Parked::Refused) => return self.check_head().await,
+                Ok(Parked::Refused) => return self.compare_head().await,
                 Err(error) => self.pause(&error).await?,
             }
         }

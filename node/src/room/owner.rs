@@ -431,13 +431,18 @@ impl Batch<'_> {
         if (seated || asleep) && is_here {
             return seats::raise_hop(draft, player, hop);
         }
+        let out = system.outgoing().get(player).filter(|out| out.hop <= hop && out.to != room).cloned();
+        if let (true, Some(out)) = (is_here, &out) {
+            // It came back here, and that was lost.
+            return self.take_in(draft, player, hop, out.record.clone(), None);
+        }
         let mut record = if seated {
             seats::take_out(draft, player)
         } else if let Some(record) = system.dormant(player).filter(|_| asleep).cloned() {
             draft.system(SystemChange::Dormant(player.clone(), None));
             record
-        } else if let Some(out) = system.outgoing().get(player).filter(|out| out.hop == hop && out.to != room) {
-            out.record.clone()
+        } else if let Some(out) = out {
+            out.record
         } else {
             return;
         };

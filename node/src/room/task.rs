@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use sectorbus::ids::{EntryId, Hop, Incarnation, PlayerId, RoomId, SectorId};
@@ -104,10 +105,13 @@ pub(super) struct RoomTask<L: Log> {
     pub(super) adopt_due: Option<Instant>,
     pub(super) sent_out: BTreeMap<PlayerId, Hop>,
     pub(super) transfers: Transfers,
+    /// How often `at` was set again for everybody; an older round ends.
+    pub(super) reasserted: Arc<AtomicU64>,
     pub(super) posts: PostsOnTheWay,
     // Hearing my own entries.
     pub(super) unheard: Option<(EntryId, Instant)>,
     pub(super) head_checked: Option<Instant>,
+    view_rx: watch::Receiver<u64>,
     // Pace.
     window_started: Instant,
     window_entries: u32,
@@ -144,6 +148,7 @@ pub async fn run<L: Log>(
     if lives_elsewhere || matches!(dropped, Dropped::Parked) {
         let _ = core.log.rooms_remove(&me, &room).await;
     }
+    core.forget_failover(&room);
     Owners::ended(&core, &room, &mailbox);
     events_rx.close();
     // What arrived meanwhile: for the new owner if it is known, else for a new claim if the room still maps here.
@@ -188,9 +193,11 @@ impl<L: Log> RoomTask<L> {
             decided: Vec::new(),
             sent_out: BTreeMap::new(),
             transfers: Transfers::default(),
+            reasserted: Arc::default(),
             posts: PostsOnTheWay::default(),
             unheard: None,
             head_checked: None,
+            view_rx: core.watch_view(),
             window_started: now,
             window_entries: 0,
             last_append: now,
@@ -280,7 +287,11 @@ impl<L: Log> RoomTask<L> {
                 }
                 RoomEvent::ArrivalKnown { player, hop } => self.arrival_known(player, hop),
                 RoomEvent::FoundElsewhere { player, hop, room } => {
-                    inputs.push(Input::Elsewhere { player, hop, room });
+                    // A departure's destination says itself whether it has the player.
+                    let system = self.owner.state().system();
+                    if system.seat(&player).is_some() || system.dormant(&player).is_some() {
+                        inputs.push(Input::Elsewhere { player, hop, room });
+                    }
                 }
                 RoomEvent::IncarnationsGone(gone) => inputs.push(Input::IncarnationsGone(gone)),
                 RoomEvent::Posted { names } => self.take_posted(names),
@@ -298,12 +309,12 @@ impl<L: Log> RoomTask<L> {
             RoomEvent::RingChanged => self.hand_over_if_elsewhere().await,
             RoomEvent::CheckHead => self.check_head().await,
             RoomEvent::Checkpoint => self.checkpoint().await,
-            RoomEvent::ForeignClaim { epoch } if *epoch > self.chain.epoch() => self.check_head().await,
+            RoomEvent::ForeignClaim { epoch } if *epoch > self.chain.epoch() => self.compare_head().await,
             // Somebody misses the owner: what they heard may have been lost.
             RoomEvent::Command { command: Command::Adopt, .. }
                 if self.head_checked.is_none_or(|at| at.elapsed() >= HEAD_CHECK_EVERY) =>
             {
-                self.check_head().await
+                self.compare_head().await
             }
             _ => ControlFlow::Continue(()),
         }
@@ -330,7 +341,13 @@ impl<L: Log> RoomTask<L> {
     async fn turn(&mut self, mut inputs: Vec<Input>) -> ControlFlow<Dropped> {
         let seats_somebody =
             |input: &Input| matches!(input, Input::TakeIn { .. } | Input::Command(Command::Join { .. }));
-        if inputs.iter().any(seats_somebody) {
+        // A full mailbox may have had no place for what changed.
+        let view_changed = self.view_rx.has_changed().unwrap_or(false);
+        if view_changed {
+            self.view_rx.mark_unchanged();
+            self.adopt_due = Some(Instant::now());
+        }
+        if view_changed || inputs.iter().any(seats_somebody) {
             inputs.push(Input::IncarnationsGone(self.known_dead()));
         }
         if self.transfers.next_due().is_some_and(|due| self.uptime() >= due) {

@@ -39,6 +39,8 @@ pub struct Place {
     neighbour: usize,
     /// What `at` said when the search began.
     at: SectorId,
+    /// The hop of the last departure that was followed.
+    followed: Hop,
     /// The player has no record yet: the arrival is announced until it is seen.
     pub is_new: bool,
     /// The room said that it has no place: that it does not have the player is no news before it is asked again.
@@ -59,6 +61,7 @@ impl<L: Log> Session<L> {
             look_at: now + ASK_FOR,
             asked: 0,
             neighbour: 0,
+            followed: Hop(0),
             is_new: hop == Hop(0),
             full: false,
         });
@@ -88,6 +91,7 @@ impl<L: Log> Session<L> {
             session: self.speaker.session.clone(),
             generation: self.speaker.generation,
             hop_min,
+            told_hop: place.followed,
             actor: self.actor,
             codec: self.codec,
             outbox: self.outbox.clone(),
@@ -122,9 +126,14 @@ impl<L: Log> Session<L> {
     /// The player is in another room: be shown that one. A client that saw the old room gets one `moved` frame.
     pub(super) fn follow_player(&mut self, from: &RoomId, to: SectorId, hop: Hop) {
         let Some(place) = self.place.as_mut().filter(|place| place.guard.room() == from) else { return };
-        let was_live = std::mem::replace(&mut place.live, false);
+        let (was_live, now) = (std::mem::replace(&mut place.live, false), Instant::now());
         place.full = false;
-        let now = Instant::now();
+        if !was_live && hop <= place.followed {
+            // From there the player has gone on already: whoever is on the way in is here soon.
+            place.look_at = now + ASK_FOR / 10;
+            return;
+        }
+        place.followed = hop;
         if was_live {
             place.seeking_since = now;
         }
@@ -148,6 +157,7 @@ impl<L: Log> Session<L> {
             return;
         }
         place.live = true;
+        place.followed = hop;
         place.is_new = false;
         place.asked = 0;
         place.neighbour = 0;
@@ -209,19 +219,18 @@ impl<L: Log> Session<L> {
         let Some(place) = self.place.as_mut() else { return Ok(()) };
         place.look_at = Instant::now() + ASK_FOR;
         place.full = false;
-        if place.is_new {
-            self.announce_new_player();
-            self.join();
-            return Ok(());
-        }
         let Ok(at) = self.core.log.at(&self.speaker.player).await else { return Ok(()) };
         let Some(at) = at else {
             // `at` was lost: the seat, if there is one, is where it was; `attach` makes the record again.
             return self.reattach().await;
         };
         let Some(place) = self.place.as_mut() else { return Ok(()) };
-        if at.hop == Hop(0) {
-            place.is_new = true;
+        // `at` may have been lost, and whoever has the player have set it again since.
+        place.is_new = at.hop == Hop(0);
+        if place.is_new && at.room == place.sector {
+            self.announce_new_player();
+            self.join();
+            return Ok(());
         }
         let changed = at.room != place.at;
         place.at = at.room.clone();

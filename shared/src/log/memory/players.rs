@@ -44,8 +44,10 @@ impl PlayerRecord {
     /// The answer, and whether anything was written.
     pub(super) fn attach(&mut self, attach: &Attach, time_ms: u64) -> (Option<Attached>, bool) {
         let stored = self.sessions.get(&attach.session);
-        let repeat =
-            |stored: &&StoredSeat| stored.seat.incarnation == attach.incarnation && stored.counter >= attach.counter;
+        let repeat = |stored: &&StoredSeat| {
+            let superseded = stored.counter > attach.counter && attach.replaces.is_none();
+            stored.seat.incarnation == attach.incarnation && (stored.counter == attach.counter || superseded)
+        };
         if let Some(stored) = stored.filter(repeat) {
             return (Some(self.attached(stored, time_ms)), false);
         }

@@ -6,6 +6,7 @@ use super::answers::Answer;
 use super::errors::unreadable;
 use super::{RedisLog, scripts};
 use crate::ids::{ActorId, Generation, Hop, PlayerId, RoomId, SectorId, SessionId};
+use crate::limits::INT_ABS_MAX;
 use crate::log::stored::{FORMAT, read_seat};
 use crate::log::{At, Attach, Attached, LogError, LogResult};
 
@@ -87,6 +88,10 @@ fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
                 }
             }
         }
+    }
+    // A ship shows its hop: what no client can read was not written by a node.
+    if hop.0 > INT_ABS_MAX as u64 {
+        return Err(LogError::Corrupt(format!("at: hop {hop}, at most {INT_ABS_MAX}")));
     }
     Ok(room.map(|room| At { room, hop, floor, sessions }))
 }

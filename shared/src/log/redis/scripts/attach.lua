@@ -12,7 +12,8 @@ local stored = redis.call('HMGET', key, 'generation', 'actor', 'floor', 's:' .. 
 local floor = tonumber(stored[3] or '0')
 -- A session is stored as `generation incarnation counter actor-or-0`.
 local seat = { string.match(stored[4] or '', '^(%d+) (%S+) (%d+) (%d+)$') }
-if seat[2] == ARGV[2] and tonumber(seat[3]) >= tonumber(ARGV[7]) then
+local counter, asked = tonumber(seat[3]), tonumber(ARGV[7])
+if seat[2] == ARGV[2] and (counter == asked or ARGV[8] == '' and counter > asked) then
   local actor = seat[4] == '0' and '' or seat[4]
   return { 'OK', seat[1], text(floor), actor, text(now), redis.call('HGETALL', key) }
 end
