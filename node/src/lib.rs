@@ -2,8 +2,7 @@
 //! One action in: `session` (decode, limit) -> `follow::route` (who owns the room) -> `courier`/`inbox` or the local
 //! mailbox -> `room::task` -> `room::owner` (dedupe, rules) -> `room::commit` (one append per batch).
 //! One delta out: the log -> `follow::task` -> `follow::catch_up` (judge, apply, verify) -> `follow::show` (encode
-//! once) -> `session::outbox` -> socket.
-//! One feed item: `poster` -> the log -> `follow::feed` -> `feeds` (a reader's channel).
+//! once) -> `session::outbox` -> socket. One feed item: `poster` -> the log -> `follow::feed` -> `feeds::FeedReader`.
 
 pub mod admin;
 pub mod auth;
