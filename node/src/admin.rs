@@ -22,6 +22,7 @@ use crate::routes::{self, AdminEndpoint};
 pub struct Readiness {
     redis: AtomicBool,
     ring: AtomicBool,
+    unsafe_redis: AtomicBool,
     draining: AtomicBool,
 }
 
@@ -33,6 +34,8 @@ pub enum NotReady {
     Redis,
     /// This node is not on the ring it uses.
     Ring,
+    /// Redis was changed since the start and may forget what was acked now; not with `allow_unsafe_redis`.
+    UnsafeRedis,
     /// A planned leave has begun.
     Draining,
 }
@@ -48,6 +51,11 @@ impl Readiness {
         self.ring.store(on_ring, Ordering::Relaxed);
     }
 
+    /// Whether Redis may forget what was acked, and this was not allowed.
+    pub fn set_unsafe_redis(&self, is_unsafe: bool) {
+        self.unsafe_redis.store(is_unsafe, Ordering::Relaxed);
+    }
+
     /// A planned leave has begun; there is no way back.
     pub fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -58,6 +66,7 @@ impl Readiness {
         let reasons = [
             (!self.redis.load(Ordering::Relaxed), NotReady::Redis),
             (!self.ring.load(Ordering::Relaxed), NotReady::Ring),
+            (self.unsafe_redis.load(Ordering::Relaxed), NotReady::UnsafeRedis),
             (self.draining.load(Ordering::Relaxed), NotReady::Draining),
         ];
         reasons.into_iter().filter_map(|(applies, reason)| applies.then_some(reason)).collect()

@@ -135,7 +135,7 @@ impl<L: Log> Node<L> {
         });
         core.tasks.spawn("adoption", adopt::run(core.clone()));
         core.tasks.spawn("heads", follow::heads::run(core.clone()));
-        core.tasks.spawn("safety", keep_checking_safety(core.clone()));
+        core.tasks.spawn("safety", keep_checking_safety(core.clone(), self.readiness.clone()));
     }
 
     pub fn core(&self) -> &Arc<Core<L>> {
@@ -226,10 +226,12 @@ fn report_safety(metrics: &Metrics, problems: &[Unsafe]) {
     }
 }
 
-async fn keep_checking_safety<L: Log>(core: Arc<Core<L>>) {
+/// A Redis that became unsafe gets no more players from a node that was not told to bear it.
+async fn keep_checking_safety<L: Log>(core: Arc<Core<L>>, readiness: Arc<Readiness>) {
     loop {
         tokio::time::sleep(CHECK_SAFETY_EVERY).await;
         if let Ok(problems) = core.log.check_safety().await {
+            readiness.set_unsafe_redis(!problems.is_empty() && !core.config.allow_unsafe_redis);
             report_safety(&core.metrics, &problems);
         }
     }

@@ -55,7 +55,11 @@ const fn admin(endpoint: AdminEndpoint, path: &'static str, purpose: &'static st
 pub const ROUTES: &[Route] = &[
     players(PlayersEndpoint::Ws, "/ws", "WebSocket for players: sectorbus.v1.msgpack or sectorbus.v1.json"),
     admin(AdminEndpoint::Healthz, "/healthz", "200 while the process is alive"),
-    admin(AdminEndpoint::Readyz, "/readyz", "200 when the node serves; 503 with reasons: redis, ring, draining"),
+    admin(
+        AdminEndpoint::Readyz,
+        "/readyz",
+        "200 when the node serves; 503 with reasons: redis, ring, unsafe_redis, draining",
+    ),
     admin(AdminEndpoint::Metrics, "/metrics", "Prometheus text format 0.0.4"),
 ];
 

@@ -44,6 +44,10 @@ async fn a_node_is_alive_from_the_start_and_ready_when_redis_and_ring_are() {
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
     assert!(ready.ends_with(r#"{"ready":true,"reasons":[]}"#), "{ready}");
 
+    readiness.set_unsafe_redis(true);
+    assert!(asked(address, "GET", "/readyz").await.ends_with(r#"{"ready":false,"reasons":["unsafe_redis"]}"#));
+    readiness.set_unsafe_redis(false);
+
     readiness.set_draining();
     assert_eq!(readiness.reasons(), [NotReady::Draining]);
     assert!(asked(address, "GET", "/readyz").await.starts_with("HTTP/1.1 503"));

@@ -1,10 +1,15 @@
 //! When a node refuses to start, with which exit code and words; and when it waits instead.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use sectorbus_tests::redis_server::RedisOptions;
 use sectorbus_tests::region::{Region, until_metric};
 
 use crate::SOON;
+
+/// Ten times the minute.
+const CHECKED_WITHIN: Duration = Duration::from_secs(600);
 
 /// As `sectorbus-node` has it: it could not run, and not because of its configuration file.
 const FAILED: Option<i32> = Some(1);
@@ -76,5 +81,18 @@ async fn a_node_that_starts_before_redis_serves_once_it_is_there_on_redis() -> R
     region.redis.start_again().await?;
     assert!(region.nodes[0].wait_until_ready().await?, "it ended");
     assert!(region.nodes[0].log_text().contains("waiting for Redis"));
+    region.passed()
+}
+
+/// Looked at once a minute, so the test takes that long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: waits for the check that runs once a minute"]
+async fn a_redis_that_becomes_unsafe_makes_its_nodes_unready_on_redis() -> Result<()> {
+    let region = Region::start(&["a"]).await?;
+    let mut redis = region.redis.connection().await?;
+    redis::cmd("CONFIG").arg("SET").arg("maxmemory-policy").arg("allkeys-lru").query_async::<()>(&mut redis).await?;
+    until_metric(&region.nodes[0], "sectorbus_redis_unsafe", CHECKED_WITHIN, |problems| problems == 1.0).await?;
+    let (status, reasons) = region.nodes[0].get("/readyz").await?;
+    assert!(status == 503 && reasons.contains("unsafe_redis"), "{status} {reasons}");
     region.passed()
 }
