@@ -26,7 +26,9 @@ fn check_device(evidence: &Evidence, ledger: &Ledger, device: &Device) -> Vec<St
 fn is_kept(ledger: &Ledger, name: &ActionName) -> bool {
     let in_log =
         ledger.answers_to(name).iter().any(|given| given.answer == Answer::Ack && !given.lost && given.entry.is_some());
-    in_log || ledger.in_snapshots.contains(name)
+    // Where the log of an earlier room is gone, the record that moved on in time still has what happened there.
+    let moved_on = || !ledger.is_whole() && ledger.is_behind(name);
+    in_log || ledger.in_snapshots.contains(name) || moved_on()
 }
 
 fn went_with_a_tail(ledger: &Ledger, name: &ActionName) -> bool {

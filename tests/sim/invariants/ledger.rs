@@ -7,7 +7,7 @@ use sectorbus::action::{Answer, RejectCode};
 use sectorbus::ids::{ActorId, EntryId, Hop, PlayerId, RingVersion, RoomId, Seq};
 use sectorbus::log::memory::{Appearance, RoomDump};
 use sectorbus::log::{Head, LogBody, OnChain, Push, Snapshot};
-use sectorbus::state::{ActorMarks, Answered, Entry, Parts, RoomState, SystemChange};
+use sectorbus::state::{ActorMarks, Answered, Entry, Judged, Parts, RoomState, SystemChange};
 use sectorbus_node::command::{Receipt, decode_receipts};
 
 use crate::evidence::Evidence;
@@ -39,6 +39,8 @@ pub(crate) struct Ledger {
     pub(crate) answers: BTreeMap<ActionName, Vec<Given>>,
     /// Acked according to the marks in a snapshot that a restore wrote, in an arrival, or in a room at the end.
     pub(crate) in_snapshots: BTreeSet<ActionName>,
+    /// The highest marks of each actor at the end: an action that they know is behind the player's record.
+    marks: BTreeMap<(PlayerId, ActorId), ActorMarks>,
     /// Rooms as stored: snapshot and the entries after it.
     pub(crate) ended: BTreeMap<RoomId, Ended>,
 }
@@ -93,13 +95,16 @@ fn lost_for_good(dump: &RoomDump) -> BTreeSet<EntryId> {
 }
 
 fn acked_by_marks(state: &RoomState) -> Vec<ActionName> {
+    marks_in(state).into_iter().flat_map(|(player, actor, marks)| acked_names(player, actor, marks)).collect()
+}
+
+fn marks_in(state: &RoomState) -> Vec<(&PlayerId, ActorId, &ActorMarks)> {
     let system = state.system();
     let seated = system.seats().keys().map(|player| (player, system.actors_of(player)));
     let dormant = system.dormants().iter().map(|(player, record)| (player, &record.actors));
     let outgoing = system.outgoing().iter().map(|(player, out)| (player, &out.record.actors));
     let of_players = seated.chain(dormant).chain(outgoing);
-    let marks = of_players.flat_map(|(player, actors)| actors.iter().map(move |(actor, marks)| (player, actor, marks)));
-    marks.flat_map(|(player, actor, marks)| acked_names(player, *actor, marks)).collect()
+    of_players.flat_map(|(player, actors)| actors.iter().map(move |(actor, marks)| (player, *actor, marks))).collect()
 }
 
 /// A player who arrives brings the marks of all rooms before.
@@ -133,6 +138,7 @@ impl Ledger {
             lost: BTreeMap::new(),
             answers: BTreeMap::new(),
             in_snapshots: BTreeSet::new(),
+            marks: BTreeMap::new(),
             ended: BTreeMap::new(),
         };
         for (room, dump) in &evidence.rooms {
@@ -155,6 +161,12 @@ impl Ledger {
             }
             if let Some(ended) = end_of(room, dump)? {
                 ledger.in_snapshots.extend(acked_by_marks(&ended.state));
+                for (player, actor, marks) in marks_in(&ended.state) {
+                    let highest = ledger.marks.entry((player.clone(), actor)).or_insert_with(|| marks.clone());
+                    if marks.high() > highest.high() {
+                        *highest = marks.clone();
+                    }
+                }
                 ledger.ended.insert(room.clone(), ended);
             }
         }
@@ -183,6 +195,12 @@ impl Ledger {
 
     pub(crate) fn answers_to(&self, name: &ActionName) -> &[Given] {
         self.answers.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The player's record at the end has this action behind it, though its answer may be forgotten.
+    pub(crate) fn is_behind(&self, name: &ActionName) -> bool {
+        let marks = self.marks.get(&(name.0.clone(), name.1));
+        marks.is_some_and(|marks| !matches!(marks.judge(name.2), Judged::Run | Judged::TooFar))
     }
 
     /// Nothing was lost for good in any room.
