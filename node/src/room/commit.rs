@@ -173,10 +173,8 @@ impl<L: Log> RoomTask<L> {
         self.core.metrics.lost_tail.increment(1);
         self.doubt_transfers();
         self.doubt_snapshot();
-        // The stream may be gone though its head is there: nothing can be appended to it, whatever the head says.
-        let stream_gone = last.is_none();
         loop {
-            match self.chain.repair(last.filter(|last| !stream_gone || last.epoch > self.chain.epoch())) {
+            match self.chain.repair(last) {
                 Repair::Drop => return self.fenced(last.unwrap_or_default()).await,
                 Repair::Restore => match self.restore(last, uncommitted).await? {
                     None => return ControlFlow::Continue(true),
