@@ -2,7 +2,7 @@
 
 pub mod binaries;
 pub mod cluster;
-pub mod measure;
+pub mod load;
 pub mod metrics_page;
 pub mod oracle;
 pub mod processes;

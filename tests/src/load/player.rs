@@ -6,18 +6,18 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use sectorbus::action::{Action, Status};
-use sectorbus::ids::{PlayerId, SectorId, Seq};
+use sectorbus::ids::{ActorId, PlayerId, SectorId, Seq};
 use sectorbus::protocol::{ClientFrame, Codec, ServerFrame};
 use sectorbus_node::auth::{Claims, mint, now_s};
+use sectorbus_node::config::Secret;
 
 use crate::client::Client;
-use crate::cluster::{JWT_SECRET, secret};
-use crate::measure::wire::{Arrived, Wire};
+use crate::load::wire::{Arrived, Wire};
 
 /// Until a new connection is shown its sector.
 const LIVE_WITHIN: Duration = Duration::from_secs(30);
 
-/// The statuses that measured actions set, in turn: each changes a public field.
+/// The statuses that actions set, in turn: each changes a public field.
 pub fn status(turn: u64) -> Action {
     let status = match turn % 3 {
         0 => Status::Away,
@@ -39,10 +39,10 @@ pub struct Player {
 
 impl Player {
     /// A new player who will start in `sector`.
-    pub fn new(name: &str, sector: &str) -> Result<Self> {
+    pub fn new(name: &str, sector: &str, key: &Secret) -> Result<Self> {
         let mut claims = Claims::new(PlayerId::new(name)?, now_s() + 86_400);
         claims.sector = Some(SectorId::new(sector)?);
-        let client = Client::new(name, mint(&claims, &secret(JWT_SECRET)));
+        let client = Client::new(name, mint(&claims, key));
         Ok(Self { client, wire: None, turn: 0 })
     }
 
@@ -100,8 +100,19 @@ impl Player {
         self.wire.as_ref().context("not connected")?.sender().send(&encoded(frame))
     }
 
-    /// The connection itself, for those that only count or send by themselves; (the next seq).
-    pub fn into_wire(self) -> Result<(Wire, u64)> {
-        Ok((self.wire.context("not connected")?, self.client.next_seq))
+    /// The connection itself, for those that only count or send by themselves.
+    pub fn into_wire(self) -> Result<Joined> {
+        let actor = self.client.actor.context("no actor before the welcome")?;
+        let player = PlayerId::new(&self.client.player)?;
+        let next_seq = self.client.next_seq;
+        Ok(Joined { wire: self.wire.context("not connected")?, player, actor, next_seq })
     }
+}
+
+/// A connection that is shown its sector.
+pub struct Joined {
+    pub wire: Wire,
+    pub player: PlayerId,
+    pub actor: ActorId,
+    pub next_seq: u64,
 }

@@ -12,7 +12,8 @@ use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::measure::usage;
+use crate::load::pace::{block_until, not_negative};
+use crate::load::usage;
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct BroadcastArgs {
@@ -23,9 +24,9 @@ pub struct BroadcastArgs {
     #[arg(long, default_value_t = 40)]
     pub bytes: usize,
     /// Rounds per second; 0: without a pause
-    #[arg(long, default_value_t = 20.0)]
+    #[arg(long, default_value_t = 20.0, value_parser = not_negative)]
     pub rounds_per_s: f64,
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 10.0, value_parser = not_negative)]
     pub seconds: f64,
 }
 
@@ -69,9 +70,7 @@ fn send_rounds(args: &BroadcastArgs, sockets: &mut [TcpStream]) -> Result<Broadc
     let every = if args.rounds_per_s > 0.0 { 1.0 / args.rounds_per_s } else { 0.0 };
     for round in 0_u32.. {
         let due = started + Duration::from_secs_f64(every * f64::from(round));
-        while let Some(wait) = due.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
-            std::thread::park_timeout(wait);
-        }
+        block_until(due);
         if started.elapsed().as_secs_f64() >= args.seconds {
             break;
         }

@@ -14,7 +14,9 @@ use tokio::time::Instant;
 use crate::cluster::{JWT_SECRET, RESUME_SECRET};
 use crate::redis_server::{RedisOptions, RedisServer};
 
-const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Of every region that the tool starts.
+pub const REGION: &str = "load";
+pub const READY_WITHIN: Duration = Duration::from_secs(30);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// How nodes are started.
@@ -24,6 +26,19 @@ pub struct NodeOptions {
     pub settings: Vec<(&'static str, String)>,
     /// The one core each node runs on, by `taskset`; `None`: all.
     pub core: Option<u32>,
+}
+
+impl NodeOptions {
+    /// A universe of this many sectors; one has two at least.
+    pub fn sectors(mut self, count: usize) -> Self {
+        self.settings.push(("universe_sectors", count.max(2).to_string()));
+        self
+    }
+}
+
+/// Logs are not trimmed: what was acked is looked up in them at the end.
+pub fn keep_whole_logs() -> (&'static str, String) {
+    ("log_window_entries", "1000000".to_owned())
 }
 
 /// One node process. Dropping it kills it.
@@ -166,7 +181,7 @@ fn spawn(name: &str, address: SocketAddr, admin: SocketAddr, redis_url: &str, op
     };
     let (jwt, resume) = (String::from_utf8_lossy(JWT_SECRET), String::from_utf8_lossy(RESUME_SECRET));
     command
-        .env("SECTORBUS_REGION", "measured")
+        .env("SECTORBUS_REGION", REGION)
         .env("SECTORBUS_NODE_NAME", name)
         .env("SECTORBUS_LISTEN", address.to_string())
         .env("SECTORBUS_ADMIN_LISTEN", admin.to_string())

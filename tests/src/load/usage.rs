@@ -25,12 +25,12 @@ pub fn rss_bytes_of(pid: u32) -> Result<u64> {
     Ok(kib * 1024)
 }
 
-/// Raises this process's limit of open files, which its children inherit.
+/// Raises this process's limit of open files, which its children inherit, and says so on stderr.
 pub fn allow_open_files(count: u64) -> Result<()> {
     let limits = std::fs::read_to_string("/proc/self/limits")?;
     let soft = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap_or_default();
-    let enough = soft.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).is_some_and(|n| n >= count);
-    if enough {
+    let soft = soft.split_whitespace().next().unwrap_or("unlimited");
+    if soft == "unlimited" || soft.parse::<u64>().is_ok_and(|soft| soft >= count) {
         return Ok(());
     }
     let pid = std::process::id().to_string();
@@ -40,8 +40,9 @@ pub fn allow_open_files(count: u64) -> Result<()> {
         .context("prlimit (of util-linux) is needed to raise the limit of open files")?;
     anyhow::ensure!(
         status.success(),
-        "cannot raise the limit of open files to {count}: run as root or raise it before"
+        "cannot raise the limit of open files from {soft} to {count}: run as root or raise it before"
     );
+    eprintln!("raised the limit of open files from {soft} to {count}");
     Ok(())
 }
 

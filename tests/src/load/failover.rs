@@ -4,14 +4,21 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
-use crate::measure::nodes::{NodeOptions, Region};
-use crate::measure::player::Player;
+use crate::load::audit::{Told, audit};
+use crate::load::player::Player;
+use crate::load::progress::Progress;
+use crate::load::region::{NodeOptions, Region, keep_whole_logs};
+use crate::load::summary::{Summary, latencies, ms_at};
+use crate::load::target::{Target, Where};
 
-const ROOM: &str = "1";
+const SECTOR: usize = 1;
+const KILLS_LONG: usize = 50;
+/// Of each player beside the two that are timed.
+const ACT_EVERY: Duration = Duration::from_millis(500);
 /// After a node came back, until the ring and its rooms have moved.
 const SETTLE: Duration = Duration::from_millis(1500);
 const PLAYING_WITHIN: Duration = Duration::from_secs(30);
@@ -19,58 +26,59 @@ const CONNECT_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct FailoverArgs {
-    /// Kills
-    #[arg(long, default_value_t = 50)]
-    pub rounds: usize,
+    #[arg(long, default_value_t = 5)]
+    pub kills: usize,
+    /// 50 kills
+    #[arg(long, conflicts_with = "kills")]
+    pub long: bool,
     #[arg(long, default_value_t = 3)]
     pub nodes: usize,
-    /// Further rooms with a session each: what the killed node leaves behind
+    /// Further rooms with a player each, who acts twice a second: what the killed node leaves behind
     #[arg(long, default_value_t = 60)]
     pub rooms: usize,
 }
 
-pub async fn run(args: FailoverArgs) -> Result<Value> {
-    let mut region = Region::start(args.nodes, &NodeOptions::default()).await?;
-    let addresses: Vec<SocketAddr> = region.nodes.iter().map(|node| node.address).collect();
-    let mut background = JoinSet::new();
+pub async fn run(args: &FailoverArgs, place: &Where, name: &str) -> Result<Summary> {
+    place.require_own(name)?;
+    ensure!(args.nodes > 1, "--nodes is {}: 2 and up are accepted, for one is killed", args.nodes);
+    let options = NodeOptions { settings: vec![keep_whole_logs()], ..NodeOptions::default() }.sectors(args.rooms + 1);
+    let mut target = Target::start(place, args.nodes, &options).await?;
+    let addresses: Vec<SocketAddr> = (0..args.nodes).map(|n| target.address(n)).collect();
+    let (mut background, stop) = (JoinSet::new(), CancellationToken::new());
     for n in 0..args.rooms {
-        let player = Player::new(&format!("background{n}"), &(n + 2).to_string())?;
-        background.spawn(stay_connected(player, addresses.clone(), n));
+        let player = target.player(&format!("background{n}"), n + 2)?;
+        background.spawn(play_until(stop.clone(), player, addresses.clone(), n));
     }
-    let (mut elsewhere, mut on_owner) = (Player::new("elsewhere", ROOM)?, Player::new("on-owner", ROOM)?);
+    let (mut elsewhere, mut on_owner) = (target.player("elsewhere", SECTOR)?, target.player("on-owner", SECTOR)?);
     elsewhere.connect(addresses[0]).await?;
     on_owner.connect(addresses[0]).await?;
-    let (mut remote_ms, mut local_ms) = (Vec::new(), Vec::new());
-    for round in 1..=args.rounds {
-        let (remote, local) =
-            one_kill(&mut region, &mut elsewhere, &mut on_owner).await.with_context(|| format!("round {round}"))?;
-        eprintln!(
-            "round {round}: on another node {} ms, on the killed node {} ms",
-            remote.as_millis(),
-            local.as_millis()
-        );
-        remote_ms.push(remote.as_secs_f64() * 1000.0);
-        local_ms.push(local.as_secs_f64() * 1000.0);
+    let region = target.own_mut().context("a region of its own")?;
+    let kills = if args.long { KILLS_LONG } else { args.kills };
+    let (progress, mut took) = (Progress::new("failover: kills", kills), latencies());
+    for kill in 1..=kills {
+        let times = one_kill(region, &mut elsewhere, &mut on_owner).await.with_context(|| format!("kill {kill}"))?;
+        for time in times {
+            took.saturating_record(u64::try_from(time.as_micros())?);
+        }
+        progress.step();
     }
-    for player in [&elsewhere, &on_owner] {
+    stop.cancel();
+    let mut told = Told::default();
+    for player in background.join_all().await.into_iter().chain([elsewhere, on_owner]) {
         ensure!(player.client.broken.is_empty(), "broken promises: {:?}", player.client.broken);
+        told.take_client(&player.client)?;
     }
-    Ok(json!({
-        "rounds": args.rounds, "nodes": args.nodes, "rooms": args.rooms + 1,
-        "client_on_another_node_ms": summary(&mut remote_ms), "client_on_the_killed_node_ms": summary(&mut local_ms),
-    }))
-}
-
-fn summary(values: &mut [f64]) -> Value {
-    values.sort_by(f64::total_cmp);
-    // Nearest rank: of 50 values the p99 is the largest.
-    let at =
-        |quantile: f64| values[((values.len() as f64 * quantile).ceil() as usize).clamp(1, values.len()) - 1].round();
-    json!({ "median": at(0.5), "p90": at(0.9), "p99": at(0.99), "min": at(0.0), "max": at(1.0) })
+    let verdict = audit(region, args.rooms + 1, &told).await?;
+    let took_ms = |quantile| (!took.is_empty()).then(|| ms_at(&took, quantile));
+    Ok(Summary {
+        failover_ms_p50: took_ms(0.5),
+        failover_ms_p99: took_ms(0.99),
+        ..Summary::new(name).with_verdict(&verdict)
+    })
 }
 
 /// Both play; the room's owner is killed; both play again. The node is back at the end.
-async fn one_kill(region: &mut Region, elsewhere: &mut Player, on_owner: &mut Player) -> Result<(Duration, Duration)> {
+async fn one_kill(region: &mut Region, elsewhere: &mut Player, on_owner: &mut Player) -> Result<[Duration; 2]> {
     let owner = settled_owner(region, elsewhere).await?;
     let others = region.others(&owner);
     on_owner.connect(region.node(&owner)?.address).await?;
@@ -84,7 +92,7 @@ async fn one_kill(region: &mut Region, elsewhere: &mut Player, on_owner: &mut Pl
     region.node(&owner)?.kill9()?;
     let killed = Instant::now();
     let (remote, local) = tokio::join!(play_on(elsewhere, killed), resume_and_play(on_owner, &others, killed));
-    let times = (remote?, local?);
+    let times = [remote?, local?];
     region.node(&owner)?.restart()?;
     region.wait_until_ready().await?;
     tokio::time::sleep(SETTLE).await;
@@ -135,11 +143,24 @@ async fn resume_and_play(player: &mut Player, others: &[SocketAddr], killed: Ins
 }
 
 /// Keeps a room in use, over whichever node takes the connection.
-async fn stay_connected(mut player: Player, addresses: Vec<SocketAddr>, first: usize) {
+/// Stays connected and acts, whatever happens to nodes.
+async fn play_until(stop: CancellationToken, mut player: Player, addresses: Vec<SocketAddr>, first: usize) -> Player {
+    let mut act = tokio::time::interval(ACT_EVERY);
+    act.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for attempt in first.. {
-        if player.connect(addresses[attempt % addresses.len()]).await.is_ok() {
-            while player.next().await.is_ok() {}
+        tokio::select! {
+            _ = player.connect(addresses[attempt % addresses.len()]) => {}
+            () = stop.cancelled() => break,
+        }
+        // The first `next` says if there is no connection.
+        loop {
+            tokio::select! {
+                next = player.next() => if next.is_err() { break },
+                _ = act.tick() => drop(player.act()),
+                () = stop.cancelled() => return player,
+            }
         }
         tokio::time::sleep(CONNECT_AGAIN_AFTER).await;
     }
+    player
 }
