@@ -72,35 +72,30 @@ async fn adopt_from<L: Log>(core: &Arc<Core<L>>, view: &View, gone: &Incarnation
         if lives || parked {
             core.log.rooms_remove(gone, &room).await?;
         } else if core.maps_to_me(&room) {
-            mine.push((room, owner == Some(gone)));
+            mine.push(room);
         }
     }
     if mine.is_empty() {
         return Ok(if now_ms > went_ms + GONE_KEPT_FOR.as_millis() as u64 { Left::Nothing } else { Left::OfOthers });
     }
     // Rooms that sessions here watch come first.
-    mine.sort_by_key(|(room, _)| !core.follows.is_followed(room));
+    mine.sort_by_key(|room| !core.follows.is_followed(room));
     let mut owned = 0;
     for rooms in mine.chunks(ADOPT_AT_ONCE) {
-        start_some(core, rooms, went_ms).await;
-        owned += rooms.iter().filter(|(room, _)| core.owners.is_owned(room)).count();
+        start_some(core, rooms).await;
+        owned += rooms.iter().filter(|room| core.owners.is_owned(room)).count();
     }
     // What was not to be had now is tried again at leisure.
     Ok(if owned > 0 { Left::Claiming } else { Left::OfOthers })
 }
 
 /// Starts some rooms and waits until each is claimed or is not to be had.
-async fn start_some<L: Log>(core: &Arc<Core<L>>, rooms: &[(RoomId, bool)], went_ms: u64) {
-    for (room, was_owned) in rooms {
-        if *was_owned && !core.owners.is_running(room) {
-            core.metrics.adopted_rooms.increment(1);
-            let last_sign_ms = went_ms.saturating_sub(core.config.member_ttl.as_millis() as u64);
-            core.expect_failover(room, last_sign_ms);
-        }
+async fn start_some<L: Log>(core: &Arc<Core<L>>, rooms: &[RoomId]) {
+    for room in rooms {
         Owners::start(core, room, None);
     }
     let deadline = Instant::now() + LOOK_EVERY;
-    while Instant::now() < deadline && rooms.iter().any(|(room, _)| core.owners.is_claiming(room)) {
+    while Instant::now() < deadline && rooms.iter().any(|room| core.owners.is_claiming(room)) {
         tokio::time::sleep(CLAIMED_WITHIN).await;
     }
 }

@@ -72,8 +72,6 @@ pub struct Core<L: Log> {
     pub lives: AtomicU64,
     draining: AtomicBool,
     started: Instant,
-    /// Rooms being taken over from a dead owner: its last sign of life, region TIME.
-    failovers: Mutex<BTreeMap<RoomId, u64>>,
     ring_above: AtomicU64,
     nonces: AtomicU64,
     conn_ids: AtomicU64,
@@ -121,7 +119,6 @@ impl<L: Log> Core<L> {
             lives: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             started: Instant::now(),
-            failovers: Mutex::default(),
             ring_above: AtomicU64::new(0),
             nonces: AtomicU64::new(0),
             conn_ids: AtomicU64::new(0),
@@ -145,24 +142,6 @@ impl<L: Log> Core<L> {
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
         self.beat_now.notify_one();
-    }
-
-    /// A room is taken over from an owner last known alive at `last_sign_ms` (region TIME).
-    pub fn expect_failover(&self, room: &RoomId, last_sign_ms: u64) {
-        self.failovers.lock().insert(room.clone(), last_sign_ms);
-    }
-
-    /// The room is let go before anything was appended.
-    pub fn forget_failover(&self, room: &RoomId) {
-        self.failovers.lock().remove(room);
-    }
-
-    /// The first append after a take-over.
-    pub fn note_first_append(&self, room: &RoomId) {
-        if let Some(last_sign_ms) = self.failovers.lock().remove(room) {
-            let took = Duration::from_millis(self.clock.now_ms().saturating_sub(last_sign_ms));
-            self.metrics.failover_seconds.record(took);
-        }
     }
 
     pub fn me(&self) -> Incarnation {

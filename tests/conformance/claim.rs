@@ -26,7 +26,9 @@ async fn the_first_claim_writes_entry_head_and_genesis_together(stand: impl Stan
     let (log, room) = (stand.node().await, room("sector:1"));
     let request = claim_of(&room, &node("n1#1"), 5, 1);
     let claimed = log.claim(request.clone()).await.unwrap();
-    let Claimed::Granted { id, prev: EntryId::GENESIS, lineage, time_ms } = claimed else { panic!("{claimed:?}") };
+    let Claimed::Granted { id, prev: EntryId::GENESIS, lineage, time_ms, from: None } = claimed else {
+        panic!("{claimed:?}")
+    };
     assert_eq!(lineage, Lineage::default());
     assert_eq!(id.version, 1);
     assert!(id.epoch >= time_ms);
@@ -157,7 +159,7 @@ async fn on_a_redis_that_no_beat_has_seen_only_free_and_own_rooms_are_granted(st
     assert_eq!(log.claim(seen("n2#1", 6, 1, "0123")).await, owned);
     let roll = crate::members::join(&log, "n2#1").await;
     let taken = log.claim(seen("n2#1", 6, 2, &roll.replication_id)).await.unwrap();
-    assert!(matches!(taken, Claimed::Granted { .. }), "{taken:?}");
+    assert!(matches!(&taken, Claimed::Granted { from: Some(from), .. } if *from == node("n1#1")), "{taken:?}");
 }
 
 async fn an_epoch_is_above_the_last_by_its_jitter_and_not_below_the_time(stand: impl Stand) {

@@ -2,15 +2,18 @@
 
 pub mod binaries;
 pub mod cluster;
+pub mod http;
 pub mod load;
 pub mod metrics_page;
 pub mod oracle;
 pub mod processes;
+pub mod prometheus;
 pub mod proxy;
 pub mod redis_server;
 pub mod region;
 pub mod traffic;
 pub mod waiting;
 pub mod wire;
+pub mod yaml;
 
 pub use sectorbus_demo::client;

@@ -9,17 +9,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use sectorbus::limits::{BEAT_EVERY, MEMBER_TTL};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::binaries;
 use crate::cluster::{JWT_SECRET, RESUME_SECRET};
+use crate::http;
 use crate::metrics_page;
 
 /// A start takes 0.3 s; a loaded machine needs longer.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// Another process may take a free port before the node does.
 const PORTS_TRIED: usize = 5;
@@ -102,6 +100,11 @@ impl NodeProcess {
         self.players
     }
 
+    /// Where probes and metrics are served.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// How often it beats.
     pub fn beat(&self) -> Duration {
         self.settings.duration("beat_ms").unwrap_or(BEAT_EVERY)
@@ -179,18 +182,7 @@ impl NodeProcess {
 
     /// Status and body of a GET on the admin listener.
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
-        let asked = async {
-            let mut socket = TcpStream::connect(self.admin).await?;
-            let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin);
-            socket.write_all(request.as_bytes()).await?;
-            let mut answer = Vec::new();
-            socket.read_to_end(&mut answer).await?;
-            anyhow::Ok(String::from_utf8_lossy(&answer).into_owned())
-        };
-        let answer = tokio::time::timeout(ANSWER_WITHIN, asked).await.context("no answer to a GET")??;
-        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).context("not an HTTP answer")?;
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        Ok((status, body.to_owned()))
+        http::get(self.admin, path).await
     }
 
     /// Sum of all samples of a metric over its labels. `name` may end with one: `sectorbus_acked_lost_total{by="owner"}`.
@@ -261,7 +253,8 @@ fn spawn(settings: &NodeSettings, players: SocketAddr, admin: SocketAddr, log_fi
     command.spawn().with_context(|| format!("cannot run {}", binary.display()))
 }
 
-fn free_address() -> Result<SocketAddr> {
+/// A port that nobody has now.
+pub fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
     Ok(listener.local_addr()?)
 }

@@ -234,6 +234,7 @@ impl<L: Log> Follow<L> {
         if matches!(subscriber.sub.greeting, Greeting::Moved { .. }) {
             self.greet(conn);
         } else {
+            self.core.metrics.slow_snapshots.increment(1);
             self.snapshot_in_place(conn, SnapshotReason::Slow);
         }
     }

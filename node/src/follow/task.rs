@@ -64,6 +64,7 @@ pub(super) struct Follow<L: Log> {
     /// Frames handed to sessions.
     pub(super) tally: Tally,
     counted_unsettled: bool,
+    counted_without_owner: bool,
     adopt_asked: Option<Instant>,
     started: Instant,
     unused_since: Instant,
@@ -94,6 +95,7 @@ pub async fn run<L: Log>(start: Start<L>) {
         feed: FeedRelay::new(feed_heard_at_ms),
         tally,
         counted_unsettled: false,
+        counted_without_owner: false,
         adopt_asked: None,
         started: now,
         unused_since: now,
@@ -121,6 +123,7 @@ impl<L: Log> Follow<L> {
         self.send_due();
         self.notice_waiting();
         self.count_unsettled();
+        self.count_without_owner();
         !self.is_over(events_rx)
     }
 
@@ -270,6 +273,21 @@ impl<L: Log> Follow<L> {
                 self.core.follows.unsettled.fetch_sub(1, Ordering::Relaxed);
             }
         }
+    }
+
+    fn count_without_owner(&mut self) {
+        let is_without = self.is_without_owner();
+        if is_without != self.counted_without_owner {
+            self.counted_without_owner = is_without;
+            self.core.metrics.rooms_without_owner.increment(if is_without { 1.0 } else { -1.0 });
+        }
+    }
+
+    /// As far as this node knows; a room that nobody uses may be without one.
+    fn is_without_owner(&self) -> bool {
+        let is_used = !self.subscribers.is_empty() || !self.route.is_empty();
+        let owner = self.replica.as_ref().and_then(Replica::owner);
+        is_used && owner.is_none_or(|owner| !self.core.view().members.contains(owner))
     }
 
     /// Whose actions wait for long is told so, whatever the reason: nobody owns the room yet, or its owner cannot append.

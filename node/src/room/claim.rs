@@ -26,6 +26,14 @@ pub struct OwnedRoom {
     pub snapshot: EntryId,
 }
 
+/// A claim that was granted.
+struct Grant {
+    id: EntryId,
+    chain: Chain,
+    /// Taken over from an owner that is gone: its last sign of life, region TIME.
+    last_sign_ms: Option<u64>,
+}
+
 /// Why it is not.
 pub enum NotMine {
     OwnedBy(Incarnation),
@@ -52,11 +60,16 @@ pub async fn claim_and_load<L: Log>(
     while core.log.rooms_add(me, std::slice::from_ref(room)).await.is_err() {
         tokio::time::sleep(RETRY_AFTER).await;
     }
-    let (chain, claim_id) = claim(core, room, me).await?;
-    load_claimed(core, room, me, chain, claim_id).await
+    let Grant { id, chain, last_sign_ms } = claim(core, room, me).await?;
+    let owned = load_claimed(core, room, me, chain, id).await?;
+    if let Some(last_sign_ms) = last_sign_ms {
+        core.metrics.adopted_rooms.increment(1);
+        core.metrics.failover_seconds.record(Duration::from_millis(core.clock.now_ms().saturating_sub(last_sign_ms)));
+    }
+    Ok(owned)
 }
 
-async fn claim<L: Log>(core: &Arc<Core<L>>, room: &RoomId, me: &Incarnation) -> Result<(Chain, EntryId), NotMine> {
+async fn claim<L: Log>(core: &Arc<Core<L>>, room: &RoomId, me: &Incarnation) -> Result<Grant, NotMine> {
     loop {
         if core.me() != *me || !core.maps_to_me(room) {
             return Err(NotMine::Moved);
@@ -73,10 +86,12 @@ async fn claim<L: Log>(core: &Arc<Core<L>>, room: &RoomId, me: &Incarnation) -> 
             genesis: to_log_parts(core.rules.genesis(room).to_parts(), true),
         };
         match claim_until_answered(core, me, &claim).await? {
-            Claimed::Granted { id, prev, lineage, time_ms } => {
+            Claimed::Granted { id, prev, lineage, time_ms, from } => {
                 core.clock.observe(time_ms);
                 let body = ClaimBody { prev, owner: me.clone(), ring: claim.ring, nonce: claim.nonce };
-                return Ok((Chain::new(id, body, lineage), id));
+                let went_ms = from.and_then(|from| view.gone.get(&from).copied());
+                let last_sign_ms = went_ms.map(|ms| ms.saturating_sub(core.config.member_ttl.as_millis() as u64));
+                return Ok(Grant { id, chain: Chain::new(id, body, lineage), last_sign_ms });
             }
             // Named by a ring as new as mine, and gone all the same: only a newer ring can take the room from it.
             Claimed::Owned { by, ring } if claim.may_take && ring == claim.ring && !view.members.contains(&by) => {

@@ -62,7 +62,6 @@ impl<L: Log> RoomTask<L> {
                 if let Some(bytes) = bytes {
                     self.chain.extend(id, bytes, self.uptime());
                     self.core.metrics.entries_appended.increment(1);
-                    self.core.note_first_append(&self.room);
                     self.expect_heard(id, receivers);
                     self.checkpoint_due.get_or_insert(Instant::now() + CHECKPOINT_AFTER);
                 }

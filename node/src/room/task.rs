@@ -148,7 +148,6 @@ pub async fn run<L: Log>(
     if lives_elsewhere || matches!(dropped, Dropped::Parked) {
         let _ = core.log.rooms_remove(&me, &room).await;
     }
-    core.forget_failover(&room);
     Owners::ended(&core, &room, &mailbox);
     events_rx.close();
     // What arrived meanwhile: for the new owner if it is known, else for a new claim if the room still maps here.

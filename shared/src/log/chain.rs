@@ -147,12 +147,14 @@ pub struct Claim {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
-    /// `id` is the claim entry; `prev` what was last before it; `lineage` as now in the head.
+    /// `id` is the claim entry; `prev` what was last before it; `lineage` as now in the head; `from` whom the room was
+    /// taken from, not said again to a repeated claim.
     Granted {
         id: EntryId,
         prev: EntryId,
         lineage: Lineage,
         time_ms: u64,
+        from: Option<Incarnation>,
     },
     Owned {
         by: Incarnation,

@@ -18,7 +18,7 @@ pub use labels::{
 };
 pub use tally::Tally;
 
-/// What a metric is, for `# HELP`, for the buckets and for the README's table.
+/// What a metric is, for `# HELP`, for the buckets and for the table in grafana/METRICS.md.
 #[derive(Debug, Clone, Copy)]
 pub struct MetricDoc {
     /// As scraped; counters end in `_total`, seconds in `_seconds`, bytes in `_bytes_total`.
@@ -118,6 +118,7 @@ node_metrics! {
     sessions: Gauge, "sectorbus_sessions", Count, "Sessions attached on this node.";
     handshakes: ByLabel<HandshakeResult>, "sectorbus_handshakes_total", Count, "WebSocket handshakes, by how they ended.";
     superseded: Counter, "sectorbus_superseded_total", Count, "Sessions closed because a newer one replaced them.";
+    slow_snapshots: Counter, "sectorbus_slow_snapshots_total", Count, "Snapshots sent in place of state frames that a slow connection lost.";
     too_slow: Counter, "sectorbus_too_slow_total", Count, "Sessions closed because acks and critical frames piled up.";
     closes: ByCode, "sectorbus_closes_total", Count, "Connections closed by the node, by close code.";
     errors: ByCode, "sectorbus_errors_total", Count, "`error` frames sent, by code.";
@@ -150,10 +151,11 @@ node_metrics! {
     claims: ByLabel<ClaimResult>, "sectorbus_claims_total", Count, "Claims of rooms, by answer.";
     adopted_rooms: Counter, "sectorbus_adopted_rooms_total", Count, "Rooms taken over from members that left or died.";
     parked: Counter, "sectorbus_parked_total", Count, "Idle rooms closed.";
-    failover_seconds: Histogram, "sectorbus_failover_seconds", Seconds, "From the last sign of a dead owner to the first append here.";
+    failover_seconds: Histogram, "sectorbus_failover_seconds", Seconds, "From the last sign of a dead owner, taken as its expiry less its ttl, until its room is claimed and read here.";
 
     // Relays and replicas.
     rooms_followed: Gauge, "sectorbus_rooms_followed", Count, "Rooms this node follows.";
+    rooms_without_owner: Gauge, "sectorbus_rooms_without_owner", Count, "Rooms in use on this node whose owner is unknown or not a living member.";
     relay_entries: Counter, "sectorbus_relay_entries_total", Count, "Entries applied to replicas.";
     relay_gaps: Counter, "sectorbus_relay_gaps_total", Count, "Gaps in what was published, filled from the log.";
     dropped_stale_entries: Counter, "sectorbus_dropped_stale_entries_total", Count, "Entries of a lower epoch than the replica's, dropped.";

@@ -117,13 +117,14 @@ impl Room {
             Asked::Anew => {}
             Asked::Stale => return (Claimed::StaleNonce, None),
             Asked::Before { id, prev, lineage } => {
-                return (Claimed::Granted { id, prev, lineage, time_ms }, None);
+                return (Claimed::Granted { id, prev, lineage, time_ms, from: None }, None);
             }
         }
         let may_take = claim.may_take && claim.replication_id.as_deref().is_none_or(|seen| seen == replication_id);
         if let Some(refused) = head.and_then(|head| refuse_claim(head, claim, may_take)) {
             return (refused, None);
         }
+        let from = head.and_then(|head| head.owner.clone()).filter(|owner| *owner != claim.incarnation);
         let prev = head.map_or(EntryId::GENESIS, |head| head.last);
         let lineage = head.map_or_else(Lineage::default, |head| lengthened(&head.lineage, head.last));
         let id = EntryId::new(next_epoch(prev.epoch, claim.jitter, time_ms), prev.version + 1);
@@ -133,7 +134,7 @@ impl Room {
         }
         let body = ClaimBody { prev, owner: claim.incarnation.clone(), ring: claim.ring, nonce: claim.nonce.clone() };
         let entry = self.write_claim(id, body, lineage.clone());
-        (Claimed::Granted { id, prev, lineage, time_ms }, Some(entry))
+        (Claimed::Granted { id, prev, lineage, time_ms, from }, Some(entry))
     }
 
     pub(super) fn reclaim(&mut self, reclaim: &Reclaim, time_ms: u64) -> (Appended, Option<LogEntry>) {

@@ -36,6 +36,7 @@ pub(super) async fn claim(log: &RedisLog, claim: Claim) -> LogResult<Claimed> {
             prev: answer.parse()?,
             lineage: lineage(&mut answer)?,
             time_ms: answer.parse()?,
+            from: answer.parse_unless_empty()?,
         }),
         "OWNED" => Ok(Claimed::Owned { by: answer.parse()?, ring: RingVersion(answer.parse()?) }),
         "STALE_RING" => Ok(Claimed::StaleRing { head: RingVersion(answer.parse()?) }),

@@ -4,7 +4,7 @@
 -- Checks: the nonce (same counter: same answer; lower: refused), the owner (taken from only on the Redis that the last
 -- beat saw), the ring version. Writes: a claim entry,
 -- the whole head but `feed`, and for a room without log its genesis snapshot; publishes the entry.
--- Answers: GRANTED id prev lineage time | OWNED incarnation ring | STALE_RING ring | STALE_NONCE.
+-- Answers: GRANTED id prev lineage time owner-before-or-'' | OWNED incarnation ring | STALE_RING ring | STALE_NONCE.
 local me, ring, counter = ARGV[1], ARGV[2], ARGV[3]
 local head = redis.call('HMGET', KEYS[1], 'last', 'owner', 'ring', 'lineage', 'claims')
 local last, owner, head_ring = head[1], head[2] or '', tonumber(head[3] or '0')
@@ -13,7 +13,7 @@ local now = now_ms()
 
 local known, known_id, known_prev = claim_of(claims, me)
 if known and known == tonumber(counter) then
-  return { 'GRANTED', known_id, known_prev, lineage_before(lineage, known_id), text(now) }
+  return { 'GRANTED', known_id, known_prev, lineage_before(lineage, known_id), text(now), '' }
 elseif known and known > tonumber(counter) then
   return { 'STALE_NONCE' }
 end
@@ -40,4 +40,4 @@ if not last then
     'system', ARGV[9], 'dormant', ARGV[10])
 end
 publish(ARGV[6], id, record)
-return { 'GRANTED', id, prev, lineage, text(now) }
+return { 'GRANTED', id, prev, lineage, text(now), others and owner or '' }
