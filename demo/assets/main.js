@@ -1,12 +1,13 @@
 // Starts the page: the universe once, the live picture as it changes, and the two players.
 
-import { Client } from "./client.js";
 import { Counters, EventLog, NodeList } from "./cluster.js";
 import { setText } from "./dom.js";
 import { UniverseMap } from "./map.js";
 import { Pane } from "./pane.js";
+import { Player } from "./player.js";
 
-const PANES = ["A", "B"];
+// Both codecs of the protocol are at work.
+const PANES = [{ label: "A", codec: "msgpack" }, { label: "B", codec: "json" }];
 
 async function main() {
   const log = new EventLog(document.getElementById("events"));
@@ -19,26 +20,26 @@ async function main() {
   follow((live) => {
     nodes.show(live);
     counters.show(live.counters);
-    map.show(live, new Map(panes.map((pane) => [pane.client.player, pane.label])));
+    map.show(live, new Map(panes.map((pane) => [pane.player.client?.player, pane.label])));
     for (const pane of panes) pane.showNodes(live.nodes);
     setText(document.getElementById("population"), `${live.ships.length} ships, ${sectors.length} sectors`);
   });
-  addEventListener("pagehide", () => panes.forEach((pane) => pane.client.leave()));
+  addEventListener("pagehide", () => panes.forEach((pane) => pane.player.client?.leave()));
 }
 
-function startPane(label, at) {
+function startPane({ label, codec }, at) {
   const root = document.getElementById("pane").content.firstElementChild.cloneNode(true);
   root.setAttribute("aria-label", `Player ${label}`);
   root.querySelector('[data-part="letter"]').textContent = label;
   document.getElementById("panes").append(root);
   const pane = new Pane(root, label);
   const seek = () => getJson(`session.json?pane=${at + 1}`);
-  const client = new Client(seek, {
+  const player = new Player(seek, codec, {
     changed: () => pane.changed(),
     note: (text, tone) => pane.log.add(text, tone),
   });
-  pane.attach(client);
-  client.connection.start();
+  pane.attach(player);
+  player.start();
   return pane;
 }
 

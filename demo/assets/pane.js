@@ -1,5 +1,5 @@
 // One player's pane: where they are, whom they see, what they can do, and what became of what they did.
-// Shows a Client and passes clicks to it; must not know frames or sockets.
+// Shows a Player and passes clicks to it; must not know frames or sockets.
 
 import { EventLog } from "./cluster.js";
 import { duration, make, nodeClass, refill, setAttribute, setText } from "./dom.js";
@@ -29,22 +29,25 @@ export class Pane {
     this.drawn = false;
   }
 
-  /** The client whose state is shown; it is given afterwards because it reports to this pane. */
-  attach(client) {
-    this.client = client;
+  /** Whose state is shown; given afterwards because it reports to this pane. */
+  attach(player) {
+    this.player = player;
     const { node, again, spoil, statuses } = this.parts;
-    node.onchange = () => client.connection.prefer(node.value || null);
-    again.onclick = () => client.connection.start();
-    spoil.onclick = () => client.spoil();
+    node.onchange = () => player.client?.prefer(node.value || null);
+    again.onclick = () => player.start();
+    spoil.onclick = () => player.spoil();
     statuses.replaceChildren(...STATUSES.map((status) =>
-      make("button", { type: "button", "data-status": status, onclick: () => client.act({ status: { status } }) }, capital(status))));
-    setInterval(() => this.showDrive(), 100);
-    this.changed();
+      make("button", { type: "button", "data-status": status, onclick: () => player.act({ status: { status } }) }, capital(status))));
+    // The drive's countdown and the state of the connection change without an event.
+    setInterval(() => this.changed(), 100);
   }
 
-  /** The cluster as /live says it: names and colours for addresses. */
+  /** The cluster as /live says it: names and colours for addresses. Where they are others, the demo was started anew. */
   showNodes(nodes) {
+    const known = this.nodes.map(({ address }) => address).join(" ");
+    const now = nodes.map(({ address }) => address).join(" ");
     this.nodes = nodes;
+    if (known !== "" && known !== now) this.player.start();
     this.changed();
   }
 
@@ -54,33 +57,33 @@ export class Pane {
     this.drawn = true;
     requestAnimationFrame(() => {
       this.drawn = false;
-      if (this.client) this.draw();
+      if (this.player) this.draw();
     });
   }
 
   draw() {
     this.drawLink();
-    const { room } = this.client;
+    const room = this.player.client?.room;
     if (room) this.drawRoom(room);
     this.drawActions();
-    this.showDrive();
+    this.showDrive(room);
   }
 
   drawLink() {
-    const { link, connection, welcome, player } = this.client;
+    const { client, urls, why } = this.player;
     const { name, link: chip, again, node } = this.parts;
-    const rtt = connection.rttMs === null ? "" : ` · ${duration(connection.rttMs)}`;
+    const state = client?.state ?? "connecting";
     const says = {
-      open: () => `${welcome.node}${rtt}`,
-      connecting: () => "connecting…",
-      waiting: () => `reconnecting: ${link.why}`,
-      stopped: () => `stopped: ${link.why}`,
+      connecting: () => why || "connecting…",
+      live: () => client.node + (client.rttMs === null ? "" : ` · ${duration(client.rttMs)}`),
+      dropped: () => `reconnecting: ${why}`,
+      reconnecting: () => `reconnecting: ${why}`,
+      left: () => `stopped: ${why}`,
     };
-    setText(name, this.shipName() ?? player ?? "…");
-    setText(chip, says[link.state]());
-    setAttribute(chip, "class", `chip link-${link.state} ${link.state === "open" ? nodeClass(this.nodes, welcome.node) : ""}`);
-    again.hidden = link.state !== "stopped";
-    const urls = connection.session?.urls ?? [];
+    setText(name, this.myShip()?.get("name") ?? client?.player ?? "…");
+    setText(chip, says[state]());
+    setAttribute(chip, "class", `chip link-${state} ${state === "live" ? nodeClass(this.nodes, client.node) : ""}`);
+    again.hidden = client ? state !== "left" : why === "";
     refill(node, urls.map((url) => this.nodeNameOf(url)).join(" "), () => [
       make("option", { value: "" }, "any node"),
       ...urls.map((url) => make("option", { value: url }, this.nodeNameOf(url))),
@@ -93,21 +96,19 @@ export class Pane {
   }
 
   myShip() {
-    return this.client.room?.ofKind("ship").find(([, ship]) => ship.get("player") === this.client.player)?.[1];
-  }
-
-  shipName() {
-    return this.myShip()?.get("name");
+    const { client } = this.player;
+    return client?.room?.ofKind("ship").find(([, ship]) => ship.get("player") === client.player)?.[1];
   }
 
   drawRoom(room) {
     const { sector, owner, version, sum, credits } = this.parts;
+    const { verified } = this.player.client;
     setText(sector, room.sector);
     setText(owner, room.owner || "none yet");
     setAttribute(owner, "class", `tag ${nodeClass(this.nodes, room.owner)}`);
     setText(version, String(room.version));
-    setText(sum, this.client.verified ? "verified" : "repairing");
-    setAttribute(sum, "class", this.client.verified ? "good" : "bad");
+    setText(sum, verified ? "verified" : "repairing");
+    setAttribute(sum, "class", verified ? "good" : "bad");
     setText(credits, String(room.own.get("credits") ?? 0));
     this.drawWarps(room);
     this.drawShips(room);
@@ -123,7 +124,7 @@ export class Pane {
     const targets = room.ofKind("warp").map(([, warp]) => String(warp.get("to"))).sort(byNumber);
     const hadFocus = warps.contains(document.activeElement);
     refill(warps, `${room.sector}>${targets.join(" ")}`, () => targets.map((to) =>
-      make("button", { type: "button", "aria-label": `Move to sector ${to}`, onclick: () => this.client.act({ move: { to } }) }, `→ ${to}`)));
+      make("button", { type: "button", "aria-label": `Move to sector ${to}`, onclick: () => this.player.act({ move: { to } }) }, `→ ${to}`)));
     if (hadFocus && !warps.contains(document.activeElement)) warps.firstChild?.focus();
   }
 
@@ -132,7 +133,7 @@ export class Pane {
       name: String(ship.get("name") ?? ship.get("player")),
       status: String(ship.get("status") ?? "online"),
       seen: ship.get("last_seen"),
-      mine: ship.get("player") === this.client.player,
+      mine: ship.get("player") === this.player.client.player,
     }));
     ships.sort((a, b) => b.mine - a.mine || a.name.localeCompare(b.name));
     refill(this.parts.ships, JSON.stringify(ships), () => ships.map(({ name, status, seen, mine }) => {
@@ -149,15 +150,13 @@ export class Pane {
   }
 
   drawActions() {
-    const list = this.client.queue.list.slice(-8).reverse();
-    const key = list.map((entry) => `${entry.seq}${JSON.stringify(entry.outcome)}`).join(" ");
-    refill(this.parts.actions, `${this.client.queue.actor} ${key}`, () => list.map(row));
+    const list = this.player.asked.slice(-8).reverse();
+    refill(this.parts.actions, list.map((entry) => `${entry.seq}${JSON.stringify(entry.outcome)}`).join(" "), () => list.map(row));
     this.parts.actions.dataset.empty = String(list.length === 0);
   }
 
-  showDrive() {
-    const ready = this.client?.room?.own.get("ready_at") ?? 0;
-    const left = this.client?.room ? ready - this.client.regionNow() : 0;
+  showDrive(room) {
+    const left = room ? (room.own.get("ready_at") ?? 0) - this.player.client.now() : 0;
     setText(this.parts.drive, left > 0 ? `drive ready in ${(left / 1000).toFixed(1)} s` : "drive ready");
   }
 }
@@ -166,19 +165,21 @@ function row({ seq, action, outcome, took }) {
   const [what] = Object.keys(action);
   const text = what === "move" ? `move to ${action.move.to}` : `status ${action.status.status}`;
   const [tone, result] = told(outcome);
-  const time = outcome && !outcome.decided ? ` · ${duration(took)}` : "";
+  const time = outcome ? ` · ${duration(took)}` : "";
   return make("li", { class: tone }, make("span", { class: "seq" }, `#${seq}`), make("span", {}, text),
     make("span", { class: "result" }, result + time));
 }
 
 function told(outcome) {
   if (outcome === null) return ["pending", "waiting for its answer"];
-  if (outcome.reject) {
-    const meaning = REJECTIONS[outcome.reject] ?? outcome.facts.detail;
-    return ["bad", meaning ? `${outcome.reject}: ${meaning}` : outcome.reject];
+  if (outcome.unknown) return ["bad", `unknown: ${outcome.unknown.reason} before its answer came`];
+  if (outcome.ack) {
+    const { version } = outcome.ack;
+    return ["good", version === null ? "confirmed while away" : `confirmed in version ${version}`];
   }
-  if (outcome.ack) return ["good", `confirmed in version ${outcome.ack}`];
-  return ["good", outcome.decided ? "decided while away" : "confirmed while away"];
+  const { code, facts } = outcome.reject;
+  const meaning = REJECTIONS[code] ?? facts.detail;
+  return [code === "already" ? "good" : "bad", meaning ? `${code}: ${meaning}` : code];
 }
 
 function byNumber(a, b) {

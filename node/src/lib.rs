@@ -5,6 +5,7 @@
 //! once) -> `session::outbox` -> socket. One feed item: `poster` -> the log -> `follow::feed` -> `feeds::FeedReader`.
 
 pub mod admin;
+pub mod assets;
 pub mod auth;
 pub mod cli;
 pub mod config;

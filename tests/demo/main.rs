@@ -6,4 +6,3 @@ mod command_line;
 mod headless;
 mod headless_redis;
 mod page;
-mod vectors;

@@ -127,6 +127,7 @@ fn the_page_and_all_it_needs_are_served() -> Result<()> {
     let demo = Demo::start()?;
     for (path, kind) in [
         ("/main.js", "text/javascript"),
+        ("/client.js", "text/javascript"),
         ("/style.css", "text/css"),
         ("/icon.svg", "image/svg+xml"),
         ("/universe.json", "application/json"),

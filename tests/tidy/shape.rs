@@ -7,7 +7,7 @@ const HEADER_LINES_MAX: usize = 6;
 const LINES_MAX: usize = 500;
 /// Files that may be longer, each with the reason why it is still one idea.
 const LONGER: [(&str, &str); 0] = [];
-const COUNTED: [&str; 7] = ["rs", "js", "css", "html", "py", "lua", "sh"];
+const COUNTED: [&str; 8] = ["rs", "js", "ts", "css", "html", "py", "lua", "sh"];
 
 /// A file of a crate's own code opens with one to six `//!` lines; one of tests/ with at least one.
 pub(crate) fn headers(tree: &Tree) -> Vec<Breach> {

@@ -81,7 +81,7 @@ fn read_folder(folder: &Path, prefix: &str, into: &mut Vec<File>) {
 /// Built or fetched, not written here. Cargo marks its target folders with a tag file, whatever they are called.
 fn is_foreign(path: &Path, name: &str) -> bool {
     let hidden = name.starts_with('.') && ![".ci", ".gitignore"].contains(&name);
-    hidden || ["build", "node_modules", "__pycache__"].contains(&name) || path.join("CACHEDIR.TAG").exists()
+    hidden || ["build", "dist", "node_modules", "__pycache__"].contains(&name) || path.join("CACHEDIR.TAG").exists()
 }
 
 #[cfg(test)]

@@ -10,18 +10,15 @@ const KEY_MARK: &str = "{{demo_key}}";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, type, content.
-const FILES: [(&str, &str, &str); 12] = [
-    ("actions.js", JAVASCRIPT, include_str!("../../assets/actions.js")),
-    ("checksum.js", JAVASCRIPT, include_str!("../../assets/checksum.js")),
-    ("client.js", JAVASCRIPT, include_str!("../../assets/client.js")),
+const FILES: [(&str, &str, &str); 9] = [
+    ("client.js", JAVASCRIPT, sectorbus_node::assets::CLIENT_JS),
     ("cluster.js", JAVASCRIPT, include_str!("../../assets/cluster.js")),
-    ("connection.js", JAVASCRIPT, include_str!("../../assets/connection.js")),
     ("dom.js", JAVASCRIPT, include_str!("../../assets/dom.js")),
     ("icon.svg", "image/svg+xml", include_str!("../../assets/icon.svg")),
     ("main.js", JAVASCRIPT, include_str!("../../assets/main.js")),
     ("map.js", JAVASCRIPT, include_str!("../../assets/map.js")),
     ("pane.js", JAVASCRIPT, include_str!("../../assets/pane.js")),
-    ("room.js", JAVASCRIPT, include_str!("../../assets/room.js")),
+    ("player.js", JAVASCRIPT, include_str!("../../assets/player.js")),
     ("style.css", "text/css; charset=utf-8", include_str!("../../assets/style.css")),
 ];
 

@@ -1,0 +1,256 @@
+// The client as applications use it: joins the link (when and where to connect) and the session (what frames do).
+
+import type { PendingAction } from "./actions.js";
+import { CODECS, type CodecName } from "./codec/codec.js";
+import type { Action, Delta, Own } from "./frames.js";
+import { Link, type ClientState, type DropEvent, type LeaveEvent } from "./link.js";
+import { Listeners, type Unsubscribe } from "./listeners.js";
+import type { Answer } from "./marks.js";
+import type { RoomView } from "./room.js";
+import { Session, type LiveEvent, type Notice } from "./session.js";
+import type { SocketConstructor } from "./socket.js";
+import { Tokens, type TokenSource } from "./tokens.js";
+
+/** A platform's timer fires at once if it is asked for more than it can count. */
+const WAKE_WITHIN_MS = 60_000;
+
+export interface ConnectOptions {
+  /** Where nodes are, such as `wss://play.example/ws`. Of several one is chosen by chance, and the next after a loss. */
+  readonly urls: string | readonly string[];
+  /** The player's token, or how to get one: called at the start and whenever a new one is needed. */
+  readonly token: TokenSource;
+  /** Default: `msgpack`. */
+  readonly codec?: CodecName;
+  /** Default: the platform's. */
+  readonly WebSocket?: SocketConstructor;
+  /** In [0, 1). Default: `Math.random`. */
+  readonly random?: () => number;
+  /** The client's clock in ms, which must not go back. Default: the platform's monotonic one. */
+  readonly now?: () => number;
+}
+
+/** What became of an action. Unknown: the client left before the answer was there. */
+export type Outcome = Answer | { readonly unknown: { readonly reason: string } };
+
+export interface Asked {
+  readonly seq: number;
+  /** Comes exactly once, whatever happens to connections in between; never rejects. */
+  readonly answer: Promise<Outcome>;
+}
+
+export interface StateEvent {
+  readonly room: RoomView;
+  /** Why everything was replaced, as PROTOCOL.md names it: `join`, `moved`, `resync`, … */
+  readonly reason: string;
+}
+
+export interface DeltaEvent {
+  readonly room: RoomView;
+  /** Fields by name, in either codec. */
+  readonly delta: Delta;
+}
+
+export interface OwnEvent {
+  readonly room: RoomView;
+  readonly own: Own;
+}
+
+/** Connects, and stays connected until `leave` or a close code that forbids to come back. */
+export function connect(options: ConnectOptions): Client {
+  return new Client(options);
+}
+
+export class Client {
+  private readonly now_: () => number;
+  private readonly session: Session;
+  private readonly link: Link;
+  private readonly resolvers = new Map<PendingAction, (outcome: Outcome) => void>();
+  private readonly heard = {
+    state: new Listeners<StateEvent>(),
+    delta: new Listeners<DeltaEvent>(),
+    own: new Listeners<OwnEvent>(),
+    notice: new Listeners<Notice>(),
+    drop: new Listeners<DropEvent>(),
+    reconnect: new Listeners<LiveEvent>(),
+    leave: new Listeners<LeaveEvent>(),
+  };
+  private wakeTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(options: ConnectOptions) {
+    const { heard } = this;
+    const { codec = "msgpack", random = Math.random, now = platformNow } = options;
+    this.now_ = now;
+    this.session = new Session({
+      send: (frame) => this.link.send(frame),
+      settled: (action, answer) => this.settled(action, answer),
+      live: (event) => {
+        if (this.link.becameLive()) heard.reconnect.emit(event);
+      },
+      state: (event) => heard.state.emit(event),
+      delta: (event) => heard.delta.emit(event),
+      own: (event) => heard.own.emit(event),
+      notice: (notice) => heard.notice.emit(notice),
+      leaving: (reconnectAfterMs) => this.link.leaving(reconnectAfterMs),
+      restart: (why) => this.link.restart(why),
+    });
+    this.link = new Link(
+      {
+        urls: checkedUrls(options.urls),
+        tokens: new Tokens(options.token),
+        codec: CODECS[codec],
+        WebSocket: options.WebSocket ?? platformWebSocket(),
+        random,
+        now,
+      },
+      {
+        hello: (token) => ({ hello: this.session.hello(token) }),
+        frame: (frame) => {
+          this.session.take(frame, now());
+          this.wakeWhenDue();
+        },
+        dropped: (event) => {
+          this.session.dropped();
+          heard.drop.emit(event);
+        },
+        left: (event) => this.left(event),
+      },
+    );
+  }
+
+  get state(): ClientState {
+    return this.link.state;
+  }
+
+  /** The sector as this client has it; null before the first state. Kept while reconnecting. */
+  get room(): RoomView | null {
+    return this.session.room;
+  }
+
+  /** The last checksum agreed, and no version is missing. */
+  get verified(): boolean {
+    return this.session.verified;
+  }
+
+  /** The token's `sub`; null before the first welcome. */
+  get player(): string | null {
+    return this.session.welcome?.player ?? null;
+  }
+
+  /** Name of the node this client is or was last connected to; null before the first welcome. */
+  get node(): string | null {
+    return this.session.welcome?.node ?? null;
+  }
+
+  /** Way to the node and back in ms, of the latest ping; null before the first. */
+  get rttMs(): number | null {
+    return this.session.clock.rtt;
+  }
+
+  /** Actions without an answer, in the order of seq. */
+  get pending(): readonly PendingAction[] {
+    return this.session.actions.pending;
+  }
+
+  /** The region's time in ms since 1970, as well as this client knows it. */
+  now(): number {
+    return this.now_() + this.session.clock.offset;
+  }
+
+  /** Asks for a change of state. May be called at any time before the client has left: it is sent when it can be. */
+  act(action: Action): Asked {
+    if (this.state === "left") throw new Error("act: this client has left");
+    const pending = this.session.add(action, this.now_());
+    const answer = new Promise<Outcome>((resolve) => this.resolvers.set(pending, resolve));
+    this.wake();
+    return { seq: pending.seq, answer };
+  }
+
+  /** Goes to this one of its urls now, and back to it when it can; null: any will do. */
+  prefer(url: string | null): void {
+    this.link.prefer(url);
+  }
+
+  /** The player leaves now, without grace or resume window. `onLeave` follows. */
+  leave(): void {
+    this.link.leave({ bye: {} });
+  }
+
+  /** Everything was replaced: the first state, another sector, a repair. */
+  onState(listener: (event: StateEvent) => void): Unsubscribe {
+    return this.heard.state.add(listener);
+  }
+
+  /** The sector changed. */
+  onDelta(listener: (event: DeltaEvent) => void): Unsubscribe {
+    return this.heard.delta.add(listener);
+  }
+
+  /** What only this player sees changed. */
+  onOwn(listener: (event: OwnEvent) => void): Unsubscribe {
+    return this.heard.own.add(listener);
+  }
+
+  onNotice(listener: (notice: Notice) => void): Unsubscribe {
+    return this.heard.notice.add(listener);
+  }
+
+  /** The connection is gone; the client connects again by itself. */
+  onDrop(listener: (event: DropEvent) => void): Unsubscribe {
+    return this.heard.drop.add(listener);
+  }
+
+  /** Playing again. Where the state was replaced, `onState` follows. */
+  onReconnect(listener: (event: LiveEvent) => void): Unsubscribe {
+    return this.heard.reconnect.add(listener);
+  }
+
+  /** It is over: this client does not connect again. */
+  onLeave(listener: (event: LeaveEvent) => void): Unsubscribe {
+    return this.heard.leave.add(listener);
+  }
+
+  private settled(action: PendingAction, outcome: Outcome): void {
+    this.resolvers.get(action)?.(outcome);
+    this.resolvers.delete(action);
+  }
+
+  private left(event: LeaveEvent): void {
+    clearTimeout(this.wakeTimer);
+    this.session.dropped();
+    for (const pending of this.pending) this.settled(pending, { unknown: { reason: event.name } });
+    this.heard.leave.emit(event);
+  }
+
+  private wake(): void {
+    this.session.flush(this.now_());
+    this.wakeWhenDue();
+  }
+
+  private wakeWhenDue(): void {
+    clearTimeout(this.wakeTimer);
+    const at = this.session.wakeAt();
+    if (at === null) return;
+    const delay = Math.min(WAKE_WITHIN_MS, Math.max(0, at - this.now_()));
+    this.wakeTimer = setTimeout(() => this.wake(), delay);
+  }
+}
+
+/** Counts in ms since 1970 and never goes back. */
+function platformNow(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+function platformWebSocket(): SocketConstructor {
+  const found = (globalThis as { WebSocket?: unknown }).WebSocket;
+  if (typeof found !== "function") throw new TypeError("WebSocket: this platform has none, pass a constructor");
+  return found as SocketConstructor;
+}
+
+function checkedUrls(given: string | readonly string[]): readonly string[] {
+  const urls = typeof given === "string" ? [given] : [...given];
+  if (urls.length === 0) throw new RangeError("urls: at least one is needed");
+  for (const url of urls) {
+    if (!/^wss?:$/.test(new URL(url).protocol)) throw new RangeError("urls: only ws: and wss: are accepted");
+  }
+  return urls;
+}

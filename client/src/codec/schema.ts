@@ -1,0 +1,107 @@
+// What each server frame must look like. A server is a socket like any other: what it sends is checked before use.
+// Unknown fields are dropped, unknown frames are not an error; must not know what frames mean.
+
+import * as v from "valibot";
+
+import type { ServerFrame, ServerFrames } from "../frames.js";
+
+const integer = v.pipe(v.number(), v.safeInteger());
+const natural = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const sum = v.pipe(natural, v.maxValue(0xffff_ffff));
+const texts = v.array(v.string());
+const value = v.union([integer, v.string()]);
+const facts = v.record(v.string(), value);
+const fields = v.record(v.string(), v.nullable(value));
+
+const marks = v.array(
+  v.object({
+    actor: natural,
+    high: natural,
+    bitmap: v.pipe(v.string(), v.regex(/^[0-9a-f]{32}$/i)),
+    answers: v.array(
+      v.object({
+        seq: natural,
+        answer: v.union([v.literal("ack"), v.object({ reject: v.object({ code: v.string(), facts }) })]),
+      }),
+    ),
+  }),
+);
+
+const snapshot = v.object({
+  room: natural,
+  sector: v.string(),
+  id: v.pipe(v.string(), v.regex(/^\d{1,16}-\d{1,16}$/)),
+  owner: v.string(),
+  sum,
+  entities: v.array(v.object({ entity: natural, fields })),
+  own: fields,
+  own_sum: sum,
+  marks,
+  reason: v.string(),
+});
+
+const change = v.union([
+  v.object({ entity: natural, removed: v.literal(true) }),
+  v.object({ entity: natural, set: fields }),
+]);
+
+type Schemas = { readonly [Name in keyof ServerFrames]: v.GenericSchema<unknown, ServerFrames[Name]> };
+
+const SCHEMAS: Schemas = {
+  welcome: v.object({
+    session: v.string(),
+    resume: v.string(),
+    player: v.string(),
+    actor: natural,
+    features: texts,
+    now_ms: natural,
+    node: v.string(),
+    heartbeat_ms: natural,
+    resume_window_ms: natural,
+    recovered: v.boolean(),
+    source: v.picklist(["replica", "log", "snapshot"]),
+    limits: v.object({
+      frame_bytes: natural,
+      text_bytes: natural,
+      seq_window: natural,
+      resync_every_ms: natural,
+      realtime_frames_per_s: natural,
+    }),
+    fields: texts,
+    pending: marks,
+  }),
+  snapshot,
+  delta: v.object({ room: natural, from: natural, to: natural, sum, changes: v.array(change) }),
+  own: v.object({ to: natural, sum, set: fields }),
+  ack: v.object({ seq: natural, version: natural }),
+  reject: v.object({ seq: natural, code: v.string(), facts, version: natural }),
+  retry_after: v.object({ ms: natural }),
+  unavailable: v.object({ retry_after_ms: natural }),
+  moved: v.object({ from: v.string(), to: v.string(), snapshot }),
+  owner: v.object({ room: natural, node: v.string(), epoch: natural, version: natural }),
+  pong: v.object({ t: integer, now_ms: natural }),
+  error: v.object({ code: v.string(), detail: v.string(), retry: v.boolean(), seq: v.nullish(natural) }),
+  leaving: v.object({ reconnect_after_ms: natural }),
+};
+
+/** A message that is no frame of the protocol. */
+export class BadFrame extends Error {
+  override readonly name = "BadFrame";
+}
+
+/** Checks a map of one frame; null: a frame of a newer server. */
+export function checked(decoded: unknown): ServerFrame | null {
+  if (typeof decoded !== "object" || decoded === null || Array.isArray(decoded)) throw new BadFrame("not a map");
+  const entries = Object.entries(decoded);
+  const [entry] = entries;
+  if (entry === undefined || entries.length !== 1) throw new BadFrame(`a map of ${entries.length}, not of one`);
+  const [name, body] = entry;
+  if (!isKnown(name)) return null;
+  const result = v.safeParse(SCHEMAS[name], body, { abortEarly: true });
+  if (!result.success) throw new BadFrame(`${name}: ${v.getDotPath(result.issues[0]) ?? "it"} is not as it should be`);
+  return { name, body: result.output } as ServerFrame;
+}
+
+function isKnown(name: string): name is keyof ServerFrames {
+  return Object.hasOwn(SCHEMAS, name);
+}

@@ -1,0 +1,153 @@
+// The frames of sectorbus v1 as shared/PROTOCOL.md names them, in the form both codecs read and write.
+// Types only. Fields of entities are keyed as the codec has them: by name in JSON, by number in MessagePack.
+
+export type Value = number | string;
+/** New values; null: the field is removed. */
+export type FieldChanges = Readonly<Record<string, Value | null>>;
+export type Fields = Readonly<Record<string, Value | null>>;
+export type Facts = Readonly<Record<string, Value>>;
+
+export interface Hello {
+  readonly token?: string;
+  readonly features: readonly string[];
+  readonly resume?: string;
+  readonly cursor?: string;
+  readonly sector?: string;
+  readonly actor?: number;
+  readonly first_seq?: number;
+}
+
+/** A ship's presence as its player may choose it. */
+export type Status = "online" | "away" | "busy";
+
+export type Action =
+  | { readonly move: { readonly to: string } }
+  | { readonly status: { readonly status: Status } };
+
+export type ClientFrame =
+  | { readonly hello: Hello }
+  | { readonly act: { readonly seq: number; readonly action: Action } }
+  | { readonly resync: Empty }
+  | { readonly ping: { readonly t: number } }
+  | { readonly bye: Empty };
+
+export type Empty = Readonly<Record<string, never>>;
+
+export type Source = "replica" | "log" | "snapshot";
+
+export interface Limits {
+  readonly frame_bytes: number;
+  readonly text_bytes: number;
+  readonly seq_window: number;
+  readonly resync_every_ms: number;
+  readonly realtime_frames_per_s: number;
+}
+
+/** An answer as marks keep it. */
+export type MarkedAnswer = "ack" | { readonly reject: { readonly code: string; readonly facts: Facts } };
+
+/** What is decided of one actor's actions. */
+export interface Marks {
+  readonly actor: number;
+  readonly high: number;
+  /** 32 hex digits: 128 bits, the highest first. */
+  readonly bitmap: string;
+  readonly answers: readonly { readonly seq: number; readonly answer: MarkedAnswer }[];
+}
+
+export interface Welcome {
+  readonly session: string;
+  readonly resume: string;
+  readonly player: string;
+  readonly actor: number;
+  readonly features: readonly string[];
+  readonly now_ms: number;
+  readonly node: string;
+  readonly heartbeat_ms: number;
+  readonly resume_window_ms: number;
+  readonly recovered: boolean;
+  readonly source: Source;
+  readonly limits: Limits;
+  readonly fields: readonly string[];
+  readonly pending: readonly Marks[];
+}
+
+export interface Snapshot {
+  readonly room: number;
+  readonly sector: string;
+  /** `<epoch>-<version>` */
+  readonly id: string;
+  readonly owner: string;
+  readonly sum: number;
+  readonly entities: readonly { readonly entity: number; readonly fields: Fields }[];
+  readonly own: Fields;
+  readonly own_sum: number;
+  readonly marks: readonly Marks[];
+  /** `join`, `moved`, `resync`, `gap`, `slow`, `lost`; a newer server may have more. */
+  readonly reason: string;
+}
+
+export type Change =
+  | { readonly entity: number; readonly set: FieldChanges }
+  | { readonly entity: number; readonly removed: true };
+
+export interface Delta {
+  readonly room: number;
+  readonly from: number;
+  readonly to: number;
+  readonly sum: number;
+  readonly changes: readonly Change[];
+}
+
+export interface Own {
+  readonly to: number;
+  readonly sum: number;
+  readonly set: FieldChanges;
+}
+
+export interface Ack {
+  readonly seq: number;
+  readonly version: number;
+}
+
+export interface Reject {
+  readonly seq: number;
+  readonly code: string;
+  readonly facts: Facts;
+  readonly version: number;
+}
+
+export interface Owner {
+  readonly room: number;
+  readonly node: string;
+  readonly epoch: number;
+  readonly version: number;
+}
+
+export interface Refusal {
+  readonly code: string;
+  readonly detail: string;
+  readonly retry: boolean;
+  readonly seq?: number | null | undefined;
+}
+
+export interface ServerFrames {
+  readonly welcome: Welcome;
+  readonly snapshot: Snapshot;
+  readonly delta: Delta;
+  readonly own: Own;
+  readonly ack: Ack;
+  readonly reject: Reject;
+  readonly retry_after: { readonly ms: number };
+  readonly unavailable: { readonly retry_after_ms: number };
+  readonly moved: { readonly from: string; readonly to: string; readonly snapshot: Snapshot };
+  readonly owner: Owner;
+  readonly pong: { readonly t: number; readonly now_ms: number };
+  readonly error: Refusal;
+  readonly leaving: { readonly reconnect_after_ms: number };
+}
+
+/** Name and body, so that a `switch` on the name knows the body. */
+export type ServerFrame = {
+  [Name in keyof ServerFrames]: { readonly name: Name; readonly body: ServerFrames[Name] };
+}[keyof ServerFrames];

@@ -1,0 +1,197 @@
+// When to connect, where to, and when to give up: the client's one connection and the timers around it. Must not know
+// what frames mean; who uses it says when the first state is there.
+
+import { backoff } from "./backoff.js";
+import { LOST, closeOf } from "./closes.js";
+import type { Codec } from "./codec/codec.js";
+import { Connection } from "./connection.js";
+import type { ClientFrame, ServerFrame } from "./frames.js";
+import type { SocketConstructor } from "./socket.js";
+import type { Tokens } from "./tokens.js";
+
+/** A connection that lived so long was a good one: the next loss begins with short delays again. */
+export const GOOD_AFTER_MS = 10_000;
+/** How long a server may take to close after `bye`. */
+export const GOODBYE_WITHIN_MS = 2_000;
+/** Whatever a leaving node asks for. */
+const BACK_WITHIN_MS = 60_000;
+
+/**
+ * `connecting` until the first state is there, then `live`; `dropped` while waiting to connect again,
+ * `reconnecting` while doing so; `left` for good.
+ */
+export type ClientState = "connecting" | "live" | "dropped" | "reconnecting" | "left";
+
+export interface DropEvent {
+  /** The close code; 1006: the connection ended without one. */
+  readonly code: number;
+  readonly reason: string;
+}
+
+export interface LeaveEvent extends DropEvent {
+  /** As PROTOCOL.md names the code. */
+  readonly name: string;
+}
+
+export interface LinkEvents {
+  /** A connection is open: its first frame. */
+  hello(token: string): ClientFrame;
+  frame(frame: ServerFrame): void;
+  /** A connection that was live is gone. */
+  dropped(event: DropEvent): void;
+  left(event: LeaveEvent): void;
+}
+
+export interface LinkOptions {
+  readonly urls: readonly string[];
+  readonly tokens: Tokens;
+  readonly codec: Codec;
+  readonly WebSocket: SocketConstructor;
+  readonly random: () => number;
+  readonly now: () => number;
+}
+
+export class Link {
+  private phase: ClientState = "connecting";
+  private connection: Connection | null = null;
+  private at: number;
+  private preferred: string | null = null;
+  private attempts = 0;
+  private liveSince = 0;
+  /** A leaving node's word on when to be back. */
+  private notBefore: number | null = null;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private saidGoodbye = false;
+  /** Counts calls of `open`, so that one that was overtaken notices. */
+  private attempt = 0;
+  /** Why the last token was not taken. */
+  private refusal: LeaveEvent | null = null;
+
+  constructor(
+    private readonly options: LinkOptions,
+    private readonly events: LinkEvents,
+  ) {
+    this.at = Math.floor(options.random() * options.urls.length);
+    void this.open();
+  }
+
+  get state(): ClientState {
+    return this.phase;
+  }
+
+  /** The node that is or was connected to, or is being. */
+  get url(): string {
+    return this.options.urls[this.at] ?? "";
+  }
+
+  send(frame: ClientFrame): void {
+    this.connection?.send(frame);
+  }
+
+  /** The first state of this connection is there; answers whether it is not the first such connection. */
+  becameLive(): boolean {
+    const again = this.phase === "reconnecting";
+    this.phase = "live";
+    this.liveSince = this.options.now();
+    return again;
+  }
+
+  /** The node closes soon: be back after so long. */
+  leaving(reconnectAfterMs: number): void {
+    this.notBefore = this.options.now() + Math.min(reconnectAfterMs, BACK_WITHIN_MS);
+  }
+
+  prefer(url: string | null): void {
+    if (url !== null && !this.options.urls.includes(url)) throw new RangeError("prefer: not one of this client's urls");
+    this.preferred = url;
+    if (url === null || url === this.url || this.phase === "left") return;
+    this.attempts = 0;
+    this.notBefore = this.options.now();
+    this.lost(LOST, "asked for another node");
+  }
+
+  /** Ends this connection and makes another one. */
+  restart(why: string): void {
+    this.lost(LOST, why);
+  }
+
+  /** Says the last frame and is over when the server has closed. */
+  leave(goodbye: ClientFrame): void {
+    if (this.phase === "left" || this.saidGoodbye) return;
+    if (this.phase !== "live") return this.left({ code: 1000, name: "normal", reason: "left while not connected" });
+    this.saidGoodbye = true;
+    this.send(goodbye);
+    this.timer = setTimeout(() => this.left({ code: 1000, name: "normal", reason: "left" }), GOODBYE_WITHIN_MS);
+  }
+
+  /** `attempt` is over if another one has begun while it waited for its token. */
+  private async open(): Promise<void> {
+    const attempt = ++this.attempt;
+    const { tokens, codec, WebSocket, now } = this.options;
+    try {
+      const token = await tokens.get();
+      if (attempt !== this.attempt) return;
+      if (this.refusal !== null && tokens.isRefused(token)) return this.left(this.refusal);
+      this.connection = new Connection({
+        url: this.url,
+        codec,
+        WebSocket,
+        now,
+        events: {
+          opened: () => this.send(this.events.hello(token)),
+          frame: (frame) => this.events.frame(frame),
+          ended: (code, reason) => this.ended(code, reason),
+        },
+      });
+    } catch (error) {
+      if (attempt === this.attempt) this.lost(LOST, error instanceof Error ? error.message : "no token to be had");
+    }
+  }
+
+  private ended(code: number, reason: string): void {
+    const { name, again } = closeOf(code);
+    if (again === "no" || this.saidGoodbye) return this.left({ code, name, reason });
+    if (again === "with a new token") {
+      this.refusal = { code, name, reason };
+      this.options.tokens.refuse();
+    }
+    this.lost(code, reason);
+  }
+
+  private lost(code: number, reason: string): void {
+    const now = this.options.now();
+    const wasLive = this.phase === "live";
+    this.end();
+    if (wasLive && now - this.liveSince >= GOOD_AFTER_MS) this.attempts = 0;
+    const delay = this.notBefore === null ? backoff(this.attempts, this.options.random) : Math.max(0, this.notBefore - now);
+    this.notBefore = null;
+    this.at = this.nextAt();
+    this.attempts += 1;
+    if (this.phase !== "connecting") this.phase = "dropped";
+    this.timer = setTimeout(() => {
+      if (this.phase === "dropped") this.phase = "reconnecting";
+      void this.open();
+    }, delay);
+    if (wasLive) this.events.dropped({ code, reason });
+  }
+
+  /** The preferred node every second time, so that a dead one keeps nobody out; else the one behind the last. */
+  private nextAt(): number {
+    const { urls } = this.options;
+    if (this.preferred !== null && this.attempts % 2 === 0) return urls.indexOf(this.preferred);
+    return (this.at + 1) % urls.length;
+  }
+
+  private left(event: LeaveEvent): void {
+    this.end();
+    this.phase = "left";
+    this.events.left(event);
+  }
+
+  private end(): void {
+    this.attempt += 1;
+    clearTimeout(this.timer);
+    this.connection?.close();
+    this.connection = null;
+  }
+}

@@ -1,0 +1,241 @@
+// One player's session over all its connections: frames in, state and answers out, frames to send. Pure: time comes as
+// an argument; must not know sockets, tokens or when to connect.
+
+import { Actions, type PendingAction } from "./actions.js";
+import { Clock } from "./clock.js";
+import { FieldNames } from "./fields.js";
+import type { Action, ClientFrame, Delta, Hello, Own, Refusal, Reject, ServerFrame, Snapshot, Source, Welcome } from "./frames.js";
+import { rejected, type Answer } from "./marks.js";
+import { Room, type RoomView, type Step } from "./room.js";
+
+const SECTOR_SLOT = 0;
+/** For a frame that may be sent again "later". */
+const AGAIN_AFTER_MS = 250;
+
+/** What a player may want to know that is neither state nor an answer. */
+export type Notice =
+  /** The node cannot reach its log, or the sector's owner: pending actions wait. */
+  | { readonly kind: "unavailable"; readonly retryAfterMs: number }
+  /** Too much is waiting: new actions are held back for so long. */
+  | { readonly kind: "busy"; readonly retryAfterMs: number }
+  /** A frame was refused. */
+  | { readonly kind: "refused"; readonly code: string; readonly detail: string }
+  /** Another node owns the sector. */
+  | { readonly kind: "owner"; readonly node: string; readonly version: number }
+  /** Versions are missing (`gap`) or the checksum differs (`drift`): a snapshot is on its way. */
+  | { readonly kind: "repairing"; readonly cause: "gap" | "drift" };
+
+export interface LiveEvent {
+  /** true: nothing that this client was told is undone. false: nothing is known of it. */
+  readonly recovered: boolean;
+  readonly source: Source;
+  /** Name of the node. */
+  readonly node: string;
+}
+
+/** What a session does to the world around it. */
+export interface SessionEvents {
+  send(frame: ClientFrame): void;
+  settled(action: PendingAction, answer: Answer): void;
+  /** The first state of a connection is there. */
+  live(event: LiveEvent): void;
+  /** Everything was replaced, for this reason. */
+  state(event: { room: RoomView; reason: string }): void;
+  delta(event: { room: RoomView; delta: Delta }): void;
+  own(event: { room: RoomView; own: Own }): void;
+  notice(notice: Notice): void;
+  leaving(reconnectAfterMs: number): void;
+  /** This connection is of no more use: connect anew. */
+  restart(why: string): void;
+}
+
+export class Session {
+  readonly clock = new Clock();
+  readonly actions: Actions;
+  welcome: Welcome | null = null;
+  room: Room | null = null;
+  private isLive = false;
+  /** What is wrong with this copy, until a snapshot replaces it. */
+  private broken: "gap" | "drift" | null = null;
+  private resyncDueAt: number | null = null;
+  private resyncedAt = -Infinity;
+
+  constructor(private readonly events: SessionEvents) {
+    this.actions = new Actions((action, answer) => events.settled(action, answer));
+  }
+
+  /** The last checksum agreed, and no version is missing. */
+  get verified(): boolean {
+    return this.broken === null;
+  }
+
+  /** The first frame of a new connection. */
+  hello(token: string): Hello {
+    const { welcome, room, actions } = this;
+    this.isLive = false;
+    this.resyncDueAt = null;
+    actions.restart();
+    return {
+      token,
+      features: [],
+      ...(welcome && { resume: welcome.resume }),
+      ...(room && { cursor: room.cursor, sector: room.sector }),
+      ...(actions.actor !== null && { actor: actions.actor, first_seq: actions.firstSeq }),
+    };
+  }
+
+  /** A new action; `flush` sends it. */
+  add(action: Action, now: number): PendingAction {
+    return this.actions.add(action, now);
+  }
+
+  /** The connection is gone: nothing can be sent until the next one's first state. */
+  dropped(): void {
+    this.isLive = false;
+  }
+
+  take(frame: ServerFrame, now: number): void {
+    this.takeFrame(frame, now);
+    this.flush(now);
+  }
+
+  /** Sends what is due: a resync, and actions in the order of seq. */
+  flush(now: number): void {
+    if (!this.isLive || this.welcome === null) return;
+    if (this.resyncDueAt !== null && this.resyncDueAt <= now) {
+      this.resyncDueAt = null;
+      this.resyncedAt = now;
+      this.events.send({ resync: {} });
+    }
+    for (const { seq, action } of this.actions.takeDue(now, this.welcome.limits.seq_window)) {
+      this.events.send({ act: { seq, action } });
+    }
+  }
+
+  /** When to call `flush` if nothing happens before; null: not at all. */
+  wakeAt(): number | null {
+    if (!this.isLive || this.welcome === null) return null;
+    const due = [this.resyncDueAt, this.actions.nextDue(this.welcome.limits.seq_window)].filter((at) => at !== null);
+    return due.length === 0 ? null : Math.min(...due);
+  }
+
+  private takeFrame(frame: ServerFrame, now: number): void {
+    const { name, body } = frame;
+    if ("room" in body && body.room !== SECTOR_SLOT) return;
+    switch (name) {
+      case "welcome":
+        return this.welcomed(body, now);
+      case "snapshot":
+        return this.loaded(body, now);
+      case "moved":
+        return this.loaded(body.snapshot, now);
+      case "delta":
+        return this.changed(body, now);
+      case "own":
+        return this.ownChanged(body, now);
+      case "owner": {
+        const step = this.room?.takeOwner(body);
+        this.judge(step, now);
+        if (step === "applied") this.events.notice({ kind: "owner", node: body.node, version: body.version });
+        return;
+      }
+      case "ack":
+        return void this.actions.settle(body.seq, { ack: { version: body.version } });
+      case "reject":
+        return this.rejected(body);
+      case "retry_after":
+        this.actions.hold(now + body.ms);
+        return this.events.notice({ kind: "busy", retryAfterMs: body.ms });
+      case "unavailable":
+        return this.events.notice({ kind: "unavailable", retryAfterMs: body.retry_after_ms });
+      case "pong":
+        return this.clock.pong(body.t, body.now_ms, now);
+      case "error":
+        return this.refused(body, now);
+      case "leaving":
+        return this.events.leaving(body.reconnect_after_ms);
+    }
+  }
+
+  private welcomed(welcome: Welcome, now: number): void {
+    this.welcome = welcome;
+    this.clock.welcome(welcome.now_ms, now);
+    this.actions.welcome(welcome.actor);
+    // With a snapshot the marks come in it, and the copy is kept as it is until then.
+    if (welcome.source === "snapshot") return;
+    this.actions.settleFrom(welcome.pending);
+    // What was missing follows from the cursor; what was wrong stays wrong.
+    if (this.broken === "gap") this.broken = null;
+    if (this.broken !== null) this.resync(now);
+    this.becameLive(welcome);
+  }
+
+  private becameLive({ recovered, source, node }: Welcome): void {
+    this.isLive = true;
+    this.events.live({ recovered, source, node });
+  }
+
+  private loaded(snapshot: Snapshot, now: number): void {
+    if (this.welcome === null) return;
+    const room = new Room(snapshot, this.welcome.fields);
+    this.room = room;
+    this.broken = null;
+    this.resyncDueAt = null;
+    this.actions.settleFrom(snapshot.marks);
+    if (!this.isLive) this.becameLive(this.welcome);
+    this.events.state({ room, reason: snapshot.reason });
+    this.judge(room.sum === snapshot.sum && room.ownSum === snapshot.own_sum ? "applied" : "drift", now);
+  }
+
+  private changed(delta: Delta, now: number): void {
+    const { room, welcome } = this;
+    if (room === null || welcome === null) return;
+    const step = room.takeDelta(delta);
+    if (step === "applied" || step === "drift") {
+      const names = new FieldNames(welcome.fields);
+      this.events.delta({ room, delta: names.ofDelta(delta) });
+    }
+    this.judge(step, now);
+  }
+
+  private ownChanged(own: Own, now: number): void {
+    const { room, welcome } = this;
+    if (room === null || welcome === null) return;
+    const step = room.takeOwn(own);
+    if (step === "applied" || step === "drift") {
+      this.events.own({ room, own: { ...own, set: new FieldNames(welcome.fields).ofChanges(own.set) } });
+    }
+    this.judge(step, now);
+  }
+
+  /** A copy that has a hole or differs is replaced, once, on the same connection. */
+  private judge(step: Step | undefined, now: number): void {
+    if (this.broken !== null || (step !== "gap" && step !== "drift")) return;
+    this.broken = step;
+    this.resync(now);
+    this.events.notice({ kind: "repairing", cause: step });
+  }
+
+  private resync(now: number): void {
+    const earliest = this.resyncedAt + (this.welcome?.limits.resync_every_ms ?? 0);
+    this.resyncDueAt = Math.max(now, earliest);
+  }
+
+  private rejected({ seq, code, facts, version }: Reject): void {
+    const wasPending = this.actions.settle(seq, rejected(code, facts, version));
+    if (code !== "unknown_actor" || !wasPending) return;
+    this.actions.forgetActor();
+    this.isLive = false;
+    this.events.restart(code);
+  }
+
+  private refused({ code, detail, retry, seq }: Refusal, now: number): void {
+    this.events.notice({ kind: "refused", code, detail });
+    if (typeof seq === "number") {
+      if (retry) this.actions.sendAgain(seq, now + AGAIN_AFTER_MS);
+      else this.actions.settle(seq, rejected(code, { detail }));
+    } else if (retry && this.broken !== null) {
+      this.resync(now);
+    }
+  }
+}

@@ -1,0 +1,118 @@
+// One player of the page: the sectorbus client (client.js, built from client/), what it was asked, and what to tell of
+// it. The pane reads its fields; must not know how they are shown.
+
+import { connect } from "./client.js";
+
+const ASKED_MAX = 30;
+
+export class Player {
+  /** `seek()` resolves to {token, urls}; `changed()` is called after every change; `note(text, tone)` tells of events. */
+  constructor(seek, codec, { changed, note }) {
+    this.seek = seek;
+    this.codec = codec;
+    this.changed = changed;
+    this.note = note;
+    this.client = null;
+    this.urls = [];
+    this.why = "";
+    this.droppedAt = null;
+    /** Pending actions and the latest answered ones, oldest first: {seq, action, since, took, outcome}. */
+    this.asked = [];
+  }
+
+  /** Connects; a client that is there leaves. */
+  async start() {
+    try {
+      const { token, urls } = await this.seek();
+      this.client?.leave();
+      this.join(urls, token);
+    } catch (problem) {
+      this.why = "the demo does not answer";
+      this.note(`The demo does not answer: ${problem.message}`, "bad");
+    }
+    this.changed();
+  }
+
+  /** The first token comes with the addresses; a later one is asked for. */
+  join(urls, first) {
+    let unused = first;
+    const token = async () => {
+      const token = unused ?? (await this.seek()).token;
+      unused = null;
+      return token;
+    };
+    const client = connect({ urls, token, codec: this.codec });
+    this.client = client;
+    this.urls = urls;
+    this.why = "";
+    const on = (subscribe, listener) => subscribe.call(client, (event) => {
+      if (client !== this.client) return; // Another one has taken its place.
+      listener(event);
+      this.changed();
+    });
+    on(client.onState, ({ reason }) => this.loaded(reason));
+    on(client.onDelta, () => {});
+    on(client.onOwn, () => {});
+    on(client.onNotice, (notice) => this.noticed(notice));
+    on(client.onDrop, ({ code, reason }) => this.dropped(reason || (code === 1006 ? "connection lost" : `closed (${code})`)));
+    on(client.onReconnect, (event) => this.reconnected(event));
+    on(client.onLeave, ({ name, reason }) => (this.why = reason || name));
+  }
+
+  act(action) {
+    if (!this.client || this.client.state === "left") return;
+    const { seq, answer } = this.client.act(action);
+    const entry = { seq, action, since: performance.now(), took: 0, outcome: null };
+    this.asked.push(entry);
+    while (this.asked.length > ASKED_MAX && this.asked[0].outcome !== null) this.asked.shift();
+    answer.then((outcome) => {
+      entry.outcome = outcome;
+      entry.took = performance.now() - entry.since;
+      this.changed();
+    });
+    this.changed();
+  }
+
+  /** Changes this copy behind its client's back, to show that it is noticed and repaired in place. */
+  spoil() {
+    const room = this.client?.room;
+    const ship = room?.ofKind("ship")[0];
+    if (!ship) return;
+    room.change(ship[0], { name: "?!" });
+    this.note("This copy was spoiled on purpose; the next checksum will not match", "info");
+    this.changed();
+  }
+
+  loaded(reason) {
+    if (reason === "join" && this.droppedAt === null) this.note(`Connected to ${this.client.node}`, "good");
+    if (reason === "resync") this.note("This copy was repaired in place from a snapshot", "good");
+    if (reason === "lost") this.note("The log lost what this client had seen; this is what is left", "bad");
+    this.droppedAt = null;
+  }
+
+  noticed(notice) {
+    const { room } = this.client;
+    const says = {
+      unavailable: () => ["Redis is away: actions wait and are answered when it is back", "bad"],
+      busy: () => [`The node is busy: new actions wait ${notice.retryAfterMs} ms`, "bad"],
+      refused: () => [`The server refused a frame: ${notice.code}, ${notice.detail}`, "bad"],
+      owner: () => [`${notice.node} owns sector ${room.sector} now, from version ${notice.version}`, "info"],
+      repairing: () =>
+        [notice.cause === "gap" ? "A version is missing: asking for the state" : "The checksum differs: asking for the state", "info"],
+    };
+    if (says[notice.kind]) this.note(...says[notice.kind]());
+  }
+
+  dropped(why) {
+    this.why = why;
+    this.droppedAt = performance.now();
+    this.note(`Connection to ${this.client.node} ended: ${why}`, "info");
+  }
+
+  reconnected({ recovered, source, node }) {
+    const took = Math.round(performance.now() - this.droppedAt);
+    const kept = recovered ? "nothing missed" : "state loaded anew";
+    this.note(`Playing again on ${node} after ${took} ms: resumed from its ${source}, ${kept}`, "good");
+    if (source !== "snapshot") this.droppedAt = null;
+  }
+}
