@@ -238,11 +238,12 @@ fn settings_that_contradict_each_other_are_refused() {
 #[test]
 fn what_is_missing_is_named_all_at_once() {
     let message = NodeConfig::load(None, Vec::new()).unwrap_err().to_string();
-    for (setting, env) in [("region", "REGION"), ("node_name", "NODE_NAME"), ("redis_url", "REDIS_URL")] {
+    for (setting, env) in [("region", "REGION"), ("node_name", "NODE_NAME")] {
         let expected = format!("{setting} is missing: set {setting} in the file or SECTORBUS_{env} in the environment");
         assert!(message.contains(&expected), "{expected:?} is not in:\n{message}");
     }
     assert!(message.contains("jwt_secret is missing: set jwt_secret (or jwt_secret_file)"), "{message}");
+    assert!(message.contains("redis_url is missing: set redis_url (or redis_url_file)"), "{message}");
     assert!(message.contains("resume_secret is missing"), "{message}");
 }
 
@@ -280,6 +281,27 @@ fn a_secret_comes_from_its_text_or_its_file_and_never_both() {
     let short = written("secret_short_file", &format!("{without}jwt_secret_file = {short_key:?}\n"));
     let message = NodeConfig::load(Some(&short), Vec::new()).unwrap_err().to_string();
     assert!(message.contains("at least 32 bytes, this one has 7") && !message.contains("hunter2"), "{message}");
+}
+
+#[test]
+fn a_redis_url_comes_from_its_text_or_its_file_and_never_both() {
+    let url_file = written("redis_url", "redis://node:hunter2@h:6379\n");
+    let without = minimal().replace("redis_url = \"redis://127.0.0.1\"\n", "");
+    let file = written("redis_file", &format!("{without}redis_url_file = {url_file:?}\n"));
+    let config = NodeConfig::load(Some(&file), Vec::new()).unwrap();
+    assert_eq!(config.redis_url.unwrap().expose(), "redis://node:hunter2@h:6379", "the line end is ignored");
+
+    let both = &[("SECTORBUS_REDIS_URL_FILE", url_file.to_str().unwrap())];
+    refused("both_urls", "", both, &["SECTORBUS_REDIS_URL_FILE contradict each other: give one of them"]);
+    for (name, path) in
+        [("absent", "/nowhere/url".to_owned()), ("no_url", written("no_url", "hunter2\n").display().to_string())]
+    {
+        let file = written(name, &format!("{without}redis_url_file = {path:?}\n"));
+        let message = NodeConfig::load(Some(&file), Vec::new()).unwrap_err().to_string();
+        let expected =
+            format!("redis_url_file = {path:?} is refused: accepted is the path of a file that holds such a URL");
+        assert!(message.contains(&expected) && !message.contains("hunter2"), "{message}");
+    }
 }
 
 #[test]

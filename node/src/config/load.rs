@@ -139,8 +139,10 @@ impl<'a> Sources<'a> {
                 problems.push(self.refused(setting));
             }
         }
-        if self.given("redis_url").is_none() {
-            problems.push(missing("redis_url"));
+        match (self.given("redis_url").is_some(), self.given("redis_url_file").is_some()) {
+            (false, false) => problems.push(missing("redis_url")),
+            (true, true) => problems.push(self.both("redis_url", "redis_url_file")),
+            _ => {}
         }
         if problems.is_empty() {
             problems.extend(config.contradictions());
@@ -171,7 +173,7 @@ impl<'a> Sources<'a> {
                 None
             }
             (Some(_), Some(_)) => {
-                problems.push(Problem::Both { first: self.named_place(inline), second: self.named_place(file) });
+                problems.push(self.both(inline, file));
                 None
             }
             (Some(given), None) => {
@@ -211,6 +213,10 @@ impl<'a> Sources<'a> {
         }
     }
 
+    fn both(&self, inline: &str, file: &str) -> Problem {
+        Problem::Both { first: self.named_place(inline), second: self.named_place(file) }
+    }
+
     /// The place with the setting's name, which a file's place lacks.
     fn named_place(&self, name: &str) -> String {
         match self.place(name) {
@@ -226,7 +232,11 @@ fn setting(name: &str) -> &'static Setting {
 
 fn missing(name: &'static str) -> Problem {
     let setting = setting(name);
-    let or_file = if matches!(setting.kind, Kind::Secret) { format!(" (or {name}_file)") } else { String::new() };
+    let or_file = if matches!(setting.kind, Kind::Secret | Kind::RedisUrl(_)) {
+        format!(" (or {name}_file)")
+    } else {
+        String::new()
+    };
     Problem::Missing { setting: name, or_file, env: setting.env(), accepted: setting.kind.accepted() }
 }
 

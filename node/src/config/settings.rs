@@ -36,6 +36,8 @@ pub(super) enum Kind {
     Address(fn(&mut NodeConfig) -> &mut SocketAddr),
     HostPort(fn(&mut NodeConfig) -> &mut Option<String>),
     RedisUrl(fn(&mut NodeConfig) -> &mut Option<RedisUrl>),
+    /// Sets the same field: for URLs with a password.
+    RedisUrlFile(fn(&mut NodeConfig) -> &mut Option<RedisUrl>),
     LogLevel(fn(&mut NodeConfig) -> &mut tracing::Level),
     LogFormat(fn(&mut NodeConfig) -> &mut LogFormat),
 }
@@ -51,6 +53,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("region", Kind::Identity, "Name of the region: one Redis, its nodes, their ring."),
     row("node_name", Kind::Identity, "Name of this node, unique in its region."),
     row("redis_url", Kind::RedisUrl(|c| &mut c.redis_url), "The region's Redis, 7.0 or newer."),
+    row("redis_url_file", Kind::RedisUrlFile(|c| &mut c.redis_url), "File that holds redis_url; a line end at its end is ignored."),
     row("allow_unsafe_redis", Kind::Flag(|c| &mut c.allow_unsafe_redis), "Warn instead of refusing when Redis may evict or does not persist."),
     row("jwt_secret", Kind::Secret, "Key that players' HS256 tokens are signed with."),
     row("jwt_secret_file", Kind::SecretFile, "File that holds jwt_secret; a line end at its end is ignored."),
@@ -155,6 +158,7 @@ impl Kind {
             Kind::Address(_) => "ip:port, such as 0.0.0.0:7700 or [::1]:7700".to_owned(),
             Kind::HostPort(_) => "host:port".to_owned(),
             Kind::RedisUrl(_) => "redis://[user:password@]host[:port][/db] or redis+unix:///path".to_owned(),
+            Kind::RedisUrlFile(_) => "the path of a file that holds such a URL".to_owned(),
             Kind::LogLevel(_) => "error, warn, info, debug or trace".to_owned(),
             Kind::LogFormat(_) => "text or json".to_owned(),
         }
@@ -163,9 +167,9 @@ impl Kind {
     /// The value that a configuration has, as the file would say it.
     fn shown(&self, config: &mut NodeConfig) -> String {
         match self {
-            Kind::Identity | Kind::RedisUrl(_) => "required".to_owned(),
-            Kind::Secret => "required, here or in its file".to_owned(),
-            Kind::SecretFile => String::new(),
+            Kind::Identity => "required".to_owned(),
+            Kind::RedisUrl(_) | Kind::Secret => "required, here or in its file".to_owned(),
+            Kind::RedisUrlFile(_) | Kind::SecretFile => String::new(),
             Kind::Millis(_, field) => field(config).as_millis().to_string(),
             Kind::Bytes(_, field) | Kind::Size(_, field) => field(config).to_string(),
             Kind::Whole(_, field) => field(config).to_string(),
@@ -193,6 +197,10 @@ impl Kind {
             Kind::Address(field) => *field(config) = given.text()?.parse().ok()?,
             Kind::HostPort(field) => *field(config) = Some(host_port(given.text()?)?.to_owned()),
             Kind::RedisUrl(field) => *field(config) = Some(RedisUrl::new(given.text()?).ok()?),
+            Kind::RedisUrlFile(field) => {
+                let url = std::fs::read_to_string(given.text()?).ok()?;
+                *field(config) = Some(RedisUrl::new(url.trim_end_matches(['\r', '\n'])).ok()?);
+            }
             Kind::LogLevel(field) => *field(config) = log_level(given.text()?)?,
             Kind::LogFormat(field) => *field(config) = log_format(given.text()?)?,
         }
