@@ -21,6 +21,7 @@ use crate::clock::{Dice, RegionClock};
 use crate::command::{Command, Mail, Notice};
 use crate::config::NodeConfig;
 use crate::courier::Couriers;
+use crate::edge::Edge;
 use crate::follow::{FollowEvent, Follows};
 use crate::owners::Owners;
 use crate::poster::Poster;
@@ -60,6 +61,7 @@ pub struct Core<L: Log> {
     pub follows: Follows,
     pub couriers: Couriers,
     pub poster: Poster,
+    pub edge: Edge,
     incarnation: ArcSwap<Incarnation>,
     view: ArcSwap<View>,
     view_version: watch::Sender<u64>,
@@ -99,6 +101,7 @@ impl<L: Log> Core<L> {
             replication_id: String::new(),
         };
         Arc::new(Self {
+            edge: Edge::new(&parts.config, &parts.metrics),
             config: parts.config,
             log: parts.log,
             metrics: parts.metrics,

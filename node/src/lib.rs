@@ -9,6 +9,7 @@ pub mod assets;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod edge;
 pub mod listen;
 pub mod resume_token;
 pub mod routes;

@@ -135,6 +135,8 @@ impl<L: Log> Node<L> {
         });
         core.tasks.spawn("adoption", adopt::run(core.clone()));
         core.tasks.spawn("heads", follow::heads::run(core.clone()));
+        let tidied = core.clone();
+        core.tasks.spawn("limits", async move { tidied.edge.keep_tidy().await });
         core.tasks.spawn("safety", keep_checking_safety(core.clone(), self.readiness.clone()));
     }
 

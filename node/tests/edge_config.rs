@@ -85,6 +85,7 @@ fn other_value(name: &str) -> &'static str {
         "sessions_per_player" | "realtime_frames_per_s" => "20",
         "member_ttl_ms" | "resume_window_ms" => "9000",
         "message_bytes_max" => "12288",
+        "violations_max" => "5",
         "log_level" => "trace",
         "log_format" => "json",
         _ => "1024",

@@ -37,6 +37,24 @@ pub enum Action {
     Status { status: Status },
 }
 
+/// Actions that share a rate per player.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ActionClass {
+    /// Going somewhere: `move`.
+    Travel,
+    /// Showing oneself: `status`.
+    Presence,
+}
+
+impl Action {
+    pub fn class(&self) -> ActionClass {
+        match self {
+            Action::Move { .. } => ActionClass::Travel,
+            Action::Status { .. } => ActionClass::Presence,
+        }
+    }
+}
+
 /// Why an action was refused. It did not and will not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

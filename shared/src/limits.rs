@@ -30,6 +30,30 @@ pub const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// This many `error` answers within [`ERRORS_WINDOW`] close the connection.
 pub const ERRORS_MAX: usize = 10;
 pub const ERRORS_WINDOW: Duration = Duration::from_secs(10);
+
+// What is taken per second: of a player, of an address. Twice as much at once: a client that resumes sends what is
+// pending again.
+/// Frames of one player, over all sessions on a node.
+pub const FRAMES_PER_S: u32 = 100;
+/// A longer frame counts as several, one per so many begun bytes.
+pub const FRAME_UNIT_BYTES: usize = 1024;
+/// Actions of one player and class.
+pub const ACTIONS_PER_S: u32 = 20;
+/// This many seconds with something refused, within [`VIOLATIONS_WINDOW`], close the connection.
+pub const VIOLATIONS_MAX: u32 = 3;
+pub const VIOLATIONS_WINDOW: Duration = Duration::from_secs(10);
+/// Frames of one address, over all connections: a hundred players behind it may do their worst.
+pub const ADDRESS_FRAMES_PER_S: u32 = 10_000;
+pub const ADDRESS_HANDSHAKES_PER_S: u32 = 50;
+/// Connections of one address that have not said hello.
+pub const ADDRESS_HALF_OPEN_MAX: usize = 256;
+/// Connections of all addresses that have not said hello; one more is not taken.
+pub const HALF_OPEN_MAX: usize = 16_384;
+/// Messages and pings before `hello`.
+pub const STRANGER_FRAMES_MAX: usize = 32;
+/// From a connection's first byte to the end of its request; a TLS handshake and a PROXY header included.
+pub const REQUEST_WITHIN: Duration = Duration::from_secs(5);
+
 /// The server pings a connection that was silent this long; silent twice as long, it is closed.
 pub const HEARTBEAT: Duration = Duration::from_secs(20);
 
@@ -138,6 +162,8 @@ const _: () = assert!(SUFFIX_KEPT_FOR.as_millis() < TRANSFER_KEPT_FOR.as_millis(
 const _: () = assert!(STATE_BACKLOG_BYTES_MAX < CRITICAL_BACKLOG_BYTES_MAX);
 const _: () = assert!(LOG_WINDOW_ENTRIES >= LOAD_PAGE_ENTRIES as u64);
 const _: () = assert!(FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX);
+const _: () = assert!(2 * FRAMES_PER_S as u64 > DEDUPE_BITMAP_BITS, "all that may be pending, sent again at once");
+const _: () = assert!(STRANGER_FRAMES_MAX > ERRORS_MAX);
 const _: () = assert!(TOKEN_BYTES_MAX + RESUME_TOKEN_BYTES_MAX < FRAME_BYTES_MAX, "a hello with its tokens fits");
 const _: () = assert!(BATCH_ENTRY_BYTES + 256 * 1024 <= ENTRY_BYTES_MAX, "one more command fits into a full batch");
 const _: () = assert!(BATCH_COMMANDS_MAX * 256 <= 64 * 1024, "answers of at most 200 bytes take less than 64 KiB");

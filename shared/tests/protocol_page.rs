@@ -202,7 +202,13 @@ fn every_field_of_the_code_is_a_row() {
         device: Some("d".into()),
     };
     let action = Action::Move { to: sector };
-    let error = ErrorFrame { code: ErrorCode::UnknownAction, detail: String::new(), retry: false, seq: Some(seq) };
+    let error = ErrorFrame {
+        code: ErrorCode::UnknownAction,
+        detail: String::new(),
+        retry: false,
+        seq: Some(seq),
+        retry_after_ms: Some(1),
+    };
     let frames = [
         Frame::Client(ClientFrame::Hello(hello)),
         Frame::Client(ClientFrame::Act(Act { seq, action })),
@@ -336,6 +342,15 @@ fn the_table_of_limits_is_the_code() {
         ("time to hello", ms(limits::HELLO_WITHIN)),
         ("errors", limits::ERRORS_MAX as u64),
         ("errors are counted over", ms(limits::ERRORS_WINDOW)),
+        ("frames of a player, all sessions on a node", u64::from(limits::FRAMES_PER_S)),
+        ("actions of a player and class", u64::from(limits::ACTIONS_PER_S)),
+        ("seconds with `rate_limited`", u64::from(limits::VIOLATIONS_MAX)),
+        ("such seconds are counted over", ms(limits::VIOLATIONS_WINDOW)),
+        ("frames of an address", u64::from(limits::ADDRESS_FRAMES_PER_S)),
+        ("messages and pings before hello", limits::STRANGER_FRAMES_MAX as u64),
+        ("connections of an address", u64::from(limits::ADDRESS_HANDSHAKES_PER_S)),
+        ("connections of an address before hello", limits::ADDRESS_HALF_OPEN_MAX as u64),
+        ("connection to the end of its request", ms(limits::REQUEST_WITHIN)),
         ("time between resyncs", ms(limits::RESYNC_EVERY)),
         ("heartbeat", ms(limits::HEARTBEAT)),
         ("resume window", ms(limits::RESUME_WINDOW)),

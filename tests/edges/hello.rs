@@ -41,8 +41,9 @@ async fn a_late_hello_is_closed_and_pings_do_not_buy_time() {
     let mut silent = server.opened("ann", Codec::Json).await;
     assert_eq!(silent.closed().await, (4002, "hello_late".to_owned()));
     let mut pinging = server.opened("ann", Codec::Json).await;
-    let mut pongs = 0;
+    let (mut pongs, mut times) = (0, tokio::time::interval(Duration::from_millis(25)));
     let closed = loop {
+        times.tick().await;
         pinging.write(&frame(PING, b"still here")).await;
         match pinging.seen().await {
             Seen::Pong(_) => pongs += 1,

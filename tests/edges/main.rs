@@ -7,6 +7,7 @@ mod ends;
 mod errors;
 mod frames;
 mod hello;
+mod limits;
 mod raw;
 mod secrecy;
 mod serving;

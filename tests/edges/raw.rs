@@ -1,12 +1,12 @@
 //! A WebSocket client down to the bits, so that it can break every rule of the WebSocket. Knows no sectorbus frame.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Nothing here takes long; a test that waits this long has found a bug.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -105,7 +105,12 @@ impl Raw {
 
     /// Sends a whole request; an answer other than 101 is an error.
     pub(crate) async fn request(address: SocketAddr, request: &str) -> Result<Raw, Refused> {
-        let stream = TcpStream::connect(address).await.expect("the node listens");
+        Self::request_from(Ipv4Addr::LOCALHOST, address, request).await
+    }
+
+    /// From another address of this machine: 127.0.0.0/8 is all its own.
+    pub(crate) async fn request_from(from: Ipv4Addr, to: SocketAddr, request: &str) -> Result<Raw, Refused> {
+        let stream = connected_from(from, to).await;
         let mut raw = Raw { stream, buffer: BytesMut::new(), subprotocol: None };
         raw.stream.write_all(request.as_bytes()).await.expect("written");
         let head = loop {
@@ -208,6 +213,12 @@ impl Raw {
             opcode => panic!("opcode {opcode}"),
         })
     }
+}
+
+pub(crate) async fn connected_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from((from, 0))).expect("an address of this machine");
+    socket.connect(to).await.expect("the node listens")
 }
 
 fn value_of<'h>(head: &'h str, name: &str) -> Option<&'h str> {

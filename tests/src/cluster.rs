@@ -34,6 +34,7 @@ pub fn config(name: &str) -> NodeConfig {
     let region = RegionName::new("test").expect("a name");
     let name = NodeName::new(name).expect("a name");
     let mut config = NodeConfig::new(region, name, secret(JWT_SECRET), secret(RESUME_SECRET));
+    config.lift_limits();
     config.universe_sectors = 12;
     config.move_cool_down = Duration::from_millis(100);
     config

@@ -41,6 +41,12 @@ impl NodeSettings {
             ("move_cool_down_ms", "100"),
             ("log_window_entries", "1000000"),
             ("log_level", "debug"),
+            // Everybody here is one address.
+            ("frames_per_s", "0"),
+            ("actions_per_s", "0"),
+            ("address_frames_per_s", "0"),
+            ("address_handshakes_per_s", "0"),
+            ("address_half_open_max", "0"),
         ];
         let more = more.map(|(setting, value)| (setting.to_owned(), value.to_owned())).to_vec();
         Self { name: name.to_owned(), redis_url, more }

@@ -71,6 +71,16 @@ pub struct NodeConfig {
     pub sessions_per_player: usize,
     pub frame_bytes_max: usize,
     pub message_bytes_max: usize,
+    /// Of one player; 0: no limit, as with those that follow.
+    pub frames_per_s: u32,
+    /// Of one player and class.
+    pub actions_per_s: u32,
+    /// Seconds with something refused, within 10 s; 0: no connection is closed for them.
+    pub violations_max: u32,
+    pub address_frames_per_s: u32,
+    pub address_handshakes_per_s: u32,
+    /// Connections that have not said hello.
+    pub address_half_open_max: usize,
     pub hello_within: Duration,
     pub heartbeat: Duration,
     pub entities_per_room_max: usize,
@@ -106,6 +116,12 @@ impl NodeConfig {
             sessions_per_player: limits::SESSIONS_PER_PLAYER_MAX,
             frame_bytes_max: limits::FRAME_BYTES_MAX,
             message_bytes_max: limits::MESSAGE_BYTES_MAX,
+            frames_per_s: limits::FRAMES_PER_S,
+            actions_per_s: limits::ACTIONS_PER_S,
+            violations_max: limits::VIOLATIONS_MAX,
+            address_frames_per_s: limits::ADDRESS_FRAMES_PER_S,
+            address_handshakes_per_s: limits::ADDRESS_HANDSHAKES_PER_S,
+            address_half_open_max: limits::ADDRESS_HALF_OPEN_MAX,
             hello_within: limits::HELLO_WITHIN,
             heartbeat: limits::HEARTBEAT,
             entities_per_room_max: limits::ENTITIES_PER_ROOM_MAX,
@@ -115,6 +131,15 @@ impl NodeConfig {
             log_level: tracing::Level::INFO,
             log_format: LogFormat::Text,
         }
+    }
+
+    /// Takes whatever comes, however much: for measuring, and for tests that all come from one address.
+    pub fn lift_limits(&mut self) {
+        self.frames_per_s = 0;
+        self.actions_per_s = 0;
+        self.address_frames_per_s = 0;
+        self.address_handshakes_per_s = 0;
+        self.address_half_open_max = 0;
     }
 
     /// The address to show for this node, given the one `listen` was bound to.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use figment::value::Value;
 use sectorbus::ids::{NodeName, RegionName};
 use sectorbus::limits::{
-    FRAME_BYTES_MAX, INT_ABS_MAX, LOAD_PAGE_ENTRIES, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, SECRET_BYTES_MIN,
+    FRAME_BYTES_MAX, HALF_OPEN_MAX, INT_ABS_MAX, LOAD_PAGE_ENTRIES, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, SECRET_BYTES_MIN,
 };
 
 use super::{ENV_PREFIX, LogFormat, NodeConfig, RedisUrl, Secret};
@@ -74,6 +74,12 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("sessions_per_player", Kind::Size(1..=64, |c| &mut c.sessions_per_player), "Sessions a player may have at once; a further one replaces the oldest."),
     row("frame_bytes_max", Kind::Bytes(1024..=FRAME_BYTES_MAX, |c| &mut c.frame_bytes_max), "Largest frame taken from a client."),
     row("message_bytes_max", Kind::Bytes(1024..=MESSAGE_BYTES_MAX, |c| &mut c.message_bytes_max), "Largest message (one frame or several) taken from a client."),
+    row("frames_per_s", Kind::Small(0..=10_000, |c| &mut c.frames_per_s), "Frames taken of one player per second, twice as many at once; a frame above 1024 bytes counts as several; 0: no limit."),
+    row("actions_per_s", Kind::Small(0..=10_000, |c| &mut c.actions_per_s), "Actions taken of one player per second and class (travel, presence), twice as many at once; 0: no limit."),
+    row("violations_max", Kind::Small(0..=10, |c| &mut c.violations_max), "Seconds with something refused, of the last 10, after which a connection is closed as flooding; 0: never."),
+    row("address_frames_per_s", Kind::Small(0..=10_000_000, |c| &mut c.address_frames_per_s), "Frames taken of one address (IPv6: /64) per second, twice as many at once; 0: no limit."),
+    row("address_handshakes_per_s", Kind::Small(0..=1_000_000, |c| &mut c.address_handshakes_per_s), "Connections taken of one address per second, twice as many at once; 0: no limit."),
+    row("address_half_open_max", Kind::Size(0..=HALF_OPEN_MAX, |c| &mut c.address_half_open_max), "Connections of one address that have not said hello; 0: no limit."),
     row("hello_within_ms", Kind::Millis(100..=60_000, |c| &mut c.hello_within), "A connection without hello is closed after this."),
     row("heartbeat_ms", Kind::Millis(100..=300_000, |c| &mut c.heartbeat), "A connection silent this long is pinged; twice as long, closed."),
     row("entities_per_room_max", Kind::Size(16..=65_536, |c| &mut c.entities_per_room_max), "Entities a room may hold."),

@@ -1,7 +1,6 @@
 //! The edges of a connection: waiting for `hello`, refusing what is wrong, and saying why it ends.
 //! Knows no player and no room.
 
-use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -11,7 +10,6 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use sectorbus::limits::{ERRORS_MAX, ERRORS_WINDOW};
 use sectorbus::log::{Log, LogError};
 use sectorbus::metrics::{HandshakeResult, NoticeKind};
 use sectorbus::protocol::{
@@ -21,6 +19,7 @@ use sectorbus::protocol::{
 use crate::auth::Token;
 use crate::core::Core;
 use crate::session::hello::{self, Attachment, Keys};
+use crate::session::intake::{Intake, Refusal};
 use crate::session::outbox::{Lane, Outbox, close_frame, framed};
 use crate::session::socket::{Incoming, Reading};
 
@@ -95,7 +94,7 @@ pub(super) async fn await_hello<L: Log>(
     reading: &mut Reading,
     outbox: &Arc<Outbox>,
     token: Option<Token>,
-    errors: &mut VecDeque<Instant>,
+    intake: &mut Intake,
 ) -> Result<hello::Asked, End> {
     let deadline = Instant::now() + core.config.hello_within;
     loop {
@@ -106,8 +105,10 @@ pub(super) async fn await_hello<L: Log>(
                 return Err(close(CloseCode::HelloLate));
             }
         };
-        let payload = message_of(incoming, codec)?;
-        let Some(payload) = payload else { continue };
+        if !intake.take_of_stranger(&core.edge, &incoming) {
+            return Err(close(CloseCode::Flooding));
+        }
+        let Some(payload) = message_of(incoming, codec)? else { continue };
         match ClientFrame::decode(codec, &payload) {
             Ok(ClientFrame::Hello(hello)) => {
                 let new_session = || core.dice.hex().parse().expect("hexadecimal digits are a name");
@@ -119,12 +120,12 @@ pub(super) async fn await_hello<L: Log>(
             }
             Ok(_) | Err(BadFrame::UnknownFrame { .. }) => return Err(close(CloseCode::HelloFirst)),
             Err(bad @ BadFrame::InvalidField { frame: "hello", .. }) => {
-                refuse(core, outbox, codec, &bad, errors)?;
+                refuse(core, outbox, codec, &bad, intake)?;
             }
             Err(BadFrame::InvalidField { .. } | BadFrame::UnknownAction { .. }) => {
                 return Err(close(CloseCode::HelloFirst));
             }
-            Err(bad) => refuse(core, outbox, codec, &bad, errors)?,
+            Err(bad) => refuse(core, outbox, codec, &bad, intake)?,
         }
     }
 }
@@ -135,7 +136,7 @@ pub(super) async fn attach_while_open<L: Log>(
     outbox: &Outbox,
     codec: Codec,
     reading: &mut Reading,
-    errors: &mut VecDeque<Instant>,
+    intake: &mut Intake,
     attaching: impl Future<Output = Result<Attachment, LogError>>,
 ) -> Result<Attachment, End> {
     let mut attaching = std::pin::pin!(attaching);
@@ -146,16 +147,24 @@ pub(super) async fn attach_while_open<L: Log>(
                 tracing::error!(%error, "a session cannot be attached");
                 close(CloseCode::Internal)
             }),
-            incoming = reading.next() => incoming,
+            incoming = intake.next(reading) => incoming,
         };
+        let taken = intake.take(&core.edge, &incoming);
         let Some(payload) = message_of(incoming, codec)? else { continue };
+        let frame = match (ClientFrame::decode(codec, &payload), taken) {
+            (Ok(frame), Err(refusal)) if frame != (ClientFrame::Bye {}) => {
+                answer_refusal(core, outbox, codec, refusal, &frame)?;
+                continue;
+            }
+            (decoded, _) => decoded,
+        };
         let too_early = || ErrorFrame::new(ErrorCode::NotInSector, "after the first state");
-        match ClientFrame::decode(codec, &payload) {
+        match frame {
             Ok(ClientFrame::Act(act)) => {
                 let error = ErrorFrame { seq: Some(act.seq), ..too_early() };
-                answer_error(core, outbox, codec, error, errors)?;
+                answer_error(core, outbox, codec, error, intake)?;
             }
-            Ok(ClientFrame::Resync {}) => answer_error(core, outbox, codec, too_early(), errors)?,
+            Ok(ClientFrame::Resync {}) => answer_error(core, outbox, codec, too_early(), intake)?,
             Ok(ClientFrame::Ping(ping)) => {
                 let pong = ServerFrame::Pong(Pong { t: ping.t, now_ms: core.clock.now_ms() });
                 outbox.send(&[framed(Lane::Critical, codec, &pong.encode(codec))]);
@@ -163,9 +172,9 @@ pub(super) async fn attach_while_open<L: Log>(
             Ok(ClientFrame::Bye {}) => return Err(End::Bye),
             Ok(ClientFrame::Hello(_)) => {
                 let error = ErrorFrame::new(ErrorCode::HelloAgain, "hello was received already");
-                answer_error(core, outbox, codec, error, errors)?;
+                answer_error(core, outbox, codec, error, intake)?;
             }
-            Err(bad) => refuse(core, outbox, codec, &bad, errors)?,
+            Err(bad) => refuse(core, outbox, codec, &bad, intake)?,
         }
     }
 }
@@ -191,11 +200,11 @@ pub(super) fn refuse<L: Log>(
     outbox: &Outbox,
     codec: Codec,
     bad: &BadFrame,
-    errors: &mut VecDeque<Instant>,
+    intake: &mut Intake,
 ) -> Result<(), End> {
     match bad.consequence() {
         Consequence::Close(code) => Err(End::Close { code, detail: Some(bad.to_string()) }),
-        Consequence::Answer(error) => answer_error(core, outbox, codec, error, errors),
+        Consequence::Answer(error) => answer_error(core, outbox, codec, error, intake),
     }
 }
 
@@ -204,54 +213,37 @@ pub(super) fn answer_error<L: Log>(
     outbox: &Outbox,
     codec: Codec,
     error: ErrorFrame,
-    errors: &mut VecDeque<Instant>,
+    intake: &mut Intake,
 ) -> Result<(), End> {
     core.metrics.errors.count(error.code.name());
     let frame = ServerFrame::Error(error).encode(codec);
     outbox.send(&[framed(Lane::Critical, codec, &frame)]);
-    if one_too_many(errors, Instant::now()) { Err(close(CloseCode::TooManyErrors)) } else { Ok(()) }
+    if intake.one_error_too_many(Instant::now()) { Err(close(CloseCode::TooManyErrors)) } else { Ok(()) }
 }
 
-/// Counts an error at `now`; those that are older than the window fall out.
-fn one_too_many(errors: &mut VecDeque<Instant>, now: Instant) -> bool {
-    errors.push_back(now);
-    while errors.front().is_some_and(|first| now - *first > ERRORS_WINDOW) {
-        errors.pop_front();
+/// Says when what was not taken may be sent again, or ends the connection. No error that counts.
+pub(super) fn answer_refusal<L: Log>(
+    core: &Core<L>,
+    outbox: &Outbox,
+    codec: Codec,
+    refusal: Refusal,
+    refused: &ClientFrame,
+) -> Result<(), End> {
+    core.metrics.rate_limited.count(refusal.by);
+    if refusal.flooding {
+        return Err(close(CloseCode::Flooding));
     }
-    errors.len() >= ERRORS_MAX
+    let seq = if let ClientFrame::Act(act) = refused { Some(act.seq) } else { None };
+    let ms = u64::try_from(refusal.retry_after.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+    let detail = format!("{}: send it again after {ms} ms", refusal.by.limit());
+    let error = ErrorFrame { seq, retry_after_ms: Some(ms), ..ErrorFrame::new(ErrorCode::RateLimited, detail) };
+    core.metrics.errors.count(error.code.name());
+    outbox.send(&[framed(Lane::Critical, codec, &ServerFrame::Error(error).encode(codec))]);
+    Ok(())
 }
 
 pub(super) fn send_unavailable<L: Log>(core: &Core<L>, outbox: &Outbox, codec: Codec, retry_after_ms: u64) {
     core.metrics.notices.count(NoticeKind::Unavailable);
     let frame = ServerFrame::Unavailable(Unavailable { retry_after_ms }).encode(codec);
     outbox.send(&[framed(Lane::Critical, codec, &frame)]);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// After which of the errors, this many ms after the first, a connection ends.
-    fn ends_after(at_ms: &[u64]) -> Option<usize> {
-        let (started, mut errors) = (Instant::now(), VecDeque::new());
-        at_ms.iter().position(|ms| one_too_many(&mut errors, started + Duration::from_millis(*ms)))
-    }
-
-    #[test]
-    fn the_tenth_error_within_ten_seconds_ends_the_connection() {
-        assert_eq!(ends_after(&[0; 12]), Some(9));
-        assert_eq!(ends_after(&[0, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000, 10_000]), Some(9));
-    }
-
-    #[test]
-    fn older_errors_fall_out_of_the_window() {
-        assert_eq!(ends_after(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 10_001]), None);
-        // One error each 1.2 s for an hour is not ten in ten seconds; each 1.1 s is.
-        let every = |ms: u64| (0..3_000).map(|n| n * ms).collect::<Vec<_>>();
-        assert_eq!(ends_after(&every(1_200)), None);
-        assert_eq!(ends_after(&every(1_111)), Some(9));
-        // Nine old ones that fell out count no more: it takes ten new ones.
-        let (old, new) = ([0; 9], [20_000; 10]);
-        assert_eq!(ends_after(&[&old[..], &new[..]].concat()), Some(18));
-    }
 }

@@ -113,6 +113,7 @@ pub async fn attach<L: Log>(core: &Arc<Core<L>>, asked: Asked, waiting: impl Fn(
 pub fn welcome<L: Log>(core: &Core<L>, keys: &Keys, attachment: &Attachment) -> Welcome {
     let now_ms = core.clock.now_ms();
     let Speaker { player, session, .. } = &attachment.speaker;
+    let policy = core.edge.policy();
     let expires_ms = now_ms + RESUME_TOKEN_FOR.as_millis() as u64;
     let resume = keys.resume.mint(&ResumeClaims { player: player.clone(), session: session.clone(), expires_ms });
     Welcome {
@@ -130,6 +131,8 @@ pub fn welcome<L: Log>(core: &Core<L>, keys: &Keys, attachment: &Attachment) -> 
         limits: Limits {
             frame_bytes: u32::try_from(core.config.frame_bytes_max).unwrap_or(u32::MAX),
             realtime_frames_per_s: core.config.realtime_frames_per_s,
+            frames_per_s: policy.limits.frames_per_s,
+            actions_per_s: policy.limits.actions_per_s,
             ..Limits::V1
         },
         fields: Welcome::field_names(),

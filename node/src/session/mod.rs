@@ -1,11 +1,13 @@
 //! A player's connection to this node. In reading order: `socket` (upgrade and reading), `outbox` (writing),
-//! `edges` (before `hello` and at the end), `hello` (who is it), `place` (which room has the player), `task` (the one loop).
+//! `edges` (before `hello` and at the end), `intake` (how much is taken), `hello` (who is it), `place` (which room has the player), `task` (the one loop).
 
 pub mod socket;
 
 pub mod outbox;
 
 pub mod edges;
+pub mod intake;
+
 pub mod hello;
 
 pub mod place;

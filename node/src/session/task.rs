@@ -1,7 +1,7 @@
 //! The task of one connection: one loop over what the client sends, what the node says, and time.
 //! Frames to the client come from the relays and from here; both go through the outbox.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -23,13 +23,16 @@ use sectorbus::protocol::{
 use crate::auth::{Claims, Token};
 use crate::command::{Command, Speaker};
 use crate::core::{ConnId, Core};
+use crate::edge::half_open::Entering;
 use crate::follow::FollowEvent;
 use crate::follow::subscriber::WelcomeOnce;
 use crate::session::SessionEvent;
 use crate::session::edges::{
-    End, answer_error, attach_while_open, await_hello, close, finish, message_of, refuse, send_unavailable,
+    End, answer_error, answer_refusal, attach_while_open, await_hello, close, finish, message_of, refuse,
+    send_unavailable,
 };
 use crate::session::hello::{self, Attachment, Keys};
+use crate::session::intake::{Intake, Refusal};
 use crate::session::outbox::{Lane, Outbox, framed, ping_frame};
 use crate::session::place::Place;
 use crate::session::socket::{Incoming, Reading};
@@ -49,6 +52,9 @@ pub struct Opened<L: Log> {
     pub socket: Option<Arc<TcpStream>>,
     /// From the upgrade request, not yet settled with `hello`.
     pub token: Option<Token>,
+    pub intake: Intake,
+    /// Until it has said hello.
+    pub entering: Option<Entering>,
 }
 
 pub(super) struct Session<L: Log> {
@@ -77,7 +83,7 @@ pub(super) struct Session<L: Log> {
     reattach_due: Option<Instant>,
     /// Actions without an answer.
     pending: BTreeMap<Seq, Action>,
-    errors: VecDeque<Instant>,
+    intake: Intake,
     last_resync: Option<Instant>,
     heard: Instant,
     pinged: bool,
@@ -85,20 +91,21 @@ pub(super) struct Session<L: Log> {
 
 /// Runs one connection from its first frame to its end.
 pub async fn run<L: Log>(opened: Opened<L>) {
-    let Opened { core, keys, codec, mut reading, outbox, socket, token } = opened;
+    let Opened { core, keys, codec, mut reading, outbox, socket, token, mut intake, entering } = opened;
     core.metrics.connections.increment(1.0);
-    let mut errors = VecDeque::new();
-    let end = match await_hello(&core, &keys, codec, &mut reading, &outbox, token, &mut errors).await {
+    let end = match await_hello(&core, &keys, codec, &mut reading, &outbox, token, &mut intake).await {
         Err(end) => end,
         Ok(asked) => {
+            drop(entering);
+            intake.vouched_for(asked.claims.sub.clone());
             let notice = || send_unavailable(&core, &outbox, codec, 1_000);
             let attaching = hello::attach(&core, asked, notice);
-            match attach_while_open(&core, &outbox, codec, &mut reading, &mut errors, attaching).await {
+            match attach_while_open(&core, &outbox, codec, &mut reading, &mut intake, attaching).await {
                 Err(end) => end,
                 Ok(attachment) => {
                     let welcome = hello::welcome(&core, &keys, &attachment);
                     let live =
-                        Live { core: core.clone(), codec, outbox: outbox.clone(), socket: socket.clone(), errors };
+                        Live { core: core.clone(), codec, outbox: outbox.clone(), socket: socket.clone(), intake };
                     live.run(attachment, welcome, &mut reading).await
                 }
             }
@@ -114,7 +121,7 @@ struct Live<L: Log> {
     codec: Codec,
     outbox: Arc<Outbox>,
     socket: Option<Arc<TcpStream>>,
-    errors: VecDeque<Instant>,
+    intake: Intake,
 }
 
 impl<L: Log> Live<L> {
@@ -144,7 +151,7 @@ impl<L: Log> Live<L> {
             attached_at: Instant::now(),
             reattach_due: None,
             pending: BTreeMap::new(),
-            errors: self.errors,
+            intake: self.intake,
             last_resync: None,
             heard: Instant::now(),
             pinged: false,
@@ -191,7 +198,7 @@ impl<L: Log> Session<L> {
                 Ok(())
             }
             () = self.outbox.woken(), if !waiting => Ok(()),
-            incoming = reading.next() => self.take_incoming(incoming),
+            incoming = reading.next(), if !self.intake.is_paused() => self.take_incoming(incoming),
             () = tokio::time::sleep_until(due) => self.take_time().await,
         }
     }
@@ -199,7 +206,10 @@ impl<L: Log> Session<L> {
     fn next_due(&self) -> Instant {
         let heartbeat = self.core.config.heartbeat;
         let silent = self.heard + if self.pinged { heartbeat * 2 } else { heartbeat };
-        [self.look_due(), self.reattach_due].into_iter().flatten().fold(silent, Instant::min)
+        [self.look_due(), self.reattach_due, self.intake.paused_until()]
+            .into_iter()
+            .flatten()
+            .fold(silent, Instant::min)
     }
 
     async fn take_time(&mut self) -> Result<(), End> {
@@ -231,22 +241,45 @@ impl<L: Log> Session<L> {
     fn take_incoming(&mut self, incoming: Incoming) -> Result<(), End> {
         self.heard = Instant::now();
         self.pinged = false;
-        let Some(payload) = message_of(incoming, self.codec)? else { return Ok(()) };
+        let taken = self.intake.take(&self.core.edge, &incoming);
+        let Some(payload) = message_of(incoming, self.codec)? else { return self.take_sign(taken) };
         self.core.metrics.frames_in.increment(1);
         self.core.metrics.bytes_in.increment(payload.len() as u64);
-        match ClientFrame::decode(self.codec, &payload) {
-            Ok(ClientFrame::Act(act)) => self.act(act.seq, act.action),
-            Ok(ClientFrame::Resync {}) => self.resync(),
-            Ok(ClientFrame::Ping(ping)) => {
+        let frame = match ClientFrame::decode(self.codec, &payload) {
+            Ok(frame) => frame,
+            Err(bad) => return refuse(&self.core, &self.outbox, self.codec, &bad, &mut self.intake),
+        };
+        match taken.and_then(|()| self.take_class(&frame)) {
+            Err(refusal) if frame != (ClientFrame::Bye {}) => {
+                answer_refusal(&self.core, &self.outbox, self.codec, refusal, &frame)
+            }
+            _ => self.take_frame(frame),
+        }
+    }
+
+    /// A ping or pong: nothing to answer, but it counts.
+    fn take_sign(&self, taken: Result<(), Refusal>) -> Result<(), End> {
+        let Err(refusal) = taken else { return Ok(()) };
+        self.core.metrics.rate_limited.count(refusal.by);
+        if refusal.flooding { Err(close(CloseCode::Flooding)) } else { Ok(()) }
+    }
+
+    fn take_class(&mut self, frame: &ClientFrame) -> Result<(), Refusal> {
+        let ClientFrame::Act(act) = frame else { return Ok(()) };
+        self.intake.take_action(&self.core.edge, act.action.class())
+    }
+
+    fn take_frame(&mut self, frame: ClientFrame) -> Result<(), End> {
+        match frame {
+            ClientFrame::Act(act) => self.act(act.seq, act.action),
+            ClientFrame::Resync {} => self.resync(),
+            ClientFrame::Ping(ping) => {
                 let now_ms = self.core.clock.now_ms();
                 self.send(&ServerFrame::Pong(Pong { t: ping.t, now_ms }));
                 Ok(())
             }
-            Ok(ClientFrame::Bye {}) => Err(End::Bye),
-            Ok(ClientFrame::Hello(_)) => {
-                self.error(ErrorFrame::new(ErrorCode::HelloAgain, "hello was answered already"))
-            }
-            Err(bad) => refuse(&self.core, &self.outbox, self.codec, &bad, &mut self.errors),
+            ClientFrame::Bye {} => Err(End::Bye),
+            ClientFrame::Hello(_) => self.error(ErrorFrame::new(ErrorCode::HelloAgain, "hello was answered already")),
         }
     }
 
@@ -255,7 +288,7 @@ impl<L: Log> Session<L> {
     }
 
     fn error(&mut self, error: ErrorFrame) -> Result<(), End> {
-        answer_error(&self.core, &self.outbox, self.codec, error, &mut self.errors)
+        answer_error(&self.core, &self.outbox, self.codec, error, &mut self.intake)
     }
 
     /// The client has seen a first state.

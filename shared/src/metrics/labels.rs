@@ -38,6 +38,30 @@ label! {
         TimedOut => "timed_out",
         /// The node is draining or Redis is away.
         Unavailable => "unavailable",
+        /// Too many handshakes of the address in a second.
+        RateLimited => "rate_limited",
+        /// Too many connections of the address, or of all, that have not said hello.
+        HalfOpen => "half_open",
+    }
+}
+
+label! {
+    /// Which limit a client's frame was refused by.
+    RefusedBy, "by" {
+        PlayerFrames => "player_frames",
+        PlayerActions => "player_actions",
+        AddressFrames => "address_frames",
+    }
+}
+
+impl RefusedBy {
+    /// What there is too much of.
+    pub fn limit(self) -> &'static str {
+        match self {
+            RefusedBy::PlayerFrames => "frames of this player",
+            RefusedBy::PlayerActions => "actions of this kind of this player",
+            RefusedBy::AddressFrames => "frames of this address",
+        }
     }
 }
 

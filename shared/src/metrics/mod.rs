@@ -14,7 +14,8 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 
 pub use handles::{ByCode, ByLabel, Handle, MetricKind};
 pub use labels::{
-    AnswerKind, BeatResult, ClaimResult, HandshakeResult, Label, LostBy, NoticeKind, ResumeSource, SendResult,
+    AnswerKind, BeatResult, ClaimResult, HandshakeResult, Label, LostBy, NoticeKind, RefusedBy, ResumeSource,
+    SendResult,
 };
 pub use tally::Tally;
 
@@ -122,6 +123,8 @@ node_metrics! {
     too_slow: Counter, "sectorbus_too_slow_total", Count, "Sessions closed because acks and critical frames piled up.";
     closes: ByCode, "sectorbus_closes_total", Count, "Connections closed by the node, by close code.";
     errors: ByCode, "sectorbus_errors_total", Count, "`error` frames sent, by code.";
+    rate_limited: ByLabel<RefusedBy>, "sectorbus_rate_limited_total", Count, "Frames not taken because of a limit per second, by limit.";
+    half_open: Gauge, "sectorbus_half_open", Count, "Connections that have not said hello.";
     resumes: ByLabel<ResumeSource>, "sectorbus_resumes_total", Count, "Resumed sessions, by what brought them up to date.";
 
     // Frames. Counted through `Tally`.

@@ -13,16 +13,18 @@ pub enum ErrorCode {
     HelloAgain,
     NotInSector,
     ResyncTooOften,
+    RateLimited,
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 6] = [
+    pub const ALL: [ErrorCode; 7] = [
         ErrorCode::UnknownFrame,
         ErrorCode::InvalidField,
         ErrorCode::UnknownAction,
         ErrorCode::HelloAgain,
         ErrorCode::NotInSector,
         ErrorCode::ResyncTooOften,
+        ErrorCode::RateLimited,
     ];
 
     /// As on the wire.
@@ -34,6 +36,7 @@ impl ErrorCode {
             ErrorCode::HelloAgain => "hello_again",
             ErrorCode::NotInSector => "not_in_sector",
             ErrorCode::ResyncTooOften => "resync_too_often",
+            ErrorCode::RateLimited => "rate_limited",
         }
     }
     pub fn meaning(self) -> &'static str {
@@ -44,11 +47,12 @@ impl ErrorCode {
             ErrorCode::HelloAgain => "hello was already answered on this connection",
             ErrorCode::NotInSector => "the session has no sector state yet",
             ErrorCode::ResyncTooOften => "resync came before limits.resync_every_ms had passed",
+            ErrorCode::RateLimited => "too much was sent: send the same again after retry_after_ms",
         }
     }
     /// The same frame may be sent again later.
     pub fn retry(self) -> bool {
-        matches!(self, ErrorCode::NotInSector | ErrorCode::ResyncTooOften)
+        matches!(self, ErrorCode::NotInSector | ErrorCode::ResyncTooOften | ErrorCode::RateLimited)
     }
 }
 
@@ -91,13 +95,14 @@ pub enum CloseCode {
     Superseded,
     TooSlow,
     Silent,
+    Flooding,
 }
 
 /// Number, name, meaning, what the client may do.
 type CloseRow = (u16, &'static str, &'static str, Retry);
 
 impl CloseCode {
-    pub const ALL: [CloseCode; 14] = [
+    pub const ALL: [CloseCode; 15] = [
         CloseCode::Normal,
         CloseCode::Draining,
         CloseCode::WebsocketViolation,
@@ -112,6 +117,7 @@ impl CloseCode {
         CloseCode::Superseded,
         CloseCode::TooSlow,
         CloseCode::Silent,
+        CloseCode::Flooding,
     ];
 
     /// The close frame's status code.
@@ -148,6 +154,7 @@ impl CloseCode {
             CloseCode::Superseded => (4005, "superseded", "a newer connection took this session's place", Retry::No),
             CloseCode::TooSlow => (4006, "too_slow", "too much waits for this connection to read", Retry::Resume),
             CloseCode::Silent => (4007, "silent", "nothing heard for two heartbeats", Retry::Resume),
+            CloseCode::Flooding => (4011, "flooding", "too much was sent, again and again", Retry::Resume),
         }
     }
 }

@@ -83,16 +83,24 @@ pub struct Limits {
     pub resync_every_ms: u32,
     /// Deltas per second and room at most; 0: no cap.
     pub realtime_frames_per_s: u32,
+    /// Frames taken of a player per second; 0: no limit.
+    #[serde(default)]
+    pub frames_per_s: u32,
+    /// Actions taken of a player per second and class; 0: no limit.
+    #[serde(default)]
+    pub actions_per_s: u32,
 }
 
 impl Limits {
-    /// The limits as built; `realtime_frames_per_s` is the one a node's settings may change.
+    /// The limits as built; a node's settings may change those per second.
     pub const V1: Limits = Limits {
         frame_bytes: limits::FRAME_BYTES_MAX as u32,
         text_bytes: limits::TEXT_BYTES_MAX as u32,
         seq_window: limits::DEDUPE_BITMAP_BITS as u32,
         resync_every_ms: limits::RESYNC_EVERY.as_millis() as u32,
         realtime_frames_per_s: limits::REALTIME_FRAMES_PER_S,
+        frames_per_s: limits::FRAMES_PER_S,
+        actions_per_s: limits::ACTIONS_PER_S,
     };
 }
 
@@ -242,11 +250,14 @@ pub struct ErrorFrame {
     /// The refused `act`'s seq, if it could be read: it did not and will not run as it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<Seq>,
+    /// With `rate_limited`: when the same frame may be sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }
 
 impl ErrorFrame {
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        ErrorFrame { code, detail: detail.into(), retry: code.retry(), seq: None }
+        ErrorFrame { code, detail: detail.into(), retry: code.retry(), seq: None, retry_after_ms: None }
     }
 }
 
