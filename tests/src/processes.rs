@@ -23,6 +23,15 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 const PORTS_TRIED: usize = 5;
 const LOG_LINES_SHOWN: usize = 150;
 
+/// Settings of a node whose players all come from one address and do what they can.
+pub const NO_LIMITS: [(&str, &str); 5] = [
+    ("frames_per_s", "0"),
+    ("actions_per_s", "0"),
+    ("address_frames_per_s", "0"),
+    ("address_handshakes_per_s", "0"),
+    ("address_half_open_max", "0"),
+];
+
 /// How a node is started; nothing else in its environment is a setting.
 #[derive(Debug, Clone)]
 pub struct NodeSettings {
@@ -41,14 +50,9 @@ impl NodeSettings {
             ("move_cool_down_ms", "100"),
             ("log_window_entries", "1000000"),
             ("log_level", "debug"),
-            // Everybody here is one address.
-            ("frames_per_s", "0"),
-            ("actions_per_s", "0"),
-            ("address_frames_per_s", "0"),
-            ("address_handshakes_per_s", "0"),
-            ("address_half_open_max", "0"),
         ];
-        let more = more.map(|(setting, value)| (setting.to_owned(), value.to_owned())).to_vec();
+        let more = more.iter().chain(&NO_LIMITS).map(|(setting, value)| (setting.to_string(), value.to_string()));
+        let more = more.collect();
         Self { name: name.to_owned(), redis_url, more }
     }
 

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::cluster::{JWT_SECRET, RESUME_SECRET};
+use crate::processes::NO_LIMITS;
 use crate::redis_server::{RedisOptions, RedisServer};
 
 /// Of every region that the tool starts.
@@ -189,7 +190,8 @@ fn spawn(name: &str, address: SocketAddr, admin: SocketAddr, redis_url: &str, op
         .env("SECTORBUS_JWT_SECRET", &*jwt)
         .env("SECTORBUS_RESUME_SECRET", &*resume)
         .env("SECTORBUS_LOG_LEVEL", "warn");
-    for (setting, value) in &options.settings {
+    let more = options.settings.iter().map(|(setting, value)| (*setting, &**value));
+    for (setting, value) in NO_LIMITS.into_iter().chain(more) {
         command.env(format!("SECTORBUS_{}", setting.to_ascii_uppercase()), value);
     }
     command.stdin(Stdio::null()).spawn().context("cannot start the node")
