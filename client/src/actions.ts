@@ -3,6 +3,7 @@
 
 import type { Action, Marks } from "./frames.js";
 import { answerIn, rejected, type Answer } from "./marks.js";
+import { Pace } from "./pace.js";
 
 export interface PendingAction {
   readonly seq: number;
@@ -24,6 +25,7 @@ export class Actions {
   /** In the order of seq. */
   private readonly entries = new Map<number, Entry>();
   private quietUntil = -Infinity;
+  private readonly pace = new Pace();
 
   /** `settled` hears of every action once. */
   constructor(private readonly settled: (action: PendingAction, answer: Answer) => void) {}
@@ -53,19 +55,34 @@ export class Actions {
     }
   }
 
+  /** How many of one kind the server takes per second; 0: as many as come. */
+  limit(perS: number): void {
+    this.pace.limit(perS);
+  }
+
   /** What to send now, in order; it counts as sent. `window`: how far above the lowest pending seq one may go. */
   takeDue(now: number, window: number): PendingAction[] {
-    const end = this.firstSeq + window;
-    const due = [...this.entries.values()].filter((entry) => !entry.sent && entry.seq < end && this.mayGo(entry) <= now);
-    for (const entry of due) entry.sent = true;
+    const due: PendingAction[] = [];
+    for (const entry of this.unsent(window)) {
+      if (this.mayGo(entry) > now) continue;
+      // Nothing overtakes what is only paced.
+      if (this.pace.dueAt(kindOf(entry)) > now) break;
+      this.pace.take(kindOf(entry), now);
+      entry.sent = true;
+      due.push(entry);
+    }
     return due;
   }
 
-  /** When the next one may be sent that waits for its time only; null: there is none. */
-  nextDue(window: number): number | null {
-    const end = this.firstSeq + window;
-    const waiting = [...this.entries.values()].filter((entry) => !entry.sent && entry.seq < end);
-    return waiting.length === 0 ? null : Math.min(...waiting.map((entry) => this.mayGo(entry)));
+  /** When to look again for one that waits for its time only; null: there is none. */
+  nextDue(now: number, window: number): number | null {
+    let next = Infinity;
+    for (const entry of this.unsent(window)) {
+      const mayGo = this.mayGo(entry);
+      next = Math.min(next, mayGo > now ? mayGo : this.pace.dueAt(kindOf(entry)));
+      if (mayGo <= now) break;
+    }
+    return next === Infinity ? null : next;
   }
 
   /** `retry_after` without a seq: no new actions for a while. */
@@ -79,6 +96,7 @@ export class Actions {
     if (entry === undefined) return;
     entry.sent = false;
     entry.notBefore = at;
+    this.pace.pause(kindOf(entry), at);
   }
 
   /** The answer to one action; false: it is not pending, so that a repeated answer changes nothing. */
@@ -117,7 +135,16 @@ export class Actions {
     for (const seq of [...this.entries.keys()]) this.settle(seq, answer);
   }
 
+  private unsent(window: number): Entry[] {
+    const end = this.firstSeq + window;
+    return [...this.entries.values()].filter((entry) => !entry.sent && entry.seq < end);
+  }
+
   private mayGo(entry: Entry): number {
     return Math.max(entry.notBefore, this.quietUntil);
   }
+}
+
+function kindOf({ action }: Entry): string {
+  return Object.keys(action)[0] ?? "";
 }

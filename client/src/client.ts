@@ -228,7 +228,7 @@ export class Client {
 
   private wakeWhenDue(): void {
     clearTimeout(this.wakeTimer);
-    const at = this.session.wakeAt();
+    const at = this.session.wakeAt(this.now_());
     if (at === null) return;
     const delay = Math.min(WAKE_WITHIN_MS, Math.max(0, at - this.now_()));
     this.wakeTimer = setTimeout(() => this.wake(), delay);

@@ -7,6 +7,9 @@ interface Close {
   readonly again: Again;
 }
 
+/** Too much was sent: coming back at once would be more of it. */
+export const FLOODING = 4011;
+
 export const CLOSES: ReadonlyMap<number, Close> = new Map([
   [1000, { name: "normal", again: "no" }],
   [1001, { name: "draining", again: "resume" }],
@@ -22,6 +25,7 @@ export const CLOSES: ReadonlyMap<number, Close> = new Map([
   [4005, { name: "superseded", again: "no" }],
   [4006, { name: "too_slow", again: "resume" }],
   [4007, { name: "silent", again: "resume" }],
+  [FLOODING, { name: "flooding", again: "resume" }],
 ] as const);
 
 /** No close frame came. */

@@ -41,6 +41,9 @@ export interface Limits {
   readonly seq_window: number;
   readonly resync_every_ms: number;
   readonly realtime_frames_per_s: number;
+  readonly frames_per_s?: number | null | undefined;
+  /** Of one kind; 0 or absent: no limit. */
+  readonly actions_per_s?: number | null | undefined;
 }
 
 /** An answer as marks keep it. */
@@ -129,6 +132,7 @@ export interface Refusal {
   readonly detail: string;
   readonly retry: boolean;
   readonly seq?: number | null | undefined;
+  readonly retry_after_ms?: number | null | undefined;
 }
 
 export interface ServerFrames {

@@ -1,8 +1,8 @@
 // When to connect, where to, and when to give up: the client's one connection and the timers around it. Must not know
 // what frames mean; who uses it says when the first state is there.
 
-import { backoff } from "./backoff.js";
-import { LOST, closeOf } from "./closes.js";
+import { backoff, BACKOFF_LONGEST_FROM } from "./backoff.js";
+import { FLOODING, LOST, closeOf } from "./closes.js";
 import type { Codec } from "./codec/codec.js";
 import { Connection } from "./connection.js";
 import type { ClientFrame, ServerFrame } from "./frames.js";
@@ -163,6 +163,7 @@ export class Link {
     const wasLive = this.phase === "live";
     this.end();
     if (wasLive && now - this.liveSince >= GOOD_AFTER_MS) this.attempts = 0;
+    if (code === FLOODING) this.attempts = Math.max(this.attempts, BACKOFF_LONGEST_FROM);
     const delay = this.notBefore === null ? backoff(this.attempts, this.options.random) : Math.max(0, this.notBefore - now);
     this.notBefore = null;
     this.at = this.nextAt();

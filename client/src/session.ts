@@ -18,6 +18,8 @@ export type Notice =
   | { readonly kind: "unavailable"; readonly retryAfterMs: number }
   /** Too much is waiting: new actions are held back for so long. */
   | { readonly kind: "busy"; readonly retryAfterMs: number }
+  /** More was sent than the server takes of one player: what it did not take is sent again after so long. */
+  | { readonly kind: "limited"; readonly retryAfterMs: number }
   /** A frame was refused. */
   | { readonly kind: "refused"; readonly code: string; readonly detail: string }
   /** Another node owns the sector. */
@@ -55,6 +57,9 @@ export class Session {
   welcome: Welcome | null = null;
   room: Room | null = null;
   private isLive = false;
+  /** As it was sent on this connection, until the welcome. */
+  private greeting: Hello | null = null;
+  private greetAgainAt: number | null = null;
   /** What is wrong with this copy, until a snapshot replaces it. */
   private broken: "gap" | "drift" | null = null;
   private resyncDueAt: number | null = null;
@@ -74,14 +79,16 @@ export class Session {
     const { welcome, room, actions } = this;
     this.isLive = false;
     this.resyncDueAt = null;
+    this.greetAgainAt = null;
     actions.restart();
-    return {
+    this.greeting = {
       token,
       features: [],
       ...(welcome && { resume: welcome.resume }),
       ...(room && { cursor: room.cursor, sector: room.sector }),
       ...(actions.actor !== null && { actor: actions.actor, first_seq: actions.firstSeq }),
     };
+    return this.greeting;
   }
 
   /** A new action; `flush` sends it. */
@@ -92,6 +99,8 @@ export class Session {
   /** The connection is gone: nothing can be sent until the next one's first state. */
   dropped(): void {
     this.isLive = false;
+    this.greeting = null;
+    this.greetAgainAt = null;
   }
 
   take(frame: ServerFrame, now: number): void {
@@ -101,6 +110,10 @@ export class Session {
 
   /** Sends what is due: a resync, and actions in the order of seq. */
   flush(now: number): void {
+    if (this.greeting !== null && this.greetAgainAt !== null && this.greetAgainAt <= now) {
+      this.greetAgainAt = null;
+      this.events.send({ hello: this.greeting });
+    }
     if (!this.isLive || this.welcome === null) return;
     if (this.resyncDueAt !== null && this.resyncDueAt <= now) {
       this.resyncDueAt = null;
@@ -113,10 +126,13 @@ export class Session {
   }
 
   /** When to call `flush` if nothing happens before; null: not at all. */
-  wakeAt(): number | null {
-    if (!this.isLive || this.welcome === null) return null;
-    const due = [this.resyncDueAt, this.actions.nextDue(this.welcome.limits.seq_window)].filter((at) => at !== null);
-    return due.length === 0 ? null : Math.min(...due);
+  wakeAt(now: number): number | null {
+    const due = [this.greetAgainAt];
+    if (this.isLive && this.welcome !== null) {
+      due.push(this.resyncDueAt, this.actions.nextDue(now, this.welcome.limits.seq_window));
+    }
+    const times = due.filter((at) => at !== null);
+    return times.length === 0 ? null : Math.min(...times);
   }
 
   private takeFrame(frame: ServerFrame, now: number): void {
@@ -159,6 +175,9 @@ export class Session {
 
   private welcomed(welcome: Welcome, now: number): void {
     this.welcome = welcome;
+    this.greeting = null;
+    this.greetAgainAt = null;
+    this.actions.limit(welcome.limits.actions_per_s ?? 0);
     this.clock.welcome(welcome.now_ms, now);
     this.actions.welcome(welcome.actor);
     // With a snapshot the marks come in it, and the copy is kept as it is until then.
@@ -216,9 +235,9 @@ export class Session {
     this.events.notice({ kind: "repairing", cause: step });
   }
 
-  private resync(now: number): void {
+  private resync(notBefore: number): void {
     const earliest = this.resyncedAt + (this.welcome?.limits.resync_every_ms ?? 0);
-    this.resyncDueAt = Math.max(now, earliest);
+    this.resyncDueAt = Math.max(notBefore, earliest);
   }
 
   private rejected({ seq, code, facts, version }: Reject): void {
@@ -229,13 +248,16 @@ export class Session {
     this.events.restart(code);
   }
 
-  private refused({ code, detail, retry, seq }: Refusal, now: number): void {
-    this.events.notice({ kind: "refused", code, detail });
+  private refused({ code, detail, retry, seq, retry_after_ms }: Refusal, now: number): void {
+    const retryAfterMs = retry_after_ms ?? AGAIN_AFTER_MS;
+    this.events.notice(retry ? { kind: "limited", retryAfterMs } : { kind: "refused", code, detail });
     if (typeof seq === "number") {
-      if (retry) this.actions.sendAgain(seq, now + AGAIN_AFTER_MS);
+      if (retry) this.actions.sendAgain(seq, now + retryAfterMs);
       else this.actions.settle(seq, rejected(code, { detail }));
+    } else if (retry && this.greeting !== null) {
+      this.greetAgainAt = now + retryAfterMs;
     } else if (retry && this.broken !== null) {
-      this.resync(now);
+      this.resync(now + retryAfterMs);
     }
   }
 }

@@ -48,7 +48,7 @@ test("nothing is sent beyond the window until its lowest is answered", () => {
   expect(due()).toHaveLength(128);
   actions.settle(2, ACKED);
   expect(due()).toEqual([]);
-  expect(actions.nextDue(WINDOW)).toBeNull();
+  expect(actions.nextDue(0, WINDOW)).toBeNull();
   actions.settle(1, ACKED);
   expect(due()).toEqual([129, 130]);
 });
@@ -59,7 +59,7 @@ test("a busy server holds back new actions, not those that were sent", () => {
   actions.hold(250);
   ask(1);
   expect(due(249)).toEqual([]);
-  expect(actions.nextDue(WINDOW)).toBe(250);
+  expect(actions.nextDue(0, WINDOW)).toBe(250);
   expect(due(250)).toEqual([2]);
 });
 
@@ -69,11 +69,46 @@ test("an action that was not taken is sent again when its time has come, others 
   actions.sendAgain(1, 500);
   ask(1);
   expect(due(499)).toEqual([3]);
-  expect(actions.nextDue(WINDOW)).toBe(500);
+  expect(actions.nextDue(0, WINDOW)).toBe(500);
   expect(due(500)).toEqual([1]);
   actions.settle(1, ACKED);
   actions.sendAgain(1, 900);
   expect(due(900)).toEqual([]);
+});
+
+test("no more of a kind is sent than the server takes, and nothing overtakes", () => {
+  actions.limit(20);
+  ask(25);
+  actions.add({ move: { to: "13" } }, 0);
+  expect(due()).toHaveLength(20);
+  expect(actions.nextDue(0, WINDOW)).toBe(50);
+  expect(due(49)).toEqual([]);
+  expect(due(50)).toEqual([21]);
+  actions.restart();
+  for (let seq = 1; seq <= 20; seq += 1) actions.settle(seq, ACKED);
+  expect(due(100)).toEqual([21]);
+  expect(due(300)).toEqual([22, 23, 24, 25, 26]);
+});
+
+test("after the server took one not, its kind waits and then goes evenly", () => {
+  actions.limit(20);
+  ask(3);
+  expect(due()).toEqual([1, 2, 3]);
+  actions.sendAgain(2, 400);
+  ask(2);
+  actions.add({ move: { to: "13" } }, 0);
+  expect(due(399)).toEqual([]);
+  expect(due(400)).toEqual([2]);
+  expect(due(449)).toEqual([]);
+  expect(due(500)).toEqual([4, 5, 6]);
+});
+
+test("a kind that rested may burst again, by no more than a second's worth", () => {
+  actions.limit(4);
+  ask(20);
+  expect(due(0)).toHaveLength(4);
+  expect(due(5_000)).toHaveLength(4);
+  expect(actions.nextDue(5_000, WINDOW)).toBe(5_250);
 });
 
 test("after a reconnect what marks decided is answered, and the rest is sent again in order", () => {

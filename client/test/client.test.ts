@@ -38,6 +38,20 @@ describe("coming", () => {
     expect([client.player, client.node, client.room?.sector, client.verified]).toEqual(["ann", "n1", "12", true]);
   });
 
+  test("a hello that was too much is said again when the server said so", async () => {
+    const { client } = player();
+    await settle();
+    FakeSocket.last.open();
+    FakeSocket.last.say({ error: { code: "rate_limited", detail: "", retry: true, retry_after_ms: 300 } });
+    await settle(301);
+    const { hello } = FakeSocket.last;
+    expect(FakeSocket.last.frames("hello")).toEqual([hello, hello]);
+    FakeSocket.last.say(welcome());
+    FakeSocket.last.say(snapshot());
+    await settle(1_000);
+    expect([client.state, FakeSocket.last.frames("hello").length]).toEqual(["live", 2]);
+  });
+
   test("a node that does not answer is left for the next, ever more slowly", async () => {
     const { client, heard } = player({ random: () => 0.999 });
     const made: number[] = [];
@@ -105,6 +119,15 @@ describe("coming back", () => {
     await expect(answer).resolves.toEqual({ ack: { version: null } });
     expect([client.room?.sector, socket.acts]).toEqual(["13", []]);
     expect(heard.slice(1)).toEqual([["reconnect", { recovered: false, source: "snapshot", node: "n3" }], ["state", "join"]]);
+  });
+
+  test("after flooding the client stays away for long", async () => {
+    await playing({ random: () => 0.999 });
+    FakeSocket.last.end(4011, "flooding");
+    await settle(9_900);
+    expect(FakeSocket.all).toHaveLength(1);
+    await settle(100);
+    expect(FakeSocket.all).toHaveLength(2);
   });
 
   test("a node that leaves says when to be back", async () => {
@@ -339,6 +362,29 @@ describe("actions", () => {
     await expect(refused).resolves.toEqual({ reject: { code: "unknown_action", facts: { detail: "no such" }, version: null } });
     await settle(251);
     expect(FakeSocket.last.acts).toEqual([1, 2, 2]);
+  });
+
+  test("one that was too much is sent again when the server said so, and is still pending", async () => {
+    const { client, heard } = await playing();
+    client.act(MOVE);
+    FakeSocket.last.say({ error: { code: "rate_limited", detail: "", retry: true, seq: 1, retry_after_ms: 700 } });
+    await settle(699);
+    expect([FakeSocket.last.acts, client.pending.length]).toEqual([[1], 1]);
+    await settle(2);
+    expect(FakeSocket.last.acts).toEqual([1, 1]);
+    expect(heard).toEqual([["notice", "limited"]]);
+  });
+
+  test("after a resume no more is sent per second than the server takes", async () => {
+    const { client } = await playing();
+    for (let count = 0; count < 100; count += 1) client.act(MOVE);
+    FakeSocket.last.end(1006);
+    const socket = await nextSocket();
+    const { welcome } = recovered();
+    socket.say({ welcome: { ...welcome, limits: { ...welcome.limits, actions_per_s: 20 } } });
+    expect(socket.acts).toHaveLength(20);
+    await settle(1_000);
+    expect(socket.acts).toEqual(Array.from({ length: 40 }, (_, at) => at + 1));
   });
 
   test("a forgotten actor: all that is pending is answered, and the client comes back as a new one", async () => {

@@ -95,6 +95,7 @@ export class Player {
     const says = {
       unavailable: () => ["Redis is away: actions wait and are answered when it is back", "bad"],
       busy: () => [`The node is busy: new actions wait ${notice.retryAfterMs} ms`, "bad"],
+      limited: () => [`Too fast: what was not taken is sent again in ${notice.retryAfterMs} ms`, "bad"],
       refused: () => [`The server refused a frame: ${notice.code}, ${notice.detail}`, "bad"],
       owner: () => [`${notice.node} owns sector ${room.sector} now, from version ${notice.version}`, "info"],
       repairing: () =>

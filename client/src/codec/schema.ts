@@ -66,6 +66,8 @@ const SCHEMAS: Schemas = {
       seq_window: natural,
       resync_every_ms: natural,
       realtime_frames_per_s: natural,
+      frames_per_s: v.nullish(natural),
+      actions_per_s: v.nullish(natural),
     }),
     fields: texts,
     pending: marks,
@@ -80,7 +82,13 @@ const SCHEMAS: Schemas = {
   moved: v.object({ from: v.string(), to: v.string(), snapshot }),
   owner: v.object({ room: natural, node: v.string(), epoch: natural, version: natural }),
   pong: v.object({ t: integer, now_ms: natural }),
-  error: v.object({ code: v.string(), detail: v.string(), retry: v.boolean(), seq: v.nullish(natural) }),
+  error: v.object({
+    code: v.string(),
+    detail: v.string(),
+    retry: v.boolean(),
+    seq: v.nullish(natural),
+    retry_after_ms: v.nullish(natural),
+  }),
   leaving: v.object({ reconnect_after_ms: natural }),
 };
 
