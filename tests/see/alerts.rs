@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use sectorbus_tests::yaml;
 
-use crate::repository;
+use sectorbus_tests::folder::repository;
 
 /// What the issue names, in its order.
 const ALERTS: [&str; 8] = [

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::repository;
+use sectorbus_tests::folder::repository;
 
 const FILES: [&str; 2] = ["overview.json", "rooms-and-streams.json"];
 const COLUMNS: u64 = 24;

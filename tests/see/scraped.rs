@@ -2,13 +2,13 @@
 //! an alert names is there.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use sectorbus::metrics::{METRICS, MetricKind};
 use tokio::time::Instant;
 
+use sectorbus_tests::folder::{Folder, repository};
 use sectorbus_tests::processes::free_address;
 use sectorbus_tests::prometheus::Prometheus;
 use sectorbus_tests::region::Region;
@@ -18,7 +18,7 @@ use sectorbus_tests::wire::{Player, PlayerOptions};
 
 use crate::alerts::{fenced, rules, text};
 use crate::promql::named;
-use crate::{SOON, dashboards, repository};
+use crate::{SOON, dashboards};
 
 const REGION: &str = "eu";
 const PLAYERS: usize = 8;
@@ -44,23 +44,6 @@ const LABELS: [&str; 15] = [
 /// More values than any label but `le` has.
 const LABEL_VALUES_MAX: usize = 32;
 
-/// A directory of a test's own, gone when dropped.
-pub(crate) struct Folder(pub(crate) PathBuf);
-
-impl Folder {
-    pub(crate) fn new(name: &str) -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("sectorbus-see-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// Scrapes the region's nodes every second, with the labels that compose/prometheus.yml gives its targets.
 pub(crate) async fn scraping(region: &Region, folder: &Folder) -> Result<Prometheus> {
     let rules =
@@ -78,15 +61,21 @@ pub(crate) async fn scraping(region: &Region, folder: &Folder) -> Result<Prometh
         rules.join(", "),
         targets.collect::<String>()
     );
-    let file = folder.0.join("prometheus.yml");
+    let file = folder.path().join("prometheus.yml");
     std::fs::write(&file, config)?;
-    Prometheus::start(&file, &folder.0, free_address()?.port(), &[]).await
+    let address = free_address()?;
+    let arguments = [
+        format!("--config.file={}", file.display()),
+        format!("--storage.tsdb.path={}", folder.path().join("data").display()),
+        format!("--web.listen-address={address}"),
+    ];
+    Prometheus::start(address, folder.path(), &arguments).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everything_shown_has_data_through_the_death_of_a_node_redis() -> Result<()> {
     let mut region = Region::start(&["n1", "n2", "n3"]).await?;
-    let folder = Folder::new("scraped")?;
+    let folder = Folder::new("see")?;
     let prometheus = scraping(&region, &folder).await?;
     let addresses = region.addresses();
     let players: Vec<Player> = (0..PLAYERS)

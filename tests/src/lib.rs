@@ -2,6 +2,7 @@
 
 pub mod binaries;
 pub mod cluster;
+pub mod folder;
 pub mod http;
 pub mod load;
 pub mod metrics_page;

@@ -2,7 +2,7 @@
 //! Knows nothing of what it scrapes.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -31,22 +31,13 @@ pub struct Sample {
 }
 
 impl Prometheus {
-    /// Runs the Debian package's `prometheus` with this configuration and, beside what a port and a directory of its
-    /// own take, these arguments.
-    pub async fn start(config: &Path, directory: &Path, port: u16, arguments: &[String]) -> Result<Self> {
+    /// Runs the Debian package's `prometheus` with these arguments, which bring it to listen on `address`.
+    pub async fn start(address: SocketAddr, directory: &Path, arguments: &[String]) -> Result<Self> {
         let log_file = directory.join("prometheus.log");
         let log = std::fs::File::create(&log_file)?;
-        let child = Command::new("prometheus")
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.join("prometheus").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("cannot run prometheus: put it on PATH")?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut command = Command::new("prometheus");
+        command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().context("cannot run prometheus: put it on PATH")?;
         let mut prometheus = Self { address, log_file, child };
         prometheus.wait_until_ready().await?;
         Ok(prometheus)

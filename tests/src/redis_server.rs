@@ -41,7 +41,7 @@ impl Default for RedisOptions {
 
 /// The redis-server to run: `REDIS_SERVER`, else the one on PATH.
 #[allow(clippy::disallowed_methods, reason = "tests have no configuration: this is the one variable they read")]
-fn executable() -> String {
+pub fn executable() -> String {
     std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
 }
 

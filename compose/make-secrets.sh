@@ -1,0 +1,29 @@
+#!/bin/sh
+# Makes the secrets that compose.yaml names, in compose/secrets or in the directory given; those that are there stay.
+# They are readable by everybody because each container has another user; the directory is yours alone.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+directory=${1:-$here/secrets}
+mkdir -p "$directory"
+chmod 700 "$directory"
+cd "$directory"
+
+random() { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
+
+# make NAME TEXT: a file without a line end.
+make() {
+    [ -e "$1" ] || printf %s "$2" >"$1"
+    chmod 644 "$1"
+}
+
+for name in redis_node_password redis_monitor_password redis_operator_password jwt_secret resume_secret grafana_admin_password; do
+    make "$name" "$(random)"
+done
+make redis_url "redis://node:$(cat redis_node_password)@redis:6379"
+
+# Redis keeps SHA-256 sums of passwords: #<64 hex digits>.
+sum_of() { printf '#'; sha256sum "$1" | cut -d ' ' -f 1; }
+make redis_users_acl "$(sed -e '/^#/d' -e '/^$/d' -e ':join' -e '/\\$/{N;s/ *\\\n */ /;b join' -e '}' \
+    -e "s/@NODE@/$(sum_of redis_node_password)/" \
+    -e "s/@MONITOR@/$(sum_of redis_monitor_password)/" \
+    -e "s/@OPERATOR@/$(sum_of redis_operator_password)/" "$here/redis/users.acl")"
