@@ -23,6 +23,7 @@ pub mod courier;
 pub mod drain;
 pub mod feeds;
 pub mod follow;
+pub mod handshake;
 pub mod inbox;
 pub mod life;
 pub mod load;

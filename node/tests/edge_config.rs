@@ -86,6 +86,9 @@ fn other_value(name: &str) -> &'static str {
         "member_ttl_ms" | "resume_window_ms" => "9000",
         "message_bytes_max" => "12288",
         "violations_max" => "5",
+        "allowed_origins" => "https://game.example, http://localhost:3000",
+        "trusted_proxies" => "10.0.0.0/8,2001:db8::1",
+        "proxy_protocol" => "true",
         "log_level" => "trace",
         "log_format" => "json",
         _ => "1024",
@@ -107,7 +110,11 @@ fn every_setting_can_be_given_in_the_file_and_in_the_environment() {
             .map(|line| format!("{line}\n"))
             .collect();
         // A message may not be smaller than a frame, and both start at the most that is accepted.
-        let along = if doc.name == "message_bytes_max" { "frame_bytes_max = 8192\n" } else { "" };
+        let along = match doc.name {
+            "message_bytes_max" => "frame_bytes_max = 8192\n",
+            "proxy_protocol" => "trusted_proxies = [\"10.0.0.1\"]\n",
+            _ => "",
+        };
         let file = written(&format!("each_{}", doc.name), &format!("{others}{along}{} = {quoted}\n", doc.name));
         let from_file =
             NodeConfig::load(Some(&file), Vec::new()).unwrap_or_else(|error| panic!("{}: {error}", doc.name));
@@ -171,6 +178,18 @@ fn a_wrong_type_names_the_setting_and_what_is_accepted() {
         &[],
         &["log_level = \"loud\" is refused: accepted is error, warn, info, debug or trace"],
     );
+    refused(
+        name,
+        "allowed_origins = [\"https://a.example\", \"b.example\"]\n",
+        &[],
+        &["allowed_origins = a list is refused: accepted is scheme://host[:port], several as a list"],
+    );
+    refused(
+        name,
+        "trusted_proxies = \"10.0.0.0/33\"\n",
+        &[],
+        &["trusted_proxies = \"10.0.0.0/33\" is refused: accepted is an address or network such as 10.0.0.0/8"],
+    );
     refused(name, "log_format = \"xml\"\n", &[], &["log_format = \"xml\" is refused: accepted is text or json"]);
     refused(
         name,
@@ -223,6 +242,12 @@ fn settings_that_contradict_each_other_are_refused() {
         "frame_bytes_max = 12000\nmessage_bytes_max = 8000\n",
         &[],
         &["frame_bytes_max = 12000 and message_bytes_max = 8000 contradict each other"],
+    );
+    refused(
+        name,
+        "proxy_protocol = true\n",
+        &[],
+        &["proxy_protocol = true and trusted_proxies = none contradict each other: a PROXY header is taken from"],
     );
     refused(
         name,

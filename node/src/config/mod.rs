@@ -4,6 +4,7 @@
 
 mod error;
 mod load;
+mod origin;
 mod redis_url;
 mod secret;
 mod settings;
@@ -12,12 +13,14 @@ mod wording;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use sectorbus::ids::{NodeName, RegionName};
 use sectorbus::limits;
 use sectorbus::rules::MOVE_COOL_DOWN_MS;
 
 pub use error::{ConfigError, Place, Problem};
 pub use load::process_env;
+pub use origin::Origin;
 pub use redis_url::{BadRedisUrl, RedisUrl};
 pub use secret::{Secret, SecretTooShort};
 pub use settings::{SettingDoc, table};
@@ -71,6 +74,12 @@ pub struct NodeConfig {
     pub sessions_per_player: usize,
     pub frame_bytes_max: usize,
     pub message_bytes_max: usize,
+    /// Empty: any.
+    pub allowed_origins: Vec<Origin>,
+    /// Who is believed when they say whose a connection is.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Trusted proxies say it before the request, in a PROXY header.
+    pub proxy_protocol: bool,
     /// Of one player; 0: no limit, as with those that follow.
     pub frames_per_s: u32,
     /// Of one player and class.
@@ -116,6 +125,9 @@ impl NodeConfig {
             sessions_per_player: limits::SESSIONS_PER_PLAYER_MAX,
             frame_bytes_max: limits::FRAME_BYTES_MAX,
             message_bytes_max: limits::MESSAGE_BYTES_MAX,
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             frames_per_s: limits::FRAMES_PER_S,
             actions_per_s: limits::ACTIONS_PER_S,
             violations_max: limits::VIOLATIONS_MAX,
@@ -182,6 +194,12 @@ impl NodeConfig {
             ("listen", self.listen.to_string()),
             ("admin_listen", self.admin_listen.to_string()),
             "players and admin need different ports",
+        );
+        refuse_if(
+            self.proxy_protocol && self.trusted_proxies.is_empty(),
+            ("proxy_protocol", "true".to_owned()),
+            ("trusted_proxies", "none".to_owned()),
+            "a PROXY header is taken from trusted proxies only",
         );
         refuse_if(
             self.allow_unsafe_redis && self.redis_url.is_none(),

@@ -1,17 +1,18 @@
 //! The table of settings: name, what is accepted, where it goes, what it means. Parsing and documentation both follow
 //! it; a setting that is not here does not exist.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use figment::value::Value;
+use ipnet::IpNet;
 use sectorbus::ids::{NodeName, RegionName};
 use sectorbus::limits::{
     FRAME_BYTES_MAX, HALF_OPEN_MAX, INT_ABS_MAX, LOAD_PAGE_ENTRIES, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, SECRET_BYTES_MIN,
 };
 
-use super::{ENV_PREFIX, LogFormat, NodeConfig, RedisUrl, Secret};
+use super::{ENV_PREFIX, LogFormat, NodeConfig, Origin, RedisUrl, Secret};
 
 /// A row of the table.
 pub(super) struct Setting {
@@ -38,6 +39,8 @@ pub(super) enum Kind {
     RedisUrl(fn(&mut NodeConfig) -> &mut Option<RedisUrl>),
     /// Sets the same field: for URLs with a password.
     RedisUrlFile(fn(&mut NodeConfig) -> &mut Option<RedisUrl>),
+    Origins(fn(&mut NodeConfig) -> &mut Vec<Origin>),
+    Networks(fn(&mut NodeConfig) -> &mut Vec<IpNet>),
     LogLevel(fn(&mut NodeConfig) -> &mut tracing::Level),
     LogFormat(fn(&mut NodeConfig) -> &mut LogFormat),
 }
@@ -74,6 +77,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("sessions_per_player", Kind::Size(1..=64, |c| &mut c.sessions_per_player), "Sessions a player may have at once; a further one replaces the oldest."),
     row("frame_bytes_max", Kind::Bytes(1024..=FRAME_BYTES_MAX, |c| &mut c.frame_bytes_max), "Largest frame taken from a client."),
     row("message_bytes_max", Kind::Bytes(1024..=MESSAGE_BYTES_MAX, |c| &mut c.message_bytes_max), "Largest message (one frame or several) taken from a client."),
+    row("allowed_origins", Kind::Origins(|c| &mut c.allowed_origins), "Pages that may connect; none given: any, as a token and not a cookie says who a player is."),
+    row("trusted_proxies", Kind::Networks(|c| &mut c.trusted_proxies), "Proxies that are believed when they say whose a connection is, in X-Forwarded-For or a PROXY header; they have no limits of their own."),
+    row("proxy_protocol", Kind::Flag(|c| &mut c.proxy_protocol), "Trusted proxies begin each connection with a PROXY header, version 1 or 2."),
     row("frames_per_s", Kind::Small(0..=10_000, |c| &mut c.frames_per_s), "Frames taken of one player per second, twice as many at once; a frame above 1024 bytes counts as several; 0: no limit."),
     row("actions_per_s", Kind::Small(0..=10_000, |c| &mut c.actions_per_s), "Actions taken of one player per second and class (travel, presence), twice as many at once; 0: no limit."),
     row("violations_max", Kind::Small(0..=10, |c| &mut c.violations_max), "Seconds with something refused, of the last 10, after which a connection is closed as flooding; 0: never."),
@@ -165,6 +171,10 @@ impl Kind {
             Kind::HostPort(_) => "host:port".to_owned(),
             Kind::RedisUrl(_) => "redis://[user:password@]host[:port][/db] or redis+unix:///path".to_owned(),
             Kind::RedisUrlFile(_) => "the path of a file that holds such a URL".to_owned(),
+            Kind::Origins(_) => "scheme://host[:port], several as a list or separated by commas".to_owned(),
+            Kind::Networks(_) => {
+                "an address or network such as 10.0.0.0/8, several as a list or separated by commas".to_owned()
+            }
             Kind::LogLevel(_) => "error, warn, info, debug or trace".to_owned(),
             Kind::LogFormat(_) => "text or json".to_owned(),
         }
@@ -183,6 +193,7 @@ impl Kind {
             Kind::Flag(field) => field(config).to_string(),
             Kind::Address(field) => field(config).to_string(),
             Kind::HostPort(_) => "what listen is bound to".to_owned(),
+            Kind::Origins(_) | Kind::Networks(_) => String::new(),
             Kind::LogLevel(field) => field(config).as_str().to_ascii_lowercase(),
             Kind::LogFormat(field) => match field(config) {
                 LogFormat::Text => "text".to_owned(),
@@ -207,6 +218,8 @@ impl Kind {
                 let url = std::fs::read_to_string(given.text()?).ok()?;
                 *field(config) = Some(RedisUrl::new(url.trim_end_matches(['\r', '\n'])).ok()?);
             }
+            Kind::Origins(field) => *field(config) = given.list(Origin::new)?,
+            Kind::Networks(field) => *field(config) = given.list(network)?,
             Kind::LogLevel(field) => *field(config) = log_level(given.text()?)?,
             Kind::LogFormat(field) => *field(config) = log_format(given.text()?)?,
         }
@@ -234,6 +247,16 @@ impl Given<'_> {
         N::try_from(whole).ok().filter(|number| accepted.contains(number))
     }
 
+    /// A list of texts, or one text with commas between; empty: none.
+    fn list<T>(&self, read: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+        match self.value {
+            Value::Array(_, items) => items.iter().map(|item| read(item.as_str()?)).collect(),
+            Value::String(_, text) if text.trim().is_empty() => Some(Vec::new()),
+            Value::String(_, text) => text.split(',').map(|item| read(item.trim())).collect(),
+            _ => None,
+        }
+    }
+
     fn flag(&self) -> Option<bool> {
         match self.value {
             Value::Bool(_, flag) => Some(*flag),
@@ -247,6 +270,10 @@ fn host_port(text: &str) -> Option<&str> {
     let (host, port) = text.rsplit_once(':')?;
     let clean = !host.is_empty() && host.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic());
     (clean && port.parse::<u16>().is_ok()).then_some(text)
+}
+
+fn network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 fn log_level(text: &str) -> Option<tracing::Level> {

@@ -26,7 +26,7 @@ struct Counts {
 /// One connection that has not said hello; counted until it is dropped.
 pub struct Entering {
     half_open: Arc<HalfOpen>,
-    /// `None`: a proxy's, which is not limited.
+    /// `None`: a proxy's, which is not limited, or not yet known.
     address: Option<Address>,
 }
 
@@ -35,21 +35,30 @@ impl HalfOpen {
         Self { counts: Mutex::default(), shown: Box::new(shown) }
     }
 
-    /// `max` of one address; 0: as many as there are in all.
-    pub(super) fn enter(this: &Arc<Self>, address: Option<Address>, max: usize) -> Option<Entering> {
+    pub(super) fn enter(this: &Arc<Self>) -> Option<Entering> {
         let mut counts = this.counts.lock();
-        if counts.all >= HALF_OPEN_MAX || !counts.add(address, max) {
+        if counts.all >= HALF_OPEN_MAX {
             return None;
         }
         counts.all += 1;
         (this.shown)(counts.all);
-        Some(Entering { half_open: this.clone(), address })
+        Some(Entering { half_open: this.clone(), address: None })
+    }
+}
+
+impl Entering {
+    /// From now on it counts as one of the address; false: there are `max` of it already. 0: as many as there are in all.
+    pub(super) fn belongs_to(&mut self, address: Address, max: usize) -> bool {
+        let mut counts = self.half_open.counts.lock();
+        counts.remove(self.address.take());
+        let added = counts.add(address, max);
+        self.address = added.then_some(address);
+        added
     }
 }
 
 impl Counts {
-    fn add(&mut self, address: Option<Address>, max: usize) -> bool {
-        let Some(address) = address else { return true };
+    fn add(&mut self, address: Address, max: usize) -> bool {
         let of_address = self.by_address.entry(address).or_default();
         if max > 0 && *of_address >= max {
             return false;
@@ -84,17 +93,22 @@ mod tests {
 
     use super::*;
 
+    fn enter(half_open: &Arc<HalfOpen>, last: u8) -> Option<Entering> {
+        let mut entering = HalfOpen::enter(half_open)?;
+        let address = Address::from(IpAddr::from(Ipv4Addr::new(192, 0, 2, last)));
+        entering.belongs_to(address, 3).then_some(entering)
+    }
+
     #[test]
     fn an_address_at_its_limit_does_not_keep_others_out_and_gets_in_again() {
         let half_open = Arc::new(HalfOpen::new(|_| {}));
-        let address = |last| Some(Address::from(IpAddr::from(Ipv4Addr::new(192, 0, 2, last))));
-        let mut entering: Vec<_> = (0..3).filter_map(|_| HalfOpen::enter(&half_open, address(1), 3)).collect();
+        let mut entering: Vec<_> = (0..3).filter_map(|_| enter(&half_open, 1)).collect();
         assert_eq!(entering.len(), 3);
-        assert!(HalfOpen::enter(&half_open, address(1), 3).is_none());
-        assert!(HalfOpen::enter(&half_open, address(2), 3).is_some());
-        assert!(HalfOpen::enter(&half_open, None, 3).is_some(), "a proxy is not limited");
+        assert!(enter(&half_open, 1).is_none());
+        assert!(enter(&half_open, 2).is_some());
+        assert!(HalfOpen::enter(&half_open).is_some(), "a proxy is not limited");
         entering.pop();
-        assert!(HalfOpen::enter(&half_open, address(1), 3).is_some());
+        assert!(enter(&half_open, 1).is_some());
         entering.clear();
         let counts = half_open.counts.lock();
         assert!(counts.all == 0 && counts.by_address.is_empty(), "nothing is kept of who is gone");
@@ -103,8 +117,8 @@ mod tests {
     #[test]
     fn all_together_have_a_limit_too() {
         let half_open = Arc::new(HalfOpen::new(|_| {}));
-        let entering: Vec<_> = (0..HALF_OPEN_MAX).filter_map(|_| HalfOpen::enter(&half_open, None, 0)).collect();
+        let entering: Vec<_> = (0..HALF_OPEN_MAX).filter_map(|_| HalfOpen::enter(&half_open)).collect();
         assert_eq!(entering.len(), HALF_OPEN_MAX);
-        assert!(HalfOpen::enter(&half_open, None, 0).is_none());
+        assert!(HalfOpen::enter(&half_open).is_none());
     }
 }

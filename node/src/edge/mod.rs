@@ -1,20 +1,27 @@
 //! Who gets in, and how much is taken from whom: what of the settings is about players' connections. Decides; sockets
 //! and frames are `players`' and `session`'s.
 
+pub mod arrival;
+
 pub mod address;
 pub mod half_open;
+pub mod origins;
+pub mod proxies;
+pub mod proxy_header;
+
 pub mod limits;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use axum::http::HeaderMap;
 use sectorbus::metrics::Metrics;
 
-use crate::config::NodeConfig;
-use address::Address;
+use crate::config::{NodeConfig, Origin};
 use half_open::{Entering, HalfOpen};
 use limits::Limits;
+use proxies::Proxies;
 
 /// Forgetting who has not been heard for long costs a walk over those who have.
 const TIDY_EVERY: Duration = Duration::from_secs(10);
@@ -22,12 +29,26 @@ const TIDY_EVERY: Duration = Duration::from_secs(10);
 /// What the settings say; swapped in whole.
 pub struct Policy {
     pub limits: Limits,
+    pub proxies: Proxies,
+    pub proxy_protocol: bool,
+    allowed_origins: Vec<Origin>,
     address_half_open_max: usize,
 }
 
 impl Policy {
     fn new(config: &NodeConfig) -> Self {
-        Self { limits: Limits::new(config), address_half_open_max: config.address_half_open_max }
+        Self {
+            limits: Limits::new(config),
+            proxies: Proxies::new(config.trusted_proxies.clone()),
+            proxy_protocol: config.proxy_protocol,
+            allowed_origins: config.allowed_origins.clone(),
+            address_half_open_max: config.address_half_open_max,
+        }
+    }
+
+    /// The page that a request comes from may connect.
+    pub fn allows_origin(&self, headers: &HeaderMap) -> bool {
+        origins::allow(&self.allowed_origins, headers)
     }
 }
 
@@ -48,9 +69,8 @@ impl Edge {
     }
 
     /// A connection that has not said hello; `None`: there are too many of them.
-    pub fn enter(&self, address: Option<Address>) -> Option<Entering> {
-        let max = self.policy.load().address_half_open_max;
-        HalfOpen::enter(&self.half_open, address, max)
+    fn enter(&self) -> Option<Entering> {
+        HalfOpen::enter(&self.half_open)
     }
 
     /// Keeps the memory of limits to those who were heard lately.

@@ -34,7 +34,7 @@ label! {
         Unauthorized => "unauthorized",
         /// Not a WebSocket request, or none of our subprotocols.
         BadRequest => "bad_request",
-        /// `hello` did not come in time.
+        /// The request or `hello` did not come in time.
         TimedOut => "timed_out",
         /// The node is draining or Redis is away.
         Unavailable => "unavailable",
@@ -42,6 +42,10 @@ label! {
         RateLimited => "rate_limited",
         /// Too many connections of the address, or of all, that have not said hello.
         HalfOpen => "half_open",
+        /// The page is not one of `allowed_origins`.
+        ForbiddenOrigin => "forbidden_origin",
+        /// A trusted proxy did not begin with the PROXY header it should.
+        BadProxyHeader => "bad_proxy_header",
     }
 }
 

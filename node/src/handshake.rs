@@ -1,0 +1,151 @@
+//! A player's request: who may connect, from where, how often; and the session that comes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+use sectorbus::log::Log;
+use sectorbus::metrics::HandshakeResult;
+use sectorbus::protocol::Codec;
+
+use crate::auth::{AuthError, Token, find_token};
+use crate::core::Core;
+use crate::edge::arrival::Arrival;
+use crate::edge::half_open::Entering;
+use crate::session::hello::Keys;
+use crate::session::intake::Intake;
+use crate::session::outbox::{Outbox, Sink};
+use crate::session::socket::{Reading, choose_codec, upgrade};
+use crate::session::task::{self, Opened};
+
+/// What all requests are answered with.
+pub struct Players<L: Log> {
+    pub core: Arc<Core<L>>,
+    pub keys: Arc<Keys>,
+}
+
+impl<L: Log> Clone for Players<L> {
+    fn clone(&self) -> Self {
+        Self { core: self.core.clone(), keys: self.keys.clone() }
+    }
+}
+
+/// Goes along with a connection's one request.
+pub type Arriving = Arc<Mutex<Option<Arrival>>>;
+
+pub async fn handshake<L: Log>(State(players): State<Players<L>>, mut request: Request) -> Response {
+    let Players { core, keys } = players;
+    if core.is_draining() {
+        core.metrics.handshakes.count(HandshakeResult::Unavailable);
+        return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "2")], "draining").into_response();
+    }
+    let arriving = request.extensions_mut().remove::<Arriving>();
+    let Some(mut arrival) = arriving.and_then(|arriving| arriving.lock().take()) else {
+        return (StatusCode::BAD_REQUEST, "one request per connection").into_response();
+    };
+    if let Some((result, refused)) = refusal(&core, &mut arrival, request.headers()) {
+        core.metrics.handshakes.count(result);
+        return refused;
+    }
+    let token = match checked_token(&keys, &request) {
+        Ok(token) => token,
+        Err(failed) => {
+            core.metrics.handshakes.count(HandshakeResult::Unauthorized);
+            return (StatusCode::UNAUTHORIZED, failed.code()).into_response();
+        }
+    };
+    let upgraded = choose_codec(request.headers())
+        .map_err(|what| Box::new((StatusCode::BAD_REQUEST, what).into_response()))
+        .and_then(|(codec, named)| upgrade(&mut request, codec, named).map(|upgraded| (codec, upgraded)));
+    let (codec, (response, socket)) = match upgraded {
+        Ok(upgraded) => upgraded,
+        Err(response) => {
+            core.metrics.handshakes.count(HandshakeResult::BadRequest);
+            return *response;
+        }
+    };
+    core.metrics.handshakes.count(HandshakeResult::Accepted);
+    let (address, entering) = arrival.into_session();
+    let accepted = Accepted { codec, token, intake: Intake::of(address), entering };
+    let spawner = core.clone();
+    spawner.tasks.spawn("session", async move {
+        if let Some((socket, read_already)) = socket.await {
+            Box::pin(over_socket(core, keys, accepted, socket, read_already)).await;
+        }
+    });
+    response
+}
+
+/// Whose connection is it, and may it be here at all?
+fn refusal<L: Log>(core: &Core<L>, arrival: &mut Arrival, headers: &HeaderMap) -> Option<(HandshakeResult, Response)> {
+    let policy = core.edge.policy();
+    if arrival.is_of_proxy()
+        && let Some(client) = policy.proxies.client(headers)
+        && arrival.comes_from(&core.edge, client).is_err()
+    {
+        return Some((HandshakeResult::HalfOpen, too_many_requests(Duration::from_secs(1))));
+    }
+    if let Some(wait) = arrival.too_often() {
+        return Some((HandshakeResult::RateLimited, too_many_requests(wait)));
+    }
+    if !policy.allows_origin(headers) {
+        let forbidden = (StatusCode::FORBIDDEN, "this origin may not connect").into_response();
+        return Some((HandshakeResult::ForbiddenOrigin, forbidden));
+    }
+    None
+}
+
+fn too_many_requests(wait: Duration) -> Response {
+    let seconds = wait.as_secs_f64().ceil().max(1.0).to_string();
+    let why = "too many connections of this address";
+    (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, seconds)], why).into_response()
+}
+
+/// A token that came with the upgrade is refused before it.
+fn checked_token(keys: &Keys, request: &Request) -> Result<Option<Token>, AuthError> {
+    let token = find_token(request.headers(), request.uri())?;
+    if let Some(token) = &token {
+        keys.verifier.verify(token)?;
+    }
+    Ok(token)
+}
+
+/// What a connection's request has settled.
+struct Accepted {
+    codec: Codec,
+    token: Option<Token>,
+    intake: Intake,
+    entering: Entering,
+}
+
+async fn over_socket<L: Log>(
+    core: Arc<Core<L>>,
+    keys: Arc<Keys>,
+    accepted: Accepted,
+    socket: TcpStream,
+    read_already: Bytes,
+) {
+    let Accepted { codec, token, intake, entering } = accepted;
+    let socket = Arc::new(socket);
+    let outbox = Outbox::new(Sink::Socket(socket.clone()));
+    let (frame_max, message_max) = (core.config.frame_bytes_max, core.config.message_bytes_max);
+    let reading = Reading::over(&socket, read_already, &outbox, frame_max, message_max).await;
+    task::run(Opened {
+        core,
+        keys,
+        codec,
+        reading,
+        outbox,
+        socket: Some(socket),
+        token,
+        intake,
+        entering: Some(entering),
+    })
+    .await;
+}
