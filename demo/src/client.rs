@@ -10,10 +10,11 @@ use sectorbus::protocol::{
     Act, ActorMarks, ChangeBody, ClientFrame, DeltaFrame, Hello, OwnChange, Secret, ServerFrame, Slot, Snapshot,
     SnapshotReason, Source,
 };
+use sectorbus::small_map::SmallMap;
 use sectorbus::state::field_hash;
 use sectorbus::value::{Field, Value};
 
-pub type Fields = BTreeMap<Field, Value>;
+pub type Fields = SmallMap<Field, Value>;
 
 /// A sector as the client shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]

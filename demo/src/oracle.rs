@@ -112,6 +112,7 @@ pub fn difference(report: &Report, replica: Option<&Replica>) -> Option<String> 
 mod tests {
     use sectorbus::action::{Action, Answer, RejectCode, Status};
     use sectorbus::ids::SectorId;
+    use sectorbus::small_map::SmallMap;
 
     use super::*;
 
@@ -135,10 +136,10 @@ mod tests {
         ledger
     }
 
-    fn marks(decided: &[u64]) -> BTreeMap<ActorId, ActorMarks> {
+    fn marks(decided: &[u64]) -> SmallMap<ActorId, ActorMarks> {
         let mut marks = ActorMarks::new(Seq(1), 0);
         decided.iter().for_each(|seq| marks.record(Seq(*seq), &Answer::Ack, 0));
-        BTreeMap::from([(ACTOR, marks)])
+        SmallMap::from([(ACTOR, marks)])
     }
 
     fn verdict(ledger: &Ledger, hop: u64, asked: Status, decided: &[u64]) -> (u64, u64) {

@@ -8,6 +8,7 @@ use sectorbus::action::{Answer, Status};
 use sectorbus::ids::{ActorId, EntryId, Incarnation, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::limits::LOAD_PAGE_ENTRIES;
 use sectorbus::log::{Heads, Log, LogEntry, LogResult};
+use sectorbus::small_map::SmallMap;
 use sectorbus::state::{ActorMarks, Entry, Fields, RoomState};
 use sectorbus::value::{Field, Value};
 use sectorbus_node::load::{Follows, apply, judge, load};
@@ -28,7 +29,7 @@ pub struct Replica {
 pub struct Record<'a> {
     pub hop: u64,
     pub asked: Status,
-    pub actors: &'a BTreeMap<ActorId, ActorMarks>,
+    pub actors: &'a SmallMap<ActorId, ActorMarks>,
 }
 
 /// A ship for the map.

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use sectorbus::ids::{EntryId, Incarnation, Nonce, RingVersion, RoomId};
 use sectorbus::log::Log;
+use sectorbus::mailbox;
 use sectorbus::metrics::Metrics;
 use sectorbus::ring::Ring;
 use sectorbus::rules::Rules;
@@ -67,7 +68,7 @@ pub struct Core<L: Log> {
     view_version: watch::Sender<u64>,
     /// Who a room's owner is, where it differs from the ring: from `not_owner`, until a newer claim or until they leave.
     hints: Mutex<BTreeMap<RoomId, Incarnation>>,
-    sessions: Mutex<BTreeMap<ConnId, mpsc::UnboundedSender<SessionEvent>>>,
+    sessions: Mutex<BTreeMap<ConnId, mailbox::Sender<SessionEvent>>>,
     /// The next beat is due at once.
     pub beat_now: Notify,
     /// Lives of this node that were joined.
@@ -263,7 +264,7 @@ impl<L: Log> Core<L> {
         self.follows.tell(room, FollowEvent::Notice(notice));
     }
 
-    pub fn register_session(&self, conn: ConnId, events: mpsc::UnboundedSender<SessionEvent>) {
+    pub fn register_session(&self, conn: ConnId, events: mailbox::Sender<SessionEvent>) {
         self.sessions.lock().insert(conn, events);
     }
 
@@ -271,7 +272,7 @@ impl<L: Log> Core<L> {
         self.sessions.lock().remove(&conn);
     }
 
-    pub fn sessions(&self) -> Vec<mpsc::UnboundedSender<SessionEvent>> {
+    pub fn sessions(&self) -> Vec<mailbox::Sender<SessionEvent>> {
         self.sessions.lock().values().cloned().collect()
     }
 

@@ -6,9 +6,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
 use sectorbus::log::Log;
 use sectorbus::metrics::HandshakeResult;
@@ -21,7 +19,7 @@ use crate::edge::half_open::Entering;
 use crate::session::hello::Keys;
 use crate::session::intake::Intake;
 use crate::session::outbox::{Outbox, Sink};
-use crate::session::socket::{Reading, choose_codec, upgrade};
+use crate::session::socket::{Reading, UpgradedSocket, choose_codec, upgrade};
 use crate::session::task::{self, Opened};
 
 /// What all requests are answered with.
@@ -73,12 +71,8 @@ pub async fn handshake<L: Log>(State(players): State<Players<L>>, mut request: R
     core.metrics.handshakes.count(HandshakeResult::Accepted);
     let (address, entering) = arrival.into_session();
     let accepted = Accepted { codec, token, intake: Intake::of(address), entering };
-    let spawner = core.clone();
-    spawner.tasks.spawn("session", async move {
-        if let Some((socket, read_already)) = socket.await {
-            Box::pin(over_socket(core, keys, accepted, socket, read_already)).await;
-        }
-    });
+    let opening = open(core.clone(), keys, accepted, socket);
+    core.tasks.spawn("session", task::run(opening));
     response
 }
 
@@ -124,28 +118,19 @@ struct Accepted {
     entering: Entering,
 }
 
-async fn over_socket<L: Log>(
+/// `None`: the peer was gone before the upgrade was done.
+async fn open<L: Log>(
     core: Arc<Core<L>>,
     keys: Arc<Keys>,
     accepted: Accepted,
-    socket: TcpStream,
-    read_already: Bytes,
-) {
+    upgraded: impl Future<Output = Option<UpgradedSocket>>,
+) -> Option<Opened<L>> {
     let Accepted { codec, token, intake, entering } = accepted;
+    let (socket, read_already) = upgraded.await?;
     let socket = Arc::new(socket);
     let outbox = Outbox::new(Sink::Socket(socket.clone()));
     let (frame_max, message_max) = (core.config.frame_bytes_max, core.config.message_bytes_max);
     let reading = Reading::over(&socket, read_already, &outbox, frame_max, message_max).await;
-    task::run(Opened {
-        core,
-        keys,
-        codec,
-        reading,
-        outbox,
-        socket: Some(socket),
-        token,
-        intake,
-        entering: Some(entering),
-    })
-    .await;
+    let (socket, entering) = (Some(socket), Some(entering));
+    Some(Opened { core, keys, codec, reading, outbox, socket, token, intake, entering })
 }

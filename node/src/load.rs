@@ -150,7 +150,7 @@ mod tests {
     fn claim(epoch: u64, version: u64, prev: EntryId) -> LogEntry {
         let owner: Incarnation = "n1#5".parse().expect("incarnation");
         let nonce = Nonce { incarnation: owner.clone(), counter: 1 };
-        let body = LogBody::Claim(ClaimBody { prev, owner, ring: RingVersion(1), nonce });
+        let body = LogBody::Claim(Box::new(ClaimBody { prev, owner, ring: RingVersion(1), nonce }));
         LogEntry { id: EntryId::new(epoch, version), body }
     }
 

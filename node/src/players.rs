@@ -140,6 +140,6 @@ pub fn connect_in_process<L: Log>(
         intake: Intake::default(),
         entering: None,
     };
-    core.tasks.spawn("session", Box::pin(task::run(opened)));
+    core.tasks.spawn("session", task::run(std::future::ready(Some(opened))));
     (messages_tx, frames_rx)
 }

@@ -30,11 +30,13 @@ impl Tasks {
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let killed = self.killed.clone();
         let panicked = self.panicked.clone();
+        // On the heap by itself: an async block has room for what it captures and again for what it awaits.
+        let mut task = Box::pin(AssertUnwindSafe(task).catch_unwind());
         self.tracker.spawn(async move {
             let outcome = tokio::select! {
                 biased;
                 () = killed.cancelled() => return,
-                outcome = AssertUnwindSafe(task).catch_unwind() => outcome,
+                outcome = &mut task => outcome,
             };
             if let Err(panic) = outcome {
                 let what = panic_text(&*panic);

@@ -8,6 +8,8 @@
 pub mod action;
 pub mod ids;
 pub mod limits;
+pub mod mailbox;
+pub mod small_map;
 pub mod value;
 
 pub mod log;

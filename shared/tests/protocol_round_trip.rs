@@ -48,7 +48,7 @@ fn field() -> impl Strategy<Value = Field> {
 }
 
 fn fields() -> impl Strategy<Value = Fields> {
-    btree_map(field(), value(), 0..6)
+    btree_map(field(), value(), 0..6).prop_map(|map| map.into_iter().collect())
 }
 
 fn changes(fewest: usize) -> impl Strategy<Value = FieldChanges> {

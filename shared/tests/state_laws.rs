@@ -12,6 +12,7 @@ use sectorbus::ids::{
     ActorId, Alias, EntryId, Generation, Hop, Incarnation, NodeName, PlayerId, RoomId, SectorId, Seq, SessionId,
 };
 use sectorbus::limits::INT_ABS_MAX;
+use sectorbus::small_map::SmallMap;
 use sectorbus::state::{
     ActorMarks, Answered, Changes, Delta, Draft, EntityChange, Entry, Fields, Outgoing, OwnChange, Part, PlayerRecord,
     Post, PostName, RoomState, Seat, SessionSeat, SystemChange, Timer, TimerKind, compose,
@@ -43,8 +44,16 @@ fn field() -> impl Strategy<Value = Field> {
     (1u8..5).prop_map(Field)
 }
 
+fn small_map<K: Ord + std::fmt::Debug, V: std::fmt::Debug>(
+    key: impl Strategy<Value = K>,
+    value: impl Strategy<Value = V>,
+    size: std::ops::Range<usize>,
+) -> impl Strategy<Value = SmallMap<K, V>> {
+    btree_map(key, value, size).prop_map(|map| map.into_iter().collect())
+}
+
 fn fields() -> impl Strategy<Value = Fields> {
-    btree_map(field(), value(), 0..4)
+    small_map(field(), value(), 0..4)
 }
 
 fn player() -> impl Strategy<Value = PlayerId> {
@@ -78,17 +87,17 @@ fn marks() -> impl Strategy<Value = ActorMarks> {
     })
 }
 
-fn sessions() -> impl Strategy<Value = BTreeMap<SessionId, SessionSeat>> {
+fn sessions() -> impl Strategy<Value = SmallMap<SessionId, SessionSeat>> {
     let seat = (1u64..9, proptest::option::of(1u64..99)).prop_map(|(generation, lost_ms)| SessionSeat {
         generation: Generation(generation),
         incarnation: Incarnation::new(&NodeName::new("n1").unwrap(), 17),
         lost_ms,
     });
-    btree_map((0..3).prop_map(|n| SessionId::new(&format!("s{n}")).unwrap()), seat, 0..3)
+    small_map((0..3).prop_map(|n| SessionId::new(&format!("s{n}")).unwrap()), seat, 0..3)
 }
 
 fn record() -> impl Strategy<Value = PlayerRecord> {
-    (1u64..9, sessions(), fields(), fields(), btree_map((1u64..3).prop_map(ActorId), marks(), 0..3)).prop_map(
+    (1u64..9, sessions(), fields(), fields(), small_map((1u64..3).prop_map(ActorId), marks(), 0..3)).prop_map(
         |(hop, sessions, ship, own, actors)| PlayerRecord {
             hop: Hop(hop),
             asked: Status::Away,
@@ -298,7 +307,7 @@ fn two_sets_of_one_field_leave_one() {
     draft.system(SystemChange::Incoming(ann(), Some(Hop(1))));
     draft.system(SystemChange::Incoming(ann(), Some(Hop(2))));
     let entry = draft.finish();
-    let set = EntityChange::Set(BTreeMap::from([(Field::X, Some(Value::Int(3)))]));
+    let set = EntityChange::Set(SmallMap::from([(Field::X, Some(Value::Int(3)))]));
     assert_eq!(entry.public, Changes::from([(alias, set)]));
     assert_eq!(entry.system, [SystemChange::Incoming(ann(), Some(Hop(2)))]);
 }
@@ -317,7 +326,7 @@ fn own_fields_removed_and_made_again_in_one_batch_forget_the_old_ones() {
     let entry = draft.finish();
     replica.apply(&entry).unwrap();
     assert_eq!(replica.own(&ann()), Some(&Fields::from([(Field::CREDITS, Value::Int(6))])));
-    let changed = BTreeMap::from([(Field::CREDITS, Some(Value::Int(6))), (Field::READY_AT, None)]);
+    let changed = SmallMap::from([(Field::CREDITS, Some(Value::Int(6))), (Field::READY_AT, None)]);
     assert_eq!(entry.own, BTreeMap::from([(ann(), OwnChange::Set(changed))]));
 }
 

@@ -23,7 +23,7 @@ async fn a_follower_is_confirmed_first_and_then_hears_everything_in_order(stand:
     let mut following = followed(&reader, &room).await;
     let mut owner = Owner::claiming(&writer, &room, "n1#1", 5).await;
     let claim = next_entry(&mut following).await;
-    assert_eq!((claim.id, claim.body), (owner.last, LogBody::Claim(owner.claim_body())));
+    assert_eq!((claim.id, claim.body), (owner.last, LogBody::Claim(Box::new(owner.claim_body()))));
     let entries = owner.append_many(50).await;
     for entry in entries {
         assert_eq!(next_entry(&mut following).await, entry);

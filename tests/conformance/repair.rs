@@ -61,7 +61,7 @@ async fn a_lost_claim_is_written_again_as_it_was(mut stand: impl Stand) {
     let reclaim = reclaim_of(&owner);
     let done = answered(async || log.reclaim(reclaim.clone()).await).await;
     assert!(matches!(done, Appended::Ok { receivers: 1, .. }), "{done:?}");
-    assert_eq!(next_entry(&mut following).await.body, LogBody::Claim(owner.claim_body()));
+    assert_eq!(next_entry(&mut following).await.body, LogBody::Claim(Box::new(owner.claim_body())));
     assert_eq!(head(&log, &room).await, written);
     let again = log.reclaim(reclaim_of(&owner)).await.unwrap();
     assert!(matches!(again, Appended::Already { .. }), "{again:?}");

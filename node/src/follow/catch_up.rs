@@ -258,7 +258,7 @@ impl<L: Log> Follow<L> {
                 self.core.owners.tell_one(&self.room, RoomEvent::ForeignClaim { epoch: entry.id.epoch });
             }
         }
-        self.show(&applied);
+        self.show(applied);
         Ok(())
     }
 

@@ -2,7 +2,6 @@
 //! Knows nothing of sessions or frames.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use sectorbus::ids::{EntryId, Incarnation, PlayerId, RingVersion};
 use sectorbus::limits::{LINEAGE_EPOCHS, REPLICA_DELTAS_KEPT};
@@ -14,15 +13,22 @@ use sectorbus::state::{Entry, OwnChange};
 use crate::load::{self, Loaded};
 
 /// What one applied entry was.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Applied {
     pub id: EntryId,
-    pub prev: EntryId,
-    /// `None`: a claim.
-    pub entry: Option<Arc<Entry>>,
+    /// Its public changes are in `delta`. `None`: a claim.
+    pub entry: Option<Entry>,
     /// The new owner, if this is a claim.
     pub claimed_by: Option<Incarnation>,
     pub delta: Delta,
+}
+
+/// An entry that was applied, for sessions that resume from before it. As it is stored: decoded it takes ten times as
+/// much, in each of the rooms that a node follows, and most are never asked for.
+#[derive(Debug)]
+struct Recent {
+    prev: EntryId,
+    entry: LogEntry,
 }
 
 #[derive(Debug)]
@@ -32,7 +38,7 @@ pub struct Replica {
     owner: Option<Incarnation>,
     /// Epochs before the cursor's.
     lineage: Lineage,
-    recent: VecDeque<Arc<Applied>>,
+    recent: VecDeque<Recent>,
 }
 
 impl Replica {
@@ -75,10 +81,10 @@ impl Replica {
     }
 
     /// Applies the next entry of the chain and verifies the sums it carries.
-    pub fn apply(&mut self, entry: &LogEntry) -> LogResult<Arc<Applied>> {
+    pub fn apply(&mut self, entry: &LogEntry) -> LogResult<Applied> {
         assert!(entry.id > self.cursor, "a cursor only grows: at {}, applying {}", self.cursor, entry.id);
         assert_eq!(entry.id.version, self.cursor.version + 1, "versions are contiguous: at {}", self.cursor);
-        let decoded = load::apply(&mut self.state, entry)?;
+        let mut decoded = load::apply(&mut self.state, entry)?;
         let claimed_by = match &entry.body {
             LogBody::Claim(claim) => {
                 extend_lineage(&mut self.lineage, claim.prev);
@@ -90,26 +96,24 @@ impl Replica {
         let delta = Delta {
             from: self.cursor.version,
             to: entry.id.version,
-            changes: decoded.as_ref().map(|entry| entry.public.clone()).unwrap_or_default(),
+            changes: decoded.as_mut().map(|entry| std::mem::take(&mut entry.public)).unwrap_or_default(),
             sum: self.state.public().sum(),
         };
-        let entry_of = decoded.map(Arc::new);
-        let applied = Arc::new(Applied { id: entry.id, prev: self.cursor, entry: entry_of, claimed_by, delta });
-        self.cursor = entry.id;
-        self.recent.push_back(applied.clone());
-        if self.recent.len() > REPLICA_DELTAS_KEPT {
+        if self.recent.len() == REPLICA_DELTAS_KEPT {
             self.recent.pop_front();
         }
-        Ok(applied)
+        self.recent.push_back(Recent { prev: self.cursor, entry: entry.clone() });
+        self.cursor = entry.id;
+        Ok(Applied { id: entry.id, entry: decoded, claimed_by, delta })
     }
 
     /// Everything after `cursor` that is still in memory; `None` if it does not reach back to exactly there.
-    pub fn since(&self, cursor: EntryId) -> Option<Vec<Arc<Applied>>> {
+    pub fn since(&self, cursor: EntryId) -> Option<Vec<LogEntry>> {
         if cursor == self.cursor {
             return Some(Vec::new());
         }
-        let from = self.recent.iter().position(|applied| applied.prev == cursor)?;
-        Some(self.recent.iter().skip(from).cloned().collect())
+        let from = self.recent.iter().position(|recent| recent.prev == cursor)?;
+        Some(self.recent.iter().skip(from).map(|recent| recent.entry.clone()).collect())
     }
 }
 
@@ -154,47 +158,30 @@ impl Missed {
     }
 }
 
-/// Composes entries after a cursor into what `player` has to be shown; `None` if the player left in between: what was
-/// their own is made anew then.
-pub fn compose_missed(entries: &[Arc<Applied>], player: &PlayerId) -> Option<Missed> {
-    let mut missed = Missed::default();
-    for applied in entries {
-        missed.push(match &applied.claimed_by {
-            Some(owner) => Step::Claim(applied.id, owner.clone()),
-            None => Step::Delta(applied.delta.clone()),
-        });
-        match applied.entry.as_ref().and_then(|entry| entry.own.get(player)) {
-            Some(OwnChange::Set(changes)) => {
-                missed.own.extend(changes.iter().map(|(field, value)| (*field, value.clone())));
-            }
-            Some(OwnChange::Removed) => return None,
-            None => {}
-        }
-    }
-    Some(missed)
-}
-
-/// The same from entries read from the log, for a session at `cursor`: `None` if they do not reach from there to
-/// exactly `upto`, or if the player left and came back in between.
-pub fn missed_from_log(cursor: EntryId, upto: EntryId, entries: &[LogEntry], player: &PlayerId) -> Option<Missed> {
-    let mut at = cursor;
-    let mut applied = Vec::new();
+/// What `player` has to be shown of the entries after `cursor`. `None`: they do not reach from there to exactly `upto`, or
+/// the player left in between: what was their own is made anew then.
+pub fn missed(cursor: EntryId, upto: EntryId, entries: &[LogEntry], player: &PlayerId) -> Option<Missed> {
+    let (mut at, mut missed) = (cursor, Missed::default());
     for entry in entries.iter().filter(|entry| entry.id <= upto) {
         match load::judge(at, entry) {
             load::Follows::Next => {}
             load::Follows::Duplicate => continue,
-            _ => return None,
+            load::Follows::Stale | load::Follows::Gap | load::Follows::Fork => return None,
         }
-        let (decoded, claimed_by) = match &entry.body {
-            LogBody::Claim(claim) => (None, Some(claim.owner.clone())),
-            LogBody::Batch(bytes) => (Some(load::decode_entry(entry.id, bytes).ok()?), None),
-        };
-        // A claim has no sum, and becomes no delta.
-        let (changes, sum) =
-            decoded.as_ref().map(|entry| (entry.public.clone(), entry.sums.public)).unwrap_or_default();
-        let delta = Delta { from: at.version, to: entry.id.version, changes, sum };
-        applied.push(Arc::new(Applied { id: entry.id, prev: at, entry: decoded.map(Arc::new), claimed_by, delta }));
+        match &entry.body {
+            LogBody::Claim(claim) => missed.push(Step::Claim(entry.id, claim.owner.clone())),
+            LogBody::Batch(bytes) => {
+                let mut decoded = load::decode_entry(entry.id, bytes).ok()?;
+                match decoded.own.remove(player) {
+                    Some(OwnChange::Set(changes)) => missed.own.extend(changes),
+                    Some(OwnChange::Removed) => return None,
+                    None => {}
+                }
+                let (from, to, sum) = (at.version, entry.id.version, decoded.sums.public);
+                missed.push(Step::Delta(Delta { from, to, changes: decoded.public, sum }));
+            }
+        }
         at = entry.id;
     }
-    (at == upto).then(|| compose_missed(&applied, player)).flatten()
+    (at == upto).then_some(missed)
 }

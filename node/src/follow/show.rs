@@ -1,13 +1,12 @@
 //! What sessions are shown: greetings, own changes and answers at once, deltas for the group at most 30 times a second.
 //! Frames are encoded once per codec and shared.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use sectorbus::action::{Answer, RejectCode};
-use sectorbus::ids::{ActorId, PlayerId, RoomId, SectorId, Seq};
+use sectorbus::ids::{ActorId, EntryId, Incarnation, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::log::{Log, LogEntry, OnChain};
 use sectorbus::metrics::{ResumeSource, Tally};
 use sectorbus::protocol::{Codec, ServerFrame, SnapshotReason, Source, Welcome, encode_delta};
@@ -18,7 +17,7 @@ use sectorbus::state::{Answered, OwnChange};
 use crate::command::Speaker;
 use crate::core::ConnId;
 use crate::follow::frames;
-use crate::follow::replica::{Applied, Missed, Step, compose_missed, missed_from_log};
+use crate::follow::replica::{self, Applied, Missed, Step};
 use crate::follow::route::{Key, What};
 use crate::follow::subscriber::{Greeting, Phase, Subscriber, Subscription};
 use crate::follow::task::Follow;
@@ -146,7 +145,7 @@ impl<L: Log> Follow<L> {
             }
             (Greeting::Welcome { welcome: once, cursor: Some(cursor) }, Some(welcome)) => {
                 let entries_max = self.core.config.log_window_entries + self.core.config.checkpoint_entries;
-                let missed = replica.since(cursor).map(|entries| compose_missed(&entries, &sub.player));
+                let missed = replica.since(cursor).map(|entries| replica::missed(cursor, head, &entries, &sub.player));
                 if let Some(Some(missed)) = missed {
                     self.core.metrics.resumes.count(ResumeSource::Replica);
                     resume_frames(sub, *welcome, Source::Replica, &missed, replica)
@@ -194,8 +193,8 @@ impl<L: Log> Follow<L> {
         // Entries that came since the reading are in the replica's memory.
         let from_log = entries.and_then(|entries| {
             let read_upto = entries.last().map_or(cursor, |entry| entry.id).min(head);
-            let mut missed = missed_from_log(cursor, read_upto, entries, &sub.player)?;
-            missed.append(compose_missed(&replica.since(read_upto)?, &sub.player)?);
+            let mut missed = replica::missed(cursor, read_upto, entries, &sub.player)?;
+            missed.append(replica::missed(read_upto, head, &replica.since(read_upto)?, &sub.player)?);
             Some(missed)
         });
         let frames = match (taken, from_log) {
@@ -247,19 +246,20 @@ impl<L: Log> Follow<L> {
     }
 
     /// One applied entry, for everybody it concerns.
-    pub(super) fn show(&mut self, applied: &Arc<Applied>) {
-        if applied.claimed_by.is_some() {
+    pub(super) fn show(&mut self, applied: Applied) {
+        let Applied { id, entry, claimed_by, delta } = applied;
+        if let Some(owner) = claimed_by {
             // The owner frame raises the version itself: a delta up to it would show, for a moment, a version of the
             // new epoch under the old one, which is a cursor on no chain.
             self.flush();
-            return self.show_owner(applied);
+            return self.show_owner(id, &owner);
         }
         match &mut self.unflushed {
-            None => self.unflushed = Some(applied.delta.clone()),
-            Some(delta) => delta.merge_in(&applied.delta),
+            None => self.unflushed = Some(delta),
+            Some(unflushed) => unflushed.merge_in(&delta),
         }
-        if let Some(entry) = applied.entry.clone() {
-            self.show_own(applied.id.version, &entry.own, &entry.answers, &entry.sums);
+        if let Some(entry) = entry {
+            self.show_own(id.version, &entry.own, &entry.answers, &entry.sums);
             self.show_comings_and_goings(&entry.system);
         }
         let every = match self.core.config.realtime_frames_per_s {
@@ -394,15 +394,14 @@ impl<L: Log> Follow<L> {
         }
     }
 
-    fn show_owner(&mut self, applied: &Applied) {
-        let Some(owner) = &applied.claimed_by else { return };
-        let frame = frames::owner(applied.id, owner);
+    fn show_owner(&mut self, id: EntryId, owner: &Incarnation) {
+        let frame = frames::owner(id, owner);
         let shared: Vec<Framed> =
             Codec::ALL.iter().map(|codec| framed(Lane::Critical, *codec, &frame.encode(*codec))).collect();
         for subscriber in self.subscribers.iter_mut() {
             if matches!(subscriber.phase, Phase::Live { .. }) {
                 let frame = shared[usize::from(subscriber.sub.codec == Codec::Json)].clone();
-                Self::hand(&mut self.tally, subscriber, &[frame], applied.id.version);
+                Self::hand(&mut self.tally, subscriber, &[frame], id.version);
             }
         }
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 
 use sectorbus::ids::{ActorId, EntryId, Generation, Hop, PlayerId, SectorId, SessionId};
+use sectorbus::mailbox;
 use sectorbus::protocol::{Codec, SnapshotReason, Welcome};
 
 use crate::core::ConnId;
@@ -27,7 +27,7 @@ pub struct Subscription {
     pub actor: ActorId,
     pub codec: Codec,
     pub outbox: Arc<Outbox>,
-    pub events_tx: mpsc::UnboundedSender<SessionEvent>,
+    pub events_tx: mailbox::Sender<SessionEvent>,
     pub greeting: Greeting,
     /// The client saw entries that are gone and was not told yet. One flag for the connection, whichever room tells it.
     pub lost: Arc<AtomicBool>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sectorbus::action::Status;
 use sectorbus::ids::{Generation, Incarnation, SessionId};
 use sectorbus::rules::Universe;
+use sectorbus::small_map::SmallMap;
 use sectorbus::state::{Fields, Seat};
 
 use super::*;
@@ -25,7 +26,7 @@ fn owner() -> Owner {
     let mut state = RoomState::new();
     let mut draft = Draft::new(&mut state, NOW_MS);
     let alias = draft.create(Fields::new());
-    let seat = Seat { alias, hop: Hop(1), asked: Status::Online, floor: Generation(0), sessions: BTreeMap::new() };
+    let seat = Seat { alias, hop: Hop(1), asked: Status::Online, floor: Generation(0), sessions: SmallMap::new() };
     draft.system(SystemChange::Seat(ann(), Some(seat)));
     let _ = draft.finish();
     let limits = SeatLimits { entities_max: 64, grace: Duration::from_secs(2), resume_window: Duration::from_secs(60) };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sectorbus::ids::{ActorId, Hop, Incarnation, PlayerId, SectorId, Seq};
 use sectorbus::limits::{ACTOR_KEPT_FOR, ACTORS_KEPT};
 use sectorbus::rules::{self, Rules};
+use sectorbus::small_map::SmallMap;
 use sectorbus::state::ActorMarks;
 use sectorbus::state::Draft;
 use sectorbus::state::{PlayerRecord, Seat, SessionSeat, System, SystemChange, Timer, TimerKind};
@@ -137,7 +138,7 @@ pub fn lose(
     let now_ms = draft.now_ms();
     let (generation, incarnation) = (speaker.generation, incarnation.clone());
     let unseen = SessionSeat { generation, incarnation, lost_ms: None };
-    let session = seat.sessions.entry(speaker.session.clone()).or_insert(unseen);
+    let session = seat.sessions.get_or_insert_with(speaker.session.clone(), || unseen);
     if generation < seat.floor || generation < session.generation || session.lost_ms.is_some() {
         return Ok(Loss::NotShown);
     }
@@ -213,7 +214,7 @@ pub fn fall_asleep(draft: &mut Draft<'_>, player: &PlayerId) {
         return;
     }
     let mut record = take_out(draft, player);
-    record.sessions.clear();
+    record.sessions = SmallMap::new();
     draft.system(SystemChange::Dormant(player.clone(), Some(record)));
 }
 

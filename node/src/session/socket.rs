@@ -26,7 +26,7 @@ use sectorbus::protocol::{Codec, TOKEN_SUBPROTOCOL_PREFIX};
 use crate::session::outbox::Outbox;
 
 /// Small: a connection reads frames of some hundred bytes, and an idle one pays for the whole buffer.
-const READ_BUFFER_BYTES: usize = 1024;
+const READ_BUFFER_BYTES: usize = 512;
 
 /// What a connection read.
 #[derive(Debug)]

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use sectorbus::action::Action;
 use sectorbus::ids::{ActorId, EntryId, RoomId, SectorId, Seq};
 use sectorbus::limits::{DEDUPE_BITMAP_BITS, RESYNC_EVERY};
 use sectorbus::log::{Attach, Following, Log, LogError, Push};
+use sectorbus::mailbox::{self, mailbox};
 use sectorbus::metrics::NoticeKind;
 use sectorbus::protocol::{
     ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame,
@@ -62,7 +62,12 @@ pub(super) struct Session<L: Log> {
     pub(super) conn: ConnId,
     pub(super) codec: Codec,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) events_tx: mpsc::UnboundedSender<SessionEvent>,
+    socket: Option<Arc<TcpStream>>,
+    reading: Reading,
+    pub(super) events_tx: mailbox::Sender<SessionEvent>,
+    events_rx: mailbox::Receiver<SessionEvent>,
+    /// Other sessions of this player, on any node.
+    player_channel: Following,
     pub(super) claims: Claims,
     pub(super) speaker: Speaker,
     pub(super) actor: ActorId,
@@ -89,55 +94,71 @@ pub(super) struct Session<L: Log> {
     pinged: bool,
 }
 
-/// Runs one connection from its first frame to its end.
-pub async fn run<L: Log>(opened: Opened<L>) {
-    let Opened { core, keys, codec, mut reading, outbox, socket, token, mut intake, entering } = opened;
+/// Runs one connection from its upgrade to its end. What is needed only now and then is boxed, `opening` too: an idle
+/// connection pays for the largest future that its task may ever hold, and for all that the task was started with.
+pub fn run<L: Log>(opening: impl Future<Output = Option<Opened<L>>> + Send) -> impl Future<Output = ()> + Send {
+    let greeting = Box::pin(greet(opening));
+    async move {
+        let Some(mut session) = greeting.await else { return };
+        let end = session.run().await;
+        Box::pin(session.finish(end)).await;
+    }
+}
+
+/// From the upgrade to an attached session; `None`: the connection is over.
+async fn greet<L: Log>(opening: impl Future<Output = Option<Opened<L>>>) -> Option<Box<Session<L>>> {
+    let opened = opening.await?;
+    let (core, outbox, socket) = (opened.core.clone(), opened.outbox.clone(), opened.socket.clone());
     core.metrics.connections.increment(1.0);
-    let end = match await_hello(&core, &keys, codec, &mut reading, &outbox, token, &mut intake).await {
-        Err(end) => end,
-        Ok(asked) => {
-            drop(entering);
-            intake.vouched_for(asked.claims.sub.clone());
-            let notice = || send_unavailable(&core, &outbox, codec, 1_000);
-            let attaching = hello::attach(&core, asked, notice);
-            match attach_while_open(&core, &outbox, codec, &mut reading, &mut intake, attaching).await {
-                Err(end) => end,
-                Ok(attachment) => {
-                    let welcome = hello::welcome(&core, &keys, &attachment);
-                    let live =
-                        Live { core: core.clone(), codec, outbox: outbox.clone(), socket: socket.clone(), intake };
-                    live.run(attachment, welcome, &mut reading).await
-                }
-            }
+    match await_session(opened).await {
+        Ok(session) => Some(session),
+        Err(end) => {
+            finish(&core, &outbox, socket.as_deref(), &end).await;
+            core.metrics.connections.decrement(1.0);
+            None
         }
-    };
-    finish(&core, &outbox, socket.as_deref(), &end).await;
-    core.metrics.connections.decrement(1.0);
+    }
+}
+
+async fn await_session<L: Log>(opened: Opened<L>) -> Result<Box<Session<L>>, End> {
+    let Opened { core, keys, codec, mut reading, outbox, socket, token, mut intake, entering } = opened;
+    let asked = await_hello(&core, &keys, codec, &mut reading, &outbox, token, &mut intake).await?;
+    drop(entering);
+    intake.vouched_for(asked.claims.sub.clone());
+    let notice = || send_unavailable(&core, &outbox, codec, 1_000);
+    let attaching = hello::attach(&core, asked, notice);
+    let attachment = attach_while_open(&core, &outbox, codec, &mut reading, &mut intake, attaching).await?;
+    let welcome = hello::welcome(&core, &keys, &attachment);
+    let wire = Wire { codec, outbox, socket, reading, intake };
+    Ok(Box::new(Session::new(core, wire, attachment, welcome)))
 }
 
 /// What a connection keeps when it goes from `hello` to its session.
-struct Live<L: Log> {
-    core: Arc<Core<L>>,
+struct Wire {
     codec: Codec,
     outbox: Arc<Outbox>,
     socket: Option<Arc<TcpStream>>,
+    reading: Reading,
     intake: Intake,
 }
 
-impl<L: Log> Live<L> {
-    async fn run(self, attachment: Attachment, welcome: sectorbus::protocol::Welcome, reading: &mut Reading) -> End {
-        let (events_tx, mut events_rx) = mpsc::unbounded_channel();
-        let conn = self.core.next_conn_id();
-        self.core.register_session(conn, events_tx.clone());
-        self.core.metrics.sessions.increment(1.0);
-        let mut player_channel = self.core.log.follow(&RoomId::Player(attachment.speaker.player.clone()));
-        let at = attachment.attached.at.clone();
-        let mut session = Session {
-            core: self.core.clone(),
+impl<L: Log> Session<L> {
+    fn new(core: Arc<Core<L>>, wire: Wire, attachment: Attachment, welcome: sectorbus::protocol::Welcome) -> Self {
+        let (events_tx, events_rx) = mailbox();
+        let conn = core.next_conn_id();
+        core.register_session(conn, events_tx.clone());
+        core.metrics.sessions.increment(1.0);
+        let player_channel = core.log.follow(&RoomId::Player(attachment.speaker.player.clone()));
+        let mut session = Self {
+            core,
             conn,
-            codec: self.codec,
-            outbox: self.outbox,
+            codec: wire.codec,
+            outbox: wire.outbox,
+            socket: wire.socket,
+            reading: wire.reading,
             events_tx,
+            events_rx,
+            player_channel,
             claims: attachment.claims,
             speaker: attachment.speaker,
             actor: attachment.actor,
@@ -151,38 +172,42 @@ impl<L: Log> Live<L> {
             attached_at: Instant::now(),
             reattach_due: None,
             pending: BTreeMap::new(),
-            intake: self.intake,
+            intake: wire.intake,
             last_resync: None,
             heard: Instant::now(),
             pinged: false,
         };
-        session.enter(at.room, at.hop);
-        let end = loop {
-            if let Err(end) = session.step(&mut events_rx, &mut player_channel, reading, self.socket.as_deref()).await {
-                break end;
-            }
-        };
-        // Where the player went while the end came.
-        while let Ok(event) = events_rx.try_recv() {
-            if let SessionEvent::Departed { room, to, hop } = event {
-                session.follow_player(&room, to, hop);
+        session.enter(attachment.attached.at.room, attachment.attached.at.hop);
+        session
+    }
+
+    async fn run(&mut self) -> End {
+        loop {
+            if let Err(end) = self.step().await {
+                return end;
             }
         }
-        session.leave(&end).await;
-        self.core.unregister_session(conn);
-        self.core.metrics.sessions.decrement(1.0);
-        end
     }
-}
 
-impl<L: Log> Session<L> {
-    async fn step(
-        &mut self,
-        events_rx: &mut mpsc::UnboundedReceiver<SessionEvent>,
-        player_channel: &mut Following,
-        reading: &mut Reading,
-        socket: Option<&TcpStream>,
-    ) -> Result<(), End> {
+    /// Leaves the room, then says why.
+    async fn finish(mut self: Box<Self>, end: End) {
+        // Where the player went while the end came.
+        while let Ok(event) = self.events_rx.try_recv() {
+            if let SessionEvent::Departed { room, to, hop } = event {
+                self.follow_player(&room, to, hop);
+            }
+        }
+        self.leave(&end).await;
+        self.core.unregister_session(self.conn);
+        self.core.metrics.sessions.decrement(1.0);
+        let (core, outbox, socket) = (self.core.clone(), self.outbox.clone(), self.socket.take());
+        // What it follows and holds is let go before the peer is given time to read.
+        drop(self);
+        finish(&core, &outbox, socket.as_deref(), &end).await;
+        core.metrics.connections.decrement(1.0);
+    }
+
+    async fn step(&mut self) -> Result<(), End> {
         if self.outbox.is_closed() {
             return Err(self.closed());
         }
@@ -190,15 +215,15 @@ impl<L: Log> Session<L> {
         let due = self.next_due();
         tokio::select! {
             biased;
-            Some(event) = events_rx.recv() => self.take_event(event).await,
-            Some(push) = player_channel.pushes.recv() => self.take_push(push).await,
-            ready = writable(socket), if waiting => {
+            Some(event) = self.events_rx.recv() => self.take_event(event).await,
+            Some(push) = self.player_channel.pushes.recv() => self.take_push(push).await,
+            ready = writable(self.socket.as_deref()), if waiting => {
                 ready.map_err(|_| End::Gone)?;
                 self.drained();
                 Ok(())
             }
             () = self.outbox.woken(), if !waiting => Ok(()),
-            incoming = reading.next(), if !self.intake.is_paused() => self.take_incoming(incoming),
+            incoming = self.reading.next(), if !self.intake.is_paused() => self.take_incoming(incoming),
             () = tokio::time::sleep_until(due) => self.take_time().await,
         }
     }
@@ -214,10 +239,10 @@ impl<L: Log> Session<L> {
 
     async fn take_time(&mut self) -> Result<(), End> {
         if self.look_due().is_some_and(|due| Instant::now() >= due) {
-            self.look_again().await?;
+            Box::pin(self.look_again()).await?;
         }
         if self.reattach_due.is_some_and(|due| Instant::now() >= due) {
-            self.reattach().await?;
+            Box::pin(self.reattach()).await?;
         }
         let silent = self.heard.elapsed();
         if silent >= self.core.config.heartbeat * 2 {
@@ -364,7 +389,7 @@ impl<L: Log> Session<L> {
                 self.send(&ServerFrame::Leaving(Leaving { reconnect_after_ms }));
                 return Err(close(CloseCode::Draining));
             }
-            SessionEvent::Reincarnated => return self.reattach().await,
+            SessionEvent::Reincarnated => return Box::pin(self.reattach()).await,
             SessionEvent::OutboxClosed => return Err(self.closed()),
         }
         Ok(())
@@ -392,19 +417,24 @@ impl<L: Log> Session<L> {
                 let replaced = session == self.speaker.session && generation > self.speaker.generation;
                 if replaced || self.speaker.generation < floor { self.superseded() } else { Ok(()) }
             }
-            // From here on every attach is heard; one that came before is seen in `at`.
-            Push::Following => match self.core.log.at(&self.speaker.player).await {
-                Ok(Some(at)) => match at.sessions.get(&self.speaker.session) {
-                    Some(seat) if seat.generation > self.speaker.generation => self.superseded(),
-                    None if self.speaker.generation < at.floor => self.superseded(),
-                    Some(seat) if seat.generation == self.speaker.generation => Ok(()),
-                    // It went with a lost tail.
-                    Some(_) | None => self.reattach().await,
-                },
-                Ok(None) => self.reattach().await,
-                Err(_) => Ok(()),
-            },
+            Push::Following => Box::pin(self.compare_at()).await,
             Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) => Ok(()),
+        }
+    }
+
+    /// From here on every attach is heard; one that came before is seen in `at`.
+    async fn compare_at(&mut self) -> Result<(), End> {
+        let at = match self.core.log.at(&self.speaker.player).await {
+            Ok(Some(at)) => at,
+            Ok(None) => return self.reattach().await,
+            Err(_) => return Ok(()),
+        };
+        match at.sessions.get(&self.speaker.session) {
+            Some(seat) if seat.generation > self.speaker.generation => self.superseded(),
+            None if self.speaker.generation < at.floor => self.superseded(),
+            Some(seat) if seat.generation == self.speaker.generation => Ok(()),
+            // It went with a lost tail.
+            Some(_) | None => self.reattach().await,
         }
     }
 

@@ -73,7 +73,7 @@ pub struct LogEntry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogBody {
     /// A change of ownership; written by `claim`, `reclaim` and `restore`. Changes no state.
-    Claim(ClaimBody),
+    Claim(Box<ClaimBody>),
     /// A committed batch: the bytes given to `append` (a `state::Entry` with its format byte).
     Batch(Bytes),
 }

@@ -4,10 +4,10 @@ use std::fmt;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
 use super::LogEntry;
 use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, RoomId, SessionId};
+use crate::mailbox;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
@@ -82,7 +82,7 @@ pub enum Push {
 /// A followed room. Dropping it unfollows.
 #[derive(Debug)]
 pub struct Following {
-    pub pushes: mpsc::UnboundedReceiver<Push>,
+    pub pushes: mailbox::Receiver<Push>,
     /// Runs when dropped; the implementation's business.
     pub guard: FollowGuard,
 }

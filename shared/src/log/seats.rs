@@ -1,8 +1,7 @@
 //! The words of where players are: attach, detach, `at`.
 
-use std::collections::BTreeMap;
-
 use crate::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, SectorId, SessionId};
+use crate::small_map::SmallMap;
 
 /// Where a player is and which sessions they have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +10,7 @@ pub struct At {
     pub hop: Hop,
     /// Highest evicted generation + 1: what is below it was evicted.
     pub floor: Generation,
-    pub sessions: BTreeMap<SessionId, SeatedAt>,
+    pub sessions: SmallMap<SessionId, SeatedAt>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -83,7 +83,7 @@ pub fn published(id: &str, record: &[u8]) -> Vec<u8> {
 pub fn read_entry(id: EntryId, record: Bytes) -> Result<LogEntry, Unreadable> {
     let mut record = Reader(record);
     let body = match record.kind()? {
-        CLAIM => LogBody::Claim(record.claim()?),
+        CLAIM => LogBody::Claim(Box::new(record.claim()?)),
         BATCH => LogBody::Batch(record.0),
         found => return Err(Unreadable::Kind { found }),
     };
@@ -277,7 +277,7 @@ mod tests {
     fn records_are_read_back() {
         let id = EntryId::new(9, 4);
         let read = read_entry(id, claim_record(&claim()).into()).unwrap();
-        assert_eq!(read, LogEntry { id, body: LogBody::Claim(claim()) });
+        assert_eq!(read, LogEntry { id, body: LogBody::Claim(Box::new(claim())) });
         let read = read_entry(id, batch_record(b"x").into()).unwrap();
         assert_eq!(read.body, LogBody::Batch(Bytes::from_static(b"x")));
 

@@ -1,7 +1,6 @@
 //! State fields on the wire: maps keyed by field number in msgpack, by field name in JSON.
 //! Checks names and values as they enter; must not know what a field means.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -9,10 +8,11 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::limits::TEXT_BYTES_MAX;
+use crate::small_map::SmallMap;
 use crate::value::{Field, Value};
 
 /// All fields of an entity, or a player's own.
-pub type Fields = BTreeMap<Field, Value>;
+pub type Fields = SmallMap<Field, Value>;
 
 /// Changed fields, each at most once; `None`: removed.
 pub type FieldChanges = Vec<(Field, Option<Value>)>;

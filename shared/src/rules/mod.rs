@@ -7,12 +7,11 @@ pub mod universe;
 
 pub use universe::Universe;
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use crate::action::{Action, Facts, RejectCode, Status};
 use crate::ids::{Generation, Hop, PlayerId, RoomId, SectorId};
+use crate::small_map::SmallMap;
 use crate::state::{Fields, PlayerRecord, RoomState};
 use crate::value::{Field, Value};
 use splitmix::SplitMix;
@@ -151,10 +150,10 @@ pub fn new_record(player: &PlayerId, name: &str) -> PlayerRecord {
         hop,
         asked: Status::Online,
         floor: Generation(0),
-        sessions: BTreeMap::new(),
+        sessions: SmallMap::new(),
         ship,
         own: Fields::from([(Field::CREDITS, Value::Int(STARTING_CREDITS))]),
-        actors: BTreeMap::new(),
+        actors: SmallMap::new(),
         last_seen_ms: 0,
     }
 }

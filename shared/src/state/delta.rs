@@ -6,17 +6,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::ids::Alias;
+use crate::small_map::SmallMap;
 use crate::value::{Field, Value};
 
 /// What became of some fields: the new value, or `None` for removed.
-pub type FieldChanges = BTreeMap<Field, Option<Value>>;
+pub type FieldChanges = SmallMap<Field, Option<Value>>;
 
 /// What became of one entity. Stored as a map, or nil for removed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "Option<FieldChanges>")]
 pub enum EntityChange {
     /// Fields with their new values; creates the entity if it is not there, even with no field at all.
-    Set(BTreeMap<Field, Option<Value>>),
+    Set(FieldChanges),
     Removed,
 }
 
@@ -109,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_removal_survives_composition() {
-        let set = EntityChange::Set(BTreeMap::from([(Field::X, Some(Value::Int(4)))]));
+        let set = EntityChange::Set(SmallMap::from([(Field::X, Some(Value::Int(4)))]));
         let first = Delta { changes: BTreeMap::from([(Alias(1), set)]), ..empty(0, 1) };
         let second = Delta { changes: BTreeMap::from([(Alias(1), EntityChange::Removed)]), ..empty(1, 2) };
         assert_eq!(compose(&first, &second).changes, second.changes);

@@ -12,7 +12,6 @@ use super::stored::{Unreadable, decode, encode, growing};
 use crate::action::Answer;
 use crate::ids::{ActorId, PlayerId, Seq};
 use crate::limits::ENTRY_BYTES_MAX;
-use crate::value::{Field, Value};
 
 /// The answer to one action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +27,7 @@ pub struct Answered {
 #[serde(from = "Option<FieldChanges>")]
 pub enum OwnChange {
     /// Fields with their new values, `None` for removed; creates the player's own part if there is none.
-    Set(BTreeMap<Field, Option<Value>>),
+    Set(FieldChanges),
     Removed,
 }
 

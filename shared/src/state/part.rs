@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use super::checksum::{field_hash, fields_sum};
 use super::delta::{Changes, EntityChange, FieldChanges};
 use crate::ids::Alias;
+use crate::small_map::SmallMap;
 use crate::value::{Field, Value};
 
 /// Fields of one entity, or a player's own fields.
-pub type Fields = BTreeMap<Field, Value>;
+pub type Fields = SmallMap<Field, Value>;
 
 /// Entities and their sum.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

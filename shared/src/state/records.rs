@@ -1,8 +1,6 @@
 //! The records of a room's system part: who is seated, who travels, who sleeps, what is due, what is to be posted.
 //! Shapes only; how they are kept and summed is in `system`, what they mean to a move is the owner's business.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +8,7 @@ use super::dedupe::ActorMarks;
 use super::part::Fields;
 use crate::action::Status;
 use crate::ids::{ActorId, Alias, EntryId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, SessionId};
+use crate::small_map::SmallMap;
 
 /// One session of a present player, as the room knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +30,7 @@ pub struct Seat {
     pub asked: Status,
     /// Generations below this are rejected.
     pub floor: Generation,
-    pub sessions: BTreeMap<SessionId, SessionSeat>,
+    pub sessions: SmallMap<SessionId, SessionSeat>,
 }
 
 /// All a room knows of one player: what travels and what sleeps.
@@ -40,12 +39,12 @@ pub struct PlayerRecord {
     pub hop: Hop,
     pub asked: Status,
     pub floor: Generation,
-    pub sessions: BTreeMap<SessionId, SessionSeat>,
+    pub sessions: SmallMap<SessionId, SessionSeat>,
     /// Public fields of their ship.
     pub ship: Fields,
     pub own: Fields,
     /// Dedupe marks of the sectors' series: they move with the player.
-    pub actors: BTreeMap<ActorId, ActorMarks>,
+    pub actors: SmallMap<ActorId, ActorMarks>,
     /// Milliseconds since 1970 when the last connection was lost; 0: never seen or connected.
     pub last_seen_ms: u64,
 }

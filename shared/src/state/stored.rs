@@ -29,7 +29,8 @@ pub enum Unreadable {
 pub(super) fn encode<T: Serialize + ?Sized>(format: u8, value: &T) -> Bytes {
     let mut bytes = vec![format];
     encode_into(&mut bytes, value);
-    bytes.into()
+    // Entries are kept, by owners and relays: what growing took beyond their length is given back.
+    bytes.into_boxed_slice().into()
 }
 
 /// Compact MessagePack of `value`, without a format byte.

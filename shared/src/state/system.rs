@@ -12,8 +12,9 @@ use super::entry::Answered;
 use super::records::{Outgoing, PlayerRecord, Post, PostName, Seat, SystemChange, Timer};
 use super::stored::encode_into;
 use crate::ids::{ActorId, Alias, Hop, PlayerId};
+use crate::small_map::SmallMap;
 
-type Actors = BTreeMap<ActorId, ActorMarks>;
+type Actors = SmallMap<ActorId, ActorMarks>;
 
 static NO_ACTORS: Actors = Actors::new();
 
@@ -69,7 +70,7 @@ impl System {
     }
 
     /// Dedupe marks of all actors of a player; empty if the room knows none.
-    pub fn actors_of(&self, player: &PlayerId) -> &BTreeMap<ActorId, ActorMarks> {
+    pub fn actors_of(&self, player: &PlayerId) -> &SmallMap<ActorId, ActorMarks> {
         self.records.actors.get(player).unwrap_or(&NO_ACTORS)
     }
 

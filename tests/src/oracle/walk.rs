@@ -75,7 +75,7 @@ impl Walk {
                         .with_context(|| format!("claim {id} of {}", claim.prev))?;
                 }
                 ensure!(id.version == claim.prev.version + 1, "claim {id} follows {}", claim.prev);
-                self.room.claims.push((id, claim));
+                self.room.claims.push((id, *claim));
             }
             LogBody::Batch(bytes) => {
                 ensure!(id == self.cursor.following(), "entry {id} after {}", self.cursor);

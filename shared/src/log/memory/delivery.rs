@@ -6,13 +6,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::records;
 use super::region::{Core, HandleId, Shared};
 use crate::ids::RoomId;
 use crate::log::{FollowGuard, Following, Push};
+use crate::mailbox::{self, mailbox};
 
 /// A broken pub/sub connection comes back after a random time between these (room-log section 6).
 const RECONNECT_MIN: Duration = Duration::from_millis(20);
@@ -36,7 +37,7 @@ pub(super) struct Delivery {
 
 struct Subscription {
     room: RoomId,
-    pushes: mpsc::UnboundedSender<Push>,
+    pushes: mailbox::Sender<Push>,
     /// The server knows it.
     active: bool,
     /// The follower heard `Following` and no `Lost` since.
@@ -131,7 +132,7 @@ impl Core {
         receivers
     }
 
-    fn subscribe(&mut self, id: HandleId, room: &RoomId, pushes: mpsc::UnboundedSender<Push>) -> Option<u64> {
+    fn subscribe(&mut self, id: HandleId, room: &RoomId, pushes: mailbox::Sender<Push>) -> Option<u64> {
         let now = Instant::now();
         let down_until = self.handles.get(&id)?.delivery.down_until;
         let (at, key) = self.due(now.max(down_until.unwrap_or(now)));
@@ -277,7 +278,7 @@ struct HandleEnded;
 
 /// Follows a room for a handle; the pump starts with the handle's first following.
 pub(super) fn follow(shared: &Arc<Shared>, id: HandleId, room: &RoomId) -> Following {
-    let (pushes_tx, pushes_rx) = mpsc::unbounded_channel();
+    let (pushes_tx, pushes_rx) = mailbox();
     let mut core = shared.core.lock();
     let key = core.subscribe(id, room, pushes_tx);
     if let Some(handle) = core.handles.get_mut(&id)

@@ -200,7 +200,7 @@ impl Room {
         grants.drain(..grants.len().saturating_sub(LINEAGE_EPOCHS));
         self.head = Some(StoredHead { head, grants });
         self.log_is_lost = false;
-        let entry = LogEntry { id, body: LogBody::Claim(body) };
+        let entry = LogEntry { id, body: LogBody::Claim(Box::new(body)) };
         self.push(&entry);
         entry
     }

@@ -15,6 +15,7 @@ use super::canary::Canary;
 use super::connections::{Backoff, CONNECT_WITHIN, Connection};
 use super::wanted::{State, Wanted};
 use crate::log::{Push, stored};
+use crate::mailbox;
 
 /// Until Redis has confirmed a subscription, and until bytes of ours have found room in the socket.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
@@ -27,7 +28,7 @@ pub(super) enum PlaceEvent {
     Follow {
         channel: String,
         follower: u64,
-        pushes_tx: mpsc::UnboundedSender<Push>,
+        pushes_tx: mailbox::Sender<Push>,
     },
     Unfollow {
         channel: String,
@@ -172,7 +173,7 @@ impl Place {
         }
     }
 
-    async fn follow(&mut self, channel: String, follower: u64, pushes_tx: mpsc::UnboundedSender<Push>) {
+    async fn follow(&mut self, channel: String, follower: u64, pushes_tx: mailbox::Sender<Push>) {
         let wanted = self.wanted.entry(channel.clone()).or_default();
         if wanted.state == State::Confirmed {
             let _ = pushes_tx.send(Push::Following);

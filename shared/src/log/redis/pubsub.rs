@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::connections::{Connection, OwnedTask};
 use super::place::{Place, PlaceEvent};
 use crate::log::{FollowGuard, Following};
+use crate::mailbox::mailbox;
 
 /// All pub/sub connections of one node.
 pub(super) struct PubSub {
@@ -32,7 +33,7 @@ impl PubSub {
     }
 
     pub(super) fn follow(&self, channel: String) -> Following {
-        let (pushes_tx, pushes) = mpsc::unbounded_channel();
+        let (pushes_tx, pushes) = mailbox();
         let follower = self.followers.fetch_add(1, Ordering::Relaxed);
         let place = self.place(&channel).clone();
         // A place ends only with this PubSub; then the receiver ends too.

@@ -1,7 +1,5 @@
 //! Where a player is and which sessions they have.
 
-use std::collections::BTreeMap;
-
 use super::answers::Answer;
 use super::errors::unreadable;
 use super::{RedisLog, scripts};
@@ -9,6 +7,7 @@ use crate::ids::{ActorId, Generation, Hop, PlayerId, RoomId, SectorId, SessionId
 use crate::limits::INT_ABS_MAX;
 use crate::log::stored::{FORMAT, read_seat};
 use crate::log::{At, Attach, Attached, LogError, LogResult};
+use crate::small_map::SmallMap;
 
 pub(super) async fn attach(log: &RedisLog, attach: Attach) -> LogResult<Option<Attached>> {
     let channel = log.keys.channel(&RoomId::Player(attach.player.clone()));
@@ -67,7 +66,7 @@ pub(super) async fn at(log: &RedisLog, player: &PlayerId) -> LogResult<Option<At
 }
 
 fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
-    let (mut room, mut hop, mut floor, mut sessions) = (None, Hop(0), Generation(0), BTreeMap::new());
+    let (mut room, mut hop, mut floor, mut sessions) = (None, Hop(0), Generation(0), SmallMap::new());
     while !fields.is_empty() {
         let name = fields.text()?;
         match name.as_str() {

@@ -1,14 +1,14 @@
 //! A channel that a place subscribes to: who follows it, and how far the subscription has got.
 
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::log::Push;
+use crate::mailbox;
 
 /// A channel that somebody wants.
 #[derive(Default)]
 pub(super) struct Wanted {
-    pub(super) followers: Vec<(u64, mpsc::UnboundedSender<Push>)>,
+    pub(super) followers: Vec<(u64, mailbox::Sender<Push>)>,
     pub(super) kept: bool,
     pub(super) state: State,
 }
