@@ -1,5 +1,6 @@
 //! A channel that a place subscribes to: who follows it, and how far the subscription has got.
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use crate::log::Push;
@@ -8,7 +9,8 @@ use crate::mailbox;
 /// A channel that somebody wants.
 #[derive(Default)]
 pub(super) struct Wanted {
-    pub(super) followers: Vec<(u64, mailbox::Sender<Push>)>,
+    /// One for a player's channel, of which there are most.
+    pub(super) followers: SmallVec<[(u64, mailbox::Sender<Push>); 1]>,
     pub(super) kept: bool,
     pub(super) state: State,
 }
