@@ -16,11 +16,11 @@ use crate::auth::{AuthError, Token, find_token};
 use crate::core::Core;
 use crate::edge::arrival::Arrival;
 use crate::edge::half_open::Entering;
+use crate::session::connection::{self, Opened};
 use crate::session::hello::Keys;
 use crate::session::intake::Intake;
 use crate::session::outbox::{Outbox, Sink};
 use crate::session::socket::{Reading, UpgradedSocket, choose_codec, upgrade};
-use crate::session::task::{self, Opened};
 
 /// What all requests are answered with.
 pub struct Players<L: Log> {
@@ -72,7 +72,7 @@ pub async fn handshake<L: Log>(State(players): State<Players<L>>, mut request: R
     let (address, entering) = arrival.into_session();
     let accepted = Accepted { codec, token, intake: Intake::of(address), entering };
     let opening = open(core.clone(), keys, accepted, socket);
-    core.tasks.spawn("session", task::run(opening));
+    core.tasks.spawn("session", connection::run(opening));
     response
 }
 

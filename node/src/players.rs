@@ -26,11 +26,11 @@ use crate::edge::arrival::Arrival;
 use crate::edge::proxy_header;
 use crate::handshake::{Arriving, Players, handshake};
 use crate::routes::{PlayersEndpoint, players_router};
+use crate::session::connection::{self, Opened};
 use crate::session::hello::Keys;
 use crate::session::intake::Intake;
 use crate::session::outbox::{Outbox, Sink};
 use crate::session::socket::Reading;
-use crate::session::task::{self, Opened};
 
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
@@ -140,6 +140,6 @@ pub fn connect_in_process<L: Log>(
         intake: Intake::default(),
         entering: None,
     };
-    core.tasks.spawn("session", task::run(std::future::ready(Some(opened))));
+    core.tasks.spawn("session", connection::run(std::future::ready(Some(opened))));
     (messages_tx, frames_rx)
 }

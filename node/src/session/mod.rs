@@ -1,5 +1,6 @@
-//! A player's connection to this node. In reading order: `socket` (upgrade and reading), `outbox` (writing),
-//! `edges` (before `hello` and at the end), `intake` (how much is taken), `hello` (who is it), `place` (which room has the player), `task` (the one loop).
+//! A player's connection to this node. In reading order: `socket` (upgrade and reading), `outbox` (writing), `edges`
+//! (before `hello` and at the end), `intake` (how much is taken), `hello` (who is it), `place` (which room has the
+//! player), `task` (the one loop), `connection` (from upgrade to end).
 
 pub mod socket;
 
@@ -13,6 +14,8 @@ pub mod hello;
 pub mod place;
 
 pub mod task;
+
+pub mod connection;
 
 use sectorbus::ids::{Generation, Hop, RoomId, SectorId, Seq};
 

@@ -20,18 +20,15 @@ use sectorbus::protocol::{
     ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame,
 };
 
-use crate::auth::{Claims, Token};
+use crate::auth::Claims;
 use crate::command::{Command, Speaker};
 use crate::core::{ConnId, Core};
-use crate::edge::half_open::Entering;
 use crate::follow::FollowEvent;
 use crate::follow::subscriber::WelcomeOnce;
 use crate::session::SessionEvent;
-use crate::session::edges::{
-    End, answer_error, answer_refusal, attach_while_open, await_hello, close, finish, message_of, refuse,
-    send_unavailable,
-};
-use crate::session::hello::{self, Attachment, Keys};
+use crate::session::connection::Wire;
+use crate::session::edges::{End, answer_error, answer_refusal, close, finish, message_of, refuse, send_unavailable};
+use crate::session::hello::Attachment;
 use crate::session::intake::{Intake, Refusal};
 use crate::session::outbox::{Lane, Outbox, framed, ping_frame};
 use crate::session::place::Place;
@@ -40,22 +37,6 @@ use crate::session::socket::{Incoming, Reading};
 const BUSY_RETRY_AFTER_MS: u64 = 1_000;
 const REATTACH_EVERY: Duration = Duration::from_secs(1);
 const ATTACH_AGAIN_AFTER: Duration = Duration::from_millis(200);
-
-/// A connection before its `hello`.
-pub struct Opened<L: Log> {
-    pub core: Arc<Core<L>>,
-    pub keys: Arc<Keys>,
-    pub codec: Codec,
-    pub reading: Reading,
-    pub outbox: Arc<Outbox>,
-    /// `None`: a client in the same process.
-    pub socket: Option<Arc<TcpStream>>,
-    /// From the upgrade request, not yet settled with `hello`.
-    pub token: Option<Token>,
-    pub intake: Intake,
-    /// Until it has said hello.
-    pub entering: Option<Entering>,
-}
 
 pub(super) struct Session<L: Log> {
     pub(super) core: Arc<Core<L>>,
@@ -94,56 +75,13 @@ pub(super) struct Session<L: Log> {
     pinged: bool,
 }
 
-/// Runs one connection from its upgrade to its end. What is needed only now and then is boxed, `opening` too: an idle
-/// connection pays for the largest future that its task may ever hold, and for all that the task was started with.
-pub fn run<L: Log>(opening: impl Future<Output = Option<Opened<L>>> + Send) -> impl Future<Output = ()> + Send {
-    let greeting = Box::pin(greet(opening));
-    async move {
-        let Some(mut session) = greeting.await else { return };
-        let end = session.run().await;
-        Box::pin(session.finish(end)).await;
-    }
-}
-
-/// From the upgrade to an attached session; `None`: the connection is over.
-async fn greet<L: Log>(opening: impl Future<Output = Option<Opened<L>>>) -> Option<Box<Session<L>>> {
-    let opened = opening.await?;
-    let (core, outbox, socket) = (opened.core.clone(), opened.outbox.clone(), opened.socket.clone());
-    core.metrics.connections.increment(1.0);
-    match await_session(opened).await {
-        Ok(session) => Some(session),
-        Err(end) => {
-            finish(&core, &outbox, socket.as_deref(), &end).await;
-            core.metrics.connections.decrement(1.0);
-            None
-        }
-    }
-}
-
-async fn await_session<L: Log>(opened: Opened<L>) -> Result<Box<Session<L>>, End> {
-    let Opened { core, keys, codec, mut reading, outbox, socket, token, mut intake, entering } = opened;
-    let asked = await_hello(&core, &keys, codec, &mut reading, &outbox, token, &mut intake).await?;
-    drop(entering);
-    intake.vouched_for(asked.claims.sub.clone());
-    let notice = || send_unavailable(&core, &outbox, codec, 1_000);
-    let attaching = hello::attach(&core, asked, notice);
-    let attachment = attach_while_open(&core, &outbox, codec, &mut reading, &mut intake, attaching).await?;
-    let welcome = hello::welcome(&core, &keys, &attachment);
-    let wire = Wire { codec, outbox, socket, reading, intake };
-    Ok(Box::new(Session::new(core, wire, attachment, welcome)))
-}
-
-/// What a connection keeps when it goes from `hello` to its session.
-struct Wire {
-    codec: Codec,
-    outbox: Arc<Outbox>,
-    socket: Option<Arc<TcpStream>>,
-    reading: Reading,
-    intake: Intake,
-}
-
 impl<L: Log> Session<L> {
-    fn new(core: Arc<Core<L>>, wire: Wire, attachment: Attachment, welcome: sectorbus::protocol::Welcome) -> Self {
+    pub(super) fn new(
+        core: Arc<Core<L>>,
+        wire: Wire,
+        attachment: Attachment,
+        welcome: sectorbus::protocol::Welcome,
+    ) -> Self {
         let (events_tx, events_rx) = mailbox();
         let conn = core.next_conn_id();
         core.register_session(conn, events_tx.clone());
@@ -181,7 +119,7 @@ impl<L: Log> Session<L> {
         session
     }
 
-    async fn run(&mut self) -> End {
+    pub(super) async fn run(&mut self) -> End {
         loop {
             if let Err(end) = self.step().await {
                 return end;
@@ -190,7 +128,7 @@ impl<L: Log> Session<L> {
     }
 
     /// Leaves the room, then says why.
-    async fn finish(mut self: Box<Self>, end: End) {
+    pub(super) async fn finish(mut self: Box<Self>, end: End) {
         // Where the player went while the end came.
         while let Ok(event) = self.events_rx.try_recv() {
             if let SessionEvent::Departed { room, to, hop } = event {
