@@ -23,6 +23,7 @@ pub struct Readiness {
     redis: AtomicBool,
     ring: AtomicBool,
     unsafe_redis: AtomicBool,
+    keyless: AtomicBool,
     draining: AtomicBool,
 }
 
@@ -36,6 +37,8 @@ pub enum NotReady {
     Ring,
     /// Redis was changed since the start and may forget what was acked now; not with `allow_unsafe_redis`.
     UnsafeRedis,
+    /// No key to check tokens with was fetched yet.
+    Keys,
     /// A planned leave has begun.
     Draining,
 }
@@ -56,6 +59,11 @@ impl Readiness {
         self.unsafe_redis.store(is_unsafe, Ordering::Relaxed);
     }
 
+    /// Whether there is any key to check tokens with.
+    pub fn set_keys(&self, are_there: bool) {
+        self.keyless.store(!are_there, Ordering::Relaxed);
+    }
+
     /// A planned leave has begun; there is no way back.
     pub fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -67,6 +75,7 @@ impl Readiness {
             (!self.redis.load(Ordering::Relaxed), NotReady::Redis),
             (!self.ring.load(Ordering::Relaxed), NotReady::Ring),
             (self.unsafe_redis.load(Ordering::Relaxed), NotReady::UnsafeRedis),
+            (self.keyless.load(Ordering::Relaxed), NotReady::Keys),
             (self.draining.load(Ordering::Relaxed), NotReady::Draining),
         ];
         reasons.into_iter().filter_map(|(applies, reason)| applies.then_some(reason)).collect()

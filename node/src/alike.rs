@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(both, ["universe_seed", "resume_secret"]);
         assert_eq!(differing(&settings_text(&config(), 2_000), &settings_text(&config(), 1_999)), ["ring"]);
         // Settings of one node only.
-        assert!(after(|c| c.jwt_secret = Secret::new([9; 32]).unwrap()).is_empty());
+        assert!(after(|c| c.jwt = Secret::new([9; 32]).unwrap().into()).is_empty());
     }
 
     #[test]

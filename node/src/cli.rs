@@ -82,6 +82,8 @@ pub enum Todo {
 pub enum CliError {
     #[error("{0}")]
     Config(#[from] ConfigError),
+    #[error("tokens are signed with jwt_secret, which is not set: the keys that are set can only check them")]
+    NoSecret,
     #[error("a node would refuse this token: {0}")]
     Token(#[from] AuthError),
 }
@@ -96,9 +98,10 @@ impl Cli {
                 let config = load(source, env)?;
                 let jti = Some(jti.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>())));
                 let exp = auth::now_s().saturating_add(ttl_s);
-                let claims = Claims { sub, jti, name, roles, team, region: None, sector, exp };
-                let token = auth::mint(&claims, &config.jwt_secret);
-                Verifier::new(&config.jwt_secret, config.region).verify(&auth::Token::new(&*token))?;
+                let iat = Some(auth::now_s());
+                let claims = Claims { sub, jti, name, roles, team, region: None, sector, iat, exp };
+                let token = auth::mint(&claims, config.jwt.secret.as_ref().ok_or(CliError::NoSecret)?);
+                Verifier::new(&config.jwt, config.region).verify(&auth::Token::new(&*token), 1000 * auth::now_s())?;
                 Ok(Todo::Print(format!("{token}\n")))
             }
             None => {

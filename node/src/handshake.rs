@@ -17,7 +17,7 @@ use crate::core::Core;
 use crate::edge::arrival::Arrival;
 use crate::edge::half_open::Entering;
 use crate::session::connection::{self, Opened};
-use crate::session::hello::Keys;
+use crate::session::hello::{Checked, Keys};
 use crate::session::intake::Intake;
 use crate::session::outbox::{Outbox, Sink};
 use crate::session::socket::{Reading, UpgradedSocket, choose_codec, upgrade};
@@ -51,7 +51,12 @@ pub async fn handshake<L: Log>(State(players): State<Players<L>>, mut request: R
         core.metrics.handshakes.count(result);
         return refused;
     }
-    let token = match checked_token(&keys, &request) {
+    let found = find_token(request.headers(), request.uri());
+    let judged = match found {
+        Ok(token) => checked(&core, &keys, token).await,
+        Err(failed) => Err(failed),
+    };
+    let token = match judged {
         Ok(token) => token,
         Err(failed) => {
             core.metrics.handshakes.count(HandshakeResult::Unauthorized);
@@ -102,18 +107,16 @@ fn too_many_requests(wait: Duration) -> Response {
 }
 
 /// A token that came with the upgrade is refused before it.
-fn checked_token(keys: &Keys, request: &Request) -> Result<Option<Token>, AuthError> {
-    let token = find_token(request.headers(), request.uri())?;
-    if let Some(token) = &token {
-        keys.verifier.verify(token)?;
-    }
-    Ok(token)
+async fn checked<L: Log>(core: &Core<L>, keys: &Keys, token: Option<Token>) -> Result<Option<Checked>, AuthError> {
+    let Some(token) = token else { return Ok(None) };
+    let claims = keys.verifier.verify_or_fetch(&token, core.clock.now_ms()).await?;
+    Ok(Some(Checked { token, claims }))
 }
 
 /// What a connection's request has settled.
 struct Accepted {
     codec: Codec,
-    token: Option<Token>,
+    token: Option<Checked>,
     intake: Intake,
     entering: Entering,
 }

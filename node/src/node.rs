@@ -92,7 +92,7 @@ impl<L: Log> Node<L> {
         let universe = Universe::new(config.universe_seed, config.universe_sectors);
         let rules = Rules::new(universe, config.move_cool_down.as_millis() as u64);
         let keys = Arc::new(Keys {
-            verifier: Verifier::new(&config.jwt_secret, config.region.clone()),
+            verifier: Verifier::new(&config.jwt, config.region.clone()).fetching(&config.jwt, &metrics),
             resume: ResumeKey::new(&config.resume_secret),
         });
         let core = Core::new(Parts {
@@ -132,6 +132,13 @@ impl<L: Log> Node<L> {
             let differing = life.run().await;
             let _ = refused_tx.send(NodeError::SettingsDiffer { differing });
             tasks.kill();
+        });
+        self.readiness.set_keys(self.keys.verifier.has_keys());
+        let (keys, readiness) = (self.keys.clone(), self.readiness.clone());
+        core.tasks.spawn("keys", async move {
+            if let Some(fetcher) = keys.verifier.fetcher() {
+                fetcher.run(|| readiness.set_keys(true)).await;
+            }
         });
         core.tasks.spawn("adoption", adopt::run(core.clone()));
         core.tasks.spawn("heads", follow::heads::run(core.clone()));

@@ -58,7 +58,7 @@ pub const ROUTES: &[Route] = &[
     admin(
         AdminEndpoint::Readyz,
         "/readyz",
-        "200 when the node serves; 503 with reasons: redis, ring, unsafe_redis, draining",
+        "200 when the node serves; 503 with reasons: redis, ring, unsafe_redis, keys, draining",
     ),
     admin(AdminEndpoint::Metrics, "/metrics", "Prometheus text format 0.0.4"),
 ];

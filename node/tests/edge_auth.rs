@@ -5,16 +5,19 @@ use axum::http::{HeaderMap, HeaderName, Uri, header};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use sectorbus::ids::{PlayerId, RegionName, SectorId, TeamId};
 use sectorbus::limits::TOKEN_BYTES_MAX;
-use sectorbus_node::auth::{AuthError, CLOCK_LEEWAY_S, Claims, Token, Verifier, find_token, mint, now_s, settle_token};
+use sectorbus_node::auth::{AuthError, CLOCK_LEEWAY_S, Claims, Token, Verifier, find_token, mint, settle_token};
 use sectorbus_node::config::Secret;
 use serde_json::{Value, json};
+
+/// The region's TIME; tokens know no other.
+const NOW_S: u64 = 1_790_000_000;
 
 fn secret(fill: u8) -> Secret {
     Secret::new([fill; 32]).unwrap()
 }
 
 fn verifier() -> Verifier {
-    Verifier::new(&secret(1), RegionName::new("eu").unwrap())
+    Verifier::new(&secret(1).into(), RegionName::new("eu").unwrap())
 }
 
 fn signed(payload: &Value) -> String {
@@ -22,12 +25,12 @@ fn signed(payload: &Value) -> String {
 }
 
 fn verify(token: &str) -> Result<Claims, AuthError> {
-    verifier().verify(&Token::new(token))
+    verifier().verify(&Token::new(token), 1000 * NOW_S)
 }
 
 /// Verifies `sub` ann, valid for a minute, with `more` claims over it.
 fn verify_with(more: Value) -> Result<Claims, AuthError> {
-    let mut payload = json!({ "sub": "ann", "exp": now_s() + 60 });
+    let mut payload = json!({ "sub": "ann", "exp": NOW_S + 60 });
     for (claim, value) in more.as_object().unwrap() {
         payload[claim] = value.clone();
     }
@@ -44,22 +47,23 @@ fn a_minted_token_is_accepted_with_all_it_says() {
         team: Some(TeamId::new("red").unwrap()),
         region: Some(RegionName::new("eu").unwrap()),
         sector: Some(SectorId::new("12").unwrap()),
-        exp: now_s() + 60,
+        iat: Some(NOW_S - 5),
+        exp: NOW_S + 60,
     };
     assert_eq!(verify(&mint(&claims, &secret(1))), Ok(claims));
-    let least = Claims::new(PlayerId::new("bob").unwrap(), now_s() + 60);
+    let least = Claims::new(PlayerId::new("bob").unwrap(), NOW_S + 60);
     assert_eq!(verify(&mint(&least, &secret(1))), Ok(least));
 }
 
 #[test]
 fn a_token_of_another_key_is_a_bad_signature() {
-    let claims = Claims::new(PlayerId::new("ann").unwrap(), now_s() + 60);
+    let claims = Claims::new(PlayerId::new("ann").unwrap(), NOW_S + 60);
     assert_eq!(verify(&mint(&claims, &secret(2))), Err(AuthError::BadSignature));
 }
 
 #[test]
-fn only_hs256_is_accepted() {
-    let payload = json!({ "sub": "ann", "exp": now_s() + 60 });
+fn a_secret_is_for_hs256_only_and_none_is_no_algorithm() {
+    let payload = json!({ "sub": "ann", "exp": NOW_S + 60 });
     for alg in [Algorithm::HS384, Algorithm::HS512] {
         let token = encode(&Header::new(alg), &payload, &EncodingKey::from_secret(&[1; 32])).unwrap();
         assert_eq!(verify(&token), Err(AuthError::WrongAlgorithm), "{alg:?}");
@@ -77,17 +81,27 @@ fn only_hs256_is_accepted() {
 
 #[test]
 fn times_are_checked_with_a_small_leeway() {
-    assert_eq!(verify_with(json!({ "exp": now_s() - CLOCK_LEEWAY_S - 2 })), Err(AuthError::Expired));
-    assert!(verify_with(json!({ "exp": now_s() - 1 })).is_ok(), "within the leeway");
-    assert_eq!(verify_with(json!({ "nbf": now_s() + CLOCK_LEEWAY_S + 5 })), Err(AuthError::NotYetValid));
-    assert!(verify_with(json!({ "nbf": now_s() })).is_ok());
+    assert_eq!(verify_with(json!({ "exp": NOW_S - CLOCK_LEEWAY_S - 2 })), Err(AuthError::Expired));
+    assert!(verify_with(json!({ "exp": NOW_S - 1 })).is_ok(), "within the leeway");
+    assert_eq!(verify_with(json!({ "nbf": NOW_S + CLOCK_LEEWAY_S + 5 })), Err(AuthError::NotYetValid));
+    assert!(verify_with(json!({ "nbf": NOW_S })).is_ok());
     assert_eq!(verify_with(json!({ "nbf": "soon" })), Err(AuthError::BadClaim("nbf")));
+}
+
+#[test]
+fn a_token_is_over_when_exp_and_leeway_are() {
+    let over_at = |exp| verify_with(json!({ "exp": exp }));
+    assert_eq!(over_at(json!(NOW_S - CLOCK_LEEWAY_S)), Err(AuthError::Expired));
+    assert!(over_at(json!(NOW_S - CLOCK_LEEWAY_S + 1)).is_ok());
+    // A fraction is cut off; the end of time is the last that a frame can say.
+    assert_eq!(over_at(json!(NOW_S as f64 + 60.7)).map(|claims| claims.exp), Ok(NOW_S + 60));
+    assert!(over_at(json!(u64::MAX)).is_ok_and(|claims| claims.expires_ms() < 1 << 53));
 }
 
 #[test]
 fn exp_and_sub_are_required() {
     assert_eq!(verify(&signed(&json!({ "sub": "ann" }))), Err(AuthError::MissingClaim("exp")));
-    assert_eq!(verify(&signed(&json!({ "exp": now_s() + 60 }))), Err(AuthError::MissingClaim("sub")));
+    assert_eq!(verify(&signed(&json!({ "exp": NOW_S + 60 }))), Err(AuthError::MissingClaim("sub")));
     assert_eq!(verify_with(json!({ "sub": null })), Err(AuthError::MissingClaim("sub")));
 }
 
@@ -98,6 +112,10 @@ fn a_claim_of_the_wrong_shape_is_named() {
         (json!({ "sub": 7 }), "sub"),
         (json!({ "jti": 7 }), "jti"),
         (json!({ "jti": "x".repeat(129) }), "jti"),
+        (json!({ "jti": "" }), "jti"),
+        (json!({ "iat": "now" }), "iat"),
+        (json!({ "exp": "later" }), "exp"),
+        (json!({ "exp": -5 }), "exp"),
         (json!({ "name": [] }), "name"),
         (json!({ "roles": "admin" }), "roles"),
         (json!({ "roles": [1] }), "roles"),
@@ -130,13 +148,15 @@ fn what_is_no_jwt_is_malformed() {
     for text in ["", ".", "..", "a.b.c", "not a token", &long] {
         assert_eq!(verify(text), Err(AuthError::Malformed), "{:.20}", text);
     }
+    // A fourth part would be looked at by nobody.
+    assert_eq!(verify(&format!("{}.x", signed(&json!({})))), Err(AuthError::Malformed));
 }
 
 #[test]
 fn neither_errors_nor_debug_show_the_token() {
     let token = Token::new("eyJsecret");
     assert_eq!(format!("{token:?}"), "[token]");
-    let error = verifier().verify(&token).unwrap_err();
+    let error = verifier().verify(&token, 1000 * NOW_S).unwrap_err();
     assert!(!format!("{error} {error:?}").contains("eyJ"));
 }
 
@@ -184,17 +204,17 @@ fn the_same_token_twice_is_one_and_different_tokens_are_refused() {
 #[test]
 fn hello_may_bring_the_token_or_repeat_it() {
     let t = |text: &str| Some(Token::new(text));
-    assert_eq!(settle_token(None, t("a")), Ok(Token::new("a")));
-    assert_eq!(settle_token(t("a"), None), Ok(Token::new("a")));
-    assert_eq!(settle_token(t("a"), t("a")), Ok(Token::new("a")));
-    assert_eq!(settle_token(t("a"), t("b")), Err(AuthError::Ambiguous));
+    assert_eq!(settle_token(None, t("a").as_ref()), Ok(Token::new("a")));
+    assert_eq!(settle_token(t("a").as_ref(), None), Ok(Token::new("a")));
+    assert_eq!(settle_token(t("a").as_ref(), t("a").as_ref()), Ok(Token::new("a")));
+    assert_eq!(settle_token(t("a").as_ref(), t("b").as_ref()), Err(AuthError::Ambiguous));
     assert_eq!(settle_token(None, None), Err(AuthError::Missing));
 }
 
 #[test]
 fn a_token_longer_than_its_limit_is_not_looked_at() {
     // The claim fills the token up: base64 writes four characters for three bytes of it.
-    let token_of = |filling: usize| signed(&json!({ "sub": "ann", "exp": now_s() + 60, "x": "y".repeat(filling) }));
+    let token_of = |filling: usize| signed(&json!({ "sub": "ann", "exp": NOW_S + 60, "x": "y".repeat(filling) }));
     let spare = TOKEN_BYTES_MAX - token_of(0).len();
     let longest = token_of(spare / 4 * 3 - 3);
     assert!(longest.len() <= TOKEN_BYTES_MAX && longest.len() > TOKEN_BYTES_MAX - 16);

@@ -85,8 +85,8 @@ fn token_prints_a_token_that_the_node_accepts() {
         &[],
     );
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let verifier = Verifier::new(&Secret::new(KEY).unwrap(), RegionName::new("eu").unwrap());
-    let claims = verifier.verify(&Token::new(stdout(&output).trim_end())).unwrap();
+    let verifier = Verifier::new(&Secret::new(KEY).unwrap().into(), RegionName::new("eu").unwrap());
+    let claims = verifier.verify(&Token::new(stdout(&output).trim_end()), 1000 * now_s()).unwrap();
     assert_eq!((claims.sub.as_str(), claims.name.as_deref()), ("ann", Some("Ann")));
     assert_eq!(claims.roles, ["admin", "pilot"]);
     assert_eq!(claims.sector.unwrap().as_str(), "12");

@@ -63,7 +63,11 @@ fn the_environment_alone_is_enough_and_wins_over_the_file() {
     ];
     let config = NodeConfig::load(None, env(&required)).unwrap();
     assert_eq!(config.node_name.as_str(), "7", "a name of digits stays a name");
-    assert_eq!(config.jwt_secret.expose(), b"01234567890123456789012345678901", "a secret of digits stays what it is");
+    assert_eq!(
+        config.jwt.secret.unwrap().expose(),
+        b"01234567890123456789012345678901",
+        "a secret of digits stays what it is"
+    );
 
     let won =
         load("wins", "beat_ms = 100\n", &[("SECTORBUS_BEAT_MS", "200"), ("SECTORBUS_LOG_LEVEL", "debug")]).unwrap();
@@ -77,6 +81,8 @@ fn other_value(name: &str) -> &'static str {
         "region" | "node_name" => "other",
         "redis_url" => "redis://other:6380/2",
         "jwt_secret" | "resume_secret" => "another-key-another-key-another-key",
+        "jwt_jwks_url" => "https://id.example/keys",
+        "jwt_audience" | "jwt_issuer" => "somebody",
         "allow_unsafe_redis" => "true",
         "listen" => "127.0.0.1:9000",
         "advertise" => "node-1.example:9000",
@@ -268,7 +274,7 @@ fn what_is_missing_is_named_all_at_once() {
         let expected = format!("{setting} is missing: set {setting} in the file or SECTORBUS_{env} in the environment");
         assert!(message.contains(&expected), "{expected:?} is not in:\n{message}");
     }
-    assert!(message.contains("jwt_secret is missing: set jwt_secret (or jwt_secret_file)"), "{message}");
+    assert!(message.contains("jwt_secret is missing: set jwt_secret (or jwt_secret_file, jwt_public_key_file, jwt_jwks_file or jwt_jwks_url)"), "{message}");
     assert!(message.contains("redis_url is missing: set redis_url (or redis_url_file)"), "{message}");
     assert!(message.contains("resume_secret is missing"), "{message}");
 }
@@ -289,7 +295,11 @@ fn a_secret_comes_from_its_text_or_its_file_and_never_both() {
     let without = minimal().replace(&format!("jwt_secret = \"{KEY}\"\n"), "");
     let file = written("secret_file", &format!("{without}jwt_secret_file = {key_file:?}\n"));
     let config = NodeConfig::load(Some(&file), Vec::new()).unwrap();
-    assert_eq!(config.jwt_secret.expose(), b"a key of a file, long enough, at last", "the line end is ignored");
+    assert_eq!(
+        config.jwt.secret.unwrap().expose(),
+        b"a key of a file, long enough, at last",
+        "the line end is ignored"
+    );
 
     let name = "both";
     let key_file = key_file.to_str().unwrap();

@@ -2,8 +2,8 @@
 
 use sectorbus::ids::{PlayerId, RegionName};
 use sectorbus::protocol::{Codec, ServerFrame};
-use sectorbus_node::auth::{Claims, mint, now_s};
-use sectorbus_tests::cluster::{JWT_SECRET, secret, token};
+use sectorbus_node::auth::{Claims, mint};
+use sectorbus_tests::cluster::{FAR_S, JWT_SECRET, secret, token};
 
 use crate::bystander::Bystander;
 use crate::raw::{BINARY, Raw, Refused, Seen, TEXT, frame};
@@ -92,7 +92,7 @@ async fn refusal(outcome: Result<Speaking, Refused>) -> String {
 }
 
 fn claims() -> Claims {
-    Claims::new(PlayerId::new("mallory").expect("a name"), now_s() + 600)
+    Claims::new(PlayerId::new("mallory").expect("a name"), FAR_S)
 }
 
 /// Tokens of which each fails one check.
@@ -100,7 +100,7 @@ fn bad_tokens() -> Vec<(String, &'static str)> {
     let key = secret(JWT_SECRET);
     let foreign = secret(b"somebody else's key of 32 bytes or more");
     let elsewhere = Claims { region: Some(RegionName::new("elsewhere").expect("a name")), ..claims() };
-    let expired = Claims { exp: now_s() - 60, ..claims() };
+    let expired = Claims { exp: 1_700_000_000, ..claims() };
     let good = mint(&claims(), &key);
     let (unsigned, signature) = good.rsplit_once('.').expect("three parts");
     let mut other_signature: Vec<char> = signature.chars().collect();

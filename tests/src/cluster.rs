@@ -9,7 +9,7 @@ use sectorbus::ids::{NodeName, PlayerId, RegionName};
 use sectorbus::log::memory::{MemoryConfig, MemoryLog, MemoryRegion};
 use sectorbus::protocol::{ClientFrame, Codec, ServerFrame};
 use sectorbus_node::admin::Readiness;
-use sectorbus_node::auth::{Claims, mint, now_s};
+use sectorbus_node::auth::{Claims, mint};
 use sectorbus_node::config::Secret;
 use sectorbus_node::session::outbox::unframed;
 use sectorbus_node::{Node, NodeConfig, NodeStart};
@@ -24,10 +24,13 @@ pub fn secret(bytes: &[u8]) -> Secret {
     Secret::new(bytes).expect("32 bytes")
 }
 
-/// A token of this test universe, valid for a day.
+/// The year 2100, s since 1970: later than the TIME of any region here, of which some begin at a fixed time.
+pub const FAR_S: u64 = 4_102_444_800;
+
+/// A token of this test universe, valid for long.
 pub fn token(player: &str) -> String {
     let player = PlayerId::new(player).expect("a player's name");
-    mint(&Claims::new(player, now_s() + 86_400), &secret(JWT_SECRET))
+    mint(&Claims::new(player, FAR_S), &secret(JWT_SECRET))
 }
 
 pub fn config(name: &str) -> NodeConfig {

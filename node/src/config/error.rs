@@ -39,9 +39,9 @@ pub enum Problem {
     #[error("{place}: {setting}{} is refused: accepted is {accepted}", shown(found.as_deref()))]
     Refused { place: Place, setting: &'static str, found: Option<String>, accepted: String },
     #[error(
-        "{setting} is missing: set {setting}{or_file} in the file or {env} in the environment; accepted is {accepted}"
+        "{setting} is missing: set {setting}{or_others} in the file or {env} in the environment; accepted is {accepted}"
     )]
-    Missing { setting: &'static str, or_file: String, env: String, accepted: String },
+    Missing { setting: &'static str, or_others: String, env: String, accepted: String },
     #[error("{} = {} and {} = {} contradict each other: {why}", first.0, first.1, second.0, second.1)]
     Contradiction { first: (&'static str, String), second: (&'static str, String), why: &'static str },
     /// Each with the place it was given at.

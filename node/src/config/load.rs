@@ -8,9 +8,9 @@ use figment::{Figment, Metadata, Profile, Provider};
 use sectorbus::ids::BadId;
 
 use super::error::{ConfigError, Place, Problem};
-use super::settings::{Given, Kind, SETTINGS, Setting};
+use super::settings::{Given, SETTINGS, Setting};
 use super::wording::{closest_name, line_of, shown, without_excerpt};
-use super::{ENV_PREFIX, NodeConfig, Secret};
+use super::{ENV_PREFIX, JwtConfig, NodeConfig, Secret};
 
 /// The process's variables that are settings, or look like it. The only place that reads the environment.
 pub fn process_env() -> Vec<(String, String)> {
@@ -60,7 +60,7 @@ fn setting_key(key: &str) -> String {
 }
 
 /// What was given, merged, and where.
-struct Sources<'a> {
+pub(super) struct Sources<'a> {
     figment: Figment,
     values: Dict,
     file: Option<(&'a Path, String)>,
@@ -83,7 +83,7 @@ impl<'a> Sources<'a> {
         Ok(Self { figment, values, file })
     }
 
-    fn given(&self, name: &str) -> Option<Given<'_>> {
+    pub(super) fn given(&self, name: &str) -> Option<Given<'_>> {
         let value = self.values.get(name)?;
         Some(Given { value, from_env: self.is_from_env(value) })
     }
@@ -122,14 +122,17 @@ impl<'a> Sources<'a> {
     fn config(&self, problems: &mut Vec<Problem>) -> Option<NodeConfig> {
         let region = self.identity("region", problems);
         let node_name = self.identity("node_name", problems);
-        let jwt_secret = self.secret("jwt_secret", "jwt_secret_file", problems);
+        let jwt = self.jwt(problems);
+        if self.given("resume_secret").is_none() && self.given("resume_secret_file").is_none() {
+            problems.push(missing("resume_secret", &["resume_secret_file"]));
+        }
         let resume_secret = self.secret("resume_secret", "resume_secret_file", problems);
         // A stand-in lets the rest be checked too, so that one start shows all problems.
         let stand_in = || Secret::new([0; sectorbus::limits::SECRET_BYTES_MIN]).ok();
         let mut config = NodeConfig::new(
             region.or_else(|| "x".parse().ok())?,
             node_name.or_else(|| "x".parse().ok())?,
-            jwt_secret.or_else(stand_in)?,
+            jwt.or_else(|| stand_in().map(JwtConfig::from))?,
             resume_secret.or_else(stand_in)?,
         );
         for setting in SETTINGS {
@@ -140,7 +143,7 @@ impl<'a> Sources<'a> {
             }
         }
         match (self.given("redis_url").is_some(), self.given("redis_url_file").is_some()) {
-            (false, false) => problems.push(missing("redis_url")),
+            (false, false) => problems.push(missing("redis_url", &["redis_url_file"])),
             (true, true) => problems.push(self.both("redis_url", "redis_url_file")),
             _ => {}
         }
@@ -156,7 +159,7 @@ impl<'a> Sources<'a> {
         problems: &mut Vec<Problem>,
     ) -> Option<T> {
         let Some(given) = self.given(name) else {
-            problems.push(missing(name));
+            problems.push(missing(name, &[]));
             return None;
         };
         let read = given.text().and_then(|text| text.parse().ok());
@@ -166,41 +169,45 @@ impl<'a> Sources<'a> {
         read
     }
 
-    fn secret(&self, inline: &'static str, file: &'static str, problems: &mut Vec<Problem>) -> Option<Secret> {
-        match (self.given(inline), self.given(file)) {
-            (None, None) => {
-                problems.push(missing(inline));
-                None
-            }
-            (Some(_), Some(_)) => {
-                problems.push(self.both(inline, file));
-                None
-            }
+    /// `None`: neither is given, or something was pushed to `problems`.
+    pub(super) fn secret(
+        &self,
+        inline: &'static str,
+        file: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Secret> {
+        let read = match (self.given(inline), self.given(file)) {
+            (None, None) => return None,
+            (Some(_), Some(_)) => Err(self.both(inline, file)),
             (Some(given), None) => {
-                let read = given.text().and_then(|text| Secret::new(text).ok());
-                if read.is_none() {
-                    problems.push(self.refused(setting(inline)));
-                }
-                read
+                let secret = given.text().and_then(|text| Secret::new(text).ok());
+                secret.ok_or_else(|| self.refused(setting(inline)))
             }
-            (None, Some(given)) => {
-                let read = self.secret_file(file, &given);
-                read.map_err(|problem| problems.push(problem)).ok()
-            }
-        }
+            (None, Some(given)) => self.secret_file(file, &given),
+        };
+        read.map_err(|problem| problems.push(problem)).ok()
     }
 
     fn secret_file(&self, name: &'static str, given: &Given<'_>) -> Result<Secret, Problem> {
+        let (path, key) = self.file(name, given)?;
+        let end = key.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |last| last + 1);
+        Secret::new(&key[..end]).map_err(|error| self.refused_file(name, path, &error.to_string()))
+    }
+
+    /// The path that a setting gives, and what is in the file.
+    pub(super) fn file<'g>(&self, name: &'static str, given: &'g Given<'_>) -> Result<(&'g str, Vec<u8>), Problem> {
         let path = given.text().ok_or_else(|| self.refused(setting(name)))?;
-        let refused = |why: String| Problem::Refused {
+        let text = std::fs::read(path).map_err(|error| self.refused_file(name, path, &error.to_string()))?;
+        Ok((path, text))
+    }
+
+    pub(super) fn refused_file(&self, name: &'static str, path: &str, why: &str) -> Problem {
+        Problem::Refused {
             place: self.place(name),
             setting: name,
             found: Some(format!("{path:?} ({why})")),
             accepted: setting(name).kind.accepted(),
-        };
-        let key = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
-        let end = key.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |last| last + 1);
-        Secret::new(&key[..end]).map_err(|error| refused(error.to_string()))
+        }
     }
 
     fn refused(&self, setting: &'static Setting) -> Problem {
@@ -230,14 +237,15 @@ fn setting(name: &str) -> &'static Setting {
     SETTINGS.iter().find(|setting| setting.name == name).expect("a name from the table")
 }
 
-fn missing(name: &'static str) -> Problem {
-    let setting = setting(name);
-    let or_file = if matches!(setting.kind, Kind::Secret | Kind::RedisUrl(_)) {
-        format!(" (or {name}_file)")
-    } else {
-        String::new()
+/// `others` would do as well.
+pub(super) fn missing(name: &'static str, others: &[&str]) -> Problem {
+    let or_others = match others {
+        [] => String::new(),
+        [other] => format!(" (or {other})"),
+        [first @ .., last] => format!(" (or {} or {last})", first.join(", ")),
     };
-    Problem::Missing { setting: name, or_file, env: setting.env(), accepted: setting.kind.accepted() }
+    let setting = setting(name);
+    Problem::Missing { setting: name, or_others, env: setting.env(), accepted: setting.kind.accepted() }
 }
 
 fn env_name(name: &str) -> String {

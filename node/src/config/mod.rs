@@ -3,6 +3,8 @@
 //! that both parsing and the README's page follow. Knows nothing of what settings do.
 
 mod error;
+mod jwks_url;
+mod jwt;
 mod load;
 mod origin;
 mod redis_url;
@@ -19,6 +21,8 @@ use sectorbus::limits;
 use sectorbus::rules::MOVE_COOL_DOWN_MS;
 
 pub use error::{ConfigError, Place, Problem};
+pub use jwks_url::{BadJwksUrl, JwksUrl};
+pub use jwt::JwtConfig;
 pub use load::process_env;
 pub use origin::Origin;
 pub use redis_url::{BadRedisUrl, RedisUrl};
@@ -59,7 +63,7 @@ pub struct NodeConfig {
     pub redis_url: Option<RedisUrl>,
     /// Start although Redis's settings endanger what was acked.
     pub allow_unsafe_redis: bool,
-    pub jwt_secret: Secret,
+    pub jwt: JwtConfig,
     pub resume_secret: Secret,
     pub beat: Duration,
     pub member_ttl: Duration,
@@ -102,7 +106,7 @@ pub struct NodeConfig {
 
 impl NodeConfig {
     /// All defaults, which come from `sectorbus::limits`; no Redis.
-    pub fn new(region: RegionName, node_name: NodeName, jwt_secret: Secret, resume_secret: Secret) -> Self {
+    pub fn new(region: RegionName, node_name: NodeName, jwt: impl Into<JwtConfig>, resume_secret: Secret) -> Self {
         Self {
             region,
             node_name,
@@ -113,7 +117,7 @@ impl NodeConfig {
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7701)),
             redis_url: None,
             allow_unsafe_redis: false,
-            jwt_secret,
+            jwt: jwt.into(),
             resume_secret,
             beat: limits::BEAT_EVERY,
             member_ttl: limits::MEMBER_TTL,
@@ -206,6 +210,12 @@ impl NodeConfig {
             ("allow_unsafe_redis", "true".to_owned()),
             ("redis_url", "unset".to_owned()),
             "allow_unsafe_redis says nothing about the memory log",
+        );
+        refuse_if(
+            self.jwt.keys.is_empty() && self.jwt.jwks_url.is_none(),
+            ("jwt_secret", "unset".to_owned()),
+            ("jwt_jwks_url", "unset".to_owned()),
+            "without any key no token can be accepted",
         );
         found
     }

@@ -9,10 +9,11 @@ use figment::value::Value;
 use ipnet::IpNet;
 use sectorbus::ids::{NodeName, RegionName};
 use sectorbus::limits::{
-    FRAME_BYTES_MAX, HALF_OPEN_MAX, INT_ABS_MAX, LOAD_PAGE_ENTRIES, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, SECRET_BYTES_MIN,
+    FRAME_BYTES_MAX, HALF_OPEN_MAX, INT_ABS_MAX, LOAD_PAGE_ENTRIES, MESSAGE_BYTES_MAX, NAME_BYTES_MAX,
+    SECRET_BYTES_MIN, TEXT_BYTES_MAX,
 };
 
-use super::{ENV_PREFIX, LogFormat, NodeConfig, Origin, RedisUrl, Secret};
+use super::{ENV_PREFIX, JwksUrl, LogFormat, NodeConfig, Origin, RedisUrl, Secret};
 
 /// A row of the table.
 pub(super) struct Setting {
@@ -26,8 +27,15 @@ pub(super) enum Kind {
     /// `region`, `node_name`: no configuration exists without them, so `load` reads them first.
     Identity,
     /// `jwt_secret`, `resume_secret`: read first too, from here or from their file.
-    Secret,
+    Secret {
+        is_required: bool,
+    },
     SecretFile,
+    /// `jwt_public_key_file`, `jwt_jwks_file`: read first too; this is what the file holds.
+    KeyFile(&'static str),
+    JwksUrl(fn(&mut NodeConfig) -> &mut Option<JwksUrl>),
+    /// Compared as it is.
+    Text(fn(&mut NodeConfig) -> &mut Option<String>),
     Millis(RangeInclusive<u64>, fn(&mut NodeConfig) -> &mut Duration),
     Bytes(RangeInclusive<usize>, fn(&mut NodeConfig) -> &mut usize),
     Size(RangeInclusive<usize>, fn(&mut NodeConfig) -> &mut usize),
@@ -58,9 +66,15 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("redis_url", Kind::RedisUrl(|c| &mut c.redis_url), "The region's Redis, 7.0 or newer."),
     row("redis_url_file", Kind::RedisUrlFile(|c| &mut c.redis_url), "File that holds redis_url; a line end at its end is ignored."),
     row("allow_unsafe_redis", Kind::Flag(|c| &mut c.allow_unsafe_redis), "Warn instead of refusing when Redis may evict or does not persist."),
-    row("jwt_secret", Kind::Secret, "Key that players' HS256 tokens are signed with."),
+    row("jwt_secret", Kind::Secret { is_required: false }, "Key that players' HS256 tokens are signed with. At least one of the settings of keys is needed."),
     row("jwt_secret_file", Kind::SecretFile, "File that holds jwt_secret; a line end at its end is ignored."),
-    row("resume_secret", Kind::Secret, "Key of resume tokens; the same on all nodes of a region."),
+    row("jwt_public_key_file", Kind::KeyFile("public keys in PEM, RSA of 2048 bits or more, P-256 or Ed25519"), "Keys that players' tokens are signed with, each for RS256, ES256 or EdDSA by its kind."),
+    row("jwt_jwks_file", Kind::KeyFile("a set of JSON Web Keys"), "More such keys, and symmetric ones (HS256); chosen by the token's kid."),
+    row("jwt_jwks_url", Kind::JwksUrl(|c| &mut c.jwt.jwks_url), "Where a set of public keys is fetched; the last good one stays until the next. Certificates are checked with the machine's roots."),
+    row("jwt_jwks_refresh_ms", Kind::Millis(1_000..=DAY_MS, |c| &mut c.jwt.jwks_refresh), "How often it is fetched; besides, when a token names an unknown key, every 5 s at most."),
+    row("jwt_audience", Kind::Text(|c| &mut c.jwt.audience), "What a token's aud must name; unset: tokens with aud are refused."),
+    row("jwt_issuer", Kind::Text(|c| &mut c.jwt.issuer), "What a token's iss must be; unset: any."),
+    row("resume_secret", Kind::Secret { is_required: true }, "Key of resume tokens; the same on all nodes of a region."),
     row("resume_secret_file", Kind::SecretFile, "File that holds resume_secret; a line end at its end is ignored."),
     row("listen", Kind::Address(|c| &mut c.listen), "Where players connect."),
     row("advertise", Kind::HostPort(|c| &mut c.advertise), "Address shown for this node."),
@@ -141,7 +155,7 @@ impl Setting {
 
 impl Kind {
     pub(super) fn is_secret(&self) -> bool {
-        matches!(self, Kind::Secret | Kind::RedisUrl(_))
+        matches!(self, Kind::Secret { .. } | Kind::RedisUrl(_))
     }
 
     fn unit(&self) -> &'static str {
@@ -159,8 +173,11 @@ impl Kind {
         }
         match self {
             Kind::Identity => format!("1 to {NAME_BYTES_MAX} characters of A-Z a-z 0-9 _ -"),
-            Kind::Secret => format!("a text of at least {SECRET_BYTES_MIN} bytes"),
+            Kind::Secret { .. } => format!("a text of at least {SECRET_BYTES_MIN} bytes"),
             Kind::SecretFile => format!("the path of a file of at least {SECRET_BYTES_MIN} bytes"),
+            Kind::KeyFile(holds) => format!("the path of a file with {holds}"),
+            Kind::JwksUrl(_) => "https://host[:port]/path, or http:// on a loopback address".to_owned(),
+            Kind::Text(_) => format!("a text of 1 to {TEXT_BYTES_MAX} bytes"),
             Kind::Millis(accepted, _) => range("a whole number of ms", accepted),
             Kind::Bytes(accepted, _) => range("a whole number of bytes", accepted),
             Kind::Size(accepted, _) => range("a whole number", accepted),
@@ -184,8 +201,9 @@ impl Kind {
     fn shown(&self, config: &mut NodeConfig) -> String {
         match self {
             Kind::Identity => "required".to_owned(),
-            Kind::RedisUrl(_) | Kind::Secret => "required, here or in its file".to_owned(),
-            Kind::RedisUrlFile(_) | Kind::SecretFile => String::new(),
+            Kind::RedisUrl(_) | Kind::Secret { is_required: true } => "required, here or in its file".to_owned(),
+            Kind::Secret { is_required: false } | Kind::SecretFile | Kind::RedisUrlFile(_) => String::new(),
+            Kind::KeyFile(_) | Kind::JwksUrl(_) | Kind::Text(_) => String::new(),
             Kind::Millis(_, field) => field(config).as_millis().to_string(),
             Kind::Bytes(_, field) | Kind::Size(_, field) => field(config).to_string(),
             Kind::Whole(_, field) => field(config).to_string(),
@@ -205,7 +223,12 @@ impl Kind {
     /// Sets the field to what was given; `None`: it is not what is accepted. What `load` reads first is ignored here.
     pub(super) fn set(&self, config: &mut NodeConfig, given: &Given<'_>) -> Option<()> {
         match self {
-            Kind::Identity | Kind::Secret | Kind::SecretFile => {}
+            Kind::Identity | Kind::Secret { .. } | Kind::SecretFile | Kind::KeyFile(_) => {}
+            Kind::JwksUrl(field) => *field(config) = Some(JwksUrl::new(given.text()?).ok()?),
+            Kind::Text(field) => {
+                let text = given.text().filter(|text| (1..=TEXT_BYTES_MAX).contains(&text.len()))?;
+                *field(config) = Some(text.to_owned());
+            }
             Kind::Millis(accepted, field) => *field(config) = Duration::from_millis(given.whole_in(accepted)?),
             Kind::Bytes(accepted, field) | Kind::Size(accepted, field) => *field(config) = given.whole_in(accepted)?,
             Kind::Whole(accepted, field) => *field(config) = given.whole_in(accepted)?,

@@ -8,11 +8,10 @@ use tokio::net::TcpStream;
 use sectorbus::log::Log;
 use sectorbus::protocol::Codec;
 
-use crate::auth::Token;
 use crate::core::Core;
 use crate::edge::half_open::Entering;
 use crate::session::edges::{End, attach_while_open, await_hello, finish, send_unavailable};
-use crate::session::hello::{self, Keys};
+use crate::session::hello::{self, Checked, Keys};
 use crate::session::intake::Intake;
 use crate::session::outbox::Outbox;
 use crate::session::socket::Reading;
@@ -28,7 +27,7 @@ pub struct Opened<L: Log> {
     /// `None`: a client in the same process.
     pub socket: Option<Arc<TcpStream>>,
     /// From the upgrade request, not yet settled with `hello`.
-    pub token: Option<Token>,
+    pub token: Option<Checked>,
     pub intake: Intake,
     /// Until it has said hello.
     pub entering: Option<Entering>,

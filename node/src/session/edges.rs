@@ -16,9 +16,8 @@ use sectorbus::protocol::{
     BadFrame, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Pong, ServerFrame, Unavailable,
 };
 
-use crate::auth::Token;
 use crate::core::Core;
-use crate::session::hello::{self, Attachment, Keys};
+use crate::session::hello::{self, Attachment, Checked, Keys};
 use crate::session::intake::{Intake, Refusal};
 use crate::session::outbox::{Lane, Outbox, close_frame, framed};
 use crate::session::socket::{Incoming, Reading};
@@ -93,7 +92,7 @@ pub(super) async fn await_hello<L: Log>(
     codec: Codec,
     reading: &mut Reading,
     outbox: &Arc<Outbox>,
-    token: Option<Token>,
+    upgrade: Option<Checked>,
     intake: &mut Intake,
 ) -> Result<hello::Asked, End> {
     let deadline = Instant::now() + core.config.hello_within;
@@ -112,7 +111,7 @@ pub(super) async fn await_hello<L: Log>(
         match ClientFrame::decode(codec, &payload) {
             Ok(ClientFrame::Hello(hello)) => {
                 let new_session = || core.dice.hex().parse().expect("hexadecimal digits are a name");
-                let checked = hello::check(keys, token, hello, core.clock.now_ms(), new_session);
+                let checked = hello::check(keys, upgrade, hello, core.clock.now_ms(), new_session).await;
                 return checked.map_err(|failed| End::Close {
                     code: CloseCode::BadToken,
                     detail: Some(failed.code().to_owned()),

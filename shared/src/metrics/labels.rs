@@ -70,6 +70,15 @@ impl RefusedBy {
 }
 
 label! {
+    /// How fetching keys from `jwt_jwks_url` ended.
+    JwksResult, "result" {
+        Ok => "ok",
+        /// The last good keys stay.
+        Failed => "failed",
+    }
+}
+
+label! {
     /// What an action was answered.
     AnswerKind, "answer" {
         Ack => "ack",
