@@ -207,6 +207,7 @@ impl Running {
                 change("/etc/prometheus/rules".to_owned(), repository("grafana/rules").display().to_string());
             }
             node => {
+                change("10.77.0.10".to_owned(), "127.0.0.1".to_owned());
                 for listener in ["7700", "7701"] {
                     let place = self.places[&*format!("{node}:{listener}")];
                     change(format!("0.0.0.0:{listener}"), place.to_string());

@@ -1,11 +1,15 @@
 //! A round through everything that compose.yaml starts: players through HAProxy on nodes that have no more rights in
 //! Redis than their ACL gives, a node killed, and Prometheus watching.
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use anyhow::{Context, Result, ensure};
 use redis::aio::MultiplexedConnection;
 use sectorbus::action::{Action, Status};
 use sectorbus::ids::PlayerId;
 use sectorbus_node::auth::{Claims, mint, now_s};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
 use sectorbus_tests::client::Client;
 use sectorbus_tests::cluster::secret;
@@ -17,6 +21,8 @@ use crate::SOON;
 use crate::running::{NODES, Running};
 
 const PLAYERS: usize = 6;
+/// The nodes together take fewer of one address that say nothing.
+const HALF_OPEN_SOCKETS_MAX: usize = 900;
 const TARGETS: f64 = 5.0; // three nodes, HAProxy, Prometheus
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,7 +53,33 @@ async fn players_of_the_composed_region_play_on_when_a_node_dies_redis() -> Resu
     until_number(&prometheus, "sum(up)", TARGETS - 1.0).await?;
     until_number(&prometheus, "max(region:sectorbus_rooms_without_owner:max)", 0.0).await?;
     until_number(&prometheus, "sum(sectorbus_acked_lost_total)", 0.0).await?;
+    an_address_that_floods_is_kept_out_alone(running.address("haproxy:7700")).await?;
     rights_are_enforced(&running).await
+}
+
+/// Limits are per player's address, not per HAProxy's.
+async fn an_address_that_floods_is_kept_out_alone(haproxy: SocketAddr) -> Result<()> {
+    let (flooding, other) = (Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::new(127, 0, 0, 3));
+    let mut open = Vec::new();
+    while let Some(socket) = upgraded(haproxy, flooding).await? {
+        open.push(socket);
+        ensure!(open.len() < HALF_OPEN_SOCKETS_MAX, "so many handshakes of one address are taken");
+    }
+    ensure!(upgraded(haproxy, other).await?.is_some(), "an address that does nothing is kept out too");
+    Ok(())
+}
+
+/// A handshake from this address of the loopback; `None`: it was refused.
+async fn upgraded(to: SocketAddr, from: Ipv4Addr) -> Result<Option<TcpStream>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from((from, 0)))?;
+    let mut socket = socket.connect(to).await?;
+    let request = "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: sectorbus.v1.json\r\n\r\n";
+    socket.write_all(request.as_bytes()).await?;
+    let mut status = [0; "HTTP/1.1 101".len()];
+    tokio::time::timeout(SOON, socket.read_exact(&mut status)).await.context("no answer to a handshake")??;
+    Ok((status == *b"HTTP/1.1 101").then_some(socket))
 }
 
 /// Through HAProxy, with tokens of the secret that the nodes were given.
