@@ -2,6 +2,7 @@
 //! Redis than their ACL gives, a node killed, and Prometheus watching.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use redis::aio::MultiplexedConnection;
@@ -23,6 +24,8 @@ use crate::running::{NODES, Running};
 const PLAYERS: usize = 6;
 /// The nodes together take fewer of one address that say nothing.
 const HALF_OPEN_SOCKETS_MAX: usize = 900;
+/// Slower than `actions_per_s` allows.
+const MOVE_AGAIN_AFTER: Duration = Duration::from_millis(250);
 const TARGETS: f64 = 5.0; // three nodes, HAProxy, Prometheus
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,8 +101,10 @@ fn players(running: &Running) -> Result<Vec<Player>> {
 async fn move_on(player: &Player) -> Result<()> {
     let sector = |player: &Player| player.told().client.view.as_ref().map(|view| (view.sector.clone(), view.warps()));
     let (from, warps) = sector(player).context("a player sees a sector")?;
-    // A ship that has just moved is asked to wait: the move is asked for again.
+    // A ship that has just moved is asked to wait: the move is asked for again, as often as limits allow.
+    let mut again = tokio::time::interval(MOVE_AGAIN_AFTER);
     until_async(SOON, "the player moves", async || {
+        again.tick().await;
         player.act(Action::Move { to: warps[0].clone() });
         player.settled(SOON).await?;
         Ok(sector(player).is_some_and(|(now, _)| now != from))
