@@ -206,9 +206,10 @@ async fn run_node(
 ) -> Result<(), NodeError> {
     let listener = |listener: TcpListener| tokio::net::TcpListener::from_std(listener).map_err(NodeError::Admin);
     let listeners = Listeners { players: listener(players)?, admin: listener(admin)? };
+    let (_, settings_rx) = watch::channel(Arc::new(config.clone()));
     match storage {
-        Storage::Memory(region) => run(config, listeners, Arc::new(region.handle()), stop).await,
-        Storage::Redis(_) => run_on_redis(config, listeners, stop).await,
+        Storage::Memory(region) => run(config, listeners, Arc::new(region.handle()), stop, settings_rx).await,
+        Storage::Redis(_) => run_on_redis(config, listeners, stop, settings_rx).await,
     }
 }
 

@@ -8,10 +8,10 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::auth::{self, AuthError, Claims, Verifier};
-use crate::config::{ConfigError, LogFormat, NodeConfig};
+use crate::config::{self, ConfigError, LogFormat, NodeConfig};
 use crate::routes;
 
 /// The sectorbus gateway node. Every setting of the file is also an environment variable, SECTORBUS_<SETTING>, which
@@ -74,7 +74,8 @@ struct TokenArgs {
 pub enum Todo {
     /// Print this and end.
     Print(String),
-    Run(Box<NodeConfig>),
+    /// Run a node; where its settings can be read again.
+    Run(Box<NodeConfig>, config::Source),
 }
 
 /// Why a command line cannot be followed. All mean exit code 2.
@@ -105,10 +106,11 @@ impl Cli {
                 Ok(Todo::Print(format!("{token}\n")))
             }
             None => {
-                let config = load(self.source, env)?;
+                let source = config::Source { file: self.source.config, env };
+                let config = source.read()?;
                 match self.check {
                     true => Ok(Todo::Print("configuration is valid\n".to_owned())),
-                    false => Ok(Todo::Run(Box::new(config))),
+                    false => Ok(Todo::Run(Box::new(config), source)),
                 }
             }
         }
@@ -122,13 +124,26 @@ pub fn log_filter(level: tracing::Level) -> Targets {
     Targets::new().with_default(level.min(LevelFilter::INFO)).with_target("sectorbus", level)
 }
 
+/// Changes the level of a log that was started.
+#[derive(Clone)]
+pub struct LogLevel(reload::Handle<Targets, Registry>);
+
+impl LogLevel {
+    pub fn set(&self, level: tracing::Level) {
+        if let Err(error) = self.0.reload(log_filter(level)) {
+            tracing::error!(%error, "log_level cannot be changed");
+        }
+    }
+}
+
 /// Starts logging to stderr.
-pub fn init_tracing(config: &NodeConfig) {
-    let filter = log_filter(config.log_level);
+pub fn init_tracing(config: &NodeConfig) -> LogLevel {
+    let (filter, handle) = reload::Layer::new(log_filter(config.log_level));
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match config.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    LogLevel(handle)
 }

@@ -3,9 +3,13 @@
 
 use std::net::SocketAddr;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::config::NodeConfig;
+
+/// Connections that wait to be accepted; the kernel may allow fewer. When a node dies, thousands come at once, and one that
+/// does not fit hears nothing for a second.
+const BACKLOG: u32 = 4096;
 
 /// Bound, not yet accepting.
 #[derive(Debug)]
@@ -30,12 +34,19 @@ impl Listeners {
     /// Binds what the configuration names.
     pub async fn bind(config: &NodeConfig) -> Result<Self, BindError> {
         Ok(Self {
-            players: bind("listen", "SECTORBUS_LISTEN", config.listen).await?,
-            admin: bind("admin_listen", "SECTORBUS_ADMIN_LISTEN", config.admin_listen).await?,
+            players: bind("listen", "SECTORBUS_LISTEN", config.listen)?,
+            admin: bind("admin_listen", "SECTORBUS_ADMIN_LISTEN", config.admin_listen)?,
         })
     }
 }
 
-async fn bind(setting: &'static str, env: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|error| BindError { setting, env, address, error })
+fn bind(setting: &'static str, env: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
+    listener(address).map_err(|error| BindError { setting, env, address, error })
+}
+
+fn listener(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }

@@ -1,12 +1,14 @@
 //! `sectorbus-node`: reads the command line, starts one node, and turns how it ended into an exit code.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
-use sectorbus_node::cli::{Cli, Todo, init_tracing};
-use sectorbus_node::config::process_env;
+use sectorbus_node::cli::{Cli, LogLevel, Todo, init_tracing};
+use sectorbus_node::config::{Changes, Rereading, Source, process_env};
 use sectorbus_node::{Listeners, NodeConfig, NodeError, admin, run_on_redis};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const FAILED: u8 = 1;
@@ -19,7 +21,7 @@ fn main() -> ExitCode {
             print!("{text}");
             ExitCode::SUCCESS
         }
-        Ok(Todo::Run(config)) => start(*config),
+        Ok(Todo::Run(config, source)) => start(*config, source),
         Err(error) => {
             eprintln!("{error}");
             ExitCode::from(BAD_CONFIGURATION)
@@ -27,8 +29,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(config: NodeConfig) -> ExitCode {
-    init_tracing(&config);
+fn start(config: NodeConfig, source: Source) -> ExitCode {
+    let log_level = init_tracing(&config);
+    let rereading = Rereading::new(source, config.clone());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -37,7 +40,7 @@ fn start(config: NodeConfig) -> ExitCode {
         }
     };
     // As a task of its own, so that a panic anywhere in it arrives here as an exit code.
-    let ended = runtime.block_on(async { tokio::spawn(serve(config)).await });
+    let ended = runtime.block_on(async { tokio::spawn(serve(config, rereading, log_level)).await });
     match ended {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
@@ -48,12 +51,44 @@ fn start(config: NodeConfig) -> ExitCode {
     }
 }
 
-async fn serve(config: NodeConfig) -> Result<(), NodeError> {
+async fn serve(config: NodeConfig, rereading: Rereading, log_level: LogLevel) -> Result<(), NodeError> {
+    let (settings_tx, settings_rx) = watch::channel(Arc::new(config.clone()));
+    tokio::spawn(reread_on_signal(rereading, log_level, settings_tx));
     let listeners = Listeners::bind(&config).await?;
     tokio::spawn(admin::upkeep(admin::install_recorder_once()?));
     let shutdown = CancellationToken::new();
     tokio::spawn(cancel_on_signal(shutdown.clone()));
-    run_on_redis(config, listeners, shutdown).await
+    run_on_redis(config, listeners, shutdown, settings_rx).await
+}
+
+/// SIGHUP: reads the settings again. What is wrong changes nothing.
+async fn reread_on_signal(mut rereading: Rereading, log_level: LogLevel, settings_tx: watch::Sender<Arc<NodeConfig>>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("SIGHUP cannot be heard: settings are read at the start only");
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        match rereading.again() {
+            Ok((config, changes)) => {
+                log_level.set(config.log_level);
+                settings_tx.send_replace(Arc::new(config.clone()));
+                tell(&changes);
+            }
+            Err(error) => tracing::error!(%error, "SIGHUP: the settings stay as they were"),
+        }
+    }
+}
+
+fn tell(changes: &Changes) {
+    for setting in &changes.taken_over {
+        tracing::info!(setting, "SIGHUP: taken over");
+    }
+    for setting in &changes.need_restart {
+        tracing::warn!(setting, "SIGHUP: has changed and needs a restart");
+    }
+    if *changes == Changes::default() {
+        tracing::info!("SIGHUP: no setting has changed");
+    }
 }
 
 async fn cancel_on_signal(shutdown: CancellationToken) {

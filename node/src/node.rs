@@ -1,12 +1,13 @@
 //! One node from start to end: checks the region, starts its tasks, serves, drains.
 //! `run` is what production, the demo and the tests all start.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rand::Rng;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use sectorbus::ids::{Incarnation, NodeName};
@@ -165,6 +166,11 @@ impl<L: Log> Node<L> {
         players::connect_in_process(&self.core, &self.keys, codec)
     }
 
+    /// Takes over those of the settings that a running node may change.
+    pub fn take_over(&self, config: &NodeConfig) {
+        self.core.edge.take_over(config);
+    }
+
     /// Ends everything where it stands, as `kill -9` would.
     pub fn kill(&self) {
         self.core.tasks.kill();
@@ -246,12 +252,13 @@ async fn keep_checking_safety<L: Log>(core: Arc<Core<L>>, readiness: Arc<Readine
     }
 }
 
-/// Runs a node until `shutdown`, then drains it.
+/// Runs a node until `shutdown`, then drains it. `settings_rx`: settings as they are read again.
 pub async fn run<L: Log>(
     config: NodeConfig,
     listeners: Listeners,
     log: Arc<L>,
     shutdown: CancellationToken,
+    settings_rx: watch::Receiver<Arc<NodeConfig>>,
 ) -> Result<(), NodeError> {
     let address = match listeners.players.local_addr() {
         Ok(bound) => config.advertised(bound),
@@ -264,7 +271,7 @@ pub async fn run<L: Log>(
     let serving = axum::serve(listeners.admin, app).with_graceful_shutdown(ended.clone().cancelled_owned());
     let admin_task = tokio::spawn(serving.into_future());
     let start = NodeStart { config, log, address, seed: None, simulated_ring: None, readiness };
-    let outcome = run_to_end(start, listeners.players, &shutdown).await;
+    let outcome = run_to_end(start, listeners.players, &shutdown, settings_rx).await;
     ended.cancel();
     admin_task.abort();
     outcome
@@ -274,6 +281,7 @@ async fn run_to_end<L: Log>(
     start: NodeStart<L>,
     players: tokio::net::TcpListener,
     shutdown: &CancellationToken,
+    settings_rx: watch::Receiver<Arc<NodeConfig>>,
 ) -> Result<(), NodeError> {
     let node = tokio::select! {
         started = Node::start(start) => started?,
@@ -283,6 +291,7 @@ async fn run_to_end<L: Log>(
     node.serve_players(players);
     tokio::select! {
         outcome = node.ended() => outcome,
+        never = keep_taking_over(&node, settings_rx) => match never {},
         () = shutdown.cancelled() => {
             tokio::select! {
                 () = node.drain() => {}
@@ -293,11 +302,23 @@ async fn run_to_end<L: Log>(
     }
 }
 
+/// Never ends, even when nobody will read settings again.
+async fn keep_taking_over<L: Log>(node: &Node<L>, mut settings_rx: watch::Receiver<Arc<NodeConfig>>) -> Infallible {
+    loop {
+        let config = settings_rx.borrow_and_update().clone();
+        node.take_over(&config);
+        if settings_rx.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
 /// Runs a node on the configuration's Redis until `shutdown`, then drains.
 pub async fn run_on_redis(
     config: NodeConfig,
     listeners: Listeners,
     shutdown: CancellationToken,
+    settings_rx: watch::Receiver<Arc<NodeConfig>>,
 ) -> Result<(), NodeError> {
     let url = config.redis_url.as_ref().ok_or(NodeError::NoRedis)?.expose().to_owned();
     let redis = RedisConfig {
@@ -306,5 +327,5 @@ pub async fn run_on_redis(
         ..RedisConfig::new(url, config.region.clone())
     };
     let log = Arc::new(RedisLog::connect(redis)?);
-    run(config, listeners, log, shutdown).await
+    run(config, listeners, log, shutdown, settings_rx).await
 }

@@ -1,6 +1,6 @@
 //! The README's tables of settings and endpoints are what the code says. On a difference the test prints the table.
 
-use sectorbus_node::config::table;
+use sectorbus_node::config::{reread, table};
 use sectorbus_node::routes::ROUTES;
 
 const README: &str = include_str!("../../README.md");
@@ -25,6 +25,13 @@ fn the_readme_lists_every_setting() {
         rows += &format!("| `{}` | `{}` | {accepted} | {} |\n", doc.name, doc.default, doc.meaning);
     }
     assert_table("settings", &rows);
+}
+
+#[test]
+fn the_readme_names_what_sighup_takes_over() {
+    let names: Vec<String> = reread().iter().map(|name| format!("`{name}`")).collect();
+    let wanted = format!("<!-- reread:begin -->{}<!-- reread:end -->", names.join(", "));
+    assert!(README.contains(&wanted), "the README must have:\n\n{wanted}");
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! What a node process does in its life that is no invariant: whom it shows as gone, how it brings players back, when it
 //! refuses to start, how it leaves. Real processes on a real redis-server.
 
+mod hostile;
 mod leave;
 mod presence;
 mod refusals;
 mod resume;
+mod settings;
 
 use std::time::Duration;
 

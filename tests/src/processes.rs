@@ -37,6 +37,8 @@ pub const NO_LIMITS: [(&str, &str); 5] = [
 pub struct NodeSettings {
     pub name: String,
     pub redis_url: String,
+    /// Given with `--config`.
+    pub file: Option<PathBuf>,
     /// More settings by their names in the file: `("drain_deadline_ms", "5000")`.
     pub more: Vec<(String, String)>,
 }
@@ -53,7 +55,20 @@ impl NodeSettings {
         ];
         let more = more.iter().chain(&NO_LIMITS).map(|(setting, value)| (setting.to_string(), value.to_string()));
         let more = more.collect();
-        Self { name: name.to_owned(), redis_url, more }
+        Self { name: name.to_owned(), redis_url, file: None, more }
+    }
+
+    /// With a file that gives the settings named.
+    pub fn with_file(mut self, file: &Path, given_there: &[&str]) -> Self {
+        self.more.retain(|(setting, _)| !given_there.contains(&&**setting));
+        self.file = Some(file.to_owned());
+        self
+    }
+
+    /// With the limits that a node has by itself.
+    pub fn limited(mut self) -> Self {
+        self.more.retain(|(setting, _)| NO_LIMITS.iter().all(|(lifted, _)| lifted != setting));
+        self
     }
 
     pub fn with(mut self, setting: &str, value: impl ToString) -> Self {
@@ -163,6 +178,16 @@ impl NodeProcess {
         self.signal("CONT")
     }
 
+    /// SIGHUP: it reads its settings again.
+    pub fn hang_up(&self) -> Result<()> {
+        self.signal("HUP")
+    }
+
+    /// Files and sockets it has open.
+    pub fn open_files(&self) -> Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
     /// SIGTERM: a planned leave begins.
     pub fn send_away(&self) -> Result<()> {
         self.signal("TERM")
@@ -256,6 +281,7 @@ fn spawn(settings: &NodeSettings, players: SocketAddr, admin: SocketAddr, log_fi
     command.env("SECTORBUS_LISTEN", players.to_string()).env("SECTORBUS_ADMIN_LISTEN", admin.to_string());
     command.env("SECTORBUS_JWT_SECRET", secret(JWT_SECRET)).env("SECTORBUS_RESUME_SECRET", secret(RESUME_SECRET));
     command.env("NO_COLOR", "1");
+    command.args(settings.file.iter().flat_map(|file| ["--config".as_ref(), file.as_os_str()]));
     for (setting, value) in &settings.more {
         command.env(format!("SECTORBUS_{}", setting.to_ascii_uppercase()), value);
     }

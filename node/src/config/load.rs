@@ -10,7 +10,7 @@ use sectorbus::ids::BadId;
 use super::error::{ConfigError, Place, Problem};
 use super::settings::{Given, SETTINGS, Setting};
 use super::wording::{closest_name, line_of, shown, without_excerpt};
-use super::{ENV_PREFIX, JwtConfig, NodeConfig, Secret};
+use super::{ENV_PREFIX, JwtConfig, NodeConfig, Secret, reread};
 
 /// The process's variables that are settings, or look like it. The only place that reads the environment.
 pub fn process_env() -> Vec<(String, String)> {
@@ -149,6 +149,7 @@ impl<'a> Sources<'a> {
         }
         if problems.is_empty() {
             problems.extend(config.contradictions());
+            config.given = reread::Given::of(|name| self.values.get(name).cloned());
         }
         Some(config)
     }

@@ -8,6 +8,7 @@ mod jwt;
 mod load;
 mod origin;
 mod redis_url;
+mod reread;
 mod secret;
 mod settings;
 mod wording;
@@ -26,6 +27,7 @@ pub use jwt::JwtConfig;
 pub use load::process_env;
 pub use origin::Origin;
 pub use redis_url::{BadRedisUrl, RedisUrl};
+pub use reread::{Changes, Given, Rereading, Source, reread};
 pub use secret::{Secret, SecretTooShort};
 pub use settings::{SettingDoc, table};
 
@@ -102,6 +104,8 @@ pub struct NodeConfig {
     pub drain_deadline: Duration,
     pub log_level: tracing::Level,
     pub log_format: LogFormat,
+    /// What each setting was given as, to be compared with what it is given as later.
+    pub given: Given,
 }
 
 impl NodeConfig {
@@ -146,6 +150,7 @@ impl NodeConfig {
             drain_deadline: DRAIN_DEADLINE,
             log_level: tracing::Level::INFO,
             log_format: LogFormat::Text,
+            given: Given::default(),
         }
     }
 

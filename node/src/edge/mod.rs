@@ -68,6 +68,11 @@ impl Edge {
         self.policy.load()
     }
 
+    /// What comes from now on is judged by these settings. Nobody's past counts against them.
+    pub fn take_over(&self, config: &NodeConfig) {
+        self.policy.store(Arc::new(Policy::new(config)));
+    }
+
     /// A connection that has not said hello; `None`: there are too many of them.
     fn enter(&self) -> Option<Entering> {
         HalfOpen::enter(&self.half_open)
