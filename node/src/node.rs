@@ -169,6 +169,7 @@ impl<L: Log> Node<L> {
     /// Takes over those of the settings that a running node may change.
     pub fn take_over(&self, config: &NodeConfig) {
         self.core.edge.take_over(config);
+        self.keys.verifier.reload(&config.jwt);
     }
 
     /// Ends everything where it stands, as `kill -9` would.

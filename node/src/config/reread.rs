@@ -13,6 +13,12 @@ use super::{ConfigError, NodeConfig};
 
 /// Settings that a running node takes over on SIGHUP. A file's content counts as well as its path.
 const REREAD: &[&str] = &[
+    "jwt_secret",
+    "jwt_secret_file",
+    "jwt_public_key_file",
+    "jwt_jwks_file",
+    "jwt_audience",
+    "jwt_issuer",
     "allowed_origins",
     "trusted_proxies",
     "proxy_protocol",
@@ -113,6 +119,33 @@ impl Rereading {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_with_another_key_is_a_change_of_its_setting() {
+        let key_file = std::env::temp_dir().join(format!("sectorbus-reread-{}", std::process::id()));
+        let write = |key: u8| std::fs::write(&key_file, [key; 32]).expect("written");
+        write(b'a');
+        let path = key_file.to_string_lossy().into_owned();
+        let given = [
+            ("REGION", "r"),
+            ("NODE_NAME", "n"),
+            ("REDIS_URL", "redis://h"),
+            ("JWT_SECRET_FILE", &*path),
+            ("RESUME_SECRET_FILE", &*path),
+        ];
+        let env = given.map(|(name, value)| (format!("SECTORBUS_{name}"), value.to_owned())).to_vec();
+        let source = Source { file: None, env };
+        let mut rereading = Rereading::new(source.clone(), source.read().expect("valid"));
+        assert_eq!(rereading.again().expect("valid").1, Changes::default());
+        write(b'b');
+        let (config, changes) = rereading.again().expect("valid");
+        assert_eq!(config.jwt.secret.as_ref().map(|secret| secret.expose()[0]), Some(b'b'));
+        assert_eq!(changes.taken_over, ["jwt_secret_file"]);
+        assert_eq!(changes.need_restart, ["resume_secret_file"]);
+        std::fs::write(&key_file, "short").expect("written");
+        assert!(rereading.again().is_err());
+        std::fs::remove_file(key_file).expect("removed");
+    }
 
     #[test]
     fn what_is_taken_over_are_settings() {
