@@ -197,7 +197,8 @@ impl Client {
                 self.leaving = Some(leaving.reconnect_after_ms);
                 Vec::new()
             }
-            ServerFrame::Pong(_) => Vec::new(),
+            // Its token outlives it.
+            ServerFrame::Expiring(_) | ServerFrame::Refreshed(_) | ServerFrame::Pong(_) => Vec::new(),
         }
     }
 

@@ -26,6 +26,7 @@ use crate::edge::Edge;
 use crate::follow::{FollowEvent, Follows};
 use crate::owners::Owners;
 use crate::poster::Poster;
+use crate::revocations::Revocations;
 use crate::session::SessionEvent;
 use crate::tasks::Tasks;
 
@@ -62,6 +63,7 @@ pub struct Core<L: Log> {
     pub follows: Follows,
     pub couriers: Couriers,
     pub poster: Poster,
+    pub revocations: Revocations,
     pub edge: Edge,
     incarnation: ArcSwap<Incarnation>,
     view: ArcSwap<View>,
@@ -114,6 +116,7 @@ impl<L: Log> Core<L> {
             follows: Follows::default(),
             couriers: Couriers::default(),
             poster: Poster::default(),
+            revocations: Revocations::default(),
             incarnation: ArcSwap::from_pointee(parts.incarnation),
             view: ArcSwap::from_pointee(view),
             view_version: watch::Sender::new(0),

@@ -110,6 +110,9 @@ fn too_many_requests(wait: Duration) -> Response {
 async fn checked<L: Log>(core: &Core<L>, keys: &Keys, token: Option<Token>) -> Result<Option<Checked>, AuthError> {
     let Some(token) = token else { return Ok(None) };
     let claims = keys.verifier.verify_or_fetch(&token, core.clock.now_ms()).await?;
+    if core.revocations.revokes(&claims.sub, claims.jti.as_deref(), claims.iat) {
+        return Err(AuthError::Revoked);
+    }
     Ok(Some(Checked { token, claims }))
 }
 

@@ -31,6 +31,7 @@ pub mod node;
 pub mod owners;
 pub mod players;
 pub mod poster;
+pub mod revocations;
 pub mod room;
 pub mod session;
 pub mod tasks;

@@ -26,6 +26,12 @@ pub const DEVICE_BYTES_MAX: usize = 64;
 pub const FEATURES_MAX: usize = 32;
 /// A connection may ask for a snapshot (`resync`) once in this time.
 pub const RESYNC_EVERY: Duration = Duration::from_secs(1);
+/// A connection may live long; the session's seat, not this, ends with the resume window.
+pub const RESUME_TOKEN_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Sessions of a player that are remembered as logged out, for as long as their resume tokens live.
+pub const LOGGED_OUT_KEPT: usize = 64;
+/// From the notice that a token expires until it does.
+pub const EXPIRING_BEFORE: Duration = Duration::from_secs(60);
 pub const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// This many `error` answers within [`ERRORS_WINDOW`] close the connection.
 pub const ERRORS_MAX: usize = 10;

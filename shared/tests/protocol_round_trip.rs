@@ -88,6 +88,7 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
         Just(ClientFrame::Resync {}),
         number().prop_map(|t| ClientFrame::Ping(Ping { t })),
         Just(ClientFrame::Bye {}),
+        Just(ClientFrame::Logout {}),
     ]
 }
 

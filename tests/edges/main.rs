@@ -8,6 +8,7 @@ mod errors;
 mod frames;
 mod hello;
 mod limits;
+mod passes;
 mod proxies;
 mod raw;
 mod secrecy;

@@ -35,12 +35,34 @@ pub(crate) async fn serve_with(change: impl FnOnce(&mut NodeConfig)) -> Server {
     Server { node, region, address }
 }
 
+/// Another node of the same region.
+pub(crate) async fn serve_beside(other: &Server) -> Server {
+    let region = other.region.clone();
+    let node = start(&region, config("beside"), 8).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    node.serve_players(listener);
+    Server { node, region, address }
+}
+
 impl Server {
     /// A connection with a good token in its header, before `hello`.
     pub(crate) async fn opened(&self, player: &str, codec: Codec) -> Raw {
         let (bearer, subprotocol) = (format!("Bearer {}", token(player)), codec.subprotocol());
         let headers = [("Authorization", &*bearer), ("Sec-WebSocket-Protocol", subprotocol)];
         Raw::connect(self.address, "/ws", &headers).await.expect("upgraded")
+    }
+
+    /// A player with their first state, by a token of their own.
+    pub(crate) async fn joined_by(&self, token: &str, hello: Hello) -> Speaking {
+        let bearer = format!("Bearer {token}");
+        let headers = [("Authorization", &*bearer), ("Sec-WebSocket-Protocol", "sectorbus.v1.json")];
+        let raw = Raw::connect(self.address, "/ws", &headers).await.expect("upgraded");
+        let mut speaking = Speaking { raw, codec: Codec::Json, welcome: None, snapshot: None };
+        speaking.send(&ClientFrame::Hello(hello)).await;
+        speaking.welcome = Some(speaking.welcome().await);
+        speaking.snapshot = Some(speaking.snapshot().await);
+        speaking
     }
 
     /// A player with their first state.

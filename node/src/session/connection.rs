@@ -69,7 +69,7 @@ async fn await_session<L: Log>(opened: Opened<L>) -> Result<Box<Session<L>>, End
     let attachment = attach_while_open(&core, &outbox, codec, &mut reading, &mut intake, attaching).await?;
     let welcome = hello::welcome(&core, &keys, &attachment);
     let wire = Wire { codec, outbox, socket, reading, intake };
-    Ok(Box::new(Session::new(core, wire, attachment, welcome)))
+    Ok(Box::new(Session::new(core, keys, wire, attachment, welcome)))
 }
 
 /// What a connection keeps when it goes from `hello` to its session.

@@ -32,6 +32,8 @@ pub(super) enum End {
     Gone,
     /// The client said `bye`.
     Bye,
+    /// The client said `logout`.
+    LoggedOut,
     /// The client sent a close frame; the player is lost as with a lost connection.
     Closing,
     Close {
@@ -50,6 +52,7 @@ pub(super) async fn finish<L: Log>(core: &Core<L>, outbox: &Outbox, socket: Opti
     let (code, detail) = match end {
         End::Gone => return,
         End::Bye | End::Closing => (CloseCode::Normal, None),
+        End::LoggedOut => (CloseCode::LoggedOut, None),
         End::Close { code, detail } => (*code, detail.as_deref()),
     };
     core.metrics.closes.count(code.name());
@@ -111,7 +114,8 @@ pub(super) async fn await_hello<L: Log>(
         match ClientFrame::decode(codec, &payload) {
             Ok(ClientFrame::Hello(hello)) => {
                 let new_session = || core.dice.hex().parse().expect("hexadecimal digits are a name");
-                let checked = hello::check(keys, upgrade, hello, core.clock.now_ms(), new_session).await;
+                let checked =
+                    hello::check(keys, &core.revocations, upgrade, hello, core.clock.now_ms(), new_session).await;
                 return checked.map_err(|failed| End::Close {
                     code: CloseCode::BadToken,
                     detail: Some(failed.code().to_owned()),
@@ -163,7 +167,9 @@ pub(super) async fn attach_while_open<L: Log>(
                 let error = ErrorFrame { seq: Some(act.seq), ..too_early() };
                 answer_error(core, outbox, codec, error, intake)?;
             }
-            Ok(ClientFrame::Resync {}) => answer_error(core, outbox, codec, too_early(), intake)?,
+            Ok(ClientFrame::Resync {} | ClientFrame::Refresh(_) | ClientFrame::Logout {}) => {
+                answer_error(core, outbox, codec, too_early(), intake)?;
+            }
             Ok(ClientFrame::Ping(ping)) => {
                 let pong = ServerFrame::Pong(Pong { t: ping.t, now_ms: core.clock.now_ms() });
                 outbox.send(&[framed(Lane::Critical, codec, &pong.encode(codec))]);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sectorbus::ids::{ActorId, EntryId, SectorId, Seq, SessionId};
+use sectorbus::limits::RESUME_TOKEN_FOR;
 use sectorbus::log::{Attach, Attached, Log, LogError};
 use sectorbus::protocol::{Hello, Limits, Secret, Source, Welcome};
 
@@ -11,10 +12,9 @@ use crate::auth::{self, AuthError, Claims, Token, Verifier};
 use crate::command::Speaker;
 use crate::core::Core;
 use crate::resume_token::{ResumeClaims, ResumeKey};
+use crate::revocations::Revocations;
 
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-/// A connection may live long; the session's seat, not this, ends with the resume window.
-const RESUME_TOKEN_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// The keys of this node.
 pub struct Keys {
@@ -53,6 +53,7 @@ pub struct Asked {
 /// Checks token and resume token. An invalid resume token starts a new session; it is not an error.
 pub async fn check(
     keys: &Keys,
+    revocations: &Revocations,
     upgrade: Option<Checked>,
     hello: Hello,
     now_ms: u64,
@@ -65,8 +66,15 @@ pub async fn check(
         Some(checked) => keys.verifier.check_again(checked.claims, now_ms)?,
         None => keys.verifier.verify_or_fetch(&token, now_ms).await?,
     };
+    if revocations.revokes(&claims.sub, claims.jti.as_deref(), claims.iat) {
+        return Err(AuthError::Revoked);
+    }
     let resumed = hello.resume.as_ref().and_then(|secret| keys.resume.verify(secret.reveal(), now_ms).ok());
+    // Issued when it was minted: a revocation of the player, whose new token is good, leaves it worth nothing.
+    let minted_s =
+        |resumed: &ResumeClaims| resumed.expires_ms.saturating_sub(RESUME_TOKEN_FOR.as_millis() as u64) / 1000;
     let resumed = resumed.filter(|resumed| resumed.player == claims.sub);
+    let resumed = resumed.filter(|resumed| !revocations.revokes(&claims.sub, None, Some(minted_s(resumed))));
     let session = resumed.map_or_else(new_session, |resumed| resumed.session);
     let known = |feature: &&String| sectorbus::protocol::FEATURES.contains(&feature.as_str());
     Ok(Asked {
@@ -81,8 +89,9 @@ pub async fn check(
 
 /// Attaches until answered. `waiting` is called before each repeat, so that the client hears that it takes longer.
 pub async fn attach<L: Log>(core: &Arc<Core<L>>, asked: Asked, waiting: impl Fn()) -> Result<Attachment, LogError> {
+    let mut asked = asked;
     let start = asked.claims.sector.clone().filter(|sector| core.rules.universe.contains(sector));
-    let attach = Attach {
+    let mut attach = Attach {
         player: asked.claims.sub.clone(),
         session: asked.session.clone(),
         incarnation: core.me(),
@@ -95,7 +104,12 @@ pub async fn attach<L: Log>(core: &Arc<Core<L>>, asked: Asked, waiting: impl Fn(
     let attached = loop {
         match core.log.attach(Attach { incarnation: core.me(), ..attach.clone() }).await {
             Ok(Some(attached)) => break attached,
-            Ok(None) => return Err(LogError::Corrupt("an attach that replaces nothing was refused".into())),
+            // The session was logged out: its resume token is worth nothing.
+            Ok(None) => {
+                asked.session = core.dice.hex().parse().expect("hexadecimal digits are a name");
+                attach.session = asked.session.clone();
+                attach.counter = core.next_nonce().counter;
+            }
             Err(LogError::Corrupt(what)) => return Err(LogError::Corrupt(what)),
             Err(_) => {
                 waiting();

@@ -10,6 +10,7 @@ pub mod edges;
 pub mod intake;
 
 pub mod hello;
+mod pass;
 
 pub mod place;
 
@@ -18,6 +19,7 @@ pub mod task;
 pub mod connection;
 
 use sectorbus::ids::{Generation, Hop, RoomId, SectorId, Seq};
+use sectorbus::protocol::Secret;
 
 /// What reaches a session's task from inside the node.
 #[derive(Debug, Clone)]
@@ -36,6 +38,10 @@ pub enum SessionEvent {
     SeatLost { room: RoomId },
     /// The room refuses this seat, or has it as lost: attach again, unless the session goes on elsewhere.
     SeatStale { generation: Generation },
+    /// Tokens or players were revoked, perhaps this one.
+    SomethingRevoked,
+    /// The client brought a newer token.
+    Refresh { token: Secret },
     /// A newer connection has taken this one's place.
     Superseded,
     /// The owner's inbox is full: actions stay pending.

@@ -116,7 +116,7 @@ impl<L: Log> Session<L> {
     /// A player without a record arrives at the start sector, from nowhere.
     fn announce_new_player(&mut self) {
         let Some(place) = self.place.as_mut().filter(|place| place.is_new) else { return };
-        let name = self.claims.name.clone().unwrap_or_else(|| self.speaker.player.to_string());
+        let name = self.name.clone().unwrap_or_else(|| self.speaker.player.to_string());
         let record = rules::new_record(&self.speaker.player, &name);
         let command =
             Command::Arrive { player: self.speaker.player.clone(), hop: Hop(1), record: Box::new(record), from: None };

@@ -17,10 +17,10 @@ use sectorbus::log::{Attach, Following, Log, LogError, Push};
 use sectorbus::mailbox::{self, mailbox};
 use sectorbus::metrics::NoticeKind;
 use sectorbus::protocol::{
-    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame,
+    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Expiring, Leaving, Pong, Refreshed, RetryAfter, ServerFrame,
 };
 
-use crate::auth::Claims;
+use crate::auth::{AuthError, Token};
 use crate::command::{Command, Speaker};
 use crate::core::{ConnId, Core};
 use crate::follow::FollowEvent;
@@ -28,9 +28,10 @@ use crate::follow::subscriber::WelcomeOnce;
 use crate::session::SessionEvent;
 use crate::session::connection::Wire;
 use crate::session::edges::{End, answer_error, answer_refusal, close, finish, message_of, refuse, send_unavailable};
-use crate::session::hello::Attachment;
+use crate::session::hello::{Attachment, Keys};
 use crate::session::intake::{Intake, Refusal};
 use crate::session::outbox::{Lane, Outbox, framed, ping_frame};
+use crate::session::pass::{Pass, Verdict};
 use crate::session::place::Place;
 use crate::session::socket::{Incoming, Reading};
 
@@ -49,7 +50,10 @@ pub(super) struct Session<L: Log> {
     events_rx: mailbox::Receiver<SessionEvent>,
     /// Other sessions of this player, on any node.
     player_channel: Following,
-    pub(super) claims: Claims,
+    keys: Arc<Keys>,
+    pass: Pass,
+    /// To show, if the player is new.
+    pub(super) name: Option<String>,
     pub(super) speaker: Speaker,
     pub(super) actor: ActorId,
     pub(super) first_seq: Seq,
@@ -78,6 +82,7 @@ pub(super) struct Session<L: Log> {
 impl<L: Log> Session<L> {
     pub(super) fn new(
         core: Arc<Core<L>>,
+        keys: Arc<Keys>,
         wire: Wire,
         attachment: Attachment,
         welcome: sectorbus::protocol::Welcome,
@@ -86,6 +91,11 @@ impl<L: Log> Session<L> {
         let conn = core.next_conn_id();
         core.register_session(conn, events_tx.clone());
         core.metrics.sessions.increment(1.0);
+        let pass = Pass::of(&attachment.claims, core.clock.now_ms());
+        if pass.is_revoked(&attachment.speaker.player, &core.revocations) {
+            // Between its check and its being told of.
+            let _ = events_tx.send(SessionEvent::SomethingRevoked);
+        }
         let player_channel = core.log.follow(&RoomId::Player(attachment.speaker.player.clone()));
         let mut session = Self {
             core,
@@ -97,7 +107,9 @@ impl<L: Log> Session<L> {
             events_tx,
             events_rx,
             player_channel,
-            claims: attachment.claims,
+            keys,
+            pass,
+            name: attachment.claims.name,
             speaker: attachment.speaker,
             actor: attachment.actor,
             first_seq: attachment.first_seq,
@@ -169,7 +181,9 @@ impl<L: Log> Session<L> {
     fn next_due(&self) -> Instant {
         let heartbeat = self.core.config.heartbeat;
         let silent = self.heard + if self.pinged { heartbeat * 2 } else { heartbeat };
-        [self.look_due(), self.reattach_due, self.intake.paused_until()]
+        // A client is told of its first state before anything else.
+        let pass_due = self.has_state().then(|| self.pass.due());
+        [self.look_due(), self.reattach_due, self.intake.paused_until(), pass_due]
             .into_iter()
             .flatten()
             .fold(silent, Instant::min)
@@ -181,6 +195,9 @@ impl<L: Log> Session<L> {
         }
         if self.reattach_due.is_some_and(|due| Instant::now() >= due) {
             Box::pin(self.reattach()).await?;
+        }
+        if self.has_state() && Instant::now() >= self.pass.due() {
+            self.judge_pass()?;
         }
         let silent = self.heard.elapsed();
         if silent >= self.core.config.heartbeat * 2 {
@@ -213,7 +230,7 @@ impl<L: Log> Session<L> {
             Err(bad) => return refuse(&self.core, &self.outbox, self.codec, &bad, &mut self.intake),
         };
         match taken.and_then(|()| self.take_class(&frame)) {
-            Err(refusal) if frame != (ClientFrame::Bye {}) => {
+            Err(refusal) if !matches!(frame, ClientFrame::Bye {} | ClientFrame::Logout {}) => {
                 answer_refusal(&self.core, &self.outbox, self.codec, refusal, &frame)
             }
             _ => self.take_frame(frame),
@@ -242,7 +259,47 @@ impl<L: Log> Session<L> {
                 Ok(())
             }
             ClientFrame::Bye {} => Err(End::Bye),
+            ClientFrame::Logout {} => Err(End::LoggedOut),
+            ClientFrame::Refresh(refresh) => {
+                // Keys may have to be fetched: not here.
+                let _ = self.events_tx.send(SessionEvent::Refresh { token: refresh.token });
+                Ok(())
+            }
             ClientFrame::Hello(_) => self.error(ErrorFrame::new(ErrorCode::HelloAgain, "hello was answered already")),
+        }
+    }
+
+    fn judge_pass(&mut self) -> Result<(), End> {
+        match self.pass.judge(self.core.clock.now_ms()) {
+            Verdict::Good => Ok(()),
+            Verdict::Expired => Err(close(CloseCode::Expired)),
+            Verdict::Expiring => {
+                self.send(&ServerFrame::Expiring(Expiring { expires_ms: self.pass.expires_ms() }));
+                Ok(())
+            }
+        }
+    }
+
+    async fn refresh(&mut self, token: &Token) -> Result<(), End> {
+        if !self.has_state() {
+            return self.error(ErrorFrame::new(ErrorCode::NotInSector, "refresh after the first state"));
+        }
+        let judged = self.keys.verifier.verify_or_fetch(token, self.core.clock.now_ms()).await;
+        let judged = judged.and_then(|claims| {
+            let pass = Pass::of(&claims, self.core.clock.now_ms());
+            match claims.sub == self.speaker.player {
+                false => Err(AuthError::WrongPlayer),
+                true if pass.is_revoked(&claims.sub, &self.core.revocations) => Err(AuthError::Revoked),
+                true => Ok(pass),
+            }
+        });
+        match judged {
+            Ok(pass) => {
+                self.pass = pass;
+                self.send(&ServerFrame::Refreshed(Refreshed { expires_ms: self.pass.expires_ms() }));
+                Ok(())
+            }
+            Err(failed) => self.error(ErrorFrame::new(ErrorCode::BadToken, failed.code())),
         }
     }
 
@@ -319,6 +376,12 @@ impl<L: Log> Session<L> {
             }
             SessionEvent::SeatStale { .. } => {}
             SessionEvent::Superseded => return self.superseded(),
+            SessionEvent::SomethingRevoked => {
+                if self.pass.is_revoked(&self.speaker.player, &self.core.revocations) {
+                    return Err(close(CloseCode::Revoked));
+                }
+            }
+            SessionEvent::Refresh { token } => return Box::pin(self.refresh(&Token::new(token.reveal()))).await,
             SessionEvent::Busy => self.notice_busy(BUSY_RETRY_AFTER_MS),
             SessionEvent::Unavailable { retry_after_ms } => {
                 send_unavailable(&self.core, &self.outbox, self.codec, retry_after_ms);
@@ -421,12 +484,20 @@ impl<L: Log> Session<L> {
     async fn leave(&mut self, end: &End) {
         let Some(place) = self.place.take() else { return };
         place.guard.tell(FollowEvent::Unsubscribe { conn: self.conn });
-        let left = matches!(end, End::Bye);
+        let left = matches!(end, End::Bye | End::LoggedOut | End::Close { code: CloseCode::Revoked, .. });
         let (speaker, incarnation) = (self.speaker.clone(), self.core.me());
         place.guard.tell(FollowEvent::Route { command: Command::Lost { speaker, incarnation, left } });
         // A session that comes back attaches again; one that does not must not evict a living one.
         let Speaker { player, session, generation, .. } = &self.speaker;
-        let _ = self.core.log.detach(player, session, *generation).await;
+        if !matches!(end, End::LoggedOut) {
+            let _ = self.core.log.detach(player, session, *generation).await;
+            return;
+        }
+        // Until answered: `logged_out` is said when the session can nowhere be resumed any more.
+        while let Err(error) = self.core.log.log_out(player, session, *generation).await {
+            tracing::debug!(%error, "a logout is not yet stored");
+            tokio::time::sleep(ATTACH_AGAIN_AFTER).await;
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod chain;
 pub mod delivery;
 pub mod members;
+pub mod revocations;
 pub mod seats;
 
 pub mod memory;
@@ -24,6 +25,7 @@ use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RoomId
 pub use chain::*;
 pub use delivery::*;
 pub use members::*;
+pub use revocations::*;
 pub use seats::*;
 
 /// Why an operation brought no answer. Outcomes of the protocol (fenced, lost, …) are values, not errors.
@@ -122,7 +124,7 @@ pub trait Log: Send + Sync + 'static {
         after: FeedId,
         wait: Duration,
     ) -> impl Future<Output = LogResult<Vec<(FeedId, Bytes)>>> + Send;
-    /// `None`: what `attach` would replace was superseded meanwhile.
+    /// `None`: the session was logged out, or what `attach` would replace was superseded meanwhile.
     fn attach(&self, attach: Attach) -> impl Future<Output = LogResult<Option<Attached>>> + Send;
     /// Removes the session only if that generation is still its own; true if it was.
     fn detach(
@@ -131,6 +133,18 @@ pub trait Log: Send + Sync + 'static {
         session: &SessionId,
         generation: Generation,
     ) -> impl Future<Output = LogResult<bool>> + Send;
+    /// Ends a session for good: for as long as its resume tokens live no `attach` seats it again. False: it has a newer
+    /// generation, and goes on elsewhere.
+    fn log_out(
+        &self,
+        player: &PlayerId,
+        session: &SessionId,
+        generation: Generation,
+    ) -> impl Future<Output = LogResult<bool>> + Send;
+    /// Revokes until then; answers when that was ([`Revocation::at_ms`]). `None`: `until_ms` is over.
+    fn revoke(&self, what: &Revoked, until_ms: u64) -> impl Future<Output = LogResult<Option<u64>>> + Send;
+    /// What was revoked after `after_ms`, oldest first, at most `count`.
+    fn revocations(&self, after_ms: u64, count: usize) -> impl Future<Output = LogResult<Vec<Revocation>>> + Send;
     /// Sets room and hop if `hop` is larger than the stored one; creates the record if it is missing.
     /// Answers the hop stored afterwards.
     fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> impl Future<Output = LogResult<Hop>> + Send;

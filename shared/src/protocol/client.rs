@@ -25,6 +25,10 @@ pub enum ClientFrame {
     Ping(Ping),
     /// Leaves now, without grace or resume window; the server closes.
     Bye {},
+    /// Brings a newer token of the same player, before the present one expires.
+    Refresh(Refresh),
+    /// Leaves now, and ends the session for good: its resume token is worth nothing any more, on any node.
+    Logout {},
 }
 
 /// Who is there, and where they were when the last connection ended.
@@ -69,9 +73,15 @@ pub struct Ping {
     pub t: u64,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refresh {
+    /// The new JWT.
+    pub token: Secret,
+}
+
 impl ClientFrame {
     /// Every client frame's name.
-    pub const NAMES: &'static [&'static str] = &["hello", "act", "resync", "ping", "bye"];
+    pub const NAMES: &'static [&'static str] = &["hello", "act", "resync", "ping", "bye", "refresh", "logout"];
 
     pub fn name(&self) -> &'static str {
         match self {
@@ -80,6 +90,8 @@ impl ClientFrame {
             ClientFrame::Resync {} => "resync",
             ClientFrame::Ping(_) => "ping",
             ClientFrame::Bye {} => "bye",
+            ClientFrame::Refresh(_) => "refresh",
+            ClientFrame::Logout {} => "logout",
         }
     }
 
@@ -105,7 +117,10 @@ impl ClientFrame {
         match self {
             ClientFrame::Hello(hello) => hello.check_limits().or_else(|detail| refuse(None, detail)),
             ClientFrame::Act(act) if act.seq.0 == 0 => refuse(None, "seq: 1 and up".into()),
-            ClientFrame::Act(_) | ClientFrame::Resync {} | ClientFrame::Ping(_) | ClientFrame::Bye {} => Ok(()),
+            ClientFrame::Refresh(refresh) => check_bytes("token", Some(refresh.token.reveal()), TOKEN_BYTES_MAX)
+                .or_else(|detail| refuse(None, detail)),
+            ClientFrame::Act(_) | ClientFrame::Resync {} | ClientFrame::Ping(_) => Ok(()),
+            ClientFrame::Bye {} | ClientFrame::Logout {} => Ok(()),
         }
     }
 }

@@ -14,10 +14,11 @@ pub enum ErrorCode {
     NotInSector,
     ResyncTooOften,
     RateLimited,
+    BadToken,
 }
 
 impl ErrorCode {
-    pub const ALL: [ErrorCode; 7] = [
+    pub const ALL: [ErrorCode; 8] = [
         ErrorCode::UnknownFrame,
         ErrorCode::InvalidField,
         ErrorCode::UnknownAction,
@@ -25,6 +26,7 @@ impl ErrorCode {
         ErrorCode::NotInSector,
         ErrorCode::ResyncTooOften,
         ErrorCode::RateLimited,
+        ErrorCode::BadToken,
     ];
 
     /// As on the wire.
@@ -37,6 +39,7 @@ impl ErrorCode {
             ErrorCode::NotInSector => "not_in_sector",
             ErrorCode::ResyncTooOften => "resync_too_often",
             ErrorCode::RateLimited => "rate_limited",
+            ErrorCode::BadToken => "bad_token",
         }
     }
     pub fn meaning(self) -> &'static str {
@@ -48,6 +51,7 @@ impl ErrorCode {
             ErrorCode::NotInSector => "the session has no sector state yet",
             ErrorCode::ResyncTooOften => "resync came before limits.resync_every_ms had passed",
             ErrorCode::RateLimited => "too much was sent: send the same again after retry_after_ms",
+            ErrorCode::BadToken => "the token of refresh was refused; the detail says which check failed",
         }
     }
     /// The same frame may be sent again later.
@@ -95,6 +99,9 @@ pub enum CloseCode {
     Superseded,
     TooSlow,
     Silent,
+    Expired,
+    Revoked,
+    LoggedOut,
     Flooding,
 }
 
@@ -102,7 +109,7 @@ pub enum CloseCode {
 type CloseRow = (u16, &'static str, &'static str, Retry);
 
 impl CloseCode {
-    pub const ALL: [CloseCode; 15] = [
+    pub const ALL: [CloseCode; 18] = [
         CloseCode::Normal,
         CloseCode::Draining,
         CloseCode::WebsocketViolation,
@@ -117,6 +124,9 @@ impl CloseCode {
         CloseCode::Superseded,
         CloseCode::TooSlow,
         CloseCode::Silent,
+        CloseCode::Expired,
+        CloseCode::Revoked,
+        CloseCode::LoggedOut,
         CloseCode::Flooding,
     ];
 
@@ -154,6 +164,9 @@ impl CloseCode {
             CloseCode::Superseded => (4005, "superseded", "a newer connection took this session's place", Retry::No),
             CloseCode::TooSlow => (4006, "too_slow", "too much waits for this connection to read", Retry::Resume),
             CloseCode::Silent => (4007, "silent", "nothing heard for two heartbeats", Retry::Resume),
+            CloseCode::Expired => (4008, "expired", "the token's time was over", Retry::WithNewToken),
+            CloseCode::Revoked => (4009, "revoked", "the token or its player was revoked", Retry::WithNewToken),
+            CloseCode::LoggedOut => (4010, "logged_out", "the client said logout", Retry::No),
             CloseCode::Flooding => (4011, "flooding", "too much was sent, again and again", Retry::Resume),
         }
     }

@@ -28,6 +28,8 @@ pub enum ServerFrame {
     Pong(Pong),
     Error(ErrorFrame),
     Leaving(Leaving),
+    Expiring(Expiring),
+    Refreshed(Refreshed),
 }
 
 /// The answer to `hello`. Then a `snapshot` (source snapshot) or what came after the cursor (source replica or log).
@@ -267,6 +269,20 @@ pub struct Leaving {
     pub reconnect_after_ms: u64,
 }
 
+/// The token's time is nearly over: send `refresh`, or be closed as `expired`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expiring {
+    /// The region's time, ms since 1970.
+    pub expires_ms: u64,
+}
+
+/// The token of `refresh` is the session's now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refreshed {
+    /// The region's time, ms since 1970.
+    pub expires_ms: u64,
+}
+
 impl ServerFrame {
     /// Every server frame's name.
     pub const NAMES: &'static [&'static str] = &[
@@ -283,6 +299,8 @@ impl ServerFrame {
         "pong",
         "error",
         "leaving",
+        "expiring",
+        "refreshed",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -300,6 +318,8 @@ impl ServerFrame {
             ServerFrame::Pong(_) => "pong",
             ServerFrame::Error(_) => "error",
             ServerFrame::Leaving(_) => "leaving",
+            ServerFrame::Expiring(_) => "expiring",
+            ServerFrame::Refreshed(_) => "refreshed",
         }
     }
 

@@ -14,7 +14,7 @@ use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RoomId
 use crate::log::{
     Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, FeedItem,
     Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Push, Reclaim, Restore,
-    Restored, Sent, Snapshot, Unsafe,
+    Restored, Revocation, Revoked, Sent, Snapshot, Unsafe,
 };
 
 impl Log for MemoryLog {
@@ -264,6 +264,28 @@ impl Log for MemoryLog {
     async fn detach(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {
         let (player, session) = (player.clone(), session.clone());
         self.run(move |core| core.db.players.get_mut(&player).is_some_and(|r| r.detach(&session, generation))).await
+    }
+
+    async fn log_out(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {
+        let (player, session) = (player.clone(), session.clone());
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.players.get_mut(&player).is_some_and(|record| record.log_out(&session, generation, now_ms))
+        })
+        .await
+    }
+
+    async fn revoke(&self, what: &Revoked, until_ms: u64) -> LogResult<Option<u64>> {
+        let what = what.clone();
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.revocations.revoke(&what, until_ms, now_ms)
+        })
+        .await
+    }
+
+    async fn revocations(&self, after_ms: u64, count: usize) -> LogResult<Vec<Revocation>> {
+        self.run(move |core| core.db.revocations.after(after_ms, count)).await
     }
 
     async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::inbox::Inbox;
 use super::players::PlayerRecord;
+use super::revocations::Revocations;
 use super::room::Room;
 use crate::ids::{Incarnation, PlayerId, RegionName, RoomId};
 use crate::membership::Table;
@@ -17,6 +18,7 @@ pub(super) struct Database {
     pub(super) inboxes: BTreeMap<Incarnation, Inbox>,
     pub(super) rooms: BTreeMap<RoomId, Room>,
     pub(super) players: BTreeMap<PlayerId, PlayerRecord>,
+    pub(super) revocations: Revocations,
 }
 
 impl Database {

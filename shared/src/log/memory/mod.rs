@@ -16,6 +16,7 @@ mod feed;
 mod inbox;
 mod players;
 mod records;
+mod revocations;
 mod rng;
 mod room;
 

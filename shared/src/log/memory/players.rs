@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::{ActorId, Generation, Hop, SectorId, SessionId};
+use crate::limits::{LOGGED_OUT_KEPT, RESUME_TOKEN_FOR};
 use crate::log::{At, Attach, Attached, SeatedAt};
 
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub(super) struct PlayerRecord {
     actor: ActorId,
     floor: Generation,
     sessions: BTreeMap<SessionId, StoredSeat>,
+    /// Logged out, and until when (ms) they are not attached.
+    ended: BTreeMap<SessionId, u64>,
 }
 
 /// A session, and what its attach was answered.
@@ -33,6 +36,7 @@ impl PlayerRecord {
             actor: ActorId(0),
             floor: Generation(0),
             sessions: BTreeMap::new(),
+            ended: BTreeMap::new(),
         }
     }
 
@@ -43,6 +47,9 @@ impl PlayerRecord {
 
     /// The answer, and whether anything was written.
     pub(super) fn attach(&mut self, attach: &Attach, time_ms: u64) -> (Option<Attached>, bool) {
+        if self.ended.get(&attach.session).is_some_and(|until_ms| *until_ms > time_ms) {
+            return (None, false);
+        }
         let stored = self.sessions.get(&attach.session);
         let repeat = |stored: &&StoredSeat| {
             let superseded = stored.counter > attach.counter && attach.replaces.is_none();
@@ -89,6 +96,22 @@ impl PlayerRecord {
             self.sessions.remove(session);
         }
         still_its_own
+    }
+
+    /// False: the session has a newer generation.
+    pub(super) fn log_out(&mut self, session: &SessionId, generation: Generation, time_ms: u64) -> bool {
+        if self.sessions.get(session).is_some_and(|stored| stored.seat.generation > generation) {
+            return false;
+        }
+        self.sessions.remove(session);
+        self.ended.retain(|_, until_ms| *until_ms > time_ms);
+        self.ended.remove(session);
+        while self.ended.len() >= LOGGED_OUT_KEPT {
+            let first = self.ended.iter().min_by_key(|(_, until_ms)| **until_ms).map(|(session, _)| session.clone());
+            first.map(|session| self.ended.remove(&session));
+        }
+        self.ended.insert(session.clone(), time_ms + RESUME_TOKEN_FOR.as_millis() as u64);
+        true
     }
 
     /// Moves the player there if `hop` is larger; answers the hop stored afterwards.

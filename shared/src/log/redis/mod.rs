@@ -11,6 +11,7 @@ mod feeds;
 mod inboxes;
 mod members;
 mod region;
+mod revocations;
 mod seats;
 
 mod pubsub;
@@ -39,7 +40,7 @@ use self::pubsub::PubSub;
 use super::{
     Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, FeedItem,
     Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Reclaim, Restore, Restored,
-    Sent, Snapshot, Unsafe,
+    Revocation, Revoked, Sent, Snapshot, Unsafe,
 };
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, SessionId};
 use crate::limits::MEMBER_TTL;
@@ -275,6 +276,15 @@ impl Log for RedisLog {
     }
     async fn detach(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {
         seats::detach(self, player, session, generation).await
+    }
+    async fn log_out(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {
+        seats::log_out(self, player, session, generation).await
+    }
+    async fn revoke(&self, what: &Revoked, until_ms: u64) -> LogResult<Option<u64>> {
+        revocations::revoke(self, what, until_ms).await
+    }
+    async fn revocations(&self, after_ms: u64, count: usize) -> LogResult<Vec<Revocation>> {
+        revocations::revocations(self, after_ms, count).await
     }
     async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
         seats::arrived(self, player, room, hop).await

@@ -39,6 +39,9 @@ scripts! {
     POST = "post" after "prelude";
     ATTACH = "attach" after "prelude";
     DETACH = "detach";
+    LOG_OUT = "log_out" after "prelude";
+    REVOKE = "revoke" after "prelude";
+    REVOKED = "revoked" after "prelude";
     ARRIVED = "arrived";
 }
 
@@ -99,6 +102,9 @@ mod tests {
             &POST,
             &ATTACH,
             &DETACH,
+            &LOG_OUT,
+            &REVOKE,
+            &REVOKED,
             &ARRIVED,
         ];
         for script in all {

@@ -4,7 +4,7 @@ use super::answers::Answer;
 use super::errors::unreadable;
 use super::{RedisLog, scripts};
 use crate::ids::{ActorId, Generation, Hop, PlayerId, RoomId, SectorId, SessionId};
-use crate::limits::INT_ABS_MAX;
+use crate::limits::{INT_ABS_MAX, LOGGED_OUT_KEPT, RESUME_TOKEN_FOR};
 use crate::log::stored::{FORMAT, read_seat};
 use crate::log::{At, Attach, Attached, LogError, LogResult};
 use crate::small_map::SmallMap;
@@ -24,7 +24,7 @@ pub(super) async fn attach(log: &RedisLog, attach: Attach) -> LogResult<Option<A
     let mut answer = Answer::of("attach", log.requests_of(&channel).script(call).await?)?;
     match answer.text()?.as_str() {
         "OK" => {}
-        "SUPERSEDED" => return Ok(None),
+        "SUPERSEDED" | "ENDED" => return Ok(None),
         other => return answer.unknown(other),
     }
     let (generation, floor) = (Generation(answer.parse()?), Generation(answer.parse()?));
@@ -44,6 +44,27 @@ pub(super) async fn detach(
     let call = scripts::DETACH.call(&[key]).arg(session.as_str()).arg(generation.0);
     let channel = log.keys.channel(&RoomId::Player(player.clone()));
     let mut answer = Answer::of("detach", log.requests_of(&channel).script(call).await?)?;
+    match answer.text()?.as_str() {
+        "DONE" => Ok(true),
+        "OTHER" => Ok(false),
+        other => answer.unknown(other),
+    }
+}
+
+pub(super) async fn log_out(
+    log: &RedisLog,
+    player: &PlayerId,
+    session: &SessionId,
+    generation: Generation,
+) -> LogResult<bool> {
+    let call = scripts::LOG_OUT
+        .call(&[log.keys.at(player)])
+        .arg(session.as_str())
+        .arg(generation.0)
+        .arg(RESUME_TOKEN_FOR.as_millis().to_string())
+        .arg(LOGGED_OUT_KEPT);
+    let channel = log.keys.channel(&RoomId::Player(player.clone()));
+    let mut answer = Answer::of("log_out", log.requests_of(&channel).script(call).await?)?;
     match answer.text()?.as_str() {
         "DONE" => Ok(true),
         "OTHER" => Ok(false),

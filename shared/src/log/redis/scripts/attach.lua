@@ -2,13 +2,16 @@
 -- KEYS: at. ARGV: session, incarnation, sessions at most, start sector, new actor 0|1, channel, counter,
 -- generation it replaces or ''.
 -- Checks: the counter (the same, or a later one of the incarnation, was executed: that one's answer); what it replaces
--- was not superseded. Writes: a higher generation for the session, the record of a new player, a higher actor number if
+-- was not superseded; the session was not logged out. Writes: a higher generation for the session, the record of a new player, a higher actor number if
 -- asked; evicts the lowest generations beyond the limit and keeps the floor; publishes. Both numbers are at least TIME:
 -- those given before a tail was lost are not given again.
--- Answers: OK, generation, floor, actor or '', time, then the record's fields and values | SUPERSEDED.
+-- Answers: OK, generation, floor, actor or '', time, then the record's fields and values | SUPERSEDED | ENDED.
 local key, session = KEYS[1], ARGV[1]
 local now = now_ms()
-local stored = redis.call('HMGET', key, 'generation', 'actor', 'floor', 's:' .. session)
+local stored = redis.call('HMGET', key, 'generation', 'actor', 'floor', 's:' .. session, 'x:' .. session)
+if stored[5] and tonumber(stored[5]) > now then
+  return { 'ENDED' }
+end
 local floor = tonumber(stored[3] or '0')
 -- A session is stored as `generation incarnation counter actor-or-0`.
 local seat = { string.match(stored[4] or '', '^(%d+) (%S+) (%d+) (%d+)$') }
