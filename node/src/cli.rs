@@ -1,9 +1,11 @@
 //! The command line: what was asked for, and the answers that need no running node. Starting one is `main`'s.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use sectorbus::ids::{PlayerId, SectorId, TeamId};
+use sectorbus::log::Revoked;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -39,8 +41,32 @@ struct Source {
 enum Command {
     /// Print a token signed with the configuration's jwt_secret
     Token(TokenArgs),
+    /// Revoke a token or a player: refused and closed on every node within a second
+    Revoke(RevokeArgs),
     /// Print every endpoint: method, path, listener, purpose
     Routes,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["jti", "player"]))]
+struct RevokeArgs {
+    #[command(flatten)]
+    source: Source,
+    /// The token of this name
+    #[arg(long, value_parser = jti)]
+    jti: Option<String>,
+    /// Every token of this player that was issued before
+    #[arg(long)]
+    player: Option<PlayerId>,
+    /// Seconds that it is kept: no less than the tokens live
+    #[arg(long, default_value_t = 365 * 24 * 3600, value_parser = clap::value_parser!(u64).range(1..=10 * 365 * 24 * 3600))]
+    for_s: u64,
+}
+
+/// As a token may have it.
+fn jti(text: &str) -> Result<String, String> {
+    let fits = (1..=auth::JTI_BYTES_MAX).contains(&text.len());
+    if fits { Ok(text.to_owned()) } else { Err(format!("1 to {} bytes", auth::JTI_BYTES_MAX)) }
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +102,11 @@ pub enum Todo {
     Print(String),
     /// Run a node; where its settings can be read again.
     Run(Box<NodeConfig>, config::Source),
+    Revoke {
+        config: Box<NodeConfig>,
+        what: Revoked,
+        kept: Duration,
+    },
 }
 
 /// Why a command line cannot be followed. All mean exit code 2.
@@ -94,6 +125,10 @@ impl Cli {
     pub fn follow(self, env: Vec<(String, String)>) -> Result<Todo, CliError> {
         let load = |source: Source, env| NodeConfig::load(source.config.as_deref(), env);
         match self.command {
+            Some(Command::Revoke(RevokeArgs { source, jti, player, for_s })) => {
+                let what = jti.map(Revoked::Token).or(player.map(Revoked::Player)).expect("one of them, by its group");
+                Ok(Todo::Revoke { config: Box::new(load(source, env)?), what, kept: Duration::from_secs(for_s) })
+            }
             Some(Command::Routes) => Ok(Todo::Print(routes::printed())),
             Some(Command::Token(TokenArgs { source, sub, name, roles, team, sector, ttl_s, jti })) => {
                 let config = load(source, env)?;

@@ -32,6 +32,7 @@ pub mod owners;
 pub mod players;
 pub mod poster;
 pub mod revocations;
+pub mod revoke;
 pub mod room;
 pub mod session;
 pub mod tasks;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Parser;
 use sectorbus_node::cli::{Cli, LogLevel, Todo, init_tracing};
 use sectorbus_node::config::{Changes, Rereading, Source, process_env};
+use sectorbus_node::revoke::revoke;
 use sectorbus_node::{Listeners, NodeConfig, NodeError, admin, run_on_redis};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -22,6 +23,22 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Todo::Run(config, source)) => start(*config, source),
+        Ok(Todo::Revoke { config, what, kept }) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let revoked = runtime
+                .map_err(|error| error.to_string())
+                .and_then(|runtime| runtime.block_on(revoke(&config, &what, kept)).map_err(|error| error.to_string()));
+            match revoked {
+                Ok(said) => {
+                    print!("{said}");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => {
+                    eprintln!("{error}");
+                    ExitCode::from(FAILED)
+                }
+            }
+        }
         Err(error) => {
             eprintln!("{error}");
             ExitCode::from(BAD_CONFIGURATION)

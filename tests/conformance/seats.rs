@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sectorbus::ids::{ActorId, Generation, Hop, PlayerId, RoomId, SectorId, SessionId};
-use sectorbus::log::{Attach, Attached, Log, Push, SeatedAt};
+use sectorbus::log::{Attach, Attached, Log, Push, Revoked, SeatedAt};
 
 use crate::stand::{Stand, rules};
 use crate::support::*;
@@ -24,6 +24,8 @@ rules! {
     an_arrival_keeps_the_sessions,
     an_arrival_without_record_makes_one,
     an_attach_without_an_answer_seats_one_session,
+    a_session_that_was_logged_out_is_not_attached_again,
+    revocations_are_read_on_from_any_of_them,
 }
 
 fn ann() -> PlayerId {
@@ -248,4 +250,51 @@ async fn an_attach_without_an_answer_seats_one_session(stand: impl Stand) {
     );
     let third = attached(&other, attach_of("s2", true)).await;
     assert!(third.actor > again.actor && again.actor.is_some());
+}
+
+async fn a_session_that_was_logged_out_is_not_attached_again(stand: impl Stand) {
+    let (a, b) = (stand.node().await, stand.node().await);
+    let (old, other) = (attach(&a, "s1").await.generation, attach(&a, "s2").await.generation);
+    let newer = attach(&b, "s1").await.generation;
+    assert_eq!(a.log_out(&ann(), &session("s1"), old).await, Ok(false), "it goes on elsewhere");
+    assert_eq!(b.log_out(&ann(), &session("s1"), newer).await, Ok(true));
+    assert_eq!(b.log_out(&ann(), &session("s1"), newer).await, Ok(true), "repeated");
+    for log in [&a, &b] {
+        assert_eq!(log.attach(attach_of("s1", false)).await, Ok(None));
+        let again = Attach { replaces: Some(newer), ..attach_of("s1", false) };
+        assert_eq!(log.attach(again).await, Ok(None));
+    }
+    let at = a.at(&ann()).await.unwrap().unwrap();
+    assert_eq!(
+        at.sessions.into_iter().map(|(name, seat)| (name, seat.generation)).collect::<Vec<_>>(),
+        [(session("s2"), other)]
+    );
+    // The marks are bounded: the first is forgotten with the 65th.
+    for n in 0..64 {
+        assert_eq!(a.log_out(&ann(), &session(&format!("x{n}")), newer).await, Ok(true));
+    }
+    assert!(a.attach(attach_of("s1", false)).await.unwrap().is_some());
+    assert_eq!(a.attach(attach_of("x63", false)).await, Ok(None));
+}
+
+async fn revocations_are_read_on_from_any_of_them(stand: impl Stand) {
+    let (a, b) = (stand.node().await, stand.node().await);
+    let now_ms = a.time_ms().await.unwrap();
+    let later = now_ms + 600_000;
+    let (token, player) = (Revoked::Token("a:b c".to_owned()), Revoked::Player(ann()));
+    assert_eq!(a.revoke(&token, now_ms).await, Ok(None), "over already");
+    let first = a.revoke(&token, later).await.unwrap().unwrap();
+    let second = a.revoke(&player, later + 1).await.unwrap().unwrap();
+    assert!(first >= now_ms && second > first);
+    let read = async |after, count| {
+        let found = b.revocations(after, count).await.unwrap();
+        found.into_iter().map(|one| (one.what, one.at_ms, one.until_ms)).collect::<Vec<_>>()
+    };
+    let (one, two) = ((token.clone(), first, later), (player, second, later + 1));
+    assert_eq!(read(0, 10).await, [one.clone(), two.clone()]);
+    assert_eq!(read(0, 1).await, [one]);
+    assert_eq!(read(first, 10).await, vec![two.clone()]);
+    assert_eq!(read(second, 10).await, []);
+    let again = a.revoke(&token, later).await.unwrap().unwrap();
+    assert_eq!(read(first, 10).await, [two, (token, again, later)], "once, where it was revoked last");
 }

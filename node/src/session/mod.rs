@@ -11,6 +11,7 @@ pub mod intake;
 
 pub mod hello;
 mod pass;
+mod renewal;
 
 pub mod place;
 

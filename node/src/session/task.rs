@@ -17,10 +17,10 @@ use sectorbus::log::{Attach, Following, Log, LogError, Push};
 use sectorbus::mailbox::{self, mailbox};
 use sectorbus::metrics::NoticeKind;
 use sectorbus::protocol::{
-    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Expiring, Leaving, Pong, Refreshed, RetryAfter, ServerFrame,
+    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame,
 };
 
-use crate::auth::{AuthError, Token};
+use crate::auth::Token;
 use crate::command::{Command, Speaker};
 use crate::core::{ConnId, Core};
 use crate::follow::FollowEvent;
@@ -31,7 +31,7 @@ use crate::session::edges::{End, answer_error, answer_refusal, close, finish, me
 use crate::session::hello::{Attachment, Keys};
 use crate::session::intake::{Intake, Refusal};
 use crate::session::outbox::{Lane, Outbox, framed, ping_frame};
-use crate::session::pass::{Pass, Verdict};
+use crate::session::pass::Pass;
 use crate::session::place::Place;
 use crate::session::socket::{Incoming, Reading};
 
@@ -50,8 +50,8 @@ pub(super) struct Session<L: Log> {
     events_rx: mailbox::Receiver<SessionEvent>,
     /// Other sessions of this player, on any node.
     player_channel: Following,
-    keys: Arc<Keys>,
-    pass: Pass,
+    pub(super) keys: Arc<Keys>,
+    pub(super) pass: Pass,
     /// To show, if the player is new.
     pub(super) name: Option<String>,
     pub(super) speaker: Speaker,
@@ -269,50 +269,16 @@ impl<L: Log> Session<L> {
         }
     }
 
-    fn judge_pass(&mut self) -> Result<(), End> {
-        match self.pass.judge(self.core.clock.now_ms()) {
-            Verdict::Good => Ok(()),
-            Verdict::Expired => Err(close(CloseCode::Expired)),
-            Verdict::Expiring => {
-                self.send(&ServerFrame::Expiring(Expiring { expires_ms: self.pass.expires_ms() }));
-                Ok(())
-            }
-        }
-    }
-
-    async fn refresh(&mut self, token: &Token) -> Result<(), End> {
-        if !self.has_state() {
-            return self.error(ErrorFrame::new(ErrorCode::NotInSector, "refresh after the first state"));
-        }
-        let judged = self.keys.verifier.verify_or_fetch(token, self.core.clock.now_ms()).await;
-        let judged = judged.and_then(|claims| {
-            let pass = Pass::of(&claims, self.core.clock.now_ms());
-            match claims.sub == self.speaker.player {
-                false => Err(AuthError::WrongPlayer),
-                true if pass.is_revoked(&claims.sub, &self.core.revocations) => Err(AuthError::Revoked),
-                true => Ok(pass),
-            }
-        });
-        match judged {
-            Ok(pass) => {
-                self.pass = pass;
-                self.send(&ServerFrame::Refreshed(Refreshed { expires_ms: self.pass.expires_ms() }));
-                Ok(())
-            }
-            Err(failed) => self.error(ErrorFrame::new(ErrorCode::BadToken, failed.code())),
-        }
-    }
-
-    fn send(&self, frame: &ServerFrame) {
+    pub(super) fn send(&self, frame: &ServerFrame) {
         self.outbox.send(&[framed(Lane::Critical, self.codec, &frame.encode(self.codec))]);
     }
 
-    fn error(&mut self, error: ErrorFrame) -> Result<(), End> {
+    pub(super) fn error(&mut self, error: ErrorFrame) -> Result<(), End> {
         answer_error(&self.core, &self.outbox, self.codec, error, &mut self.intake)
     }
 
     /// The client has seen a first state.
-    fn has_state(&self) -> bool {
+    pub(super) fn has_state(&self) -> bool {
         self.welcome.is_none()
     }
 
