@@ -91,6 +91,7 @@ export class Client {
       own: (event) => heard.own.emit(event),
       notice: (notice) => heard.notice.emit(notice),
       leaving: (reconnectAfterMs) => this.link.leaving(reconnectAfterMs),
+      expiring: () => void this.link.refresh(),
       restart: (why) => this.link.restart(why),
     });
     this.link = new Link(
@@ -173,6 +174,14 @@ export class Client {
   /** The player leaves now, without grace or resume window. `onLeave` follows. */
   leave(): void {
     this.link.leave({ bye: {} });
+  }
+
+  /**
+   * The player leaves now and the session ends for good: nobody can resume it. Said as soon as the client is connected;
+   * `onLeave` with the name `logged_out` says that it is done.
+   */
+  logout(): void {
+    this.link.logout({ logout: {} });
   }
 
   /** Everything was replaced: the first state, another sector, a repair. */

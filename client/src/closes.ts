@@ -25,6 +25,9 @@ export const CLOSES: ReadonlyMap<number, Close> = new Map([
   [4005, { name: "superseded", again: "no" }],
   [4006, { name: "too_slow", again: "resume" }],
   [4007, { name: "silent", again: "resume" }],
+  [4008, { name: "expired", again: "with a new token" }],
+  [4009, { name: "revoked", again: "with a new token" }],
+  [4010, { name: "logged_out", again: "no" }],
   [FLOODING, { name: "flooding", again: "resume" }],
 ] as const);
 

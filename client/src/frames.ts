@@ -29,6 +29,8 @@ export type ClientFrame =
   | { readonly act: { readonly seq: number; readonly action: Action } }
   | { readonly resync: Empty }
   | { readonly ping: { readonly t: number } }
+  | { readonly refresh: { readonly token: string } }
+  | { readonly logout: Empty }
   | { readonly bye: Empty };
 
 export type Empty = Readonly<Record<string, never>>;
@@ -148,6 +150,8 @@ export interface ServerFrames {
   readonly owner: Owner;
   readonly pong: { readonly t: number; readonly now_ms: number };
   readonly error: Refusal;
+  readonly expiring: { readonly expires_ms: number };
+  readonly refreshed: { readonly expires_ms: number };
   readonly leaving: { readonly reconnect_after_ms: number };
 }
 

@@ -11,8 +11,10 @@ import type { Tokens } from "./tokens.js";
 
 /** A connection that lived so long was a good one: the next loss begins with short delays again. */
 export const GOOD_AFTER_MS = 10_000;
-/** How long a server may take to close after `bye`. */
+/** How long a server may take to close after the last frame. */
 export const GOODBYE_WITHIN_MS = 2_000;
+/** From a token that could not be had to the next try. */
+const REFRESH_AGAIN_AFTER_MS = 5_000;
 /** Whatever a leaving node asks for. */
 const BACK_WITHIN_MS = 60_000;
 
@@ -61,9 +63,14 @@ export class Link {
   /** A leaving node's word on when to be back. */
   private notBefore: number | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private refreshTimer: ReturnType<typeof setTimeout> | undefined;
+  /** To be said on the next connection. */
+  private goodbye: ClientFrame | null = null;
   private saidGoodbye = false;
   /** Counts calls of `open`, so that one that was overtaken notices. */
   private attempt = 0;
+  /** The token that the server saw last. */
+  private shown = "";
   /** Why the last token was not taken. */
   private refusal: LeaveEvent | null = null;
 
@@ -93,6 +100,7 @@ export class Link {
     const again = this.phase === "reconnecting";
     this.phase = "live";
     this.liveSince = this.options.now();
+    if (this.goodbye !== null) this.sayGoodbye(this.goodbye);
     return again;
   }
 
@@ -115,13 +123,37 @@ export class Link {
     this.lost(LOST, why);
   }
 
-  /** Says the last frame and is over when the server has closed. */
+  /** Says the last frame, if it can be said, and is over when the server has closed. */
   leave(goodbye: ClientFrame): void {
-    if (this.phase === "left" || this.saidGoodbye) return;
-    if (this.phase !== "live") return this.left({ code: 1000, name: "normal", reason: "left while not connected" });
+    if (this.phase === "live") this.sayGoodbye(goodbye);
+    else if (this.phase !== "left") this.left({ code: 1000, name: "normal", reason: "left while not connected" });
+  }
+
+  /** The same, but it must be said, if not now then on the next connection. */
+  logout(goodbye: ClientFrame): void {
+    if (this.phase === "live") this.sayGoodbye(goodbye);
+    else this.goodbye = goodbye;
+  }
+
+  /** Gets another token and shows it on this connection. */
+  async refresh(): Promise<void> {
+    const { attempt } = this;
+    try {
+      const token = await this.options.tokens.renew();
+      if (attempt !== this.attempt || token === this.shown) return;
+      this.shown = token;
+      this.send({ refresh: { token } });
+    } catch {
+      if (attempt === this.attempt) this.refreshTimer = setTimeout(() => void this.refresh(), REFRESH_AGAIN_AFTER_MS);
+    }
+  }
+
+  private sayGoodbye(goodbye: ClientFrame): void {
+    if (this.saidGoodbye) return;
     this.saidGoodbye = true;
     this.send(goodbye);
-    this.timer = setTimeout(() => this.left({ code: 1000, name: "normal", reason: "left" }), GOODBYE_WITHIN_MS);
+    const silent = { code: LOST, name: "lost", reason: "the server did not close" };
+    this.timer = setTimeout(() => this.left(silent), GOODBYE_WITHIN_MS);
   }
 
   /** `attempt` is over if another one has begun while it waited for its token. */
@@ -138,7 +170,10 @@ export class Link {
         WebSocket,
         now,
         events: {
-          opened: () => this.send(this.events.hello(token)),
+          opened: () => {
+            this.shown = token;
+            this.send(this.events.hello(token));
+          },
           frame: (frame) => this.events.frame(frame),
           ended: (code, reason) => this.ended(code, reason),
         },
@@ -150,15 +185,16 @@ export class Link {
 
   private ended(code: number, reason: string): void {
     const { name, again } = closeOf(code);
-    if (again === "no" || this.saidGoodbye) return this.left({ code, name, reason });
+    if (again === "no") return this.left({ code, name, reason });
     if (again === "with a new token") {
       this.refusal = { code, name, reason };
-      this.options.tokens.refuse();
+      this.options.tokens.refuse(this.shown);
     }
     this.lost(code, reason);
   }
 
   private lost(code: number, reason: string): void {
+    if (this.saidGoodbye) return this.left({ code, name: closeOf(code).name, reason });
     const now = this.options.now();
     const wasLive = this.phase === "live";
     this.end();
@@ -192,6 +228,7 @@ export class Link {
   private end(): void {
     this.attempt += 1;
     clearTimeout(this.timer);
+    clearTimeout(this.refreshTimer);
     this.connection?.close();
     this.connection = null;
   }

@@ -47,6 +47,8 @@ export interface SessionEvents {
   own(event: { room: RoomView; own: Own }): void;
   notice(notice: Notice): void;
   leaving(reconnectAfterMs: number): void;
+  /** The token is good for a minute more. */
+  expiring(): void;
   /** This connection is of no more use: connect anew. */
   restart(why: string): void;
 }
@@ -170,6 +172,10 @@ export class Session {
         return this.refused(body, now);
       case "leaving":
         return this.events.leaving(body.reconnect_after_ms);
+      case "expiring":
+        return this.events.expiring();
+      case "refreshed":
+        return;
     }
   }
 

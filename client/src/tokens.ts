@@ -20,10 +20,10 @@ export class Tokens {
     return token;
   }
 
-  /** The server did not take the current one. */
-  refuse(): void {
-    this.refused = this.current;
-    this.current = null;
+  /** The server did not take this one. */
+  refuse(token: string): void {
+    this.refused = token;
+    if (this.current === token) this.current = null;
   }
 
   /** Nothing but what was refused can be had: trying again leads nowhere. */

@@ -228,11 +228,43 @@ describe("leaving", () => {
     expect(heard).toEqual([["leave", { code: 1000, name: "normal", reason: "normal" }]]);
   });
 
+  test("nothing brings back who has said bye", async () => {
+    const { client, heard } = await playing();
+    client.act(MOVE);
+    client.leave();
+    FakeSocket.last.say({ reject: { seq: 1, code: "unknown_actor", facts: {}, version: 8 } });
+    await settle(60_000);
+    expect([client.state, heard.length, FakeSocket.all.length]).toEqual(["left", 1, 1]);
+  });
+
   test("a server that does not close after bye is left all the same", async () => {
     const { client, heard } = await playing();
     client.leave();
     await settle(2_000);
     expect([client.state, heard[0]?.[0], FakeSocket.last.closedByClient]).toEqual(["left", "leave", true]);
+    expect(heard[0]?.[1]).toMatchObject({ code: 1006, name: "lost" });
+  });
+
+  test("logout is said, and the server's word on it is the end", async () => {
+    const { client, heard } = await playing();
+    client.logout();
+    client.leave();
+    expect([FakeSocket.last.frames("logout"), FakeSocket.last.frames("bye")]).toEqual([[{}], []]);
+    FakeSocket.last.end(4010, "logged_out");
+    expect([client.state, heard]).toEqual(["left", [["leave", { code: 4010, name: "logged_out", reason: "logged_out" }]]]);
+  });
+
+  test("who logs out without a connection does so on the next one", async () => {
+    const { client, heard } = await playing();
+    FakeSocket.last.end(1006);
+    client.logout();
+    expect(client.state).toBe("dropped");
+    const socket = await nextSocket();
+    expect(socket.frames("logout")).toEqual([]);
+    socket.say(recovered());
+    expect(socket.frames("logout")).toEqual([{}]);
+    socket.end(1006);
+    expect([client.state, heard.at(-1)]).toEqual(["left", ["leave", { code: 1006, name: "lost", reason: "" }]]);
   });
 
   test("who leaves while connecting does not come", async () => {
@@ -252,6 +284,77 @@ describe("tokens", () => {
     expect(socket.hello.token).toBe("new");
     socket.say(recovered());
     expect([client.state, heard.map(([kind]) => kind)]).toEqual(["live", ["drop", "reconnect"]]);
+  });
+
+  test("an expiring token is replaced on the same connection", async () => {
+    const tokens = ["old", "new"];
+    const { heard } = await playing({ token: async () => tokens.shift()! });
+    FakeSocket.last.say({ expiring: { expires_ms: NOW + 60_000 } });
+    await settle();
+    expect(FakeSocket.last.frames("refresh")).toEqual([{ token: "new" }]);
+    FakeSocket.last.say({ refreshed: { expires_ms: NOW + 3_600_000 } });
+    FakeSocket.last.end(1006);
+    expect((await nextSocket()).hello.token).toBe("new");
+    expect(heard).toEqual([["drop", { code: 1006, reason: "" }]]);
+  });
+
+  test("when no new token can be had in time it is asked for again", async () => {
+    let asked = 0;
+    await playing({
+      token: () => {
+        asked += 1;
+        if (asked === 2) throw new Error("the door is closed");
+        return `token ${asked}`;
+      },
+    });
+    FakeSocket.last.say({ expiring: { expires_ms: NOW + 60_000 } });
+    await settle();
+    expect(FakeSocket.last.frames("refresh")).toEqual([]);
+    for (let waited = 0; waited < 5; waited += 1) {
+      FakeSocket.last.say({ pong: { t: 0, now_ms: NOW } });
+      await settle(1_001);
+    }
+    expect(FakeSocket.last.frames("refresh")).toEqual([{ token: "token 3" }]);
+  });
+
+  test("a token that comes after its connection is used on the next one", async () => {
+    const late = Promise.withResolvers<string>();
+    let asked = 0;
+    await playing({ token: () => (asked++ === 0 ? "old" : late.promise) });
+    const first = FakeSocket.last;
+    first.say({ expiring: { expires_ms: NOW + 60_000 } });
+    await settle();
+    first.end(1006);
+    late.resolve("new");
+    const second = await nextSocket();
+    expect([first.frames("refresh"), second.frames("refresh"), second.hello.token]).toEqual([[], [], "new"]);
+  });
+
+  test("a fixed token cannot be refreshed: nothing is sent until the server ends it", async () => {
+    const { heard } = await playing();
+    FakeSocket.last.say({ expiring: { expires_ms: NOW + 60_000 } });
+    await settle();
+    expect(FakeSocket.last.frames("refresh")).toEqual([]);
+    FakeSocket.last.end(4008, "expired");
+    await settle(10_000);
+    expect(heard.map(([kind]) => kind)).toEqual(["drop", "leave"]);
+  });
+
+  test("a token that came too late for the old one is good for the next connection", async () => {
+    const tokens = ["old", "new", "new"];
+    const late = Promise.withResolvers<void>();
+    const { client } = await playing({
+      token: async () => {
+        if (tokens.length === 2) await late.promise;
+        return tokens.shift()!;
+      },
+    });
+    FakeSocket.last.say({ expiring: { expires_ms: NOW + 60_000 } });
+    FakeSocket.last.end(4008, "expired");
+    late.resolve();
+    const socket = await nextSocket();
+    socket.say(recovered());
+    expect([socket.hello.token, client.state]).toEqual(["new", "live"]);
   });
 
   test("a token is asked for once, not for each connection", async () => {
@@ -351,6 +454,19 @@ describe("actions", () => {
     expect(FakeSocket.last.acts).toEqual([1]);
     await settle(251);
     expect(FakeSocket.last.acts).toEqual([1, 2]);
+  });
+
+  test("no pause is longer than a timer can count", async () => {
+    const timer = vi.spyOn(globalThis, "setTimeout");
+    const { client } = await playing();
+    FakeSocket.last.say({ retry_after: { ms: Number.MAX_SAFE_INTEGER } });
+    FakeSocket.last.say({ leaving: { reconnect_after_ms: Number.MAX_SAFE_INTEGER } });
+    client.act(MOVE);
+    FakeSocket.last.end(1001, "draining");
+    await settle(61_000);
+    expect(FakeSocket.all.length).toBeGreaterThan(1);
+    expect(Math.max(...timer.mock.calls.map(([, ms]) => ms ?? 0))).toBeLessThanOrEqual(60_000);
+    timer.mockRestore();
   });
 
   test("a refused one is answered by the error, or sent again where the error says so", async () => {

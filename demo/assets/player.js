@@ -44,6 +44,7 @@ export class Player {
     const client = connect({ urls, token, codec: this.codec });
     this.client = client;
     this.urls = urls;
+    this.droppedAt = null;
     this.why = "";
     const on = (subscribe, listener) => subscribe.call(client, (event) => {
       if (client !== this.client) return; // Another one has taken its place.

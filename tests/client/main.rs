@@ -3,28 +3,20 @@
 //! compared with the logs. Without a Node.js of at least 22.12 on PATH nothing is run, and a line says so.
 
 mod report;
+mod script;
+mod tokens;
 
-use std::io::Write;
-use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use sectorbus_tests::cluster::token;
 use sectorbus_tests::oracle::Audit;
 use sectorbus_tests::processes::NodeSettings;
 use sectorbus_tests::region::Region;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
 
 use report::Report;
+use script::{Script, WITHIN};
 
-const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../node/assets/client.js");
-const PLAY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/client/play.mjs");
-const NODE_JS_MIN: (u32, u32) = (22, 12);
-const WITHIN: Duration = Duration::from_secs(90);
 /// Statuses of each player while the node ends.
 const ACTIONS: usize = 300;
 /// Of each player, twice as many at once.
@@ -54,7 +46,7 @@ enum Ends {
 }
 
 async fn outlives_its_node(codecs: [&str; 2], ends: Ends) -> Result<()> {
-    if !node_js_is_there() {
+    if !script::node_js_is_there() {
         return Ok(());
     }
     // The client keeps itself to the limit: none of its actions is refused for it.
@@ -63,7 +55,7 @@ async fn outlives_its_node(codecs: [&str; 2], ends: Ends) -> Result<()> {
     let urls: Vec<String> = region.addresses().iter().map(|address| format!("ws://{address}/ws")).collect();
     let player = |at: usize, name: &str| json!({ "name": name, "token": token(name), "codec": codecs[at], "url": urls[at], "node": region.nodes[at].name() });
     let play = json!({ "urls": urls, "players": [player(0, "ann"), player(1, "bob")], "actions": ACTIONS });
-    let mut script = Script::start(&play.to_string())?;
+    let mut script = Script::start("play.mjs", &play)?;
     let Said::Ends(name) = script.next().await? else { anyhow::bail!("the players were done too early") };
     let at = region.position(&name);
     match ends {
@@ -88,66 +80,11 @@ async fn outlives_its_node(codecs: [&str; 2], ends: Ends) -> Result<()> {
     region.passed()
 }
 
-fn node_js_is_there() -> bool {
-    let said = std::process::Command::new("node").arg("--version").output().map(|output| output.stdout);
-    let said = String::from_utf8(said.unwrap_or_default()).unwrap_or_default();
-    let mut numbers = said.trim().trim_start_matches('v').split('.').map_while(|number| number.parse::<u32>().ok());
-    let found = numbers.next().zip(numbers.next());
-    let (major, minor) = NODE_JS_MIN;
-    if found < Some(NODE_JS_MIN) {
-        // Past the harness, which would hide it.
-        let said = if said.is_empty() { "none" } else { said.trim() };
-        let line = format!("SKIPPED the client against real nodes: Node.js {major}.{minor} is needed, found {said}");
-        writeln!(std::io::stderr(), "{line}").expect("standard error takes a line");
-        return false;
-    }
-    true
-}
-
-/// A line of the script.
+/// A line of `play.mjs`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Said {
     /// Now this node is to end.
     Ends(String),
     Done(Vec<Report>),
-}
-
-/// `play.mjs`, running; killed when dropped.
-struct Script {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Script {
-    fn start(play: &str) -> Result<Self> {
-        ensure!(Path::new(CLIENT).exists(), "{CLIENT} is not there: npm run build in client/");
-        let mut command = Command::new("node");
-        command.args([PLAY, CLIENT, play]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn()?;
-        let lines = BufReader::new(child.stdout.take().context("piped")?).lines();
-        Ok(Self { child, lines })
-    }
-
-    async fn next(&mut self) -> Result<Said> {
-        let line = tokio::time::timeout(WITHIN, self.lines.next_line()).await.context("the script says nothing")??;
-        match line {
-            Some(line) => serde_json::from_str(&line).with_context(|| line),
-            None => anyhow::bail!("the script ended: {}", self.complaints().await?),
-        }
-    }
-
-    async fn ended(&mut self) -> Result<()> {
-        let status = tokio::time::timeout(WITHIN, self.child.wait()).await.context("the script does not end")??;
-        ensure!(status.success(), "{status}: {}", self.complaints().await?);
-        Ok(())
-    }
-
-    async fn complaints(&mut self) -> Result<String> {
-        let mut text = String::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            stderr.read_to_string(&mut text).await?;
-        }
-        Ok(text)
-    }
 }

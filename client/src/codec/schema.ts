@@ -89,6 +89,8 @@ const SCHEMAS: Schemas = {
     seq: v.nullish(natural),
     retry_after_ms: v.nullish(natural),
   }),
+  expiring: v.object({ expires_ms: natural }),
+  refreshed: v.object({ expires_ms: natural }),
   leaving: v.object({ reconnect_after_ms: natural }),
 };
 
