@@ -13,14 +13,17 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 
 use sectorbus::limits::{KERNEL_UNSENT_BYTES_MAX, REQUEST_WITHIN};
 use sectorbus::log::Log;
 use sectorbus::metrics::HandshakeResult;
 use sectorbus::protocol::Codec;
 
+use crate::config::TlsServer;
 use crate::core::Core;
 use crate::edge::arrival::Arrival;
 use crate::edge::proxy_header;
@@ -100,6 +103,24 @@ async fn serve_connection<L: Log>(core: &Core<L>, answers: Answers, mut socket: 
             return core.metrics.handshakes.count(result);
         }
     }
+    let tls = core.edge.policy().tls.as_ref().map(TlsServer::config);
+    match tls {
+        None => serve_request(answers, socket, arrival).await,
+        Some(config) => match TlsAcceptor::from(config).accept(socket).await {
+            Ok(socket) => serve_request(answers, socket, arrival).await,
+            Err(error) => {
+                tracing::debug!(%error, "no TLS handshake");
+                core.metrics.handshakes.count(HandshakeResult::BadTls);
+            }
+        },
+    }
+}
+
+async fn serve_request(
+    answers: Answers,
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    arrival: Arrival,
+) {
     let arriving: Arriving = Arc::new(Mutex::new(Some(arrival)));
     let Answers { http, router } = answers;
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {

@@ -413,3 +413,29 @@ fn the_table_documents_every_setting_once() {
     let beat = table.iter().find(|doc| doc.name == "beat_ms").unwrap();
     assert_eq!((beat.default.as_str(), beat.unit), ("500", "ms"));
 }
+
+#[test]
+fn a_certificate_and_its_key_come_together_and_fit() {
+    let pair = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let (ours, other) = (pair(), pair());
+    let cert = written("tls_cert", &ours.cert.pem());
+    let key = written("tls_key", &ours.signing_key.serialize_pem());
+    let other_key = written("tls_other_key", &other.signing_key.serialize_pem());
+    let files = |cert: Option<&Path>, key: Option<&Path>| {
+        let line = |name: &str, path: &Path| format!("{name} = {path:?}\n");
+        let cert = cert.map(|path| line("tls_cert_file", path)).unwrap_or_default();
+        load("tls", &(cert + &key.map(|path| line("tls_key_file", path)).unwrap_or_default()), &[])
+    };
+    assert!(files(None, None).expect("valid").tls.is_none());
+    assert!(files(Some(&cert), Some(&key)).expect("valid").tls.is_some());
+    let refused = |cert: Option<&Path>, key: Option<&Path>, wanted: &str| {
+        let message = files(cert, key).expect_err("refused").to_string();
+        assert!(message.contains(wanted), "{message}");
+        assert!(!message.contains("BEGIN"), "a file's content is repeated: {message}");
+    };
+    refused(Some(&cert), None, "tls_key_file is missing");
+    refused(None, Some(&key), "tls_cert_file is missing");
+    refused(Some(&key), Some(&key), "it holds no PEM block CERTIFICATE");
+    refused(Some(&cert), Some(&cert), "it holds no PEM block PRIVATE KEY");
+    refused(Some(&cert), Some(&other_key), "it is not the key of the certificate");
+}

@@ -13,5 +13,6 @@ mod proxies;
 mod raw;
 mod secrecy;
 mod serving;
+mod tls;
 mod tokens;
 mod upgrade;

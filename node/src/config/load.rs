@@ -142,6 +142,7 @@ impl<'a> Sources<'a> {
                 problems.push(self.refused(setting));
             }
         }
+        config.tls = self.tls(problems);
         match (self.given("redis_url").is_some(), self.given("redis_url_file").is_some()) {
             (false, false) => problems.push(missing("redis_url", &["redis_url_file"])),
             (true, true) => problems.push(self.both("redis_url", "redis_url_file")),

@@ -11,6 +11,7 @@ mod redis_url;
 mod reread;
 mod secret;
 mod settings;
+mod tls;
 mod wording;
 
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ pub use redis_url::{BadRedisUrl, RedisUrl};
 pub use reread::{Changes, Given, Rereading, Source, reread};
 pub use secret::{Secret, SecretTooShort};
 pub use settings::{SettingDoc, table};
+pub use tls::{BadTls, TlsServer};
 
 /// Prefix of every environment variable that is a setting: `beat_ms` is `SECTORBUS_BEAT_MS`.
 pub const ENV_PREFIX: &str = "SECTORBUS_";
@@ -86,6 +88,8 @@ pub struct NodeConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// Trusted proxies say it before the request, in a PROXY header.
     pub proxy_protocol: bool,
+    /// Players connect by TLS. `None`: without.
+    pub tls: Option<TlsServer>,
     /// Of one player; 0: no limit, as with those that follow.
     pub frames_per_s: u32,
     /// Of one player and class.
@@ -136,6 +140,7 @@ impl NodeConfig {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
+            tls: None,
             frames_per_s: limits::FRAMES_PER_S,
             actions_per_s: limits::ACTIONS_PER_S,
             violations_max: limits::VIOLATIONS_MAX,

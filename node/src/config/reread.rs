@@ -22,6 +22,8 @@ const REREAD: &[&str] = &[
     "allowed_origins",
     "trusted_proxies",
     "proxy_protocol",
+    "tls_cert_file",
+    "tls_key_file",
     "frames_per_s",
     "actions_per_s",
     "violations_max",

@@ -93,6 +93,8 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("message_bytes_max", Kind::Bytes(1024..=MESSAGE_BYTES_MAX, |c| &mut c.message_bytes_max), "Largest message (one frame or several) taken from a client."),
     row("allowed_origins", Kind::Origins(|c| &mut c.allowed_origins), "Pages that may connect; none given: any, as a token and not a cookie says who a player is."),
     row("trusted_proxies", Kind::Networks(|c| &mut c.trusted_proxies), "Proxies that are believed when they say whose a connection is, in X-Forwarded-For or a PROXY header; they have no limits of their own."),
+    row("tls_cert_file", Kind::KeyFile("a certificate chain in PEM, the server's first"), "Players connect by TLS (wss) with this certificate; together with tls_key_file."),
+    row("tls_key_file", Kind::KeyFile("a private key in PEM"), "Key of the certificate of tls_cert_file."),
     row("proxy_protocol", Kind::Flag(|c| &mut c.proxy_protocol), "Trusted proxies begin each connection with a PROXY header, version 1 or 2."),
     row("frames_per_s", Kind::Small(0..=10_000, |c| &mut c.frames_per_s), "Frames taken of one player per second, twice as many at once; a frame above 1024 bytes counts as several; 0: no limit."),
     row("actions_per_s", Kind::Small(0..=10_000, |c| &mut c.actions_per_s), "Actions taken of one player per second and class (travel, presence), twice as many at once; 0: no limit."),

@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use axum::http::HeaderMap;
 use sectorbus::metrics::Metrics;
 
-use crate::config::{NodeConfig, Origin};
+use crate::config::{NodeConfig, Origin, TlsServer};
 use half_open::{Entering, HalfOpen};
 use limits::Limits;
 use proxies::Proxies;
@@ -31,6 +31,8 @@ pub struct Policy {
     pub limits: Limits,
     pub proxies: Proxies,
     pub proxy_protocol: bool,
+    /// For the next handshakes; `None`: players connect without TLS.
+    pub tls: Option<TlsServer>,
     allowed_origins: Vec<Origin>,
     address_half_open_max: usize,
 }
@@ -41,6 +43,7 @@ impl Policy {
             limits: Limits::new(config),
             proxies: Proxies::new(config.trusted_proxies.clone()),
             proxy_protocol: config.proxy_protocol,
+            tls: config.tls.clone(),
             allowed_origins: config.allowed_origins.clone(),
             address_half_open_max: config.address_half_open_max,
         }

@@ -3,8 +3,6 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
-
 use sectorbus::log::Log;
 use sectorbus::protocol::Codec;
 
@@ -14,6 +12,7 @@ use crate::session::edges::{End, attach_while_open, await_hello, finish, send_un
 use crate::session::hello::{self, Checked, Keys};
 use crate::session::intake::Intake;
 use crate::session::outbox::Outbox;
+use crate::session::player_socket::PlayerSocket;
 use crate::session::socket::Reading;
 use crate::session::task::Session;
 
@@ -25,7 +24,7 @@ pub struct Opened<L: Log> {
     pub reading: Reading,
     pub outbox: Arc<Outbox>,
     /// `None`: a client in the same process.
-    pub socket: Option<Arc<TcpStream>>,
+    pub socket: Option<Arc<PlayerSocket>>,
     /// From the upgrade request, not yet settled with `hello`.
     pub token: Option<Checked>,
     pub intake: Intake,
@@ -76,7 +75,7 @@ async fn await_session<L: Log>(opened: Opened<L>) -> Result<Box<Session<L>>, End
 pub(super) struct Wire {
     pub(super) codec: Codec,
     pub(super) outbox: Arc<Outbox>,
-    pub(super) socket: Option<Arc<TcpStream>>,
+    pub(super) socket: Option<Arc<PlayerSocket>>,
     pub(super) reading: Reading,
     pub(super) intake: Intake,
 }

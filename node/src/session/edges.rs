@@ -1,13 +1,9 @@
 //! The edges of a connection: waiting for `hello`, refusing what is wrong, and saying why it ends.
 //! Knows no player and no room.
 
-use std::io::ErrorKind;
-use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use sectorbus::log::{Log, LogError};
@@ -20,6 +16,7 @@ use crate::core::Core;
 use crate::session::hello::{self, Attachment, Checked, Keys};
 use crate::session::intake::{Intake, Refusal};
 use crate::session::outbox::{Lane, Outbox, close_frame, framed};
+use crate::session::player_socket::PlayerSocket;
 use crate::session::socket::{Incoming, Reading};
 
 /// How long a closing connection may take to read what was written.
@@ -47,7 +44,7 @@ pub(super) fn close(code: CloseCode) -> End {
 }
 
 /// Says why, and gives the peer a moment to read it.
-pub(super) async fn finish<L: Log>(core: &Core<L>, outbox: &Outbox, socket: Option<&TcpStream>, end: &End) {
+pub(super) async fn finish<L: Log>(core: &Core<L>, outbox: &Outbox, socket: Option<&PlayerSocket>, end: &End) {
     tracing::debug!(?end, "connection over");
     let (code, detail) = match end {
         End::Gone => return,
@@ -65,27 +62,14 @@ pub(super) async fn finish<L: Log>(core: &Core<L>, outbox: &Outbox, socket: Opti
 
 /// Writes what waits and reads until the peer has closed too: a socket closed with unread bytes is reset, and a reset
 /// takes the close frame with it before the peer has read it. A peer that is busy writing reads only when it is done.
-async fn say_to_the_end(outbox: &Outbox, socket: &TcpStream) {
+async fn say_to_the_end(outbox: &Outbox, socket: &PlayerSocket) {
     let write = async {
         while outbox.has_waiting() && socket.writable().await.is_ok() {
             outbox.drain();
         }
-        let _ = SockRef::from(socket).shutdown(Shutdown::Write);
+        socket.end_writing();
     };
-    tokio::join!(write, discard(socket));
-}
-
-/// Reads until the peer has closed.
-async fn discard(socket: &TcpStream) {
-    let mut unread = [0; 4096];
-    while socket.readable().await.is_ok() {
-        match socket.try_read(&mut unread) {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => return,
-        }
-    }
+    tokio::join!(write, socket.discard());
 }
 
 /// Waits for a valid `hello`.

@@ -1,7 +1,8 @@
-//! A player's connection to this node. In reading order: `socket` (upgrade and reading), `outbox` (writing), `edges`
+//! A player's connection to this node. In reading order: `player_socket` (plain or TLS), `socket` (upgrade and reading), `outbox` (writing), `edges`
 //! (before `hello` and at the end), `intake` (how much is taken), `hello` (who is it), `place` (which room has the
 //! player), `task` (the one loop), `connection` (from upgrade to end).
 
+pub mod player_socket;
 pub mod socket;
 
 pub mod outbox;

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 
 use sectorbus::limits::{CRITICAL_BACKLOG_BYTES_MAX, STATE_BACKLOG_BYTES_MAX};
 use sectorbus::protocol::Codec;
+
+use crate::session::player_socket::PlayerSocket;
 
 const SLICES_PER_WRITE: usize = 16;
 
@@ -82,9 +83,18 @@ pub fn ping_frame() -> Bytes {
 
 /// Where written bytes go.
 pub enum Sink {
-    Socket(Arc<TcpStream>),
+    Socket(Arc<PlayerSocket>),
     /// A client in the same process (simulation): gets the same bytes, a frame at a time.
     Channel(mpsc::UnboundedSender<Bytes>),
+}
+
+impl Sink {
+    fn has_unsent(&self) -> bool {
+        match self {
+            Sink::Socket(socket) => socket.has_unsent(),
+            Sink::Channel(_) => false,
+        }
+    }
 }
 
 struct Waiting {
@@ -138,7 +148,7 @@ impl Outbox {
             }
         }
         let handed = waiting.keep_rest(frames, written);
-        if waiting.has_work() || waiting.closed {
+        if waiting.has_work() || waiting.closed || self.sink.has_unsent() {
             self.wake.notify_one();
         }
         handed
@@ -171,7 +181,7 @@ impl Outbox {
 
     /// Something is to be done when the socket takes more: frames to write, or a snapshot to ask for.
     pub fn has_waiting(&self) -> bool {
-        self.waiting.lock().has_work()
+        self.waiting.lock().has_work() || self.sink.has_unsent()
     }
 
     /// Writes what waits, as much as the socket takes. True: all is written and state had been dropped meanwhile.
@@ -199,7 +209,14 @@ impl Outbox {
                 }
             }
         }
-        std::mem::take(&mut waiting.state_dropped)
+        match socket.flush() {
+            Ok(true) => std::mem::take(&mut waiting.state_dropped),
+            Ok(false) => false,
+            Err(_) => {
+                waiting.closed = true;
+                false
+            }
+        }
     }
 
     /// Sends a last frame and takes no more; what waits stays to be drained.
@@ -217,7 +234,7 @@ impl Outbox {
 }
 
 /// Writes as much as the socket takes at once; bytes written.
-fn write_now(socket: &TcpStream, frames: &[Framed]) -> std::io::Result<usize> {
+fn write_now(socket: &PlayerSocket, frames: &[Framed]) -> std::io::Result<usize> {
     let mut written = 0;
     for chunk in frames.chunks(SLICES_PER_WRITE) {
         let slices: SmallVec<[IoSlice<'_>; SLICES_PER_WRITE]> = chunk.iter().map(|f| IoSlice::new(&f.bytes)).collect();
@@ -331,13 +348,15 @@ pub fn unframed(mut bytes: Bytes) -> Option<(u8, Bytes)> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
-    async fn pair() -> (Arc<TcpStream>, TcpStream) {
+    async fn pair() -> (Arc<PlayerSocket>, TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (ours, theirs) = tokio::join!(listener.accept(), TcpStream::connect(address));
-        (Arc::new(ours.expect("accepted").0), theirs.expect("connected"))
+        (Arc::new(ours.expect("accepted").0.into()), theirs.expect("connected"))
     }
 
     #[test]

@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -24,6 +25,7 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 use sectorbus::protocol::{Codec, TOKEN_SUBPROTOCOL_PREFIX};
 
 use crate::session::outbox::Outbox;
+use crate::session::player_socket::PlayerSocket;
 
 /// Small: a connection reads frames of some hundred bytes, and an idle one pays for the whole buffer.
 const READ_BUFFER_BYTES: usize = 512;
@@ -56,7 +58,7 @@ pub enum Reading {
 
 impl Reading {
     pub fn over(
-        stream: &Arc<TcpStream>,
+        stream: &Arc<PlayerSocket>,
         read_already: Bytes,
         outbox: &Arc<Outbox>,
         frame_max: usize,
@@ -100,14 +102,14 @@ impl Reading {
 
 /// The reading half of a socket; writes go to the outbox.
 pub struct SocketHalf {
-    stream: Arc<TcpStream>,
+    stream: Arc<PlayerSocket>,
     outbox: Arc<Outbox>,
 }
 
 impl AsyncRead for SocketHalf {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.stream.poll_read_ready(cx))?;
+            ready!(self.stream.poll_readable(cx))?;
             match self.stream.try_read(buf.initialize_unfilled()) {
                 Ok(bytes) => {
                     buf.advance(bytes);
@@ -153,7 +155,7 @@ fn has(headers: &HeaderMap, name: header::HeaderName, wanted: &str) -> bool {
 }
 
 /// A socket after its handshake, and what was read from it already.
-pub type UpgradedSocket = (TcpStream, Bytes);
+pub type UpgradedSocket = (PlayerSocket, Bytes);
 
 /// The answer to a valid WebSocket request, and the socket that comes of it; `Err`: what to answer instead.
 pub fn upgrade(
@@ -186,9 +188,14 @@ pub fn upgrade(
     }
     let response = response.body(axum::body::Body::empty()).map_err(|_| bad("not a valid request"))?;
     let socket = async move {
-        let parts = upgraded.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
         // A client may send its first frame as soon as it has our answer: hyper reads once more before it lets go.
-        Some((parts.io.into_inner(), parts.read_buf))
+        match upgraded.await.ok()?.downcast::<TokioIo<TcpStream>>() {
+            Ok(plain) => Some((plain.io.into_inner().into(), plain.read_buf)),
+            Err(other) => {
+                let tls = other.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
+                Some((tls.io.into_inner().into_inner().into(), tls.read_buf))
+            }
+        }
     };
     Ok((response, socket))
 }

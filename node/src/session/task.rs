@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use sectorbus::action::Action;
@@ -33,6 +32,7 @@ use crate::session::intake::{Intake, Refusal};
 use crate::session::outbox::{Lane, Outbox, framed, ping_frame};
 use crate::session::pass::Pass;
 use crate::session::place::Place;
+use crate::session::player_socket::PlayerSocket;
 use crate::session::socket::{Incoming, Reading};
 
 const BUSY_RETRY_AFTER_MS: u64 = 1_000;
@@ -44,7 +44,7 @@ pub(super) struct Session<L: Log> {
     pub(super) conn: ConnId,
     pub(super) codec: Codec,
     pub(super) outbox: Arc<Outbox>,
-    socket: Option<Arc<TcpStream>>,
+    socket: Option<Arc<PlayerSocket>>,
     reading: Reading,
     pub(super) events_tx: mailbox::Sender<SessionEvent>,
     events_rx: mailbox::Receiver<SessionEvent>,
@@ -468,7 +468,7 @@ impl<L: Log> Session<L> {
 }
 
 /// Resolves when the socket takes more; never without a socket.
-async fn writable(socket: Option<&TcpStream>) -> std::io::Result<()> {
+async fn writable(socket: Option<&PlayerSocket>) -> std::io::Result<()> {
     match socket {
         Some(socket) => socket.writable().await,
         None => std::future::pending().await,

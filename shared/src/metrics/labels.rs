@@ -46,6 +46,7 @@ label! {
         ForbiddenOrigin => "forbidden_origin",
         /// A trusted proxy did not begin with the PROXY header it should.
         BadProxyHeader => "bad_proxy_header",
+        BadTls => "bad_tls",
     }
 }
 

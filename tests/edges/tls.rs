@@ -1,0 +1,75 @@
+//! Players by TLS: everything that goes without goes with it, and whoever speaks something else is turned away.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rcgen::CertifiedKey;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use sectorbus::protocol::Codec;
+use sectorbus_node::config::TlsServer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsConnector;
+
+use crate::bystander::Bystander;
+use crate::raw::{SOON, connected_from, upgrade_request};
+use crate::serving::{Server, serve_with};
+
+fn certified() -> (TlsServer, ClientConfig) {
+    let CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let tls = TlsServer::read(cert.pem().as_bytes(), signing_key.serialize_pem().as_bytes()).expect("a pair");
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(cert.der().to_vec())).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    (tls, client.expect("a client").with_root_certificates(roots).with_no_client_auth())
+}
+
+/// A server by TLS and, for clients that have none, an address that puts it around what they say.
+async fn serve_by_tls() -> (Server, SocketAddr) {
+    let (tls, client) = certified();
+    let mut server = serve_with(|config| config.tls = Some(tls)).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let around = listener.local_addr().expect("an address");
+    let (by_tls, connector) = (server.address, TlsConnector::from(Arc::new(client)));
+    tokio::spawn(async move {
+        while let Ok((mut plain, _)) = listener.accept().await {
+            let connector = connector.clone();
+            tokio::spawn(async move {
+                let name = ServerName::try_from("localhost").expect("a name");
+                let socket = TcpStream::connect(by_tls).await?;
+                let mut tls = connector.connect(name, socket).await?;
+                copy_bidirectional(&mut plain, &mut tls).await
+            });
+        }
+    });
+    server.address = around;
+    (server, by_tls)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_player_by_tls_plays_and_who_speaks_plainly_is_turned_away() {
+    let (server, by_tls) = serve_by_tls().await;
+    let mut bystander = Bystander::at(&server).await;
+    bystander.noticed_nothing().await;
+    for said in [upgrade_request("/ws", &[]).into_bytes(), vec![0; 300], b"\x16\x03\x01\xff\xff".repeat(4_000)] {
+        let mut plain = connected_from([127, 0, 0, 1].into(), by_tls).await;
+        // The server may have closed before all of it is written.
+        let _ = plain.write_all(&said).await;
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(SOON, plain.read_to_end(&mut answer)).await.expect("it is ended");
+        assert!(ended.is_err() || !answer.starts_with(b"HTTP"), "an answer without TLS");
+        bystander.noticed_nothing().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_last_by_tls_is_heard() {
+    let (server, _) = serve_by_tls().await;
+    let mut speaking = server.joined("ann", Codec::Json).await;
+    speaking.raw.text("not a frame").await;
+    let (code, reason) = speaking.raw.closed().await;
+    assert_eq!((code, reason.split(':').next()), (4000, Some("bad_frame")));
+}
