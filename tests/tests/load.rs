@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use sectorbus_tests::binaries;
+use sectorbus_tests::cluster::JWT_SECRET;
 use sectorbus_tests::load::summary::Summary;
+use sectorbus_tests::region::Region;
 
 fn run(arguments: &[&str]) -> Output {
     binaries::built("sectorbus-node", &["shared/src", "node/src"]).expect("the node is built");
@@ -83,11 +85,54 @@ fn failover_loses_no_acked_action() {
 }
 
 #[test]
-fn a_running_node_is_loaded_by_its_url() {
+fn a_storm_brings_every_session_back() {
+    let figures = "p50_ms p99_ms p999_ms acked lost duplicated redis_reads_per_room";
+    let summary = summary(figures, "storm --sessions 60 --rooms 3 --settle-s 0.5");
+    assert_eq!((summary.acked, summary.lost, summary.duplicated), (Some(60.0), Some(0.0), Some(0.0)));
+    assert!(summary.p50_ms.expect("p50") > 1.0 && summary.p50_ms <= summary.p999_ms);
+    // The other node had none of the rooms' players: it had to read something.
+    assert!(summary.redis_reads_per_room.expect("reads") >= 1.0);
+}
+
+#[test]
+fn append_counts_what_single_actions_come_to() {
+    let figures = "actions_per_s node_cpu_s_per_million redis_cpu_s_per_million acked lost";
+    let summary = summary(figures, "append --rooms 50 --seconds 1 --warm-up-s 0.5");
+    assert_eq!((summary.scenario.as_str(), summary.lost), ("append", Some(0.0)));
+    assert!(summary.actions_per_s.expect("actions") > 50.0);
+    assert!(summary.acked > summary.actions_per_s, "acked counts the warm-up too");
+}
+
+#[test]
+fn append_counts_what_batches_come_to() {
+    let figures = "actions_per_s node_cpu_s_per_million redis_cpu_s_per_million acked lost";
+    let summary = summary(figures, "append --batched --rooms 3 --seconds 1 --warm-up-s 0.5");
+    assert_eq!((summary.scenario.as_str(), summary.lost), ("append_batched", Some(0.0)));
+    assert!(summary.actions_per_s.expect("actions") > 50.0);
+}
+
+#[tokio::test]
+async fn a_running_node_is_loaded_by_its_url() {
+    let region = Region::start(&["a"]).await.expect("a region");
+    let key = file("key", &[std::str::from_utf8(JWT_SECRET).expect("text")]);
+    let (url, key) = (format!("ws://{}", region.addresses()[0]), key.display().to_string());
+    let arguments =
+        format!("--url {url} --jwt-secret-file {key} actions --rate 100 --rooms 2 --seconds 1 --warm-up-s 0");
+    let figures = "p50_ms p99_ms p999_ms actions_per_s bytes_per_player_per_s acked";
+    // The tool is waited for on a thread of its own: the region's processes are this one's.
+    let summary = tokio::task::spawn_blocking(move || summary(figures, &arguments)).await.expect("no panic");
+    assert_eq!(summary.acked, Some(100.0));
+    region.passed().expect("no panic");
+}
+
+#[test]
+fn what_cannot_be_done_on_a_running_node_is_refused() {
     let error = refusal("--url ws://127.0.0.1:1 actions");
     assert!(error.contains("--url needs --jwt-secret-file"), "{error}");
-    let error = refusal("--url ws://127.0.0.1:1 failover");
-    assert!(error.contains("leave out --url"), "{error}");
+    for scenario in ["failover", "append"] {
+        let error = refusal(&format!("--url ws://127.0.0.1:1 {scenario}"));
+        assert!(error.contains("leave out --url"), "{error}");
+    }
 }
 
 #[test]
@@ -97,6 +142,8 @@ fn a_wrong_command_line_says_what_is_accepted() {
         ("actions --rate 0", "above 0"),
         ("fanout --sessions 0", "1 and up"),
         ("failover --nodes 1", "2 and up"),
+        ("storm --nodes 1", "2 and up"),
+        ("append --rooms 0", "1 and up"),
         ("--repeats 0 idle", "not in 1"),
         ("dance", "unrecognized subcommand"),
         ("--json", "a scenario or --compare"),

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::load::summary::Summary;
 use crate::load::target::Where;
-use crate::load::{actions, broadcast, compare, failover, fanout, idle};
+use crate::load::{actions, append, broadcast, compare, failover, fanout, idle, storm};
 
 /// Loads a region of sectorbus nodes and prints what it did and cost. Starts the nodes and a Redis itself (sectorbus-node
 /// beside this program, redis-server on PATH or in REDIS_SERVER), or uses running nodes.
@@ -39,6 +39,10 @@ enum Scenario {
     Actions(actions::ActionsArgs),
     /// kill -9 of a room's owner to playing again
     Failover(failover::FailoverArgs),
+    /// Mass resume: a node with all sessions is killed, they connect to the others at once
+    Storm(storm::StormArgs),
+    /// Entries and actions that one node puts into one Redis, without sockets
+    Append(append::AppendArgs),
     /// The bare sockets' own process
     #[command(hide = true)]
     Broadcast(broadcast::BroadcastArgs),
@@ -53,6 +57,9 @@ impl Scenario {
             Scenario::Fanout(args) => with_rate("fanout", args.rate, 20.0),
             Scenario::Actions(args) => with_rate("actions", args.rate, 1_000.0),
             Scenario::Failover(_) => "failover".to_owned(),
+            Scenario::Storm(_) => "storm".to_owned(),
+            Scenario::Append(args) if args.batched => "append_batched".to_owned(),
+            Scenario::Append(_) => "append".to_owned(),
             Scenario::Broadcast(_) => "broadcast".to_owned(),
         }
     }
@@ -64,6 +71,8 @@ impl Scenario {
             Scenario::Fanout(args) => fanout::run(args, place, &name).await,
             Scenario::Actions(args) => actions::run(args, place, &name).await,
             Scenario::Failover(args) => failover::run(args, place, &name).await,
+            Scenario::Storm(args) => storm::run(args, place, &name).await,
+            Scenario::Append(args) => append::run(args, place, &name).await,
             Scenario::Broadcast(_) => bail!("broadcast is no scenario"),
         }
     }

@@ -12,7 +12,7 @@ use crate::load::target::Target;
 use crate::load::wire::{Arrived, Wire};
 
 /// Sockets that are in their handshake or `hello` at one time.
-const JOINING_AT_ONCE: usize = 64;
+pub const JOINING_AT_ONCE: usize = 64;
 
 /// What all listening sessions together have got.
 #[derive(Debug, Default)]

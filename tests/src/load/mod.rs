@@ -18,6 +18,7 @@ pub mod wire;
 pub mod listening;
 
 pub mod audit;
+pub mod redis_reads;
 
 pub mod broadcast;
 pub mod fanout;
@@ -25,5 +26,8 @@ pub mod fanout;
 pub mod actions;
 pub mod failover;
 pub mod idle;
+pub mod storm;
+
+pub mod append;
 
 pub mod command_line;
