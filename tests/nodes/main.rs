@@ -6,6 +6,7 @@ mod leave;
 mod presence;
 mod refusals;
 mod resume;
+mod revoked;
 mod settings;
 
 use std::time::Duration;

@@ -268,9 +268,26 @@ impl Drop for NodeProcess {
     }
 }
 
+/// What a command of the node's binary prints with these settings; a command that fails is an error.
+pub fn run_command(settings: &NodeSettings, arguments: &[&str]) -> Result<String> {
+    let output = command(settings)?.args(arguments).stdin(Stdio::null()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{arguments:?} ended with {}: {said}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 fn spawn(settings: &NodeSettings, players: SocketAddr, admin: SocketAddr, log_file: &Path) -> Result<Child> {
-    let binary = binaries::built("sectorbus-node", &["node/src", "shared/src"])?;
     let log = File::options().create(true).append(true).open(log_file)?;
+    let mut command = command(settings)?;
+    command.env("SECTORBUS_LISTEN", players.to_string()).env("SECTORBUS_ADMIN_LISTEN", admin.to_string());
+    command.args(settings.file.iter().flat_map(|file| ["--config".as_ref(), file.as_os_str()]));
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn().context("cannot run sectorbus-node")
+}
+
+/// The node's binary with its settings in the environment; a file is not given yet.
+fn command(settings: &NodeSettings) -> Result<Command> {
+    let binary = binaries::built("sectorbus-node", &["node/src", "shared/src"])?;
     let secret = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut command = Command::new(&binary);
     // What the test command keeps there for itself is no setting, and a node refuses it.
@@ -278,15 +295,12 @@ fn spawn(settings: &NodeSettings, players: SocketAddr, admin: SocketAddr, log_fi
         command.env_remove(name);
     }
     command.env("SECTORBUS_NODE_NAME", &settings.name).env("SECTORBUS_REDIS_URL", &settings.redis_url);
-    command.env("SECTORBUS_LISTEN", players.to_string()).env("SECTORBUS_ADMIN_LISTEN", admin.to_string());
     command.env("SECTORBUS_JWT_SECRET", secret(JWT_SECRET)).env("SECTORBUS_RESUME_SECRET", secret(RESUME_SECRET));
     command.env("NO_COLOR", "1");
-    command.args(settings.file.iter().flat_map(|file| ["--config".as_ref(), file.as_os_str()]));
     for (setting, value) in &settings.more {
         command.env(format!("SECTORBUS_{}", setting.to_ascii_uppercase()), value);
     }
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    command.spawn().with_context(|| format!("cannot run {}", binary.display()))
+    Ok(command)
 }
 
 /// A port that nobody has now.
