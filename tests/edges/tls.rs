@@ -3,45 +3,30 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use rcgen::CertifiedKey;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use sectorbus::protocol::Codec;
 use sectorbus_node::config::TlsServer;
+use sectorbus_tests::certificate::Certificate;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsConnector;
+use tokio::net::TcpListener;
 
 use crate::bystander::Bystander;
 use crate::raw::{SOON, connected_from, upgrade_request};
 use crate::serving::{Server, serve_with};
 
-fn certified() -> (TlsServer, ClientConfig) {
-    let CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
-    let tls = TlsServer::read(cert.pem().as_bytes(), signing_key.serialize_pem().as_bytes()).expect("a pair");
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from(cert.der().to_vec())).expect("a root");
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    (tls, client.expect("a client").with_root_certificates(roots).with_no_client_auth())
-}
-
 /// A server by TLS and, for clients that have none, an address that puts it around what they say.
 async fn serve_by_tls() -> (Server, SocketAddr) {
-    let (tls, client) = certified();
+    let certificate = Certificate::new().expect("a certificate");
+    let tls = TlsServer::read(certificate.chain_pem.as_bytes(), certificate.key_pem.as_bytes()).expect("a pair");
     let mut server = serve_with(|config| config.tls = Some(tls)).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let around = listener.local_addr().expect("an address");
-    let (by_tls, connector) = (server.address, TlsConnector::from(Arc::new(client)));
+    let (by_tls, certificate) = (server.address, Arc::new(certificate));
     tokio::spawn(async move {
         while let Ok((mut plain, _)) = listener.accept().await {
-            let connector = connector.clone();
+            let certificate = certificate.clone();
             tokio::spawn(async move {
-                let name = ServerName::try_from("localhost").expect("a name");
-                let socket = TcpStream::connect(by_tls).await?;
-                let mut tls = connector.connect(name, socket).await?;
-                copy_bidirectional(&mut plain, &mut tls).await
+                let mut tls = certificate.connect(by_tls).await?;
+                anyhow::Ok(copy_bidirectional(&mut plain, &mut tls).await?)
             });
         }
     });

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use sectorbus_tests::certificate::Certificate;
 use sectorbus_tests::processes::NodeProcess;
 use sectorbus_tests::region::Region;
 use sectorbus_tests::wire::{Player, PlayerOptions};
@@ -30,9 +31,14 @@ async fn asked_from(node: &NodeProcess, origin: &str) -> Result<u16> {
     std::str::from_utf8(&status[9..])?.parse().context("a status")
 }
 
-/// Writes the file, sends SIGHUP and waits for all that the node should say of it.
+/// Writes the file and has the node read it again.
 async fn reread(node: &NodeProcess, file: &Path, text: &str, said: &[&str]) -> Result<String> {
     std::fs::write(file, text)?;
+    hang_up(node, said).await
+}
+
+/// Sends SIGHUP and waits for all that the node should say of it.
+async fn hang_up(node: &NodeProcess, said: &[&str]) -> Result<String> {
     let before = node.log_text().len();
     node.hang_up()?;
     let deadline = Instant::now() + SOON;
@@ -85,5 +91,32 @@ async fn sighup_takes_over_what_it_may_and_names_what_needs_a_restart_on_redis()
     ensure!(said.matches("SIGHUP").count() == 1, "{said}");
     ensure!(player.told().connections == 1 && player.told().closes.is_empty(), "a player was thrown out");
     std::fs::remove_file(file)?;
+    region.passed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_certificate_is_used_from_the_next_sighup_on_redis() -> Result<()> {
+    let (cert_file, key_file) = (file_of("certificate"), file_of("key"));
+    let write = |certificate: &Certificate| {
+        std::fs::write(&cert_file, &certificate.chain_pem)
+            .and_then(|()| std::fs::write(&key_file, &certificate.key_pem))
+    };
+    let (first, renewed) = (Certificate::new()?, Certificate::new()?);
+    write(&first)?;
+    let by_tls = |settings: sectorbus_tests::processes::NodeSettings| {
+        settings.with("tls_cert_file", cert_file.display()).with("tls_key_file", key_file.display())
+    };
+    let region = Region::start_with(&["a"], by_tls).await?;
+    let node = &region.nodes[0];
+    first.connect(node.address()).await?;
+    ensure!(renewed.connect(node.address()).await.is_err(), "a certificate that the node does not have");
+    write(&renewed)?;
+    let said = hang_up(node, &["SIGHUP: taken over setting=\"tls_cert_file\"", "setting=\"tls_key_file\""]).await?;
+    ensure!(!said.contains("BEGIN"), "a file's content is logged:\n{said}");
+    renewed.connect(node.address()).await?;
+    ensure!(first.connect(node.address()).await.is_err(), "the old certificate is still shown");
+    for file in [cert_file, key_file] {
+        std::fs::remove_file(file)?;
+    }
     region.passed()
 }

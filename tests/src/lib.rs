@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: clients that hold the server to its word, clusters, servers, faults.
 
 pub mod binaries;
+pub mod certificate;
 pub mod cluster;
 pub mod folder;
 pub mod http;
