@@ -37,6 +37,8 @@ export class Room implements RoomView {
   version: number;
   /** Own changes come before the delta of their version. */
   ownVersion: number;
+  /** The highest version that an ack named. */
+  acked = 0;
   sum = 0;
   ownSum = 0;
   private readonly names: FieldNames;
@@ -53,9 +55,12 @@ export class Room implements RoomView {
     this.changeOwn(snapshot.own);
   }
 
-  /** The last entry applied, as `hello` wants it. */
-  get cursor(): string {
-    return `${this.epoch}-${this.version}`;
+  /**
+   * The last entry applied, as `hello` wants it. Null: an ack named a later one, which may be gone; that the log has this
+   * cursor would prove nothing.
+   */
+  get cursor(): string | null {
+    return this.acked > this.version ? null : `${this.epoch}-${this.version}`;
   }
 
   ofKind(kind: string): [number, Entity][] {

@@ -83,11 +83,12 @@ export class Session {
     this.resyncDueAt = null;
     this.greetAgainAt = null;
     actions.restart();
+    const cursor = room?.cursor ?? null;
     this.greeting = {
       token,
       features: [],
       ...(welcome && { resume: welcome.resume }),
-      ...(room && { cursor: room.cursor, sector: room.sector }),
+      ...(room && cursor !== null && { cursor, sector: room.sector }),
       ...(actions.actor !== null && { actor: actions.actor, first_seq: actions.firstSeq }),
     };
     return this.greeting;
@@ -158,6 +159,7 @@ export class Session {
         return;
       }
       case "ack":
+        if (this.room) this.room.acked = Math.max(this.room.acked, body.version);
         return void this.actions.settle(body.seq, { ack: { version: body.version } });
       case "reject":
         return this.rejected(body);

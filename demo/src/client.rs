@@ -23,6 +23,8 @@ pub struct View {
     pub epoch: u64,
     pub version: u64,
     pub own_version: u64,
+    /// The highest version that an ack named.
+    pub acked: u64,
     pub owner: String,
     pub entities: BTreeMap<Alias, Fields>,
     pub own: Fields,
@@ -35,6 +37,7 @@ impl View {
             epoch: snapshot.id.epoch,
             version: snapshot.id.version,
             own_version: snapshot.id.version,
+            acked: 0,
             owner: snapshot.owner,
             entities: snapshot.entities.into_iter().map(|e| (e.entity, e.fields)).collect(),
             own: snapshot.own,
@@ -115,13 +118,15 @@ impl Client {
         self.connected = false;
         self.welcomed = false;
         self.awaiting_resync = false;
+        // What an ack named and was not shown yet may be gone: that the log has the cursor proves nothing then.
+        let proven = self.view.as_ref().filter(|view| view.acked <= view.version);
         let first_seq = self.pending.keys().next().copied().unwrap_or(Seq(self.next_seq));
         ClientFrame::Hello(Hello {
             token: self.token.clone().map(Secret::from),
             features: Vec::new(),
             resume: self.resume.clone(),
-            cursor: self.view.as_ref().map(View::cursor),
-            sector: self.view.as_ref().map(|view| view.sector.clone()),
+            cursor: proven.map(View::cursor),
+            sector: proven.map(|view| view.sector.clone()),
             actor: self.actor,
             first_seq: self.actor.map(|_| first_seq),
             device: None,
@@ -181,7 +186,12 @@ impl Client {
                 self.take_owner(owner.node, owner.epoch, owner.version)
             }
             ServerFrame::Owner(_) => Vec::new(),
-            ServerFrame::Ack(ack) => self.answered(ack.seq, Answer::Ack),
+            ServerFrame::Ack(ack) => {
+                if let Some(view) = &mut self.view {
+                    view.acked = view.acked.max(ack.version);
+                }
+                self.answered(ack.seq, Answer::Ack)
+            }
             ServerFrame::Reject(reject) => {
                 self.answered(reject.seq, Answer::Reject { code: reject.code, facts: reject.facts })
             }
