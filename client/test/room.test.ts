@@ -32,6 +32,13 @@ test("the page's snapshot, own, deltas and owner follow on each other with the s
   expect(room.ofKind("ship").map(([alias]) => alias)).toEqual([5, 7]);
 });
 
+test("an ack above the version leaves no cursor to resume from, until that version is there", () => {
+  room.acked = 7;
+  expect(room.cursor).toBeNull();
+  room.takeDelta({ from: 6, to: 7, sum: room.sum, changes: [] });
+  expect(room.cursor).toBe("1763870400000-7");
+});
+
 const empty = (from: number, to: number) => ({ from, to, sum: room.sum, changes: [] });
 
 test("a delta that leads nowhere new is stale, one behind a hole is a gap, one across the version is applied", () => {

@@ -290,10 +290,7 @@ fn command(settings: &NodeSettings) -> Result<Command> {
     let binary = binaries::built("sectorbus-node", &["node/src", "shared/src"])?;
     let secret = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut command = Command::new(&binary);
-    // What the test command keeps there for itself is no setting, and a node refuses it.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SECTORBUS_")) {
-        command.env_remove(name);
-    }
+    without_settings(&mut command);
     command.env("SECTORBUS_NODE_NAME", &settings.name).env("SECTORBUS_REDIS_URL", &settings.redis_url);
     command.env("SECTORBUS_JWT_SECRET", secret(JWT_SECRET)).env("SECTORBUS_RESUME_SECRET", secret(RESUME_SECRET));
     command.env("NO_COLOR", "1");
@@ -301,6 +298,13 @@ fn command(settings: &NodeSettings) -> Result<Command> {
         command.env(format!("SECTORBUS_{}", setting.to_ascii_uppercase()), value);
     }
     Ok(command)
+}
+
+/// Takes away what the test command keeps in the environment for itself: it is no setting, and a node refuses it.
+pub fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SECTORBUS_")) {
+        command.env_remove(name);
+    }
 }
 
 /// A port that nobody has now.

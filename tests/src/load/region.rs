@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::cluster::{JWT_SECRET, RESUME_SECRET};
-use crate::processes::NO_LIMITS;
+use crate::processes::{NO_LIMITS, without_settings};
 use crate::redis_server::{RedisOptions, RedisServer};
 
 /// Of every region that the tool starts.
@@ -180,10 +180,7 @@ fn spawn(name: &str, address: SocketAddr, admin: SocketAddr, redis_url: &str, op
             command
         }
     };
-    // What the test command keeps there for itself is no setting, and a node refuses it.
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("SECTORBUS_")) {
-        command.env_remove(name);
-    }
+    without_settings(&mut command);
     let (jwt, resume) = (String::from_utf8_lossy(JWT_SECRET), String::from_utf8_lossy(RESUME_SECRET));
     command
         .env("SECTORBUS_REGION", REGION)
