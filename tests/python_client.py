@@ -20,7 +20,7 @@ class Client:
     def __init__(self, args):
         self.args, self.did, self.problems, self.resumes = args, dict.fromkeys(COUNTS.split(), 0), [], []
         self.sector, self.epoch, self.version, self.own_version, self.entities, self.own = None, 0, 0, 0, {}, {}
-        self.acked = 0  # the highest version that an ack named
+        self.acked = (0, 0)  # epoch and version of the highest ack
         self.welcome, self.live, self.comparing, self.pending, self.answers = None, False, True, {}, {}
         self.act_at, self.return_at, self.first_hop, self.shown, self.heading = 0, 0, None, None, None
 
@@ -49,10 +49,11 @@ class Client:
 
     def converse(self):
         self.live, self.last, self.left = False, self.welcome or {}, self.sector
-        known = self.sector is not None and self.acked <= self.version
+        ahead = self.sector and self.acked[1] > self.version
         self.send("hello", {
-            "features": [], "resume": self.last.get("resume"), "sector": self.sector if known else None,
-            "cursor": f"{self.epoch}-{self.version}" if known else None, "actor": self.last.get("actor"),
+            "features": [], "resume": self.last.get("resume"), "sector": self.sector,
+            "cursor": f"{self.epoch}-{self.version}" if self.sector else None,
+            "acked": f"{self.acked[0]}-{self.acked[1]}" if ahead else None, "actor": self.last.get("actor"),
             "first_seq": min(self.pending, default=self.did["actions"] + 1) if self.welcome else None})
         while not self.done() and time.monotonic() < self.deadline:
             self.act_if_due(time.monotonic())
@@ -128,7 +129,7 @@ class Client:
         elif name in ("snapshot", "moved"):
             self.take_snapshot(f.get("snapshot", f))
         elif name in ("ack", "reject"):
-            self.acked = max(self.acked, f["version"] if name == "ack" else 0)
+            self.acked = max(self.acked, (self.epoch, f["version"]) if name == "ack" else (0, 0))
             self.answer(f["seq"], f.get("code", "ack"))
         elif name == "own" and f["to"] > max(self.version, self.own_version):
             self.own_version = f["to"]
@@ -155,7 +156,7 @@ class Client:
         may_undo = self.sector != f["sector"] or f["reason"] == "lost" or not self.welcome["recovered"]
         self.check(may_undo or version >= self.version, f"the state went back from {self.version} to {version}")
         self.sector, self.epoch, self.version, self.own_version, self.comparing = f["sector"], epoch, version, version, True
-        self.acked = 0
+        self.acked = (0, 0)
         self.entities, self.own = {e["entity"]: self.change({}, e["fields"]) for e in f["entities"]}, self.change({}, f["own"])
         self.compare(self.entities, f["sum"], f"snapshot {f['id']}")
         self.compare({0: self.own}, f["own_sum"], f"own fields of snapshot {f['id']}")

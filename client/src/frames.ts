@@ -13,6 +13,7 @@ export interface Hello {
   readonly resume?: string;
   readonly cursor?: string;
   readonly sector?: string;
+  readonly acked?: string;
   readonly actor?: number;
   readonly first_seq?: number;
 }

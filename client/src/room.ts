@@ -37,8 +37,8 @@ export class Room implements RoomView {
   version: number;
   /** Own changes come before the delta of their version. */
   ownVersion: number;
-  /** The highest version that an ack named. */
-  acked = 0;
+  /** The highest version that an ack named, and the epoch of that moment. */
+  private acked = { epoch: 0, version: 0 };
   sum = 0;
   ownSum = 0;
   private readonly names: FieldNames;
@@ -55,12 +55,15 @@ export class Room implements RoomView {
     this.changeOwn(snapshot.own);
   }
 
-  /**
-   * The last entry applied, as `hello` wants it. Null: an ack named a later one, which may be gone; that the log has this
-   * cursor would prove nothing.
-   */
-  get cursor(): string | null {
-    return this.acked > this.version ? null : `${this.epoch}-${this.version}`;
+  /** The last entry applied, and a later one that an ack named, as `hello` wants them. */
+  get known(): { sector: string; cursor: string; acked?: string } {
+    const { sector, acked, epoch, version } = this;
+    const ahead = acked.version > version && { acked: `${acked.epoch}-${acked.version}` };
+    return { sector, cursor: `${epoch}-${version}`, ...ahead };
+  }
+
+  takeAck(version: number): void {
+    if (version > this.acked.version) this.acked = { epoch: this.epoch, version };
   }
 
   ofKind(kind: string): [number, Entity][] {

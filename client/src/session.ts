@@ -83,12 +83,11 @@ export class Session {
     this.resyncDueAt = null;
     this.greetAgainAt = null;
     actions.restart();
-    const cursor = room?.cursor ?? null;
     this.greeting = {
       token,
       features: [],
       ...(welcome && { resume: welcome.resume }),
-      ...(room && cursor !== null && { cursor, sector: room.sector }),
+      ...room?.known,
       ...(actions.actor !== null && { actor: actions.actor, first_seq: actions.firstSeq }),
     };
     return this.greeting;
@@ -159,7 +158,7 @@ export class Session {
         return;
       }
       case "ack":
-        if (this.room) this.room.acked = Math.max(this.room.acked, body.version);
+        this.room?.takeAck(body.version);
         return void this.actions.settle(body.seq, { ack: { version: body.version } });
       case "reject":
         return this.rejected(body);

@@ -20,23 +20,24 @@ beforeEach(() => {
 
 test("the page's snapshot, own, deltas and owner follow on each other with the sums they carry", () => {
   const snapshot = example<Snapshot>("snapshot");
-  expect([room.sum, room.ownSum, room.cursor]).toEqual([snapshot.sum, snapshot.own_sum, "1763870400000-6"]);
+  expect([room.sum, room.ownSum, room.known.cursor]).toEqual([snapshot.sum, snapshot.own_sum, "1763870400000-6"]);
   expect(room.takeOwn(example<Own>("own"))).toBe("applied");
   expect(room.takeDelta(example<Delta>("delta"))).toBe("applied");
   expect(room.takeDelta(example<Delta>("delta", 1))).toBe("applied");
   expect(room.takeOwner(example<Owner>("owner"))).toBe("applied");
-  expect([room.cursor, room.owner]).toEqual(["1763870433001-10", "n3"]);
+  expect([room.known.cursor, room.owner]).toEqual(["1763870433001-10", "n3"]);
   expect(room.entities.get(5)?.get("status")).toBe("away");
   expect(room.entities.has(6)).toBe(false);
   expect(room.own.has("credits")).toBe(false);
   expect(room.ofKind("ship").map(([alias]) => alias)).toEqual([5, 7]);
 });
 
-test("an ack above the version leaves no cursor to resume from, until that version is there", () => {
-  room.acked = 7;
-  expect(room.cursor).toBeNull();
+test("an ack above the version is named beside the cursor, until that version is there", () => {
+  room.takeAck(7);
+  room.takeAck(5);
+  expect(room.known).toEqual({ sector: "12", cursor: "1763870400000-6", acked: "1763870400000-7" });
   room.takeDelta({ from: 6, to: 7, sum: room.sum, changes: [] });
-  expect(room.cursor).toBe("1763870400000-7");
+  expect(room.known).toEqual({ sector: "12", cursor: "1763870400000-7" });
 });
 
 const empty = (from: number, to: number) => ({ from, to, sum: room.sum, changes: [] });
@@ -67,7 +68,7 @@ test("an owner's entry counts on, an older one only names the owner, one behind 
   expect(room.takeOwner({ room: 0, node: "n2", epoch: 1763870400009, version: 8 })).toBe("gap");
   expect(room.takeOwner({ room: 0, node: "n2", epoch: 1763870400009, version: 7 })).toBe("applied");
   expect(room.takeOwner({ room: 0, node: "n3", epoch: 1763870400010, version: 5 })).toBe("applied");
-  expect([room.cursor, room.owner]).toEqual(["1763870400010-7", "n3"]);
+  expect([room.known.cursor, room.owner]).toEqual(["1763870400010-7", "n3"]);
 });
 
 test("a field that has no name here goes by its number and is in the sum", () => {

@@ -23,8 +23,8 @@ pub struct View {
     pub epoch: u64,
     pub version: u64,
     pub own_version: u64,
-    /// The highest version that an ack named.
-    pub acked: u64,
+    /// The highest entry that an ack named.
+    pub acked: EntryId,
     pub owner: String,
     pub entities: BTreeMap<Alias, Fields>,
     pub own: Fields,
@@ -37,7 +37,7 @@ impl View {
             epoch: snapshot.id.epoch,
             version: snapshot.id.version,
             own_version: snapshot.id.version,
-            acked: 0,
+            acked: snapshot.id,
             owner: snapshot.owner,
             entities: snapshot.entities.into_iter().map(|e| (e.entity, e.fields)).collect(),
             own: snapshot.own,
@@ -118,15 +118,14 @@ impl Client {
         self.connected = false;
         self.welcomed = false;
         self.awaiting_resync = false;
-        // What an ack named and was not shown yet may be gone: that the log has the cursor proves nothing then.
-        let proven = self.view.as_ref().filter(|view| view.acked <= view.version);
         let first_seq = self.pending.keys().next().copied().unwrap_or(Seq(self.next_seq));
         ClientFrame::Hello(Hello {
             token: self.token.clone().map(Secret::from),
             features: Vec::new(),
             resume: self.resume.clone(),
-            cursor: proven.map(View::cursor),
-            sector: proven.map(|view| view.sector.clone()),
+            cursor: self.view.as_ref().map(View::cursor),
+            sector: self.view.as_ref().map(|view| view.sector.clone()),
+            acked: self.view.as_ref().map(|view| view.acked).filter(|_| self.acked_is_ahead()),
             actor: self.actor,
             first_seq: self.actor.map(|_| first_seq),
             device: None,
@@ -139,6 +138,11 @@ impl Client {
         self.next_seq += 1;
         self.pending.insert(seq, action.clone());
         ClientFrame::Act(Act { seq, action })
+    }
+
+    /// An ack named an entry that is not in the view yet: a move, or a connection too slow for deltas.
+    pub fn acked_is_ahead(&self) -> bool {
+        self.view.as_ref().is_some_and(|view| view.acked.version > view.version)
     }
 
     /// Ready to act: the first state of this connection is there.
@@ -188,7 +192,7 @@ impl Client {
             ServerFrame::Owner(_) => Vec::new(),
             ServerFrame::Ack(ack) => {
                 if let Some(view) = &mut self.view {
-                    view.acked = view.acked.max(ack.version);
+                    view.acked = view.acked.max(EntryId::new(view.epoch, ack.version));
                 }
                 self.answered(ack.seq, Answer::Ack)
             }

@@ -197,6 +197,7 @@ fn every_field_of_the_code_is_a_row() {
         resume: Some("r".into()),
         cursor: Some(EntryId::new(1, 1)),
         sector: Some(sector.clone()),
+        acked: Some(EntryId::new(1, 2)),
         actor: Some(ActorId(1)),
         first_seq: Some(seq),
         device: Some("d".into()),

@@ -85,6 +85,7 @@ fn what_is_readable_but_wrong_is_answered_and_says_what_is_accepted() {
         (r#"{"hello":{"token":7}}"#, ErrorCode::InvalidField, None, "string"),
         (r#"{"hello":{"cursor":"1-2"}}"#, ErrorCode::InvalidField, None, "sector"),
         (r#"{"hello":{"cursor":"12","sector":"1"}}"#, ErrorCode::InvalidField, None, "epoch"),
+        (r#"{"hello":{"acked":"1-2"}}"#, ErrorCode::InvalidField, None, "acked: only with cursor"),
         (r#"{"hello":{"actor":3}}"#, ErrorCode::InvalidField, None, "first_seq"),
         (r#"{"hello":{"actor":0,"first_seq":1}}"#, ErrorCode::InvalidField, None, "actor"),
         (r#"{"hello":{"first_seq":2}}"#, ErrorCode::InvalidField, None, "1 without actor"),

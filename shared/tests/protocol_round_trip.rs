@@ -63,7 +63,7 @@ fn action() -> impl Strategy<Value = Action> {
 
 fn hello() -> impl Strategy<Value = ClientFrame> {
     let text = || proptest::option::of(".{0,20}".prop_map(String::from));
-    let cursor = proptest::option::of((entry_id(), sector()));
+    let cursor = proptest::option::of((entry_id(), sector(), proptest::option::of(entry_id())));
     let actor = proptest::option::of((seq(), seq()));
     (text(), text(), text(), vec(name(), 0..4), cursor, actor).prop_map(
         |(token, resume, device, features, cursor, actor)| {
@@ -71,8 +71,9 @@ fn hello() -> impl Strategy<Value = ClientFrame> {
                 token: token.map(Secret::from),
                 features,
                 resume: resume.map(Secret::from),
-                cursor: cursor.as_ref().map(|(cursor, _)| *cursor),
-                sector: cursor.map(|(_, sector)| sector),
+                cursor: cursor.as_ref().map(|(cursor, _, _)| *cursor),
+                acked: cursor.as_ref().and_then(|(_, _, acked)| *acked),
+                sector: cursor.map(|(_, sector, _)| sector),
                 actor: actor.map(|(actor, _)| ActorId(actor.0)),
                 first_seq: actor.map(|(_, seq)| seq),
                 device: device.map(|text| text.chars().take(16).collect()),

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use sectorbus::action::{Action, RejectCode, Status};
-use sectorbus::ids::{PlayerId, RoomId, SectorId, Seq};
+use sectorbus::ids::{EntryId, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::limits::{ACTORS_KEPT, DEDUPE_ANSWERS_KEPT, DEDUPE_BITMAP_BITS, INT_ABS_MAX};
-use sectorbus::protocol::{Codec, Hello, Reject, ServerFrame};
+use sectorbus::protocol::{Codec, Hello, Reject, ServerFrame, Source};
 use sectorbus::value::{Field, Value};
 
 use crate::bystander::Bystander;
@@ -161,4 +161,24 @@ async fn a_replaced_session_that_missed_the_news_cannot_act() {
     let mut newer = server.joined_with("ann", Codec::Json, Hello { resume, ..Hello::default() }).await;
     assert_eq!(asked(&mut old, 1, AWAY).await, Err(RejectCode::StaleSession));
     assert_eq!(asked(&mut newer, 1, AWAY).await, Ok(()));
+}
+
+/// The log has the cursor; that what an ack named is there too is what `recovered` promises.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ack_above_the_cursor_is_kept_only_if_the_log_has_it() {
+    let server = serve().await;
+    let mut first = server.joined("ann", Codec::Json).await;
+    let shown = first.snapshot.take().expect("a snapshot");
+    assert_eq!(asked(&mut first, 1, AWAY).await, Ok(()));
+    let back_with = async |acked_above: Option<u64>| {
+        let acked = acked_above.map(|above| EntryId::new(shown.id.epoch, shown.id.version + above));
+        let hello = Hello { cursor: Some(shown.id), sector: Some(shown.sector.clone()), acked, ..Hello::default() };
+        let mut back = server.said_hello("ann", Codec::Json, hello).await;
+        back.welcome().await
+    };
+    let (kept, lost) = ((true, Source::Replica), (false, Source::Snapshot));
+    for (acked_above, expected) in [(None, kept), (Some(1), kept), (Some(1_000_000), lost)] {
+        let welcome = back_with(acked_above).await;
+        assert_eq!((welcome.recovered, welcome.source), expected, "{acked_above:?}");
+    }
 }

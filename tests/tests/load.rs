@@ -58,7 +58,7 @@ fn fanout_tells_what_a_delivery_costs_beside_bare_sockets() {
 fn fanout_flat_out_is_a_scenario_of_its_own() {
     let figures =
         "deliveries_per_s node_cpu_s_per_million redis_cpu_s_per_million ratio_to_limit bytes_per_player_per_s";
-    let summary = summary(figures, "fanout --rate 0 --sessions 20 --drivers 2 --seconds 1 --warm-up-s 0.5");
+    let summary = summary(figures, "fanout --rate 0 --sessions 100 --drivers 10 --seconds 2 --warm-up-s 0.5");
     assert_eq!(summary.scenario, "fanout_flat_out");
     assert!(summary.node_cpu_s_per_million.expect("CPU") > 0.0);
 }
@@ -87,11 +87,11 @@ fn failover_loses_no_acked_action() {
 #[test]
 fn a_storm_brings_every_session_back() {
     let figures = "p50_ms p99_ms p999_ms acked lost duplicated redis_reads_per_room";
-    let summary = summary(figures, "storm --sessions 60 --rooms 3 --settle-s 0.5");
+    let summary = summary(figures, "storm --sessions 60 --rooms 20 --settle-s 0.5");
     assert_eq!((summary.acked, summary.lost, summary.duplicated), (Some(60.0), Some(0.0), Some(0.0)));
     assert!(summary.p50_ms.expect("p50") > 1.0 && summary.p50_ms <= summary.p999_ms);
-    // The other node had none of the rooms' players: it had to read something.
-    assert!(summary.redis_reads_per_room.expect("reads") >= 1.0);
+    // The other node had none of the rooms' players: it had to read those that it did not own, about half of them.
+    assert!(summary.redis_reads_per_room.expect("reads") > 0.0);
 }
 
 #[test]

@@ -12,6 +12,15 @@ use sectorbus::state::{Entry, OwnChange};
 
 use crate::load::{self, Loaded};
 
+/// What a client that resumes knows of a sector's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// The last entry that its state has.
+    pub cursor: EntryId,
+    /// The last entry that it was told of, by an ack or in its state.
+    pub acked: EntryId,
+}
+
 /// What one applied entry was.
 #[derive(Debug)]
 pub struct Applied {
@@ -64,11 +73,11 @@ impl Replica {
     pub fn state(&self) -> &RoomState {
         &self.state
     }
-    /// Where a session's cursor stands relative to this replica's chain.
-    pub fn on_chain(&self, cursor: EntryId) -> OnChain {
+    /// All that a resuming client was told is on this replica's chain.
+    pub fn has(&self, known: &Known) -> bool {
         let head =
             Head { last: self.cursor, owner: None, ring: RingVersion(0), nonce: None, lineage: self.lineage.clone() };
-        head.on_chain(cursor)
+        head.on_chain(known.cursor) == OnChain::Yes && head.on_chain(known.acked) == OnChain::Yes
     }
     pub fn owner(&self) -> Option<&Incarnation> {
         self.owner.as_ref()

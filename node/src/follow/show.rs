@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use sectorbus::action::{Answer, RejectCode};
 use sectorbus::ids::{ActorId, EntryId, Incarnation, PlayerId, RoomId, SectorId, Seq};
-use sectorbus::log::{Log, LogEntry, OnChain};
+use sectorbus::log::{Log, LogEntry};
 use sectorbus::metrics::{ResumeSource, Tally};
 use sectorbus::protocol::{Codec, ServerFrame, SnapshotReason, Source, Welcome, encode_delta};
 use sectorbus::state::Delta;
@@ -140,12 +140,14 @@ impl<L: Log> Follow<L> {
             (Greeting::Welcome { .. }, None) => {
                 vec![state(sub, &ServerFrame::Snapshot(Box::new(snapshot(SnapshotReason::Gap))))]
             }
-            (Greeting::Welcome { cursor: None, .. }, Some(welcome)) => {
+            (Greeting::Welcome { known: None, .. }, Some(welcome)) => {
                 welcome_frames(sub, *welcome, false, snapshot(SnapshotReason::Join))
             }
-            (Greeting::Welcome { welcome: once, cursor: Some(cursor) }, Some(welcome)) => {
+            (Greeting::Welcome { welcome: once, known: Some(known) }, Some(welcome)) => {
                 let entries_max = self.core.config.log_window_entries + self.core.config.checkpoint_entries;
-                let missed = replica.since(cursor).map(|entries| replica::missed(cursor, head, &entries, &sub.player));
+                let (cursor, is_kept) = (known.cursor, replica.has(&known));
+                let entries = replica.since(cursor).filter(|_| is_kept);
+                let missed = entries.map(|entries| replica::missed(cursor, head, &entries, &sub.player));
                 if let Some(Some(missed)) = missed {
                     self.core.metrics.resumes.count(ResumeSource::Replica);
                     resume_frames(sub, *welcome, Source::Replica, &missed, replica)
@@ -153,12 +155,12 @@ impl<L: Log> Follow<L> {
                     if let Some(unsaid) = &mut unsaid {
                         **unsaid = Some(welcome);
                     }
-                    sub.greeting = Greeting::Welcome { welcome: once, cursor: Some(cursor) };
-                    subscriber.phase = Phase::Fetching { cursor };
+                    sub.greeting = Greeting::Welcome { welcome: once, known: Some(known) };
+                    subscriber.phase = Phase::Fetching { known };
                     drop(unsaid);
                     // What is not on the chain, or further back than logs are kept, is not read.
                     let behind = head.version.saturating_sub(cursor.version);
-                    if missed.is_none() && replica.on_chain(cursor) == OnChain::Yes && behind <= entries_max {
+                    if missed.is_none() && is_kept && behind <= entries_max {
                         self.fetch_backlog(conn, cursor);
                     } else {
                         self.take_backlog(conn, None);
@@ -177,21 +179,22 @@ impl<L: Log> Follow<L> {
     /// The log's entries after a resuming session's cursor are read: they, or a snapshot.
     pub(super) fn take_backlog(&mut self, conn: ConnId, entries: Option<&[LogEntry]>) {
         let (Some(sector), Some(subscriber)) = (self.sector(), self.subscribers.get_mut(conn)) else { return };
-        let Phase::Fetching { cursor } = subscriber.phase else { return };
+        let Phase::Fetching { known } = subscriber.phase else { return };
         let Some(replica) = &self.replica else {
             // The room is read again: it is greeted then.
             subscriber.phase = Phase::Waiting;
             return;
         };
-        let (room, head) = (self.room.clone(), replica.cursor());
+        let (room, head, cursor) = (self.room.clone(), replica.cursor(), known.cursor);
         let Subscriber { sub, .. } = subscriber;
         let hop = replica.state().system().seat(&sub.player).map(|seat| seat.hop).unwrap_or_default();
         let greeting = std::mem::replace(&mut sub.greeting, Greeting::Snapshot(SnapshotReason::Gap));
         let welcome = greeting.welcome();
         let mut unsaid = welcome.as_ref().map(|welcome| welcome.lock());
         let taken = unsaid.as_mut().and_then(|unsaid| unsaid.take());
+        let is_kept = replica.has(&known);
         // Entries that came since the reading are in the replica's memory.
-        let from_log = entries.and_then(|entries| {
+        let from_log = entries.filter(|_| is_kept).and_then(|entries| {
             let read_upto = entries.last().map_or(cursor, |entry| entry.id).min(head);
             let mut missed = replica::missed(cursor, read_upto, entries, &sub.player)?;
             missed.append(replica::missed(read_upto, head, &replica.since(read_upto)?, &sub.player)?);
@@ -209,10 +212,9 @@ impl<L: Log> Follow<L> {
             }
             (Some(welcome), None) => {
                 self.core.metrics.resumes.count(ResumeSource::Snapshot);
-                let recovered = replica.on_chain(cursor) == OnChain::Yes;
-                let reason = if recovered { SnapshotReason::Gap } else { SnapshotReason::Lost };
+                let reason = if is_kept { SnapshotReason::Gap } else { SnapshotReason::Lost };
                 let snapshot = frames::snapshot(replica, &sector, &sub.player, sub.actor, reason);
-                welcome_frames(sub, *welcome, recovered, snapshot)
+                welcome_frames(sub, *welcome, is_kept, snapshot)
             }
         };
         let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room, hop });

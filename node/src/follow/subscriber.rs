@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use sectorbus::ids::{ActorId, EntryId, Generation, Hop, PlayerId, SectorId, SessionId};
+use sectorbus::ids::{ActorId, Generation, Hop, PlayerId, SectorId, SessionId};
 use sectorbus::mailbox;
 use sectorbus::protocol::{Codec, SnapshotReason, Welcome};
 
 use crate::core::ConnId;
+use crate::follow::replica::Known;
 use crate::session::SessionEvent;
 use crate::session::outbox::Outbox;
 
@@ -55,8 +56,8 @@ pub type WelcomeOnce = Arc<Mutex<Option<Box<Welcome>>>>;
 /// What the session is sent first.
 #[derive(Debug, Clone)]
 pub enum Greeting {
-    /// `welcome`, then what was missed since `cursor`, or a snapshot; a snapshot alone if another room said it.
-    Welcome { welcome: WelcomeOnce, cursor: Option<EntryId> },
+    /// `welcome`, then what was missed since the cursor, or a snapshot; a snapshot alone if another room said it.
+    Welcome { welcome: WelcomeOnce, known: Option<Known> },
     /// One `moved` frame with the snapshot.
     Moved { from: SectorId },
     /// A snapshot in place: the connection knows the room already.
@@ -78,7 +79,7 @@ pub enum Phase {
     /// No seat yet.
     Waiting,
     /// What it missed is being read from the log.
-    Fetching { cursor: EntryId },
+    Fetching { known: Known },
     /// Shown everything up to this version.
     Live { version: u64 },
     /// Too slow: gets acks, and a snapshot when its socket is ready.

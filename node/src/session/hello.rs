@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sectorbus::ids::{ActorId, EntryId, SectorId, Seq, SessionId};
+use sectorbus::ids::{ActorId, SectorId, Seq, SessionId};
 use sectorbus::limits::RESUME_TOKEN_FOR;
 use sectorbus::log::{Attach, Attached, Log, LogError};
 use sectorbus::protocol::{Hello, Limits, Secret, Source, Welcome};
@@ -11,6 +11,7 @@ use sectorbus::protocol::{Hello, Limits, Secret, Source, Welcome};
 use crate::auth::{self, AuthError, Claims, Token, Verifier};
 use crate::command::Speaker;
 use crate::core::Core;
+use crate::follow::replica::Known;
 use crate::resume_token::{ResumeClaims, ResumeKey};
 use crate::revocations::Revocations;
 
@@ -34,8 +35,8 @@ pub struct Attachment {
     pub speaker: Speaker,
     pub actor: ActorId,
     pub first_seq: Seq,
-    /// The client's position in a sector, if it resumes there.
-    pub cursor: Option<(SectorId, EntryId)>,
+    /// What the client knows of a sector, if it resumes there.
+    pub known: Option<(SectorId, Known)>,
     pub attached: Attached,
     pub features: Vec<String>,
 }
@@ -46,7 +47,7 @@ pub struct Asked {
     pub session: SessionId,
     pub actor: Option<ActorId>,
     pub first_seq: Seq,
-    pub cursor: Option<(SectorId, EntryId)>,
+    pub known: Option<(SectorId, Known)>,
     pub features: Vec<String>,
 }
 
@@ -82,7 +83,7 @@ pub async fn check(
         session,
         actor: hello.actor,
         first_seq: hello.first_seq.unwrap_or(Seq(1)),
-        cursor: hello.sector.zip(hello.cursor),
+        known: hello.sector.zip(hello.cursor.map(|cursor| Known { cursor, acked: hello.acked.unwrap_or(cursor) })),
         features: hello.features.iter().filter(known).cloned().collect(),
     })
 }
@@ -127,7 +128,7 @@ pub async fn attach<L: Log>(core: &Arc<Core<L>>, asked: Asked, waiting: impl Fn(
         },
         actor: asked.actor.or(attached.actor).unwrap_or(ActorId(1)),
         first_seq: asked.first_seq,
-        cursor: asked.cursor,
+        known: asked.known,
         claims: asked.claims,
         features: asked.features,
         attached,

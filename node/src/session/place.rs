@@ -73,8 +73,8 @@ impl<L: Log> Session<L> {
     /// What this room begins with: a welcome until one was sent, then whatever brings the client from what it shows.
     fn greeting(&self, sector: &SectorId) -> Greeting {
         if let Some(welcome) = &self.welcome {
-            let cursor = self.cursor.as_ref().filter(|(at, _)| at == sector).map(|(_, cursor)| *cursor);
-            return Greeting::Welcome { welcome: welcome.clone(), cursor };
+            let known = self.known.as_ref().filter(|(at, _)| at == sector).map(|(_, known)| *known);
+            return Greeting::Welcome { welcome: welcome.clone(), known };
         }
         match &self.shown {
             Some(shown) if shown != sector => Greeting::Moved { from: shown.clone() },

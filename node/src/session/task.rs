@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use sectorbus::action::Action;
-use sectorbus::ids::{ActorId, EntryId, RoomId, SectorId, Seq};
+use sectorbus::ids::{ActorId, RoomId, SectorId, Seq};
 use sectorbus::limits::{DEDUPE_BITMAP_BITS, RESYNC_EVERY};
 use sectorbus::log::{Attach, Following, Log, LogError, Push};
 use sectorbus::mailbox::{self, mailbox};
@@ -23,6 +23,7 @@ use crate::auth::Token;
 use crate::command::{Command, Speaker};
 use crate::core::{ConnId, Core};
 use crate::follow::FollowEvent;
+use crate::follow::replica::Known;
 use crate::follow::subscriber::WelcomeOnce;
 use crate::session::SessionEvent;
 use crate::session::connection::Wire;
@@ -61,8 +62,8 @@ pub(super) struct Session<L: Log> {
     pub(super) actor_is_new: bool,
     /// `None` once it was sent.
     pub(super) welcome: Option<WelcomeOnce>,
-    /// Where the client says it was.
-    pub(super) cursor: Option<(SectorId, EntryId)>,
+    /// What the client says it knows.
+    pub(super) known: Option<(SectorId, Known)>,
     /// The sector the client shows.
     pub(super) shown: Option<SectorId>,
     pub(super) place: Option<Place>,
@@ -115,7 +116,7 @@ impl<L: Log> Session<L> {
             first_seq: attachment.first_seq,
             actor_is_new: attachment.attached.actor.is_some(),
             welcome: Some(Arc::new(Mutex::new(Some(Box::new(welcome))))),
-            cursor: attachment.cursor,
+            known: attachment.known,
             shown: None,
             place: None,
             lost: Arc::default(),

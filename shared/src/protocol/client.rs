@@ -49,6 +49,9 @@ pub struct Hello {
     /// The sector of `cursor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sector: Option<SectorId>,
+    /// The highest entry that an ack named, if it is later than `cursor`; needs `cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acked: Option<EntryId>,
     /// The offline queue this continues; absent: give me a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<ActorId>,
@@ -138,6 +141,9 @@ impl Hello {
         }
         if self.cursor.is_some() != self.sector.is_some() {
             return Err("cursor, sector: both or neither".into());
+        }
+        if self.acked.is_some() && self.cursor.is_none() {
+            return Err("acked: only with cursor".into());
         }
         match (self.actor, self.first_seq) {
             (Some(ActorId(0)), _) => Err("actor: 1 and up".into()),

@@ -247,6 +247,7 @@ impl Session {
             resume: self.resume.clone(),
             cursor: Some(self.cursor),
             sector: Some(self.sector.clone()),
+            acked: None,
             actor: Some(self.actor),
             first_seq: Some(Seq(self.next_seq)),
             device: None,
