@@ -315,6 +315,17 @@ async fn keep_taking_over<L: Log>(node: &Node<L>, mut settings_rx: watch::Receiv
     }
 }
 
+/// How the configuration's Redis is reached.
+pub fn redis_of(config: &NodeConfig) -> Result<RedisConfig, NodeError> {
+    let url = config.redis_url.as_ref().ok_or(NodeError::NoRedis)?.expose();
+    Ok(RedisConfig {
+        ca: config.redis_ca.clone(),
+        node: config.node_name.to_string(),
+        member_ttl: config.member_ttl,
+        ..RedisConfig::new(url, config.region.clone())
+    })
+}
+
 /// Runs a node on the configuration's Redis until `shutdown`, then drains.
 pub async fn run_on_redis(
     config: NodeConfig,
@@ -322,12 +333,6 @@ pub async fn run_on_redis(
     shutdown: CancellationToken,
     settings_rx: watch::Receiver<Arc<NodeConfig>>,
 ) -> Result<(), NodeError> {
-    let url = config.redis_url.as_ref().ok_or(NodeError::NoRedis)?.expose().to_owned();
-    let redis = RedisConfig {
-        node: config.node_name.to_string(),
-        member_ttl: config.member_ttl,
-        ..RedisConfig::new(url, config.region.clone())
-    };
-    let log = Arc::new(RedisLog::connect(redis)?);
+    let log = Arc::new(RedisLog::connect(redis_of(&config)?)?);
     run(config, listeners, log, shutdown, settings_rx).await
 }

@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
-use sectorbus::log::redis::{RedisConfig, RedisLog};
+use sectorbus::log::redis::RedisLog;
 use sectorbus::log::{Log, LogError, Opened, Revoked};
 
 use crate::config::NodeConfig;
-use crate::node::NodeError;
+use crate::node::{NodeError, redis_of};
 
 const CONNECTED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Revokes for `kept`; answers what to tell the operator.
 pub async fn revoke(config: &NodeConfig, what: &Revoked, kept: Duration) -> Result<String, NodeError> {
-    let url = config.redis_url.as_ref().ok_or(NodeError::NoRedis)?.expose().to_owned();
-    let log = RedisLog::connect(RedisConfig::new(url, config.region.clone()))?;
+    let log = RedisLog::connect(redis_of(config)?)?;
     if !log.is_ready_within(CONNECTED_WITHIN).await {
         let why = format!("no connection to Redis within {} s", CONNECTED_WITHIN.as_secs());
         return Err(NodeError::Log(LogError::NotExecuted(why)));

@@ -341,6 +341,26 @@ fn a_redis_url_comes_from_its_text_or_its_file_and_never_both() {
 }
 
 #[test]
+fn an_authority_for_redis_is_pem_and_goes_with_tls() {
+    let authority = written("ca", "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n");
+    let none = written("no_ca", "-----BEGIN CERTIFICATE-----\nnothing\n");
+    let with = |name: &str, scheme: &str, path: &Path| {
+        let text = minimal().replace("redis://", scheme);
+        NodeConfig::load(Some(&written(name, &format!("{text}redis_ca_file = {path:?}\n"))), Vec::new())
+    };
+    let config = with("tls_and_ca", "rediss://", &authority).unwrap();
+    assert!(config.redis_url.unwrap().is_tls() && config.redis_ca.is_some());
+    for (scheme, path, why) in [
+        ("redis://", &authority, "a certificate is checked only with rediss://"),
+        ("rediss://", &none, "(it holds no PEM block CERTIFICATE, or a broken one) is refused: accepted is the path"),
+        ("rediss://", &PathBuf::from("/nowhere/ca"), "redis_ca_file = \"/nowhere/ca\" ("),
+    ] {
+        let message = with("bad_ca", scheme, path).unwrap_err().to_string();
+        assert!(message.contains(why), "{message}");
+    }
+}
+
+#[test]
 fn a_short_secret_is_refused_and_not_shown() {
     let file =
         written("short", &minimal().replace(&format!("resume_secret = \"{KEY}\""), "resume_secret = \"hunter2\""));

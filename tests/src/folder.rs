@@ -22,6 +22,13 @@ impl Folder {
         Ok(Self(path))
     }
 
+    /// A new file in it.
+    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.0.join(name);
+        std::fs::write(&path, text)?;
+        Ok(path)
+    }
+
     pub fn path(&self) -> &Path {
         &self.0
     }

@@ -143,6 +143,7 @@ impl<'a> Sources<'a> {
             }
         }
         config.tls = self.tls(problems);
+        config.redis_ca = self.redis_ca(problems);
         match (self.given("redis_url").is_some(), self.given("redis_url_file").is_some()) {
             (false, false) => problems.push(missing("redis_url", &["redis_url_file"])),
             (true, true) => problems.push(self.both("redis_url", "redis_url_file")),

@@ -65,6 +65,8 @@ pub struct NodeConfig {
     pub admin_listen: SocketAddr,
     /// `None` only in configurations built in code, for the memory log.
     pub redis_url: Option<RedisUrl>,
+    /// In PEM; `None`: the machine's.
+    pub redis_ca: Option<Vec<u8>>,
     /// Start although Redis's settings endanger what was acked.
     pub allow_unsafe_redis: bool,
     pub jwt: JwtConfig,
@@ -124,6 +126,7 @@ impl NodeConfig {
             advertise: None,
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 7701)),
             redis_url: None,
+            redis_ca: None,
             allow_unsafe_redis: false,
             jwt: jwt.into(),
             resume_secret,
@@ -220,6 +223,12 @@ impl NodeConfig {
             ("allow_unsafe_redis", "true".to_owned()),
             ("redis_url", "unset".to_owned()),
             "allow_unsafe_redis says nothing about the memory log",
+        );
+        refuse_if(
+            self.redis_ca.is_some() && !self.redis_url.as_ref().is_some_and(RedisUrl::is_tls),
+            ("redis_ca_file", "set".to_owned()),
+            ("redis_url", self.redis_url.as_ref().map_or_else(|| "unset".to_owned(), RedisUrl::to_string)),
+            "a certificate is checked only with rediss://",
         );
         refuse_if(
             self.jwt.keys.is_empty() && self.jwt.jwks_url.is_none(),

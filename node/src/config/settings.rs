@@ -65,6 +65,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("node_name", Kind::Identity, "Name of this node, unique in its region."),
     row("redis_url", Kind::RedisUrl(|c| &mut c.redis_url), "The region's Redis, 7.0 or newer."),
     row("redis_url_file", Kind::RedisUrlFile(|c| &mut c.redis_url), "File that holds redis_url; a line end at its end is ignored."),
+    row("redis_ca_file", Kind::KeyFile("certificates in PEM"), "The authorities that may have signed Redis's certificate (rediss://), and no others; unset: the machine's."),
     row("allow_unsafe_redis", Kind::Flag(|c| &mut c.allow_unsafe_redis), "Warn instead of refusing when Redis may evict or does not persist."),
     row("jwt_secret", Kind::Secret { is_required: false }, "Key that players' HS256 tokens are signed with. At least one of the settings of keys is needed."),
     row("jwt_secret_file", Kind::SecretFile, "File that holds jwt_secret; a line end at its end is ignored."),
@@ -188,7 +189,7 @@ impl Kind {
             Kind::Flag(_) => "true or false".to_owned(),
             Kind::Address(_) => "ip:port, such as 0.0.0.0:7700 or [::1]:7700".to_owned(),
             Kind::HostPort(_) => "host:port".to_owned(),
-            Kind::RedisUrl(_) => "redis://[user:password@]host[:port][/db] or redis+unix:///path".to_owned(),
+            Kind::RedisUrl(_) => "redis[s]://[user:password@]host[:port][/db] or redis+unix:///path".to_owned(),
             Kind::RedisUrlFile(_) => "the path of a file that holds such a URL".to_owned(),
             Kind::Origins(_) => "scheme://host[:port], several as a list or separated by commas".to_owned(),
             Kind::Networks(_) => {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::{TcpSettings, socket2};
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind,
-    RedisError, RedisResult, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo,
+    PushKind, RedisError, RedisResult, TlsCertificates, Value,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -39,12 +39,18 @@ const POOL_CONNECTION_WITHIN: Duration = Duration::from_secs(2);
 /// Snapshots and pages of entries may be large.
 const POOL_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Reads the URL, never repeats it: it may hold a password.
-pub(super) fn read_url(url: &str) -> Result<ConnectionInfo, ConnectError> {
-    if url.starts_with("rediss:") || url.starts_with("valkeys:") {
-        return Err(ConnectError::Tls);
+/// Reads the URL, never repeats it: it may hold a password. `ca`: as in [`RedisConfig`](super::RedisConfig).
+pub(super) fn read_url(url: &str, ca: Option<&[u8]>) -> Result<ConnectionInfo, ConnectError> {
+    let mut info = url.into_connection_info().map_err(|_| ConnectError::Url)?;
+    if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
+        // The client takes the process's provider. One that is there already is the same one: the build has no other.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let trusted = TlsCertificates { client_tls: None, root_cert: ca.map(<[u8]>::to_vec) };
+        let client = Client::build_with_tls(info, trusted).map_err(|_| ConnectError::Ca)?;
+        info = client.get_connection_info().clone();
+    } else if ca.is_some() {
+        return Err(ConnectError::CaWithoutTls);
     }
-    let info = url.into_connection_info().map_err(|_| ConnectError::Url)?;
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(UNACKNOWLEDGED_MAX)
         .with_interval(Duration::from_secs(1))
@@ -180,6 +186,14 @@ impl Connection {
     }
 }
 
+/// What an operator may set so that a connection comes about.
+fn hint(error: &RedisError) -> Option<&'static str> {
+    // The client passes rustls's error on as text.
+    error.to_string().contains("invalid peer certificate").then_some(
+        "redis_ca_file must hold the certificate of the authority that signed Redis's, and that one must name the host of redis_url",
+    )
+}
+
 struct Maker {
     client: Client,
     name: &'static str,
@@ -207,7 +221,8 @@ impl Maker {
                     tracing::debug!(connection = self.name, %error, "Redis is still away")
                 }
                 Err(error) => {
-                    tracing::warn!(connection = self.name, %address, %error, "cannot connect to Redis, trying on");
+                    let hint = hint(&error);
+                    tracing::warn!(connection = self.name, %address, %error, hint, "cannot connect to Redis, trying on");
                     told = true;
                 }
             }

@@ -51,8 +51,10 @@ const REQUEST_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// How to reach a region's Redis.
 #[derive(Clone)]
 pub struct RedisConfig {
-    /// `redis://[user][:password]@host[:port][/db]`; never logged.
+    /// `redis://[user][:password]@host[:port][/db]`, or `rediss://` for TLS; never logged.
     pub url: String,
+    /// With TLS, the only authorities whose certificates are accepted, in PEM. `None`: the machine's.
+    pub ca: Option<Vec<u8>>,
     pub region: RegionName,
     /// Names this process in channel names until `create_inbox` names its incarnation.
     pub node: String,
@@ -69,6 +71,7 @@ impl RedisConfig {
     pub fn new(url: impl Into<String>, region: RegionName) -> Self {
         Self {
             url: url.into(),
+            ca: None,
             region,
             node: "node".to_owned(),
             command_connections: 3,
@@ -93,10 +96,12 @@ impl std::fmt::Debug for RedisConfig {
 /// What is wrong with a [`RedisConfig`]. The URL is not repeated: it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    #[error("the Redis URL is not redis://[user][:password]@host[:port][/db]")]
+    #[error("the Redis URL is not redis[s]://[user][:password]@host[:port][/db]")]
     Url,
-    #[error("this build does not speak TLS to Redis: use redis:// (and a tunnel)")]
-    Tls,
+    #[error("the authority's certificate is not PEM blocks CERTIFICATE")]
+    Ca,
+    #[error("an authority's certificate is given for a Redis URL that is not rediss://")]
+    CaWithoutTls,
     #[error("command_connections is {found}: 2 to 4 are accepted")]
     CommandConnections { found: usize },
     #[error("pubsub_connections is 0: at least 1 is needed")]
@@ -141,7 +146,7 @@ impl RedisLog {
         if config.pubsub_connections == 0 {
             return Err(ConnectError::PubsubConnections);
         }
-        let info = connections::read_url(&config.url)?;
+        let info = connections::read_url(&config.url, config.ca.as_deref())?;
         let (pushing, plain) = (connections::pushing_client(&info)?, connections::plain_client(&info)?);
         let pool = Pool::new(&info)?;
         let keys = Keys::new(&config.region);
