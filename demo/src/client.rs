@@ -23,7 +23,7 @@ pub struct View {
     pub epoch: u64,
     pub version: u64,
     pub own_version: u64,
-    /// The highest entry that an ack named.
+    /// The highest entry that the client was told anything of.
     pub acked: EntryId,
     pub owner: String,
     pub entities: BTreeMap<Alias, Fields>,
@@ -46,6 +46,13 @@ impl View {
 
     pub fn cursor(&self) -> EntryId {
         EntryId::new(self.epoch, self.version)
+    }
+
+    /// Something of `version` was told, which a delta may not have shown yet.
+    fn told_of(&mut self, id: EntryId) {
+        if id.version > self.acked.version {
+            self.acked = id;
+        }
     }
 
     pub fn sum(&self) -> u32 {
@@ -140,7 +147,7 @@ impl Client {
         ClientFrame::Act(Act { seq, action })
     }
 
-    /// An ack named an entry that is not in the view yet: a move, or a connection too slow for deltas.
+    /// The client was told of an entry that is not in the view yet: a move, or a connection too slow for deltas.
     pub fn acked_is_ahead(&self) -> bool {
         self.view.as_ref().is_some_and(|view| view.acked.version > view.version)
     }
@@ -172,6 +179,9 @@ impl Client {
                 }
                 self.actor = Some(welcome.actor);
                 self.welcomes.push(Recovered { recovered: welcome.recovered, source: welcome.source });
+                if let (Some(view), Some(head)) = (&mut self.view, welcome.head) {
+                    view.told_of(head);
+                }
                 if welcome.source != Source::Snapshot {
                     self.settle(&welcome.pending);
                     self.connected = true;
@@ -192,7 +202,7 @@ impl Client {
             ServerFrame::Owner(_) => Vec::new(),
             ServerFrame::Ack(ack) => {
                 if let Some(view) = &mut self.view {
-                    view.acked = view.acked.max(EntryId::new(view.epoch, ack.version));
+                    view.told_of(EntryId::new(view.epoch, ack.version));
                 }
                 self.answered(ack.seq, Answer::Ack)
             }
@@ -265,6 +275,7 @@ impl Client {
         }
         apply(&mut view.own, &own.set);
         view.own_version = own.to;
+        view.told_of(EntryId::new(view.epoch, own.to));
         if view.own_sum() != own.sum { self.resync(&format!("own sum differs at {}", own.to)) } else { Vec::new() }
     }
 

@@ -84,11 +84,18 @@ pub async fn handshake<L: Log>(State(players): State<Players<L>>, mut request: R
 /// Whose connection is it, and may it be here at all?
 fn refusal<L: Log>(core: &Core<L>, arrival: &mut Arrival, headers: &HeaderMap) -> Option<(HandshakeResult, Response)> {
     let policy = core.edge.policy();
-    if arrival.is_of_proxy()
+    if arrival.believes_headers()
         && let Some(client) = policy.proxies.client(headers)
         && arrival.comes_from(&core.edge, client).is_err()
     {
         return Some((HandshakeResult::HalfOpen, too_many_requests(Duration::from_secs(1))));
+    }
+    if arrival.is_of_proxy() && core.edge.is_first_unnamed() {
+        tracing::warn!(
+            proxy = %arrival.hop(),
+            "a trusted proxy does not say whose a connection is (X-Forwarded-For, or proxy_protocol): no limit per \
+             address holds for it; this is said once"
+        );
     }
     if let Some(wait) = arrival.too_often() {
         return Some((HandshakeResult::RateLimited, too_many_requests(wait)));

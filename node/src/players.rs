@@ -93,7 +93,10 @@ async fn serve_connection<L: Log>(core: &Core<L>, answers: Answers, mut socket: 
     if core.edge.policy().proxy_protocol && arrival.is_of_proxy() {
         let refused = match proxy_header::read(&mut socket).await {
             Ok(Some(client)) => arrival.comes_from(&core.edge, client).err().map(|_| HandshakeResult::HalfOpen),
-            Ok(None) => None,
+            Ok(None) => {
+                arrival.is_unnamed();
+                None
+            }
             Err(error) => {
                 tracing::debug!(%error, "a trusted proxy is not understood");
                 Some(HandshakeResult::BadProxyHeader)
@@ -106,6 +109,8 @@ async fn serve_connection<L: Log>(core: &Core<L>, answers: Answers, mut socket: 
     let tls = core.edge.policy().tls.as_ref().map(TlsServer::config);
     match tls {
         None => serve_request(answers, socket, arrival).await,
+        // A signature is the dearest thing that a stranger can ask for.
+        Some(_) if arrival.too_often().is_some() => core.metrics.handshakes.count(HandshakeResult::RateLimited),
         Some(config) => match TlsAcceptor::from(config).accept(socket).await {
             Ok(socket) => serve_request(answers, socket, arrival).await,
             Err(error) => {

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 
 use sectorbus::ids::PlayerId;
 use sectorbus::log::{Log, Revocation, Revoked};
+use sectorbus::metrics::RevocationsRead;
 
 use crate::core::Core;
 use crate::session::SessionEvent;
@@ -49,6 +50,12 @@ impl Revocations {
     }
 
     fn forget(&self, now_ms: u64) {
+        let over = |times: &Times| times.1 <= now_ms;
+        let known = self.0.read();
+        if !known.tokens.values().chain(known.players.values()).any(over) {
+            return;
+        }
+        drop(known);
         let mut known = self.0.write();
         known.tokens.retain(|_, (_, until_ms)| *until_ms > now_ms);
         known.players.retain(|_, (_, until_ms)| *until_ms > now_ms);
@@ -57,24 +64,40 @@ impl Revocations {
 
 /// Reads for ever.
 pub async fn run<L: Log>(core: Arc<Core<L>>) {
-    let mut read_ms = 0;
+    let (mut read_ms, mut told) = (0, false);
     loop {
-        if let Ok(found) = core.log.revocations(read_ms, PAGE).await {
-            let more = found.len() == PAGE;
-            if let Some(last) = found.last() {
-                read_ms = last.at_ms;
-                found.into_iter().for_each(|revocation| core.revocations.learn(revocation));
-                core.revocations.forget(core.clock.now_ms());
-                for session in core.sessions() {
-                    let _ = session.send(SessionEvent::SomethingRevoked);
+        let more = match core.log.revocations(read_ms, PAGE).await {
+            Ok(found) => {
+                core.metrics.revocation_reads.count(RevocationsRead::Ok);
+                told = false;
+                take(&core, found, &mut read_ms)
+            }
+            Err(error) => {
+                core.metrics.revocation_reads.count(RevocationsRead::Failed);
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, "revocations cannot be read: new ones do not take effect");
                 }
+                false
             }
-            if more {
-                continue;
-            }
+        };
+        core.revocations.forget(core.clock.now_ms());
+        if !more {
+            tokio::time::sleep(READ_EVERY).await;
         }
-        tokio::time::sleep(READ_EVERY).await;
     }
+}
+
+/// Whether there may be more to read.
+fn take<L: Log>(core: &Core<L>, found: Vec<Revocation>, read_ms: &mut u64) -> bool {
+    let more = found.len() == PAGE;
+    if let Some(last) = found.last() {
+        *read_ms = last.at_ms;
+        found.into_iter().for_each(|revocation| core.revocations.learn(revocation));
+        for session in core.sessions() {
+            let _ = session.send(SessionEvent::SomethingRevoked);
+        }
+    }
+    more
 }
 
 #[cfg(test)]

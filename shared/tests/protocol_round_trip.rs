@@ -154,8 +154,9 @@ fn delta() -> impl Strategy<Value = DeltaFrame> {
 }
 
 fn welcome() -> impl Strategy<Value = Welcome> {
-    (name(), name(), number(), any::<bool>(), marks(), vec(name(), 0..3)).prop_map(
-        |(session, player, now_ms, recovered, pending, features)| Welcome {
+    let head = proptest::option::of(entry_id());
+    (name(), name(), number(), any::<bool>(), marks(), vec(name(), 0..3), head).prop_map(
+        |(session, player, now_ms, recovered, pending, features, head)| Welcome {
             session: SessionId::new(&session).unwrap(),
             resume: Secret::from("r"),
             player: PlayerId::new(&player).unwrap(),
@@ -170,6 +171,7 @@ fn welcome() -> impl Strategy<Value = Welcome> {
             limits: Limits::V1,
             fields: Welcome::field_names(),
             pending,
+            head,
         },
     )
 }

@@ -180,5 +180,7 @@ async fn an_ack_above_the_cursor_is_kept_only_if_the_log_has_it() {
     for (acked_above, expected) in [(None, kept), (Some(1), kept), (Some(1_000_000), lost)] {
         let welcome = back_with(acked_above).await;
         assert_eq!((welcome.recovered, welcome.source), expected, "{acked_above:?}");
+        let head = welcome.head.filter(|head| head.epoch == shown.id.epoch && head.version > shown.id.version);
+        assert_eq!(head.is_some(), welcome.recovered, "how far what follows reaches: {:?}", welcome.head);
     }
 }

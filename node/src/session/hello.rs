@@ -163,5 +163,6 @@ pub fn welcome<L: Log>(core: &Core<L>, keys: &Keys, attachment: &Attachment) -> 
         },
         fields: Welcome::field_names(),
         pending: Vec::new(),
+        head: None,
     }
 }

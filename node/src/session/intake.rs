@@ -73,10 +73,10 @@ impl Intake {
         reading.next().await
     }
 
-    /// Counts a frame of a connection that nobody has vouched for; false: it sends what no client sends.
-    pub(super) fn take_of_stranger(&mut self, edge: &Edge, incoming: &Incoming) -> bool {
+    /// Counts a frame of a connection that nobody has vouched for. `None`: it sends what no client sends.
+    pub(super) fn take_of_stranger(&mut self, edge: &Edge, incoming: &Incoming) -> Option<Result<(), Refusal>> {
         self.frames_of_stranger += 1;
-        self.take(edge, incoming).is_ok() && self.frames_of_stranger <= STRANGER_FRAMES_MAX
+        (self.frames_of_stranger <= STRANGER_FRAMES_MAX).then(|| self.take(edge, incoming))
     }
 
     /// Counts what was read; a long message as several.
@@ -233,8 +233,18 @@ mod tests {
     async fn a_stranger_may_say_a_few_things_only() {
         let edge = edge(|_| {});
         let mut stranger = Intake::of(None);
-        let taken = (0..1_000).filter(|_| stranger.take_of_stranger(&edge, &Incoming::Sign)).count();
+        let taken = (0..1_000).filter(|_| stranger.take_of_stranger(&edge, &Incoming::Sign).is_some()).count();
         assert_eq!(taken, STRANGER_FRAMES_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_at_a_busy_address_waits_and_is_not_to_blame() {
+        let edge = edge(|config| config.address_frames_per_s = 5);
+        taken(&mut intake("ann", [192, 0, 2, 1]), &edge, &message(1), 100);
+        let mut stranger = intake("bob", [192, 0, 2, 1]);
+        stranger.player = None;
+        let refused = stranger.take_of_stranger(&edge, &message(1)).expect("its first frame").expect_err("no room");
+        assert!(!refused.flooding && stranger.is_paused());
     }
 
     #[tokio::test(start_paused = true)]

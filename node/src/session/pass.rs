@@ -12,6 +12,9 @@ use crate::revocations::Revocations;
 /// Looked at again by then, however long the token lives: timers do not reach for ever.
 const LOOK_WITHIN_MS: u64 = 3_600_000;
 
+/// Until it is looked at again whether the client may be told.
+const TELL_LATER: Duration = Duration::from_millis(100);
+
 pub(super) struct Pass {
     jti: Option<Box<str>>,
     iat_s: Option<u64>,
@@ -48,16 +51,20 @@ impl Pass {
         self.due
     }
 
-    pub(super) fn judge(&mut self, now_ms: u64) -> Verdict {
+    /// `may_tell`: false puts `Expiring` off.
+    pub(super) fn judge(&mut self, now_ms: u64, may_tell: bool) -> Verdict {
         let verdict = if now_ms >= self.over_ms() {
             Verdict::Expired
-        } else if !self.told && now_ms >= self.tell_ms() {
+        } else if may_tell && !self.told && now_ms >= self.tell_ms() {
             self.told = true;
             Verdict::Expiring
         } else {
             Verdict::Good
         };
         self.look_later(now_ms);
+        if verdict == Verdict::Good && !may_tell {
+            self.due = self.due.max(Instant::now() + TELL_LATER);
+        }
         verdict
     }
 
@@ -87,19 +94,24 @@ mod tests {
     fn a_pass_is_told_to_expire_a_minute_before_once_and_is_over_after_the_leeway() {
         let claims = Claims::new(PlayerId::new("ann").unwrap(), 1_000);
         let mut pass = Pass::of(&claims, 0);
-        assert_eq!(pass.judge(939_999), Verdict::Good);
-        assert_eq!(pass.judge(940_000), Verdict::Expiring);
-        assert_eq!(pass.judge(1_004_999), Verdict::Good);
-        assert_eq!(pass.judge(1_005_000), Verdict::Expired);
+        assert_eq!(pass.judge(939_999, true), Verdict::Good);
+        assert_eq!(pass.judge(940_000, true), Verdict::Expiring);
+        assert_eq!(pass.judge(1_004_999, true), Verdict::Good);
+        assert_eq!(pass.judge(1_005_000, true), Verdict::Expired);
+        // Not before the first state; its end does not wait.
+        let mut early = Pass::of(&claims, 940_000);
+        assert_eq!(early.judge(941_000, false), Verdict::Good);
+        assert_eq!(early.judge(941_100, true), Verdict::Expiring);
+        assert_eq!(Pass::of(&claims, 940_000).judge(1_005_000, false), Verdict::Expired);
         // Less than a minute left from the start: told at once.
-        assert_eq!(Pass::of(&claims, 990_000).judge(990_000), Verdict::Expiring);
+        assert_eq!(Pass::of(&claims, 990_000).judge(990_000, true), Verdict::Expiring);
     }
 
     #[test]
     fn a_token_that_lives_for_ever_has_a_timer_that_does_not_overflow() {
         let claims = Claims::new(PlayerId::new("ann").unwrap(), u64::MAX);
         let mut pass = Pass::of(&claims, 0);
-        assert_eq!(pass.judge(u64::MAX / 2), Verdict::Good);
+        assert_eq!(pass.judge(u64::MAX / 2, true), Verdict::Good);
         assert!(pass.due() > Instant::now());
     }
 }

@@ -10,7 +10,8 @@ use crate::session::task::Session;
 
 impl<L: Log> Session<L> {
     pub(super) fn judge_pass(&mut self) -> Result<(), End> {
-        match self.pass.judge(self.core.clock.now_ms()) {
+        // A client is told of its first state before anything else.
+        match self.pass.judge(self.core.clock.now_ms(), self.has_state()) {
             Verdict::Good => Ok(()),
             Verdict::Expired => Err(close(CloseCode::Expired)),
             Verdict::Expiring => {

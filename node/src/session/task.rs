@@ -182,9 +182,7 @@ impl<L: Log> Session<L> {
     fn next_due(&self) -> Instant {
         let heartbeat = self.core.config.heartbeat;
         let silent = self.heard + if self.pinged { heartbeat * 2 } else { heartbeat };
-        // A client is told of its first state before anything else.
-        let pass_due = self.has_state().then(|| self.pass.due());
-        [self.look_due(), self.reattach_due, self.intake.paused_until(), pass_due]
+        [self.look_due(), self.reattach_due, self.intake.paused_until(), Some(self.pass.due())]
             .into_iter()
             .flatten()
             .fold(silent, Instant::min)
@@ -197,7 +195,7 @@ impl<L: Log> Session<L> {
         if self.reattach_due.is_some_and(|due| Instant::now() >= due) {
             Box::pin(self.reattach()).await?;
         }
-        if self.has_state() && Instant::now() >= self.pass.due() {
+        if Instant::now() >= self.pass.due() {
             self.judge_pass()?;
         }
         let silent = self.heard.elapsed();
@@ -232,7 +230,7 @@ impl<L: Log> Session<L> {
         };
         match taken.and_then(|()| self.take_class(&frame)) {
             Err(refusal) if !matches!(frame, ClientFrame::Bye {} | ClientFrame::Logout {}) => {
-                answer_refusal(&self.core, &self.outbox, self.codec, refusal, &frame)
+                answer_refusal(&self.core, &self.outbox, self.codec, refusal, Some(&frame))
             }
             _ => self.take_frame(frame),
         }

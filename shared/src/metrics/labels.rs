@@ -80,6 +80,15 @@ label! {
 }
 
 label! {
+    /// How reading what is revoked ended.
+    RevocationsRead, "result" {
+        Ok => "ok",
+        /// What was read before stays in force.
+        Failed => "failed",
+    }
+}
+
+label! {
     /// What an action was answered.
     AnswerKind, "answer" {
         Ack => "ack",

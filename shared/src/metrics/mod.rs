@@ -15,7 +15,7 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 pub use handles::{ByCode, ByLabel, Handle, MetricKind};
 pub use labels::{
     AnswerKind, BeatResult, ClaimResult, HandshakeResult, JwksResult, Label, LostBy, NoticeKind, RefusedBy,
-    ResumeSource, SendResult,
+    ResumeSource, RevocationsRead, SendResult,
 };
 pub use tally::Tally;
 
@@ -119,6 +119,7 @@ node_metrics! {
     sessions: Gauge, "sectorbus_sessions", Count, "Sessions attached on this node.";
     handshakes: ByLabel<HandshakeResult>, "sectorbus_handshakes_total", Count, "WebSocket handshakes, by how they ended.";
     jwks_fetches: ByLabel<JwksResult>, "sectorbus_jwks_fetches_total", Count, "Fetches of keys from `jwt_jwks_url`, by result.";
+    revocation_reads: ByLabel<RevocationsRead>, "sectorbus_revocation_reads_total", Count, "Readings of what is revoked, by result.";
     superseded: Counter, "sectorbus_superseded_total", Count, "Sessions closed because a newer one replaced them.";
     slow_snapshots: Counter, "sectorbus_slow_snapshots_total", Count, "Snapshots sent in place of state frames that a slow connection lost.";
     too_slow: Counter, "sectorbus_too_slow_total", Count, "Sessions closed because acks and critical frames piled up.";

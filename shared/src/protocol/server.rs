@@ -58,6 +58,9 @@ pub struct Welcome {
     pub fields: Vec<String>,
     /// What is decided of this actor's actions; empty with source snapshot (the snapshot has them).
     pub pending: Vec<ActorMarks>,
+    /// The entry that `pending` and the frames that follow reach; absent with source snapshot (the snapshot has it).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<EntryId>,
 }
 
 /// Where what follows a `welcome` comes from.

@@ -1,18 +1,17 @@
 //! Nodes as processes of their own on a Redis of their own: started, asked whether they are ready, killed.
 //! Knows nothing of what is measured on them.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::cluster::{JWT_SECRET, RESUME_SECRET};
-use crate::processes::{NO_LIMITS, without_settings};
+use crate::http::get;
+use crate::processes::{NO_LIMITS, free_address, without_settings};
 use crate::redis_server::{RedisOptions, RedisServer};
 
 /// Of every region that the tool starts.
@@ -130,13 +129,13 @@ impl NodeProcess {
     }
 
     async fn is_ready(&self, members: usize) -> bool {
-        let ready = get(self.admin, "/readyz").await.is_ok_and(|body| body.starts_with("HTTP/1.1 200"));
+        let ready = get(self.admin, "/readyz").await.is_ok_and(|(status, _)| status == 200);
         ready && self.metric("members").await.is_ok_and(|count| count as usize == members)
     }
 
     /// Sum of the samples of a metric, by its name after the prefix.
     pub async fn metric(&self, name: &str) -> Result<f64> {
-        let body = get(self.admin, "/metrics").await?;
+        let (_, body) = get(self.admin, "/metrics").await?;
         let name = format!("sectorbus_{name}");
         let samples = body.lines().filter(|line| line.split(['{', ' ']).next() == Some(name.as_str()));
         Ok(samples.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
@@ -147,19 +146,6 @@ impl Drop for NodeProcess {
     fn drop(&mut self) {
         let _ = self.kill9();
     }
-}
-
-/// A whole HTTP answer, head and body.
-async fn get(address: SocketAddr, path: &str) -> Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
-}
-
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0").context("no free port")?.local_addr()?)
 }
 
 /// The node's executable: built beside this one.

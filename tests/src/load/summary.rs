@@ -75,7 +75,7 @@ figures! {
     /// To one player, with WebSocket headers.
     bytes_per_player_per_s: Lower,
     acked: Higher,
-    /// Acked, and not in the room's log.
+    /// Acked, and not in the room's log (`append`: sent, and not answered).
     lost: Lower,
     /// Taken twice: in the log more than once, or answered twice.
     duplicated: Lower,

@@ -15,7 +15,9 @@ impl Revocations {
         self.0.retain(|_, (_, until_ms)| *until_ms > time_ms);
         let newest = self.0.values().map(|(at_ms, _)| *at_ms).max().unwrap_or(0);
         let at_ms = (newest + 1).max(time_ms);
-        self.0.insert(what.clone(), (at_ms, until_ms));
+        // A later revocation of the same never ends an earlier one sooner.
+        let kept_until_ms = self.0.get(what).map_or(0, |(_, until_ms)| *until_ms);
+        self.0.insert(what.clone(), (at_ms, until_ms.max(kept_until_ms)));
         Some(at_ms)
     }
 

@@ -15,7 +15,8 @@ local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
 -- At least TIME: one that was lost with a tail had a smaller number than whatever comes after it.
 local at = math.max(tonumber(newest[2] or '0') + 1, now)
 redis.call('ZADD', KEYS[1], text(at), ARGV[1])
-redis.call('ZADD', KEYS[2], text(till), ARGV[1])
+-- A later revocation of the same never ends an earlier one sooner.
+redis.call('ZADD', KEYS[2], 'GT', text(till), ARGV[1])
 local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
 redis.call('PEXPIREAT', KEYS[1], text(tonumber(last[2])))
 redis.call('PEXPIREAT', KEYS[2], text(tonumber(last[2])))
