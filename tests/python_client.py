@@ -20,7 +20,7 @@ class Client:
     def __init__(self, args):
         self.args, self.did, self.problems, self.resumes = args, dict.fromkeys(COUNTS.split(), 0), [], []
         self.sector, self.epoch, self.version, self.own_version, self.entities, self.own = None, 0, 0, 0, {}, {}
-        self.acked = (0, 0)  # epoch and version of the highest ack
+        self.told = (0, 0)  # version and epoch of the highest entry that an ack, own or a welcome's head named
         self.welcome, self.live, self.comparing, self.pending, self.answers = None, False, True, {}, {}
         self.act_at, self.return_at, self.first_hop, self.shown, self.heading = 0, 0, None, None, None
 
@@ -49,11 +49,11 @@ class Client:
 
     def converse(self):
         self.live, self.last, self.left = False, self.welcome or {}, self.sector
-        ahead = self.sector and self.acked[1] > self.version
+        ahead = self.sector and self.told[0] > self.version
         self.send("hello", {
             "features": [], "resume": self.last.get("resume"), "sector": self.sector,
             "cursor": f"{self.epoch}-{self.version}" if self.sector else None,
-            "acked": f"{self.acked[0]}-{self.acked[1]}" if ahead else None, "actor": self.last.get("actor"),
+            "acked": f"{self.told[1]}-{self.told[0]}" if ahead else None, "actor": self.last.get("actor"),
             "first_seq": min(self.pending, default=self.did["actions"] + 1) if self.welcome else None})
         while not self.done() and time.monotonic() < self.deadline:
             self.act_if_due(time.monotonic())
@@ -125,14 +125,17 @@ class Client:
             self.welcome, self.comparing, self.clock = f, True, f["now_ms"] - time.monotonic() * 1000
             self.numbers = {name: number for number, name in enumerate(f["fields"], 1)}
             if f["source"] != "snapshot":
+                epoch, version = map(int, (f.get("head") or "0-0").split("-"))
+                self.tell(version, epoch)
                 self.resolve(f["pending"])
         elif name in ("snapshot", "moved"):
             self.take_snapshot(f.get("snapshot", f))
         elif name in ("ack", "reject"):
-            self.acked = max(self.acked, (self.epoch, f["version"]) if name == "ack" else (0, 0))
+            self.tell(f["version"] if name == "ack" else 0)
             self.answer(f["seq"], f.get("code", "ack"))
         elif name == "own" and f["to"] > max(self.version, self.own_version):
             self.own_version = f["to"]
+            self.tell(f["to"])
             self.own = self.change(self.own, f["set"])
             self.compare({0: self.own}, f["sum"], f"own to {f['to']}")
         elif name == "delta" and f["to"] >= self.version >= f["from"]:
@@ -151,12 +154,16 @@ class Client:
         elif name == "error":  # this client does nothing that deserves one
             self.check(False, f"error {f}")
 
+    def tell(self, version, epoch=0):  # of a later version than before the epoch is no earlier one either
+        if version > self.told[0]:
+            self.told = version, max(epoch or self.epoch, self.told[1])
+
     def take_snapshot(self, f):
         epoch, version = map(int, f["id"].split("-"))
         may_undo = self.sector != f["sector"] or f["reason"] == "lost" or not self.welcome["recovered"]
         self.check(may_undo or version >= self.version, f"the state went back from {self.version} to {version}")
         self.sector, self.epoch, self.version, self.own_version, self.comparing = f["sector"], epoch, version, version, True
-        self.acked = (0, 0)
+        self.told = (0, 0)
         self.entities, self.own = {e["entity"]: self.change({}, e["fields"]) for e in f["entities"]}, self.change({}, f["own"])
         self.compare(self.entities, f["sum"], f"snapshot {f['id']}")
         self.compare({0: self.own}, f["own_sum"], f"own fields of snapshot {f['id']}")

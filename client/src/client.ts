@@ -92,6 +92,8 @@ export class Client {
       notice: (notice) => heard.notice.emit(notice),
       leaving: (reconnectAfterMs) => this.link.leaving(reconnectAfterMs),
       expiring: () => void this.link.refresh(),
+      refreshed: () => this.link.refreshed(),
+      notRefreshed: (retryAfterMs) => this.link.notRefreshed(retryAfterMs),
       restart: (why) => this.link.restart(why),
     });
     this.link = new Link(

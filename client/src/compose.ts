@@ -1,5 +1,5 @@
 // Two deltas of one room as one. Values are absolute and removals are kept, so a composed delta fits every state
-// between its ends. Pure.
+// between its ends. Pure: must not know a room's state, its checksums or names of fields.
 
 import type { Change, Delta } from "./frames.js";
 

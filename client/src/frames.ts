@@ -76,6 +76,8 @@ export interface Welcome {
   readonly limits: Limits;
   readonly fields: readonly string[];
   readonly pending: readonly Marks[];
+  /** `<epoch>-<version>`: what `pending` and the frames that follow reach; with source `replica` or `log`. */
+  readonly head?: string | null | undefined;
 }
 
 export interface Snapshot {

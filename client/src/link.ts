@@ -13,10 +13,10 @@ import type { Tokens } from "./tokens.js";
 export const GOOD_AFTER_MS = 10_000;
 /** How long a server may take to close after the last frame. */
 export const GOODBYE_WITHIN_MS = 2_000;
-/** From a token that could not be had to the next try. */
+/** From a token that could not be had, or was refused to a connection that goes on, to the next try. */
 const REFRESH_AGAIN_AFTER_MS = 5_000;
-/** Whatever a leaving node asks for. */
-const BACK_WITHIN_MS = 60_000;
+/** Whatever a node asks for. */
+const AGAIN_WITHIN_MS = 60_000;
 
 /**
  * `connecting` until the first state is there, then `live`; `dropped` while waiting to connect again,
@@ -69,8 +69,10 @@ export class Link {
   private saidGoodbye = false;
   /** Counts calls of `open`, so that one that was overtaken notices. */
   private attempt = 0;
-  /** The token that the server saw last. */
+  /** The token that this connection lives by: a close for a token's sake is about this one. */
   private shown = "";
+  /** The one of a `refresh` that is not answered yet. */
+  private refreshing: string | null = null;
   /** Why the last token was not taken. */
   private refusal: LeaveEvent | null = null;
 
@@ -106,7 +108,7 @@ export class Link {
 
   /** The node closes soon: be back after so long. */
   leaving(reconnectAfterMs: number): void {
-    this.notBefore = this.options.now() + Math.min(reconnectAfterMs, BACK_WITHIN_MS);
+    this.notBefore = this.options.now() + Math.min(reconnectAfterMs, AGAIN_WITHIN_MS);
   }
 
   prefer(url: string | null): void {
@@ -141,11 +143,37 @@ export class Link {
     try {
       const token = await this.options.tokens.renew();
       if (attempt !== this.attempt || token === this.shown) return;
-      this.shown = token;
+      this.refreshing = token;
       this.send({ refresh: { token } });
     } catch {
       if (attempt === this.attempt) this.refreshTimer = setTimeout(() => void this.refresh(), REFRESH_AGAIN_AFTER_MS);
     }
+  }
+
+  /** The server has taken the token. */
+  refreshed(): void {
+    this.shown = this.refreshing ?? this.shown;
+    this.endRefresh();
+  }
+
+  /** The server may not have taken it: the same is sent again after so long; null: it wants another one. */
+  notRefreshed(retryAfterMs: number | null): void {
+    const token = this.refreshing;
+    if (token === null) return;
+    clearTimeout(this.refreshTimer);
+    if (retryAfterMs !== null) {
+      const again = () => this.send({ refresh: { token } });
+      this.refreshTimer = setTimeout(again, Math.min(retryAfterMs, AGAIN_WITHIN_MS));
+    } else {
+      this.endRefresh();
+      this.options.tokens.forget(token);
+      this.refreshTimer = setTimeout(() => void this.refresh(), REFRESH_AGAIN_AFTER_MS);
+    }
+  }
+
+  private endRefresh(): void {
+    clearTimeout(this.refreshTimer);
+    this.refreshing = null;
   }
 
   private sayGoodbye(goodbye: ClientFrame): void {
@@ -228,7 +256,7 @@ export class Link {
   private end(): void {
     this.attempt += 1;
     clearTimeout(this.timer);
-    clearTimeout(this.refreshTimer);
+    this.endRefresh();
     this.connection?.close();
     this.connection = null;
   }

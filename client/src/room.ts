@@ -28,6 +28,11 @@ export interface RoomView {
  */
 export type Step = "applied" | "stale" | "gap" | "drift";
 
+interface EntryId {
+  readonly epoch: number;
+  readonly version: number;
+}
+
 export class Room implements RoomView {
   readonly sector: string;
   readonly entities = new Map<number, Map<string, Value>>();
@@ -37,33 +42,38 @@ export class Room implements RoomView {
   version: number;
   /** Own changes come before the delta of their version. */
   ownVersion: number;
-  /** The highest version that an ack named, and the epoch of that moment. */
-  private acked = { epoch: 0, version: 0 };
+  /** The highest entry of which anything was told (in an ack, in own changes, in a welcome), applied or not. */
+  private told: EntryId = { epoch: 0, version: 0 };
   sum = 0;
   ownSum = 0;
   private readonly names: FieldNames;
 
   constructor(snapshot: Snapshot, fieldNames: readonly string[]) {
-    const [epoch = "", version = ""] = snapshot.id.split("-");
+    const { epoch, version } = entryId(snapshot.id);
     this.names = new FieldNames(fieldNames);
     this.sector = snapshot.sector;
     this.owner = snapshot.owner;
-    this.epoch = Number(epoch);
-    this.version = Number(version);
-    this.ownVersion = this.version;
+    this.epoch = epoch;
+    this.version = version;
+    this.ownVersion = version;
     for (const { entity, fields } of snapshot.entities) this.change(entity, fields);
     this.changeOwn(snapshot.own);
   }
 
-  /** The last entry applied, and a later one that an ack named, as `hello` wants them. */
+  /** The last entry applied, and a later one of which something was told, as `hello` wants them. */
   get known(): { sector: string; cursor: string; acked?: string } {
-    const { sector, acked, epoch, version } = this;
-    const ahead = acked.version > version && { acked: `${acked.epoch}-${acked.version}` };
+    const { sector, told, epoch, version } = this;
+    const ahead = told.version > version && { acked: `${told.epoch}-${told.version}` };
     return { sector, cursor: `${epoch}-${version}`, ...ahead };
   }
 
   takeAck(version: number): void {
-    if (version > this.acked.version) this.acked = { epoch: this.epoch, version };
+    this.tell({ epoch: this.epoch, version });
+  }
+
+  /** The entry that a welcome and what follows it reach. */
+  takeHead(head: string): void {
+    this.tell(entryId(head));
   }
 
   ofKind(kind: string): [number, Entity][] {
@@ -84,6 +94,7 @@ export class Room implements RoomView {
   takeOwn({ to, sum, set }: Own): Step {
     if (to <= Math.max(this.version, this.ownVersion)) return "stale";
     this.ownVersion = to;
+    this.tell({ epoch: this.epoch, version: to });
     this.changeOwn(set);
     return this.ownSum === sum ? "applied" : "drift";
   }
@@ -102,6 +113,11 @@ export class Room implements RoomView {
     let fields = this.entities.get(alias);
     if (fields === undefined) this.entities.set(alias, (fields = new Map()));
     this.sum = add(this.sum, this.assign(alias, fields, set));
+  }
+
+  /** Epochs only grow: a later version is of no earlier one, though the owner's frame is still to come. */
+  private tell({ epoch, version }: EntryId): void {
+    if (version > this.told.version) this.told = { epoch: Math.max(epoch, this.told.epoch), version };
   }
 
   private remove(alias: number): void {
@@ -133,4 +149,10 @@ export class Room implements RoomView {
   private hash(alias: number, name: string, value: Value): number {
     return fieldHash(alias, this.names.numberOf(name), value);
   }
+}
+
+/** Reads `<epoch>-<version>`. */
+function entryId(id: string): EntryId {
+  const [epoch = "", version = ""] = id.split("-");
+  return { epoch: Number(epoch), version: Number(version) };
 }

@@ -11,6 +11,10 @@ import { Room, type RoomView, type Step } from "./room.js";
 const SECTOR_SLOT = 0;
 /** For a frame that may be sent again "later". */
 const AGAIN_AFTER_MS = 250;
+/** An error with this code is about a `refresh`. */
+const BAD_TOKEN = "bad_token";
+/** One with one of these codes and without a seq may be. */
+const OF_REFRESH: readonly string[] = [BAD_TOKEN, "rate_limited", "not_in_sector"];
 
 /** What a player may want to know that is neither state nor an answer. */
 export type Notice =
@@ -49,6 +53,10 @@ export interface SessionEvents {
   leaving(reconnectAfterMs: number): void;
   /** The token is good for a minute more. */
   expiring(): void;
+  /** The token of `refresh` counts from now on. */
+  refreshed(): void;
+  /** If a `refresh` is without answer, it was not taken: the same may be sent after so long; null: another token is needed. */
+  notRefreshed(retryAfterMs: number | null): void;
   /** This connection is of no more use: connect anew. */
   restart(why: string): void;
 }
@@ -176,7 +184,7 @@ export class Session {
       case "expiring":
         return this.events.expiring();
       case "refreshed":
-        return;
+        return this.events.refreshed();
     }
   }
 
@@ -189,6 +197,8 @@ export class Session {
     this.actions.welcome(welcome.actor);
     // With a snapshot the marks come in it, and the copy is kept as it is until then.
     if (welcome.source === "snapshot") return;
+    // The answers are told here, their state only by the frames behind: a cut between them must not hide how far that was.
+    if (typeof welcome.head === "string") this.room?.takeHead(welcome.head);
     this.actions.settleFrom(welcome.pending);
     // What was missing follows from the cursor; what was wrong stays wrong.
     if (this.broken === "gap") this.broken = null;
@@ -261,10 +271,12 @@ export class Session {
     if (typeof seq === "number") {
       if (retry) this.actions.sendAgain(seq, now + retryAfterMs);
       else this.actions.settle(seq, rejected(code, { detail }));
-    } else if (retry && this.greeting !== null) {
-      this.greetAgainAt = now + retryAfterMs;
-    } else if (retry && this.broken !== null) {
-      this.resync(now + retryAfterMs);
+    } else if (this.greeting !== null) {
+      if (retry) this.greetAgainAt = now + retryAfterMs;
+    } else {
+      // Nothing says which frame it was: all that may have been are sent again, which does no harm.
+      if (retry && this.broken !== null) this.resync(now + retryAfterMs);
+      if (OF_REFRESH.includes(code)) this.events.notRefreshed(code === BAD_TOKEN ? null : retryAfterMs);
     }
   }
 }

@@ -1,4 +1,5 @@
-// The player's token: a fixed one, or one that is asked for when it is needed. Never shows it to anybody but `hello`.
+// The player's token: a fixed one, or one that is asked for when it is needed. It is shown to
+// `hello` and `refresh` and nobody else; must not know connections, or when a token expires.
 
 export type TokenSource = string | (() => string | Promise<string>);
 
@@ -8,7 +9,7 @@ export class Tokens {
 
   constructor(private readonly source: TokenSource) {}
 
-  /** The one to use; a function is asked again only after `refuse` or by `renew`. */
+  /** The one to use; a function is asked again only after `refuse`, `forget` or by `renew`. */
   async get(): Promise<string> {
     return this.current ?? (await this.renew());
   }
@@ -23,6 +24,11 @@ export class Tokens {
   /** The server did not take this one. */
   refuse(token: string): void {
     this.refused = token;
+    this.forget(token);
+  }
+
+  /** Not to be used before the source was asked again, which may have nothing else. */
+  forget(token: string): void {
     if (this.current === token) this.current = null;
   }
 

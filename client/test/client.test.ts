@@ -1,18 +1,12 @@
 // The client against a scripted server: how it comes and comes back, and what it does with what it is told.
 
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 
-import { FakeSocket, NOW, delta, nextSocket, player, playing, recovered, settle, snapshot, welcome } from "./fake.js";
+import { FakeSocket, NOW, delta, eachTestAnew, nextSocket, player, playing, recovered, settle, snapshot, welcome } from "./fake.js";
 
 const MOVE = { move: { to: "13" } };
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  FakeSocket.all = [];
-});
-afterEach(() => {
-  vi.useRealTimers();
-});
+eachTestAnew();
 
 describe("coming", () => {
   test("the token goes into hello and nowhere else", async () => {
@@ -104,6 +98,47 @@ describe("coming back", () => {
       { reject: { code: "no_warp", facts: { to: "13" }, version: 8 } },
     ]);
     expect(client.pending.map(({ seq }) => seq)).toEqual([4]);
+  });
+
+  test("cut off between a welcome that answers and the deltas behind it, the client says how far they would have reached", async () => {
+    const { client } = await playing();
+    const { answer } = client.act(MOVE);
+    FakeSocket.last.end(1006);
+    let socket = await nextSocket();
+    const pending = [{ actor: 3, high: 1, bitmap: "0".repeat(32), answers: [{ seq: 1, answer: "ack" as const }] }];
+    socket.say(recovered(pending, { head: "200-15" }));
+    await expect(answer).resolves.toEqual({ ack: { version: null } });
+    socket.end(1006);
+    socket = await nextSocket();
+    expect(socket.hello).toMatchObject({ cursor: "100-6", sector: "12", acked: "200-15", first_seq: 2 });
+    socket.say(recovered([], { head: "200-15" }));
+    socket.say(delta(6, 15));
+    socket.end(1006);
+    socket = await nextSocket();
+    expect(socket.hello.cursor).toBe("100-15");
+    expect(socket.hello).not.toHaveProperty("acked");
+  });
+
+  test("own changes that came before the deltas are named too; a snapshot ends what was told before it", async () => {
+    await playing();
+    FakeSocket.last.say({ own: { to: 9, sum: 0, set: {} } });
+    FakeSocket.last.end(1006);
+    let socket = await nextSocket();
+    expect(socket.hello).toMatchObject({ cursor: "100-6", acked: "100-9" });
+    socket.say(welcome());
+    socket.say(snapshot({ id: "200-7" }));
+    socket.end(1006);
+    socket = await nextSocket();
+    expect(socket.hello.cursor).toBe("200-7");
+    expect(socket.hello).not.toHaveProperty("acked");
+  });
+
+  test("a welcome whose head is no entry is no frame", async () => {
+    const { heard } = await playing();
+    FakeSocket.last.end(1006);
+    (await nextSocket()).say(recovered([], { head: "15" }));
+    expect(heard.map(([kind]) => kind)).toEqual(["drop"]);
+    expect((await nextSocket()).hello).not.toHaveProperty("acked");
   });
 
   test("with a snapshot the old state is kept until it comes, and actions wait for its marks", async () => {

@@ -1,6 +1,6 @@
 // A scripted server: sockets that a test opens, fills and closes by hand, in JSON. Time is vitest's fake time.
 
-import { vi } from "vitest";
+import { afterEach, beforeEach, vi } from "vitest";
 
 import { connect, type Client, type ConnectOptions } from "../src/index.js";
 import type { Hello, Marks, Snapshot, Welcome } from "../src/frames.js";
@@ -69,6 +69,17 @@ export class FakeSocket implements Socket {
   get acts(): number[] {
     return this.frames("act").map((act) => (act as { seq: number }).seq);
   }
+}
+
+/** Every test of the file that calls this has its own time and no sockets of the one before. */
+export function eachTestAnew(): void {
+  beforeEach(() => {
+    vi.useFakeTimers();
+    FakeSocket.all = [];
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
 }
 
 export const NOW = 1_790_000_000_000;

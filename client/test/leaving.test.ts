@@ -1,19 +1,13 @@
 // The client against a scripted server: what ends it and what does not, and the tokens it shows.
 
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 
 import { CLOSES } from "../src/closes.js";
-import { FakeSocket, NOW, nextSocket, player, playing, recovered, settle } from "./fake.js";
+import { FakeSocket, NOW, delta, eachTestAnew, nextSocket, player, playing, recovered, settle } from "./fake.js";
 
 const MOVE = { move: { to: "13" } };
 
-beforeEach(() => {
-  vi.useFakeTimers();
-  FakeSocket.all = [];
-});
-afterEach(() => {
-  vi.useRealTimers();
-});
+eachTestAnew();
 
 describe("leaving", () => {
   const final = [...CLOSES].filter(([, { again }]) => again === "no");
@@ -94,6 +88,20 @@ describe("leaving", () => {
 });
 
 describe("tokens", () => {
+  /** The server says that the token expires; the client asks for another. */
+  async function expiring(): Promise<void> {
+    FakeSocket.last.say({ expiring: { expires_ms: NOW + 60_000 } });
+    await settle();
+  }
+
+  /** Time on a connection whose pings are answered. */
+  async function passing(ms: number): Promise<void> {
+    for (let left = ms; left > 0; left -= 1_000) {
+      FakeSocket.last.say({ pong: { t: 0, now_ms: NOW } });
+      await settle(Math.min(left, 1_000));
+    }
+  }
+
   test("a refused token is replaced by a new one", async () => {
     const tokens = ["old", "new"];
     const { client, heard } = await playing({ token: async () => tokens.shift()! });
@@ -107,13 +115,123 @@ describe("tokens", () => {
   test("an expiring token is replaced on the same connection", async () => {
     const tokens = ["old", "new"];
     const { heard } = await playing({ token: async () => tokens.shift()! });
-    FakeSocket.last.say({ expiring: { expires_ms: NOW + 60_000 } });
-    await settle();
+    await expiring();
     expect(FakeSocket.last.frames("refresh")).toEqual([{ token: "new" }]);
     FakeSocket.last.say({ refreshed: { expires_ms: NOW + 3_600_000 } });
     FakeSocket.last.end(1006);
     expect((await nextSocket()).hello.token).toBe("new");
     expect(heard).toEqual([["drop", { code: 1006, reason: "" }]]);
+  });
+
+  test("once the new token is taken, a close for a token's sake is about it", async () => {
+    const tokens = ["old", "new", "newer"];
+    await playing({ token: async () => tokens.shift()! });
+    await expiring();
+    FakeSocket.last.say({ refreshed: { expires_ms: NOW + 60_000 } });
+    FakeSocket.last.end(4008, "expired");
+    expect((await nextSocket()).hello.token).toBe("newer");
+  });
+
+  test.each([
+    ["rate_limited", { retry_after_ms: 700 }, 700],
+    ["not_in_sector", {}, 250],
+  ])("a refresh that was answered with %s is sent again, until it is taken", async (code, more, ms) => {
+    const token = vi.fn(() => (token.mock.calls.length === 1 ? "old" : "new"));
+    await playing({ token });
+    const refused = { error: { code, detail: "", retry: true, ...more } };
+    FakeSocket.last.say(refused);
+    await expiring();
+    for (let times = 1; times < 4; times += 1) {
+      FakeSocket.last.say(refused);
+      await settle(ms - 1);
+      expect(FakeSocket.last.frames("refresh")).toEqual(Array(times).fill({ token: "new" }));
+      await settle(2);
+      expect(FakeSocket.last.frames("refresh")).toEqual(Array(times + 1).fill({ token: "new" }));
+    }
+    FakeSocket.last.say(refused);
+    FakeSocket.last.say({ refreshed: { expires_ms: NOW + 3_600_000 } });
+    FakeSocket.last.say(refused);
+    await settle(1_000);
+    expect([FakeSocket.last.frames("refresh").length, token.mock.calls.length]).toEqual([4, 2]);
+  });
+
+  test("what was too much may have been the refresh or a resync: both are sent again", async () => {
+    const tokens = ["old", "new"];
+    await playing({ token: async () => tokens.shift()! });
+    await expiring();
+    FakeSocket.last.say(delta(6, 7, 1));
+    FakeSocket.last.say({ error: { code: "rate_limited", detail: "", retry: true, retry_after_ms: 1_500 } });
+    await settle(1_501);
+    expect([FakeSocket.last.frames("refresh").length, FakeSocket.last.frames("resync").length]).toEqual([2, 2]);
+  });
+
+  test("a refresh whose token is refused is sent again with what the source has then", async () => {
+    const tokens = ["old", "bad", "bad", "new"];
+    const { heard } = await playing({ token: async () => tokens.shift()! });
+    await expiring();
+    for (const shown of [["bad"], ["bad", "bad"]]) {
+      FakeSocket.last.say({ error: { code: "bad_token", detail: "unknown_key", retry: false } });
+      await passing(4_999);
+      expect(FakeSocket.last.frames("refresh")).toEqual(shown.map((token) => ({ token })));
+      await passing(2);
+    }
+    expect(FakeSocket.last.frames("refresh").at(-1)).toEqual({ token: "new" });
+    FakeSocket.last.say({ refreshed: { expires_ms: NOW + 3_600_000 } });
+    await passing(10_000);
+    expect(FakeSocket.last.frames("refresh")).toHaveLength(3);
+    expect(heard).toEqual([["notice", "refused"], ["notice", "refused"]]);
+  });
+
+  test("a refused new token is not taken along to the next connection", async () => {
+    const tokens = ["old", "bad", "new"];
+    await playing({ token: async () => tokens.shift()! });
+    await expiring();
+    FakeSocket.last.say({ error: { code: "bad_token", detail: "wrong_player", retry: false } });
+    FakeSocket.last.end(1006);
+    const socket = await nextSocket();
+    socket.say(recovered());
+    await passing(10_000);
+    expect([socket.hello.token, socket.frames("refresh")]).toEqual(["new", []]);
+  });
+
+  test("expired right after a refresh without answer: the client comes back with the new token", async () => {
+    const token = vi.fn(() => (token.mock.calls.length === 1 ? "old" : "new"));
+    const { client, heard } = await playing({ token });
+    await expiring();
+    FakeSocket.last.end(4008, "expired");
+    const socket = await nextSocket();
+    socket.say(recovered());
+    expect([socket.hello.token, client.state, heard.map(([kind]) => kind)]).toEqual(["new", "live", ["drop", "reconnect"]]);
+  });
+
+  test("a refresh that its connection did not see answered is none of the next one's", async () => {
+    const tokens = ["old", "new", "newer"];
+    const { client } = await playing({ token: async () => tokens.shift()! });
+    const refused = { error: { code: "rate_limited", detail: "", retry: true, retry_after_ms: 700 } };
+    await expiring();
+    FakeSocket.last.say(refused);
+    FakeSocket.last.end(1006);
+    const socket = await nextSocket();
+    socket.say(recovered());
+    await settle(1_000);
+    socket.say(refused);
+    await settle(1_000);
+    expect([socket.frames("refresh"), socket.hello.token]).toEqual([[], "new"]);
+    socket.end(4008, "expired");
+    const last = await nextSocket();
+    last.say(recovered());
+    expect([last.hello.token, client.state]).toEqual(["newer", "live"]);
+  });
+
+  test("no pause before a refresh is longer than a timer can count", async () => {
+    const tokens = ["old", "new"];
+    await playing({ token: async () => tokens.shift()! });
+    await expiring();
+    FakeSocket.last.say({ error: { code: "rate_limited", detail: "", retry: true, retry_after_ms: Number.MAX_SAFE_INTEGER } });
+    await passing(59_999);
+    expect(FakeSocket.last.frames("refresh")).toHaveLength(1);
+    await passing(2);
+    expect(FakeSocket.last.frames("refresh")).toHaveLength(2);
   });
 
   test("when no new token can be had in time it is asked for again", async () => {
@@ -125,13 +243,9 @@ describe("tokens", () => {
         return `token ${asked}`;
       },
     });
-    FakeSocket.last.say({ expiring: { expires_ms: NOW + 60_000 } });
-    await settle();
+    await expiring();
     expect(FakeSocket.last.frames("refresh")).toEqual([]);
-    for (let waited = 0; waited < 5; waited += 1) {
-      FakeSocket.last.say({ pong: { t: 0, now_ms: NOW } });
-      await settle(1_001);
-    }
+    await passing(5_001);
     expect(FakeSocket.last.frames("refresh")).toEqual([{ token: "token 3" }]);
   });
 
@@ -150,8 +264,7 @@ describe("tokens", () => {
 
   test("a fixed token cannot be refreshed: nothing is sent until the server ends it", async () => {
     const { heard } = await playing();
-    FakeSocket.last.say({ expiring: { expires_ms: NOW + 60_000 } });
-    await settle();
+    await expiring();
     expect(FakeSocket.last.frames("refresh")).toEqual([]);
     FakeSocket.last.end(4008, "expired");
     await settle(10_000);

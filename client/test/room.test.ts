@@ -18,6 +18,8 @@ beforeEach(() => {
   room = new Room(example<Snapshot>("snapshot"), VECTORS.field_names);
 });
 
+const empty = (from: number, to: number) => ({ from, to, sum: room.sum, changes: [] });
+
 test("the page's snapshot, own, deltas and owner follow on each other with the sums they carry", () => {
   const snapshot = example<Snapshot>("snapshot");
   expect([room.sum, room.ownSum, room.known.cursor]).toEqual([snapshot.sum, snapshot.own_sum, "1763870400000-6"]);
@@ -36,11 +38,37 @@ test("an ack above the version is named beside the cursor, until that version is
   room.takeAck(7);
   room.takeAck(5);
   expect(room.known).toEqual({ sector: "12", cursor: "1763870400000-6", acked: "1763870400000-7" });
-  room.takeDelta({ from: 6, to: 7, sum: room.sum, changes: [] });
+  room.takeDelta(empty(6, 7));
   expect(room.known).toEqual({ sector: "12", cursor: "1763870400000-7" });
 });
 
-const empty = (from: number, to: number) => ({ from, to, sum: room.sum, changes: [] });
+test("own changes above the version are named like an ack, until their delta is there", () => {
+  const own = example<Own>("own");
+  room.takeOwn(own);
+  expect(room.known).toEqual({ sector: "12", cursor: "1763870400000-6", acked: "1763870400000-7" });
+  room.takeOwn({ ...own, to: 5 });
+  expect(room.known.acked).toBe("1763870400000-7");
+  room.takeDelta(example<Delta>("delta"));
+  expect(room.known).toEqual({ sector: "12", cursor: "1763870400000-7" });
+});
+
+test("a welcome's head is named with its own epoch, and an ack behind it with no earlier one", () => {
+  room.takeAck(7);
+  room.takeHead("1763870400009-9");
+  expect(room.known.acked).toBe("1763870400009-9");
+  room.takeHead("1763870400009-8");
+  room.takeAck(8);
+  expect(room.known.acked).toBe("1763870400009-9");
+  room.takeAck(10);
+  expect(room.known).toEqual({ sector: "12", cursor: "1763870400000-6", acked: "1763870400009-10" });
+  room.takeDelta(empty(6, 10));
+  expect(room.known).toEqual({ sector: "12", cursor: "1763870400000-10" });
+});
+
+test("a head that is the cursor, or before it, is not named", () => {
+  room.takeHead("1763870400000-6");
+  expect(room.known).not.toHaveProperty("acked");
+});
 
 test("a delta that leads nowhere new is stale, one behind a hole is a gap, one across the version is applied", () => {
   expect(room.takeDelta(empty(4, 5))).toBe("stale");

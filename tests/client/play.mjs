@@ -103,7 +103,7 @@ class Player {
   }
 
   async leave() {
-    const { sector, cursor, sum } = this.client.room;
+    const { sector, sum, known: { cursor } } = this.client.room;
     Object.assign(this.told, { sector, cursor, sum, verified: this.client.verified, node: this.client.node });
     this.told.pending = this.client.pending.length;
     this.client.leave();

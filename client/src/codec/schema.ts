@@ -10,6 +10,7 @@ const natural = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const sum = v.pipe(natural, v.maxValue(0xffff_ffff));
 const texts = v.array(v.string());
 const value = v.union([integer, v.string()]);
+const entryId = v.pipe(v.string(), v.regex(/^\d{1,16}-\d{1,16}$/));
 const facts = v.record(v.string(), value);
 const fields = v.record(v.string(), v.nullable(value));
 
@@ -30,7 +31,7 @@ const marks = v.array(
 const snapshot = v.object({
   room: natural,
   sector: v.string(),
-  id: v.pipe(v.string(), v.regex(/^\d{1,16}-\d{1,16}$/)),
+  id: entryId,
   owner: v.string(),
   sum,
   entities: v.array(v.object({ entity: natural, fields })),
@@ -71,6 +72,7 @@ const SCHEMAS: Schemas = {
     }),
     fields: texts,
     pending: marks,
+    head: v.nullish(entryId),
   }),
   snapshot,
   delta: v.object({ room: natural, from: natural, to: natural, sum, changes: v.array(change) }),
