@@ -54,6 +54,8 @@ impl PlayerSocket {
     /// [`PlayerSocket::flush`].
     pub fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match &self.tls {
+            // Most writes are one frame: a plain write is the cheaper call.
+            None if let [one] = slices => self.tcp.try_write(one),
             None => self.tcp.try_write_vectored(slices),
             Some(tls) => tls.lock().write(&self.tcp, slices),
         }

@@ -28,7 +28,7 @@ use crate::session::outbox::Outbox;
 use crate::session::player_socket::PlayerSocket;
 
 /// Small: a connection reads frames of some hundred bytes, and an idle one pays for the whole buffer.
-const READ_BUFFER_BYTES: usize = 512;
+const READ_BUFFER_BYTES: usize = 256;
 
 /// What a connection read.
 #[derive(Debug)]
