@@ -377,8 +377,8 @@ fn a_bad_redis_url_is_refused_without_its_password() {
     refused(
         "redis",
         "",
-        &[("SECTORBUS_REDIS_URL", "rediss://u:hunter2@h")],
-        &["SECTORBUS_REDIS_URL: redis_url is refused: accepted is redis://"],
+        &[("SECTORBUS_REDIS_URL", "http://u:hunter2@h")],
+        &["SECTORBUS_REDIS_URL: redis_url is refused: accepted is redis[s]://"],
     );
     let message = load("redis", "", &[("SECTORBUS_REDIS_URL", "http://u:hunter2@h")]).unwrap_err().to_string();
     assert!(!message.contains("hunter2"), "{message}");
