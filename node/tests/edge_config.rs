@@ -385,6 +385,23 @@ fn a_bad_redis_url_is_refused_without_its_password() {
 }
 
 #[test]
+fn a_bad_jwks_url_is_refused_without_its_password_and_query() {
+    for url in [
+        "https://user:hunter2@id.example/keys",
+        "https://id.example/keys?code=hunter2 ",
+        "http://id.example/keys?code=hunter2",
+    ] {
+        let said = "jwt_jwks_url is refused: accepted is https://host[:port]/path";
+        for message in [
+            load("jwks_url", "", &[("SECTORBUS_JWT_JWKS_URL", url)]).unwrap_err().to_string(),
+            load("jwks_url", &format!("jwt_jwks_url = {url:?}\n"), &[]).unwrap_err().to_string(),
+        ] {
+            assert!(message.contains(said) && !message.contains("hunter2"), "{message}");
+        }
+    }
+}
+
+#[test]
 fn a_file_that_is_no_toml_is_refused_with_its_line_and_no_excerpt() {
     let file = written("syntax", &format!("region = \"eu\"\njwt_secret = \"{KEY}\nnode_name = \"n1\"\n"));
     let message = NodeConfig::load(Some(&file), Vec::new()).unwrap_err().to_string();
