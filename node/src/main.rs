@@ -103,6 +103,12 @@ fn tell(changes: &Changes) {
     for setting in &changes.need_restart {
         tracing::warn!(setting, "SIGHUP: has changed and needs a restart");
     }
+    for setting in &changes.kept {
+        tracing::error!(
+            setting,
+            "SIGHUP: needs a restart, as no key for tokens would be left until then: stays as it was"
+        );
+    }
     if *changes == Changes::default() {
         tracing::info!("SIGHUP: no setting has changed");
     }

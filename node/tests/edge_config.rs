@@ -377,11 +377,28 @@ fn a_bad_redis_url_is_refused_without_its_password() {
     refused(
         "redis",
         "",
-        &[("SECTORBUS_REDIS_URL", "rediss://u:hunter2@h")],
-        &["SECTORBUS_REDIS_URL: redis_url is refused: accepted is redis://"],
+        &[("SECTORBUS_REDIS_URL", "http://u:hunter2@h")],
+        &["SECTORBUS_REDIS_URL: redis_url is refused: accepted is redis[s]://"],
     );
     let message = load("redis", "", &[("SECTORBUS_REDIS_URL", "http://u:hunter2@h")]).unwrap_err().to_string();
     assert!(!message.contains("hunter2"), "{message}");
+}
+
+#[test]
+fn a_bad_jwks_url_is_refused_without_its_password_and_query() {
+    for url in [
+        "https://user:hunter2@id.example/keys",
+        "https://id.example/keys?code=hunter2 ",
+        "http://id.example/keys?code=hunter2",
+    ] {
+        let said = "jwt_jwks_url is refused: accepted is https://host[:port]/path";
+        for message in [
+            load("jwks_url", "", &[("SECTORBUS_JWT_JWKS_URL", url)]).unwrap_err().to_string(),
+            load("jwks_url", &format!("jwt_jwks_url = {url:?}\n"), &[]).unwrap_err().to_string(),
+        ] {
+            assert!(message.contains(said) && !message.contains("hunter2"), "{message}");
+        }
+    }
 }
 
 #[test]

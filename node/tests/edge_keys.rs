@@ -193,7 +193,7 @@ fn a_header_with_crit_is_refused() {
     };
     let jwt = of_pem(&maker.pem());
     accepted(&jwt, &signed(&json!({ "alg": "EdDSA", "typ": "JWT", "unknown": 1 })));
-    for crit in [json!(["exp"]), json!(["b64"]), json!([]), json!("x")] {
+    for crit in [json!(["exp"]), json!(["b64"]), json!([]), json!("x"), json!(null), json!(false)] {
         assert_eq!(judged(&jwt, &signed(&json!({ "alg": "EdDSA", "crit": crit }))), Err(AuthError::UnknownCrit));
     }
 }

@@ -1,5 +1,6 @@
 //! Keys from `jwt_jwks_url`: fetched at the start, every `jwt_jwks_refresh_ms`, and when a token names a key that is not
-//! known. What was fetched last stays until something better is. Time and size of an answer are bounded.
+//! known. What was fetched last stays until something better is. Time and size of an answer are bounded. One task fetches;
+//! whoever needs a key asks it and waits, and can neither hurry nor cancel a fetch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,7 @@ use rustls::{ClientConfig, RootCertStore};
 use sectorbus::metrics::{JwksResult, Metrics};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::sync::{OnceCell, watch};
 use tokio_rustls::TlsConnector;
 
 use super::jwks::{JWKS_BYTES_MAX, KeySource, read_jwks};
@@ -25,9 +25,12 @@ use crate::config::JwksUrl;
 
 /// From the connect to the last byte.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// After a failure, and between fetches that tokens of unknown keys ask for: whoever invents names must not make this
-/// node attack somebody's identity provider.
+/// After a failure, and from the end of any fetch to one that a token of an unknown key asks for: whoever invents names
+/// must not make this node attack somebody's identity provider.
 const REST: Duration = Duration::from_secs(5);
+/// How long the bearer of such a token waits for the fetch: a handshake, which has 5 s, is then still answered.
+const ASKER_WAITS: Duration = Duration::from_secs(4);
+const _: () = assert!(ASKER_WAITS.as_millis() < ANSWER_WITHIN.as_millis());
 
 /// Why keys could not be fetched. What the server said is not repeated.
 #[derive(Debug, thiserror::Error)]
@@ -48,41 +51,38 @@ pub enum FetchError {
     Keys(#[from] BadKey),
 }
 
-/// Which certificates an https server may have.
-#[derive(Clone)]
-pub(super) enum Roots {
-    /// The machine's own (`SSL_CERT_FILE`, `SSL_CERT_DIR` or the system's), read at each fetch: one that was renewed is
-    /// found, and an identity provider inside a company may have a certificate that no list compiled in would know.
-    System,
-    #[cfg(test)]
-    Given(Arc<RootCertStore>),
+/// What the fetching task is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// A fetch is due or under way: who needs one waits for its end.
+    Fetching,
+    /// One has ended a moment ago, well or not: there is none for asking.
+    Resting,
+    /// The first who asks makes it [`Phase::Fetching`].
+    Rested,
 }
 
 /// Fetches one URL into one set of keys.
 pub struct JwksFetcher {
     url: JwksUrl,
-    roots: Roots,
+    /// Read before the first fetch, and again only if the machine had no roots then.
+    tls: OnceCell<TlsConnector>,
     refresh: Duration,
     keys: Arc<ArcSwap<KeySet>>,
-    /// When the last fetch ended. Held while one is made: whoever comes meanwhile waits for that one.
-    rested_from: Mutex<Option<Instant>>,
+    phase: watch::Sender<Phase>,
     metrics: Metrics,
 }
 
 impl JwksFetcher {
-    pub(super) fn new(
-        url: JwksUrl,
-        roots: Roots,
-        refresh: Duration,
-        keys: Arc<ArcSwap<KeySet>>,
-        metrics: Metrics,
-    ) -> Self {
-        Self { url, roots, refresh, keys, rested_from: Mutex::new(None), metrics }
+    pub(super) fn new(url: JwksUrl, refresh: Duration, keys: Arc<ArcSwap<KeySet>>, metrics: Metrics) -> Self {
+        let phase = watch::Sender::new(Phase::Fetching);
+        Self { url, tls: OnceCell::new(), refresh, keys, phase, metrics }
     }
 
-    /// Fetches for ever. `fetched` is called when there are keys for the first time.
+    /// Fetches for ever; once per fetcher. `fetched` is called when there are keys for the first time.
     pub async fn run(&self, fetched: impl FnOnce()) {
         let mut fetched = Some(fetched);
+        let mut phase_rx = self.phase.subscribe();
         loop {
             let next = if self.fetch().await { self.refresh } else { REST.min(self.refresh) };
             if !self.keys.load().is_empty()
@@ -90,29 +90,34 @@ impl JwksFetcher {
             {
                 fetched();
             }
-            tokio::time::sleep(next).await;
+            let rest = REST.min(next);
+            self.phase.send_replace(Phase::Resting);
+            tokio::time::sleep(rest).await;
+            self.phase.send_replace(Phase::Rested);
+            let asked = phase_rx.wait_for(|phase| *phase == Phase::Fetching);
+            let _ = tokio::time::timeout(next - rest, asked).await;
+            self.phase.send_replace(Phase::Fetching);
         }
     }
 
-    /// Fetches now, unless that was tried within the last seconds; true if the keys are new.
-    async fn fetch(&self) -> bool {
-        let mut rested_from = self.rested_from.lock().await;
-        let fetched = self.fetch_into_keys().await;
-        *rested_from = Some(Instant::now());
-        fetched
-    }
-
-    /// For a token whose key is unknown.
+    /// For a token whose key is unknown: waits for the fetch under way, or asks for one, unless the last was a moment ago.
+    /// All who wait get the same one, which goes on and counts when they give up.
     pub(super) async fn fetch_if_rested(&self) {
-        let mut rested_from = self.rested_from.lock().await;
-        if rested_from.is_none_or(|at| at.elapsed() >= REST) {
-            self.fetch_into_keys().await;
-            *rested_from = Some(Instant::now());
-        }
+        let mut phase_rx = self.phase.subscribe();
+        self.phase.send_if_modified(|phase| {
+            let asks = *phase == Phase::Rested;
+            if asks {
+                *phase = Phase::Fetching;
+            }
+            asks
+        });
+        let ended = phase_rx.wait_for(|phase| *phase != Phase::Fetching);
+        let _ = tokio::time::timeout(ASKER_WAITS, ended).await;
     }
 
-    async fn fetch_into_keys(&self) -> bool {
-        let asked = tokio::time::timeout(ANSWER_WITHIN, get(&self.url, &self.roots)).await;
+    /// Fetches now, however long ago the last one was; true if the keys are new.
+    async fn fetch(&self) -> bool {
+        let asked = tokio::time::timeout(ANSWER_WITHIN, get(&self.url, &self.tls)).await;
         let read = asked.unwrap_or(Err(FetchError::TimedOut)).and_then(|body| Ok(read_jwks(&body, KeySource::Url)?));
         let (result, is_new) = match read {
             Ok(keys) => {
@@ -131,36 +136,39 @@ impl JwksFetcher {
     }
 }
 
-async fn get(url: &JwksUrl, roots: &Roots) -> Result<Vec<u8>, FetchError> {
-    let socket = TcpStream::connect((url.host(), url.port())).await.map_err(FetchError::Connect)?;
+/// `tls` is filled with the machine's roots when it is needed first.
+async fn get(url: &JwksUrl, tls: &OnceCell<TlsConnector>) -> Result<Vec<u8>, FetchError> {
     if !url.is_https() {
-        return get_over(url, socket).await;
+        return get_over(url, connect(url).await?).await;
     }
     let name =
         ServerName::try_from(url.host().to_owned()).map_err(|error| FetchError::Tls(std::io::Error::other(error)))?;
-    let connector = TlsConnector::from(Arc::new(client_config(roots).map_err(FetchError::Tls)?));
-    get_over(url, connector.connect(name, socket).await.map_err(FetchError::Tls)?).await
+    let tls = tls.get_or_try_init(machines_tls).await.map_err(FetchError::Tls)?;
+    get_over(url, tls.connect(name, connect(url).await?).await.map_err(FetchError::Tls)?).await
 }
 
-fn client_config(roots: &Roots) -> Result<ClientConfig, std::io::Error> {
-    let roots = match roots {
-        #[cfg(test)]
-        Roots::Given(roots) => roots.clone(),
-        Roots::System => {
-            let found = rustls_native_certs::load_native_certs();
-            let mut roots = RootCertStore::empty();
-            roots.add_parsable_certificates(found.certs);
-            if roots.is_empty() {
-                return Err(std::io::Error::other(
-                    "no root certificates: install ca-certificates or set SSL_CERT_FILE",
-                ));
-            }
-            Arc::new(roots)
-        }
-    };
+async fn connect(url: &JwksUrl) -> Result<TcpStream, FetchError> {
+    TcpStream::connect((url.host(), url.port())).await.map_err(FetchError::Connect)
+}
+
+/// With the machine's own roots (`SSL_CERT_FILE`, `SSL_CERT_DIR` or the system's): an identity provider inside a company may
+/// have a certificate that no list compiled in would know.
+async fn machines_tls() -> Result<TlsConnector, std::io::Error> {
+    // Some hundred files, on some machines.
+    let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await?;
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        return Err(std::io::Error::other("no root certificates: install ca-certificates or set SSL_CERT_FILE"));
+    }
+    tls_of(roots)
+}
+
+fn tls_of(roots: RootCertStore) -> Result<TlsConnector, std::io::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(builder.map_err(std::io::Error::other)?.with_root_certificates(roots).with_no_client_auth())
+    let config = builder.map_err(std::io::Error::other)?.with_root_certificates(roots).with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// One request on a connection of its own. Redirects are not followed: the setting says where keys come from.

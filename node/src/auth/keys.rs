@@ -152,6 +152,11 @@ impl KeySet {
     }
 }
 
+/// Whether a token names a key that is none of these.
+pub(super) fn is_unknown<'k>(mut keys: impl Iterator<Item = &'k Key>, kid: Option<&str>) -> bool {
+    kid.is_some() && !keys.any(|key| key.kid.as_deref() == kid)
+}
+
 /// The keys that may have signed a token: those with its `kid`, or (secrets and PEM have none) those without; of these, the
 /// ones for its algorithm.
 pub(super) fn candidates<'k>(
@@ -159,16 +164,16 @@ pub(super) fn candidates<'k>(
     kid: Option<&str>,
     algorithm: Algorithm,
 ) -> Result<Vec<&'k Key>, AuthError> {
-    let is_known = kid.is_some() && keys.clone().any(|key| key.kid.as_deref() == kid);
+    let is_unknown = is_unknown(keys.clone(), kid);
     let in_question: Vec<&Key> = match kid {
-        Some(_) if is_known => keys.filter(|key| key.kid.as_deref() == kid).collect(),
-        Some(_) => keys.filter(|key| key.kid.is_none()).collect(),
+        Some(_) if is_unknown => keys.filter(|key| key.kid.is_none()).collect(),
+        Some(_) => keys.filter(|key| key.kid.as_deref() == kid).collect(),
         None => keys.collect(),
     };
     let fit: Vec<&Key> = in_question.iter().copied().filter(|key| key.algorithm == algorithm).collect();
-    match (fit.is_empty(), is_known || kid.is_none()) {
+    match (fit.is_empty(), is_unknown) {
         (false, _) => Ok(fit),
-        (true, true) => Err(AuthError::WrongAlgorithm),
-        (true, false) => Err(AuthError::UnknownKey),
+        (true, false) => Err(AuthError::WrongAlgorithm),
+        (true, true) => Err(AuthError::UnknownKey),
     }
 }

@@ -10,12 +10,13 @@ use jsonwebtoken::Algorithm;
 use sectorbus::ids::RegionName;
 use sectorbus::limits::TOKEN_BYTES_MAX;
 use sectorbus::metrics::Metrics;
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::claims::RawClaims;
-use super::fetch::{JwksFetcher, Roots};
-use super::keys::{KeySet, candidates};
+use super::fetch::JwksFetcher;
+use super::keys::{KeySet, candidates, is_unknown};
 use super::{AuthError, Claims, Token};
 use crate::config::JwtConfig;
 
@@ -55,8 +56,28 @@ pub struct Reloaded {
 struct JwtHeader {
     alg: String,
     kid: Option<String>,
-    /// Extensions that whoever does not know them must not accept the token without; none is known here.
-    crit: Option<Value>,
+    /// It names extensions that whoever does not know them must not accept the token without; none is known here, so what it
+    /// says does not matter (RFC 7515 4.1.11).
+    #[serde(default, rename = "crit", deserialize_with = "is_there")]
+    has_crit: bool,
+}
+
+/// True for null as well, which an `Option` would take for absent.
+fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(value).map(|_| true)
+}
+
+/// Why a token was refused, and whether a key that is not here yet may accept it.
+struct Refused {
+    why: AuthError,
+    /// Its `kid` is none of the keys here, and none of those without a name made its signature.
+    needs_unknown_key: bool,
+}
+
+impl From<AuthError> for Refused {
+    fn from(why: AuthError) -> Self {
+        Self { why, needs_unknown_key: false }
+    }
 }
 
 impl Verifier {
@@ -70,7 +91,7 @@ impl Verifier {
         let fetcher = jwt
             .jwks_url
             .clone()
-            .map(|url| JwksFetcher::new(url, Roots::System, jwt.jwks_refresh, self.fetched.clone(), metrics.clone()));
+            .map(|url| JwksFetcher::new(url, jwt.jwks_refresh, self.fetched.clone(), metrics.clone()));
         Self { fetcher, ..self }
     }
 
@@ -92,14 +113,18 @@ impl Verifier {
 
     /// What the token says, if it is good at `now_ms` (region TIME).
     pub fn verify(&self, token: &Token, now_ms: u64) -> Result<Claims, AuthError> {
+        self.judge(token, now_ms).map_err(|refused| refused.why)
+    }
+
+    fn judge(&self, token: &Token, now_ms: u64) -> Result<Claims, Refused> {
         let token = token.expose();
         if token.len() > TOKEN_BYTES_MAX {
-            return Err(AuthError::Malformed);
+            return Err(AuthError::Malformed.into());
         }
         let (message, signature) = token.rsplit_once('.').ok_or(AuthError::Malformed)?;
         let (header, payload) = message.split_once('.').ok_or(AuthError::Malformed)?;
         if payload.contains('.') {
-            return Err(AuthError::Malformed);
+            return Err(AuthError::Malformed.into());
         }
         let header: JwtHeader = read_part(header)?;
         let rules = self.rules.load();
@@ -110,7 +135,7 @@ impl Verifier {
         check_issuer(&raw, rules.issuer.as_deref())?;
         let claims = raw.read()?;
         match &claims.region {
-            Some(region) if *region != self.region => Err(AuthError::WrongRegion),
+            Some(region) if *region != self.region => Err(AuthError::WrongRegion.into()),
             _ => Ok(claims),
         }
     }
@@ -118,12 +143,12 @@ impl Verifier {
     /// [`Verifier::verify`]; and where no key has the token's name, again after asking `jwt_jwks_url`: the token may be the
     /// first one of a new key.
     pub async fn verify_or_fetch(&self, token: &Token, now_ms: u64) -> Result<Claims, AuthError> {
-        match (self.verify(token, now_ms), &self.fetcher) {
-            (Err(AuthError::UnknownKey), Some(fetcher)) => {
+        match (self.judge(token, now_ms), &self.fetcher) {
+            (Err(Refused { needs_unknown_key: true, .. }), Some(fetcher)) => {
                 fetcher.fetch_if_rested().await;
                 self.verify(token, now_ms)
             }
-            (judged, _) => judged,
+            (judged, _) => judged.map_err(|refused| refused.why),
         }
     }
 
@@ -138,23 +163,27 @@ impl Verifier {
         header: &JwtHeader,
         message: &str,
         signature: &str,
-    ) -> Result<(), AuthError> {
+    ) -> Result<(), Refused> {
         // The four that a key can be for; `none` is none of them.
         let algorithm = match header.alg.as_str() {
             "HS256" => Algorithm::HS256,
             "RS256" => Algorithm::RS256,
             "ES256" => Algorithm::ES256,
             "EdDSA" => Algorithm::EdDSA,
-            _ => return Err(AuthError::WrongAlgorithm),
+            _ => return Err(AuthError::WrongAlgorithm.into()),
         };
-        if header.crit.is_some() {
-            return Err(AuthError::UnknownCrit);
+        if header.has_crit {
+            return Err(AuthError::UnknownCrit.into());
         }
         let fetched = self.fetched.load();
         let keys = rules.keys.iter().chain(fetched.iter());
-        let keys = candidates(keys, header.kid.as_deref(), algorithm)?;
-        let is_signed = keys.into_iter().any(|key| key.signed(message, signature));
-        if is_signed { Ok(()) } else { Err(AuthError::BadSignature) }
+        let kid = header.kid.as_deref();
+        let why = match candidates(keys.clone(), kid, algorithm) {
+            Ok(fit) if fit.iter().any(|key| key.signed(message, signature)) => return Ok(()),
+            Ok(_) => AuthError::BadSignature,
+            Err(none_fits) => none_fits,
+        };
+        Err(Refused { why, needs_unknown_key: is_unknown(keys, kid) })
     }
 }
 

@@ -157,8 +157,9 @@ impl Setting {
 }
 
 impl Kind {
+    /// What was given may hold a secret, and is not repeated: a URL its password, or a key in its query.
     pub(super) fn is_secret(&self) -> bool {
-        matches!(self, Kind::Secret { .. } | Kind::RedisUrl(_))
+        matches!(self, Kind::Secret { .. } | Kind::RedisUrl(_) | Kind::JwksUrl(_))
     }
 
     fn unit(&self) -> &'static str {
