@@ -15,7 +15,7 @@ pub struct Cli {
     /// Where the page is served, on 127.0.0.1
     #[arg(long, default_value_t = 7700, conflicts_with = "headless")]
     pub port: u16,
-    /// Keep the rooms in this Redis (7.0 or newer) instead of memory: redis://[user:password@]host[:port][/db]
+    /// Keep the rooms in this Redis (7.0 or newer) instead of memory: redis[s]://[user:password@]host[:port][/db]
     #[arg(long, value_name = "URL", value_parser = RedisUrl::new)]
     pub redis: Option<RedisUrl>,
     /// No page: print counters, kill a node after 10 s, restart it at 20 s, end with one JSON line; exit 0 only if

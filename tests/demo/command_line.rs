@@ -26,6 +26,6 @@ fn options_that_contradict_each_other_or_make_no_sense_are_refused() -> Result<(
     assert!(refusal(&["--seconds", "30"])?.contains("--headless"));
     assert!(refusal(&["--headless", "--port", "7701"])?.contains("--port"));
     assert!(refusal(&["--headless", "--seconds", "5"])?.contains("21"));
-    assert!(refusal(&["--redis", "localhost:6379"])?.contains("redis://"));
+    assert!(refusal(&["--redis", "localhost:6379"])?.contains("redis[s]://"));
     Ok(())
 }
