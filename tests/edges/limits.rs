@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sectorbus::action::{Action, Status};
 use sectorbus::ids::Seq;
-use sectorbus::protocol::{ClientFrame, Codec, ErrorCode, Ping, ServerFrame};
+use sectorbus::protocol::{ClientFrame, Codec, ErrorCode, Hello, Ping, ServerFrame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::bystander::Bystander;
@@ -165,4 +165,33 @@ async fn an_address_with_too_many_silent_connections_gets_no_more_and_others_get
 async fn is_answered(from: Ipv4Addr, to: SocketAddr) -> bool {
     let mut socket = connected_from(from, to).await;
     socket.write_all(upgrade_request("/ws", &[]).as_bytes()).await.is_ok() && socket.read_u8().await.is_ok()
+}
+
+/// Others' flood at the same address is not theirs: they are told when to say hello again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_at_a_busy_address_waits_and_is_let_in() {
+    let server = serve_with(|config| config.address_frames_per_s = 2).await;
+    let mut ann = server.joined("ann", Codec::Json).await;
+    // The address's frames come back one by one: a slow machine may find one there.
+    for _ in 0..100 {
+        send_at_once(&mut ann, (1..=5).map(ping)).await;
+        ann.error().await;
+        let mut bob = server.said_hello("bob", Codec::Json, Hello::default()).await;
+        let error = match bob.next().await.expect("not closed") {
+            ServerFrame::Error(error) => error,
+            _ => continue,
+        };
+        assert_eq!((error.code, error.retry, error.seq), (ErrorCode::RateLimited, true, None), "{}", error.detail);
+        let mut wait = error.retry_after_ms;
+        while let Some(ms) = wait.take() {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            bob.send(&ClientFrame::Hello(Hello::default())).await;
+            match bob.next().await.expect("not closed") {
+                ServerFrame::Error(error) => wait = error.retry_after_ms,
+                frame => assert!(matches!(frame, ServerFrame::Welcome(_)), "{frame:?}"),
+            }
+        }
+        return;
+    }
+    panic!("an address above its limit never refuses a hello");
 }

@@ -13,10 +13,14 @@ use crate::bystander::Bystander;
 use crate::raw::{SOON, connected_from, upgrade_request};
 use crate::serving::{Server, serve_with};
 
+fn by_tls_with(certificate: &Certificate) -> TlsServer {
+    TlsServer::read(certificate.chain_pem.as_bytes(), certificate.key_pem.as_bytes()).expect("a pair")
+}
+
 /// A server by TLS and, for clients that have none, an address that puts it around what they say.
 async fn serve_by_tls() -> (Server, SocketAddr) {
     let certificate = Certificate::new().expect("a certificate");
-    let tls = TlsServer::read(certificate.chain_pem.as_bytes(), certificate.key_pem.as_bytes()).expect("a pair");
+    let tls = by_tls_with(&certificate);
     let mut server = serve_with(|config| config.tls = Some(tls)).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let around = listener.local_addr().expect("an address");
@@ -57,4 +61,20 @@ async fn what_is_said_last_by_tls_is_heard() {
     speaking.raw.text("not a frame").await;
     let (code, reason) = speaking.raw.closed().await;
     assert_eq!((code, reason.split(':').next()), (4000, Some("bad_frame")));
+}
+
+/// A signature costs more than everything else that a stranger can ask for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_connects_too_often_gets_no_tls_handshake() {
+    let certificate = Certificate::new().expect("a certificate");
+    let server = serve_with(|config| {
+        config.tls = Some(by_tls_with(&certificate));
+        config.address_handshakes_per_s = 1;
+    })
+    .await;
+    let mut made = Vec::new();
+    for _ in 0..20 {
+        made.push(certificate.connect(server.address).await.is_ok());
+    }
+    assert!(made.starts_with(&[true, true]) && made.contains(&false), "{made:?}");
 }

@@ -1,4 +1,4 @@
-//! Where a page comes from, as browsers say it.
+//! Where a page comes from, as browsers say it. Who may connect is `edge::origins`'s.
 
 /// `scheme://host[:port]`, as browsers write it: lower case, without the scheme's own port.
 #[derive(Debug, Clone, PartialEq, Eq)]

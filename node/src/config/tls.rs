@@ -1,4 +1,5 @@
-//! The certificate that players' connections are encrypted with, read and checked with its key at once.
+//! The certificate that players' connections are encrypted with, read and checked with its key at once. Handshakes are
+//! `players`'s.
 
 use std::fmt;
 use std::sync::Arc;

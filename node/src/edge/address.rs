@@ -1,4 +1,4 @@
-//! Whom a limit per address counts: a host, or the network that one IPv6 customer has.
+//! Whom a limit per address counts: a host, or the network that one IPv6 customer has. Counts nothing itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,4 +1,5 @@
 //! One connection from its acceptance to its hello: whose it is, as far as that is known, and what that address may.
+//! Reads no socket and no header.
 
 use std::net::IpAddr;
 use std::time::Duration;

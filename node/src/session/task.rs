@@ -459,7 +459,7 @@ impl<L: Log> Session<L> {
             return;
         }
         // Until answered: `logged_out` is said when the session can nowhere be resumed any more.
-        while let Err(error) = self.core.log.log_out(player, session, *generation).await {
+        while let Err(error) = self.core.log.log_out(player, session).await {
             tracing::debug!(%error, "a logout is not yet stored");
             tokio::time::sleep(ATTACH_AGAIN_AFTER).await;
         }

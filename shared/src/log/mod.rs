@@ -133,14 +133,9 @@ pub trait Log: Send + Sync + 'static {
         session: &SessionId,
         generation: Generation,
     ) -> impl Future<Output = LogResult<bool>> + Send;
-    /// Ends a session for good: for as long as its resume tokens live no `attach` seats it again. False: it has a newer
-    /// generation, and goes on elsewhere.
-    fn log_out(
-        &self,
-        player: &PlayerId,
-        session: &SessionId,
-        generation: Generation,
-    ) -> impl Future<Output = LogResult<bool>> + Send;
+    /// Ends a session for good, whichever connection has it: for as long as its resume tokens live no `attach` seats it
+    /// again. A connection that had attached it meanwhile hears of a generation above its own.
+    fn log_out(&self, player: &PlayerId, session: &SessionId) -> impl Future<Output = LogResult<()>> + Send;
     /// Revokes until then; answers when that was ([`Revocation::at_ms`]). `None`: `until_ms` is over.
     fn revoke(&self, what: &Revoked, until_ms: u64) -> impl Future<Output = LogResult<Option<u64>>> + Send;
     /// What was revoked after `after_ms`, oldest first, at most `count`.

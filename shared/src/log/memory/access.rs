@@ -266,11 +266,14 @@ impl Log for MemoryLog {
         self.run(move |core| core.db.players.get_mut(&player).is_some_and(|r| r.detach(&session, generation))).await
     }
 
-    async fn log_out(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {
+    async fn log_out(&self, player: &PlayerId, session: &SessionId) -> LogResult<()> {
         let (player, session) = (player.clone(), session.clone());
         self.run(move |core| {
             let now_ms = core.time_ms();
-            core.db.players.get_mut(&player).is_some_and(|record| record.log_out(&session, generation, now_ms))
+            let ended = core.db.players.get_mut(&player).and_then(|record| record.log_out(&session, now_ms));
+            if let Some((generation, floor)) = ended {
+                core.publish(&RoomId::Player(player), Push::Attached { session, generation, floor });
+            }
         })
         .await
     }

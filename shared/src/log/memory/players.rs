@@ -98,12 +98,9 @@ impl PlayerRecord {
         still_its_own
     }
 
-    /// False: the session has a newer generation.
-    pub(super) fn log_out(&mut self, session: &SessionId, generation: Generation, time_ms: u64) -> bool {
-        if self.sessions.get(session).is_some_and(|stored| stored.seat.generation > generation) {
-            return false;
-        }
-        self.sessions.remove(session);
+    /// A generation above the session's, and the floor: for whoever has it.
+    pub(super) fn log_out(&mut self, session: &SessionId, time_ms: u64) -> Option<(Generation, Generation)> {
+        let seat = self.sessions.remove(session);
         self.ended.retain(|_, until_ms| *until_ms > time_ms);
         self.ended.remove(session);
         while self.ended.len() >= LOGGED_OUT_KEPT {
@@ -111,7 +108,7 @@ impl PlayerRecord {
             first.map(|session| self.ended.remove(&session));
         }
         self.ended.insert(session.clone(), time_ms + RESUME_TOKEN_FOR.as_millis() as u64);
-        true
+        seat.map(|stored| (stored.seat.generation.next(), self.floor))
     }
 
     /// Moves the player there if `hop` is larger; answers the hop stored afterwards.

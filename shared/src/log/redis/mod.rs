@@ -282,8 +282,8 @@ impl Log for RedisLog {
     async fn detach(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {
         seats::detach(self, player, session, generation).await
     }
-    async fn log_out(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {
-        seats::log_out(self, player, session, generation).await
+    async fn log_out(&self, player: &PlayerId, session: &SessionId) -> LogResult<()> {
+        seats::log_out(self, player, session).await
     }
     async fn revoke(&self, what: &Revoked, until_ms: u64) -> LogResult<Option<u64>> {
         revocations::revoke(self, what, until_ms).await

@@ -51,23 +51,17 @@ pub(super) async fn detach(
     }
 }
 
-pub(super) async fn log_out(
-    log: &RedisLog,
-    player: &PlayerId,
-    session: &SessionId,
-    generation: Generation,
-) -> LogResult<bool> {
+pub(super) async fn log_out(log: &RedisLog, player: &PlayerId, session: &SessionId) -> LogResult<()> {
+    let channel = log.keys.channel(&RoomId::Player(player.clone()));
     let call = scripts::LOG_OUT
         .call(&[log.keys.at(player)])
         .arg(session.as_str())
-        .arg(generation.0)
+        .arg(&channel)
         .arg(RESUME_TOKEN_FOR.as_millis().to_string())
         .arg(LOGGED_OUT_KEPT);
-    let channel = log.keys.channel(&RoomId::Player(player.clone()));
     let mut answer = Answer::of("log_out", log.requests_of(&channel).script(call).await?)?;
     match answer.text()?.as_str() {
-        "DONE" => Ok(true),
-        "OTHER" => Ok(false),
+        "DONE" => Ok(()),
         other => answer.unknown(other),
     }
 }
