@@ -35,6 +35,34 @@ async fn a_killed_subscription_is_a_lost_place_and_comes_back() -> Result<()> {
     Ok(())
 }
 
+/// A node with much to hear is late with all of it: to subscribe everything again would make it later.
+#[tokio::test]
+async fn on_a_connection_that_delivers_only_the_suspected_room_is_asked_for_again() -> Result<()> {
+    let server = RedisServer::start(RedisOptions::default()).await?;
+    let config = RedisConfig { pubsub_connections: 1, ..RedisConfig::new(server.url(), region()) };
+    let log = RedisLog::connect(config)?;
+    let (quiet, busy) = (room("sector:1"), room("sector:2"));
+    let (mut of_quiet, mut of_busy) = (log.follow(&quiet), log.follow(&busy));
+    assert_eq!(next(&mut of_quiet).await, Push::Following);
+    assert_eq!(next(&mut of_busy).await, Push::Following);
+    let (claim, _) = granted(&log, claim_by(&busy, "a#1", 5, 1)).await;
+    let mut last = claim;
+    let told = async {
+        loop {
+            let push = next(&mut of_busy).await;
+            assert!(matches!(push, Push::Entry(_)), "the connection was replaced: {push:?}");
+            last = appended(&log, &busy, last, "more").await;
+            log.suspect(&quiet);
+            if let Ok(push) = of_quiet.pushes.try_recv() {
+                return push;
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(20), told).await?, Push::Lost);
+    assert_eq!(next(&mut of_quiet).await, Push::Following);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_canary_that_stays_out_replaces_the_connection() -> Result<()> {
     let server = RedisServer::start(RedisOptions::default()).await?;

@@ -39,6 +39,16 @@ impl Canary {
         Some(number)
     }
 
+    /// Of the next one: it is published after whatever was until now.
+    pub(super) fn next_number(&self) -> u64 {
+        self.next_number
+    }
+
+    /// The highest number heard.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard
+    }
+
     /// Redis answered the publishing of `number`; from now on it must be heard soon.
     pub(super) fn answered(&mut self, number: u64, now: Instant) {
         self.publishing = false;

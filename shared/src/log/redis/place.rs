@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::canary::Canary;
 use super::connections::{Backoff, CONNECT_WITHIN, Connection};
 use super::wanted::{State, Wanted};
+use crate::limits::OWN_ENTRY_HEARD_WITHIN;
 use crate::log::{Push, stored};
 use crate::mailbox;
 
@@ -69,6 +70,10 @@ pub(super) struct Place {
     /// SUNSUBSCRIBEs that are not confirmed yet.
     leaving: HashMap<String, u32>,
     canary: Canary,
+    /// Channels whose owner missed an entry while others were heard, and the canary that will have overtaken it.
+    suspected: HashMap<String, u64>,
+    /// When anything was heard last.
+    heard_at: Instant,
     connection: Option<MultiplexedConnection>,
     connection_number: u64,
     connected_at: Instant,
@@ -95,6 +100,8 @@ impl Place {
             wanted,
             leaving: HashMap::new(),
             canary: Canary::new(canary),
+            suspected: HashMap::new(),
+            heard_at: Instant::now(),
             connection: None,
             connection_number: 0,
             connected_at: Instant::now(),
@@ -217,8 +224,13 @@ impl Place {
     }
 
     async fn heard(&mut self, push: PushInfo) {
+        self.heard_at = Instant::now();
         match push.kind {
-            PushKind::SMessage => self.message(push.data),
+            PushKind::SMessage => {
+                if self.message(push.data) {
+                    self.ask_for_overtaken().await;
+                }
+            }
             PushKind::SSubscribe => {
                 if let Some(channel) = channel_of(&push.data) {
                     self.confirmed(&channel);
@@ -261,14 +273,20 @@ impl Place {
         }
     }
 
-    fn message(&mut self, data: Vec<Value>) {
+    /// True: it was the canary.
+    fn message(&mut self, data: Vec<Value>) -> bool {
         let mut data = data.into_iter();
         let (Some(channel), Some(Value::BulkString(payload))) = (data.next().and_then(text_of), data.next()) else {
-            return;
+            return false;
         };
         if channel == self.canary.channel() {
             self.canary.hear(&payload);
-        } else if let Some(wanted) = self.wanted.get_mut(&channel) {
+            return true;
+        }
+        if !self.suspected.is_empty() {
+            self.suspected.remove(&channel);
+        }
+        if let Some(wanted) = self.wanted.get_mut(&channel) {
             match stored::read_published(payload.into()) {
                 Ok(push) => wanted.tell(&push),
                 Err(why) => {
@@ -279,12 +297,33 @@ impl Place {
                 }
             }
         }
+        false
     }
 
+    /// An owner did not hear its own entry. On a connection that delivers it may be on its way, behind much else: to
+    /// replace that one would have all its rooms read again, and the node fall further behind.
     fn suspect(&mut self, channel: &str) {
-        let confirmed = self.wanted.get(channel).is_some_and(|wanted| wanted.state == State::Confirmed);
-        if confirmed && self.connected_at.elapsed() >= SUSPECT_AT_MOST_EVERY {
+        if self.wanted.get(channel).is_none_or(|wanted| wanted.state != State::Confirmed) {
+            return;
+        }
+        if self.heard_at.elapsed() < OWN_ENTRY_HEARD_WITHIN {
+            self.suspected.entry(channel.to_owned()).or_insert(self.canary.next_number());
+        } else if self.connected_at.elapsed() >= SUSPECT_AT_MOST_EVERY {
             self.lose_connection("an owner did not hear its own entry");
+        }
+    }
+
+    /// A canary that was published after an entry is heard after it, or the entry's channel was not subscribed.
+    async fn ask_for_overtaken(&mut self) {
+        let heard = self.canary.heard();
+        let overtaken = self.suspected.iter().filter(|(_, number)| **number <= heard);
+        for channel in overtaken.map(|(channel, _)| channel.clone()).collect::<Vec<_>>() {
+            self.suspected.remove(&channel);
+            if let Some(wanted) = self.wanted.get_mut(&channel) {
+                tracing::warn!(place = self.index, channel, "an owner did not hear its own entry: subscribing again");
+                wanted.lose();
+                self.subscribe(&channel).await;
+            }
         }
     }
 
@@ -297,6 +336,7 @@ impl Place {
         self.connection_number += 1;
         self.connect_at = Instant::now();
         self.canary.start_again();
+        self.suspected.clear();
         for wanted in self.wanted.values_mut() {
             wanted.lose();
         }
