@@ -125,7 +125,7 @@ async fn a_suspected_connection_is_replaced(stand: impl Stand) {
     let mut following = followed(&log, &room).await;
     // A young connection may be given some time: a suspicion is repeated with every entry that is not heard.
     let first = eventually("another connection", async || {
-        log.suspect(&room);
+        log.suspect(&room, owner.last.following());
         following.pushes.try_recv().ok()
     })
     .await;

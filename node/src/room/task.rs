@@ -420,7 +420,7 @@ impl<L: Log> RoomTask<L> {
                 self.unheard = None;
             } else if Instant::now() >= due {
                 tracing::debug!(room = %self.room, %id, "own entry not heard");
-                self.core.log.suspect(&self.room);
+                self.core.log.suspect(&self.room, id);
                 self.unheard = None;
             }
         }
@@ -430,7 +430,7 @@ impl<L: Log> RoomTask<L> {
         if self.heard.get() < self.chain.claim().0 {
             // The relay still reads the room: it will find the entry there.
         } else if receivers == 0 {
-            self.core.log.suspect(&self.room);
+            self.core.log.suspect(&self.room, id);
         } else {
             self.unheard.get_or_insert((id, Instant::now() + OWN_ENTRY_HEARD_WITHIN));
         }

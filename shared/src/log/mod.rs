@@ -150,6 +150,7 @@ pub trait Log: Send + Sync + 'static {
     -> impl Future<Output = LogResult<Vec<FeedItem>>> + Send;
     /// Follows a room. Never fails: without a connection, `Push::Following` comes when there is one.
     fn follow(&self, room: &RoomId) -> Following;
-    /// An owner's own entry was not heard in time, or reached nobody: the pub/sub connection of this room is broken.
-    fn suspect(&self, room: &RoomId);
+    /// An owner's own entry was not heard in time, or reached nobody: unless it was told to the room's followers, which may
+    /// be slow to take it, the subscription or its connection is broken.
+    fn suspect(&self, room: &RoomId, missed: EntryId);
 }

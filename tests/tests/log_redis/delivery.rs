@@ -21,7 +21,7 @@ async fn a_killed_subscription_is_a_lost_place_and_comes_back() -> Result<()> {
     // The owner did not hear itself: the same by its word, at most once a second.
     let told = async {
         until("the connection is a second old", || async {
-            log.suspect(&room);
+            log.suspect(&room, EntryId::new(1, 1));
             following_is_lost.load(Ordering::Relaxed).then_some(())
         })
         .await
@@ -52,7 +52,8 @@ async fn on_a_connection_that_delivers_only_the_suspected_room_is_asked_for_agai
             let push = next(&mut of_busy).await;
             assert!(matches!(push, Push::Entry(_)), "the connection was replaced: {push:?}");
             last = appended(&log, &busy, last, "more").await;
-            log.suspect(&quiet);
+            log.suspect(&quiet, EntryId::new(1, 1));
+            log.suspect(&busy, claim);
             if let Ok(push) = of_quiet.pushes.try_recv() {
                 return push;
             }

@@ -329,7 +329,7 @@ impl Log for MemoryLog {
         delivery::follow(&self.shared, self.id, room)
     }
 
-    fn suspect(&self, _room: &RoomId) {
+    fn suspect(&self, _room: &RoomId, _missed: EntryId) {
         self.shared.core.lock().disconnect(self.id, Duration::ZERO);
     }
 }

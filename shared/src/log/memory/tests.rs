@@ -282,7 +282,7 @@ async fn a_deaf_connection_hears_again_once_it_is_suspected_or_found_out() {
         last = appended(&log, last).await;
         assert!(tokio::time::timeout(SECOND, following.pushes.recv()).await.is_err(), "the half-open say nothing");
         if suspected {
-            log.suspect(&room());
+            log.suspect(&room(), EntryId::new(9, 9));
         }
         let started = Instant::now();
         assert_eq!(next(&mut following).await, Push::Lost);

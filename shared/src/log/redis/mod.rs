@@ -308,7 +308,7 @@ impl Log for RedisLog {
     fn follow(&self, room: &RoomId) -> Following {
         self.pubsub.follow(self.keys.channel(room))
     }
-    fn suspect(&self, room: &RoomId) {
-        self.pubsub.suspect(self.keys.channel(room));
+    fn suspect(&self, room: &RoomId, missed: EntryId) {
+        self.pubsub.suspect(self.keys.channel(room), missed);
     }
 }

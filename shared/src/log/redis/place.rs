@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::canary::Canary;
 use super::connections::{Backoff, CONNECT_WITHIN, Connection};
 use super::wanted::{State, Wanted};
+use crate::ids::EntryId;
 use crate::limits::OWN_ENTRY_HEARD_WITHIN;
 use crate::log::{Push, stored};
 use crate::mailbox;
@@ -42,8 +43,10 @@ pub(super) enum PlaceEvent {
     Release {
         channel: String,
     },
+    /// An owner did not hear this entry of its own.
     Suspect {
         channel: String,
+        missed: EntryId,
     },
     RenameCanary {
         canary: String,
@@ -171,7 +174,7 @@ impl Place {
                 }
                 self.leave_if_unwanted(channel).await;
             }
-            PlaceEvent::Suspect { channel } => self.suspect(&channel),
+            PlaceEvent::Suspect { channel, missed } => self.suspect(&channel, missed),
             PlaceEvent::RenameCanary { canary } => self.rename_canary(canary).await,
             PlaceEvent::Heard { connection, push } if connection == self.connection_number => self.heard(push).await,
             PlaceEvent::Heard { .. } => {}
@@ -288,7 +291,12 @@ impl Place {
         }
         if let Some(wanted) = self.wanted.get_mut(&channel) {
             match stored::read_published(payload.into()) {
-                Ok(push) => wanted.tell(&push),
+                Ok(push) => {
+                    if let Push::Entry(entry) = &push {
+                        wanted.told = entry.id;
+                    }
+                    wanted.tell(&push);
+                }
                 Err(why) => {
                     // Something was said that this release cannot read: the followers compare heads and read the log.
                     tracing::warn!(channel, %why, "unreadable publish");
@@ -302,8 +310,10 @@ impl Place {
 
     /// An owner did not hear its own entry. On a connection that delivers it may be on its way, behind much else: to
     /// replace that one would have all its rooms read again, and the node fall further behind.
-    fn suspect(&mut self, channel: &str) {
-        if self.wanted.get(channel).is_none_or(|wanted| wanted.state != State::Confirmed) {
+    fn suspect(&mut self, channel: &str, missed: EntryId) {
+        // What was told and not taken yet was heard.
+        let is_missing = |wanted: &Wanted| wanted.state == State::Confirmed && wanted.told < missed;
+        if !self.wanted.get(channel).is_some_and(is_missing) {
             return;
         }
         if self.heard_at.elapsed() < OWN_ENTRY_HEARD_WITHIN {

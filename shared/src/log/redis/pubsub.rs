@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::connections::{Connection, OwnedTask};
 use super::place::{Place, PlaceEvent};
+use crate::ids::EntryId;
 use crate::log::{FollowGuard, Following};
 use crate::mailbox::mailbox;
 
@@ -44,8 +45,8 @@ impl PubSub {
         Following { pushes, guard: FollowGuard(Some(Box::new(unfollow))) }
     }
 
-    pub(super) fn suspect(&self, channel: String) {
-        let _ = self.place(&channel).send(PlaceEvent::Suspect { channel });
+    pub(super) fn suspect(&self, channel: String, missed: EntryId) {
+        let _ = self.place(&channel).send(PlaceEvent::Suspect { channel, missed });
     }
 
     /// Makes this node heard as alive, on every connection: silent means that all of them are gone.

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use crate::ids::EntryId;
 use crate::log::Push;
 use crate::mailbox;
 
@@ -12,6 +13,8 @@ pub(super) struct Wanted {
     /// One for a player's channel, of which there are most.
     pub(super) followers: SmallVec<[(u64, mailbox::Sender<Push>); 1]>,
     pub(super) kept: bool,
+    /// The last entry that came over it.
+    pub(super) told: EntryId,
     pub(super) state: State,
 }
 
