@@ -1,8 +1,8 @@
 -- Ends a session for good: it is not attached again.
 -- KEYS: at. ARGV: session, channel, kept_ms, kept at most.
--- Writes: removes it, and remembers it as `x:<session>` = ms until when; forgets those that are over, and beyond the
--- most that are kept the ones that would be over first; publishes a generation above its own, for a connection that
--- attached it meanwhile. Answers: DONE.
+-- Checks: nothing. Writes: removes it, and remembers it as `x:<session>` = ms until when; forgets those that are over,
+-- and beyond the most that are kept the ones that would be over first; publishes a generation above its own, for a
+-- connection that attached it meanwhile. Answers: DONE.
 local key, session, now = KEYS[1], ARGV[1], now_ms()
 local ended, record, seat, floor = {}, redis.call('HGETALL', key), nil, '0'
 for i = 1, #record, 2 do
