@@ -48,11 +48,17 @@ impl View {
         EntryId::new(self.epoch, self.version)
     }
 
-    /// Something of `version` was told, which a delta may not have shown yet.
+    /// Something of this entry was told, which a delta may not have shown yet. What lies behind an entry is of its epoch
+    /// or a later one.
     fn told_of(&mut self, id: EntryId) {
         if id.version > self.acked.version {
-            self.acked = id;
+            self.acked = EntryId::new(id.epoch.max(self.acked.epoch), id.version);
         }
+    }
+
+    /// What was told and is not in the view yet: a move, or a connection too slow for deltas.
+    fn ahead(&self) -> Option<EntryId> {
+        (self.acked.version > self.version).then_some(self.acked)
     }
 
     pub fn sum(&self) -> u32 {
@@ -132,7 +138,7 @@ impl Client {
             resume: self.resume.clone(),
             cursor: self.view.as_ref().map(View::cursor),
             sector: self.view.as_ref().map(|view| view.sector.clone()),
-            acked: self.view.as_ref().map(|view| view.acked).filter(|_| self.acked_is_ahead()),
+            acked: self.view.as_ref().and_then(View::ahead),
             actor: self.actor,
             first_seq: self.actor.map(|_| first_seq),
             device: None,
@@ -145,11 +151,6 @@ impl Client {
         self.next_seq += 1;
         self.pending.insert(seq, action.clone());
         ClientFrame::Act(Act { seq, action })
-    }
-
-    /// The client was told of an entry that is not in the view yet: a move, or a connection too slow for deltas.
-    pub fn acked_is_ahead(&self) -> bool {
-        self.view.as_ref().is_some_and(|view| view.acked.version > view.version)
     }
 
     /// Ready to act: the first state of this connection is there.

@@ -13,6 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
+use sectorbus::limits::REQUEST_WITHIN;
 use sectorbus::metrics::{JwksResult, Metrics};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -30,7 +31,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(5);
 /// How long the bearer of such a token waits for the fetch: a handshake, which has 5 s, is then still answered.
 const ASKER_WAITS: Duration = Duration::from_secs(4);
-const _: () = assert!(ASKER_WAITS.as_millis() < ANSWER_WITHIN.as_millis());
+const _: () = assert!(ASKER_WAITS.as_millis() < REQUEST_WITHIN.as_millis());
 
 /// Why keys could not be fetched. What the server said is not repeated.
 #[derive(Debug, thiserror::Error)]

@@ -230,7 +230,8 @@ impl Place {
         self.heard_at = Instant::now();
         match push.kind {
             PushKind::SMessage => {
-                if self.message(push.data) {
+                let is_canary = self.message(push.data);
+                if is_canary {
                     self.ask_for_overtaken().await;
                 }
             }
