@@ -83,6 +83,27 @@ pub const ACTOR_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A rejection that lifts the mark this far above its logged value makes its batch an entry.
 pub const REJECTIONS_UNLOGGED_MAX: u64 = 64;
 
+// Feeds, as clients meet them.
+/// Characters of what a player says, in normal form C.
+pub const SAY_CHARS_MAX: usize = 500;
+/// Cursors of feeds in one `hello`.
+pub const HELLO_FEEDS_MAX: usize = 16;
+/// Items of one `page`.
+pub const HISTORY_PAGE_ITEMS_MAX: usize = 100;
+pub const HISTORY_PAGE_ITEMS: usize = 50;
+/// Items of a room's feed that `history` goes back.
+pub const HISTORY_ITEMS: usize = 200;
+/// A player's own feed is kept this long.
+pub const PLAYER_FEED_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Items read for one `history` of what two players said to each other.
+pub const HISTORY_SCAN_ITEMS_MAX: usize = 1_000;
+/// Players that one player blocks.
+pub const BLOCKS_MAX: usize = 200;
+/// Requests of a session about feeds that wait for their turn; beyond it they are refused as too much.
+pub const REQUESTS_WAITING_MAX: usize = 64;
+/// Items waiting for a connection; a session with more reads on when its socket is ready.
+pub const FEED_BACKLOG_BYTES_MAX: usize = 32 * 1024;
+
 // The log.
 pub const LINEAGE_EPOCHS: usize = 16;
 /// Random step of an epoch, so that two branches after a lost tail cannot meet at one number.

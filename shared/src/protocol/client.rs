@@ -1,14 +1,17 @@
 //! Frames that clients send, and the limits each of their fields must keep.
 //! Must not know what a frame does: sessions and rules decide that.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{BadFrame, Codec, Secret, decode};
+use super::{BadFrame, Block, Codec, History, Read, Say, Secret, Unread, decode};
 use crate::action::Action;
-use crate::ids::{ActorId, EntryId, SectorId, Seq};
+use crate::ids::{ActorId, EntryId, FeedId, RoomId, SectorId, Seq};
 use crate::limits::{
-    DEVICE_BYTES_MAX, FEATURES_MAX, FRAME_BYTES_MAX, NAME_BYTES_MAX, RESUME_TOKEN_BYTES_MAX, TOKEN_BYTES_MAX,
+    DEVICE_BYTES_MAX, FEATURES_MAX, FRAME_BYTES_MAX, HELLO_FEEDS_MAX, NAME_BYTES_MAX, RESUME_TOKEN_BYTES_MAX,
+    TOKEN_BYTES_MAX,
 };
 
 /// A frame from a client: in both codecs a map of one, the frame's name -> a map of its fields.
@@ -29,6 +32,16 @@ pub enum ClientFrame {
     Refresh(Refresh),
     /// Leaves now, and ends the session for good: its resume token is worth nothing any more, on any node.
     Logout {},
+    /// Says something to a room or a player.
+    Say(Say),
+    /// Asks for what was said before.
+    History(History),
+    /// Marks a channel as read.
+    Read(Read),
+    /// Asks how much is unread.
+    Unread(Unread),
+    /// Blocks a player.
+    Block(Block),
 }
 
 /// Who is there, and where they were when the last connection ended.
@@ -61,6 +74,9 @@ pub struct Hello {
     /// A name for the device, to show to the player.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// With the feature `feeds`: the last item had of each feed; what came after it follows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub feeds: BTreeMap<RoomId, FeedId>,
 }
 
 /// An action under its number. The actor is the connection's.
@@ -84,7 +100,8 @@ pub struct Refresh {
 
 impl ClientFrame {
     /// Every client frame's name.
-    pub const NAMES: &'static [&'static str] = &["hello", "act", "resync", "ping", "bye", "refresh", "logout"];
+    pub const NAMES: &'static [&'static str] =
+        &["hello", "act", "resync", "ping", "bye", "refresh", "logout", "say", "history", "read", "unread", "block"];
 
     pub fn name(&self) -> &'static str {
         match self {
@@ -95,6 +112,11 @@ impl ClientFrame {
             ClientFrame::Bye {} => "bye",
             ClientFrame::Refresh(_) => "refresh",
             ClientFrame::Logout {} => "logout",
+            ClientFrame::Say(_) => "say",
+            ClientFrame::History(_) => "history",
+            ClientFrame::Read(_) => "read",
+            ClientFrame::Unread(_) => "unread",
+            ClientFrame::Block(_) => "block",
         }
     }
 
@@ -124,8 +146,19 @@ impl ClientFrame {
                 .or_else(|detail| refuse(None, detail)),
             ClientFrame::Act(_) | ClientFrame::Resync {} | ClientFrame::Ping(_) => Ok(()),
             ClientFrame::Bye {} | ClientFrame::Logout {} => Ok(()),
+            ClientFrame::History(history) => {
+                history.check_limits().and_then(|()| check_number(history.n)).or_else(|detail| refuse(None, detail))
+            }
+            ClientFrame::Say(Say { n, .. })
+            | ClientFrame::Unread(Unread { n })
+            | ClientFrame::Block(Block { n, .. }) => check_number(*n).or_else(|detail| refuse(None, detail)),
+            ClientFrame::Read(_) => Ok(()),
         }
     }
+}
+
+fn check_number(n: u64) -> Result<(), String> {
+    if n == 0 { Err("n: 1 and up".into()) } else { Ok(()) }
 }
 
 impl Hello {
@@ -138,6 +171,9 @@ impl Hello {
         }
         for feature in &self.features {
             check_bytes("features", Some(feature), NAME_BYTES_MAX)?;
+        }
+        if self.feeds.len() > HELLO_FEEDS_MAX {
+            return Err(format!("feeds: at most {HELLO_FEEDS_MAX}"));
         }
         if self.cursor.is_some() != self.sector.is_some() {
             return Err("cursor, sector: both or neither".into());

@@ -1,13 +1,14 @@
 //! Protocol v1: what travels over a client's WebSocket. `shared/PROTOCOL.md` is the same, for people.
 //!
 //! Owns the frames, their two codecs, error and close codes. Frames are plain values here: what they do is decided
-//! in the node, what state means in `state`. Uses only `ids`, `limits`, `value` and `action`.
+//! in the node, what state means in `state`. Uses only `ids`, `limits`, `value`, `action` and `said`.
 
 mod bad_frame;
 mod client;
 mod codes;
 mod decode;
 mod delta;
+mod feeds;
 mod fields;
 mod secret;
 mod server;
@@ -16,6 +17,10 @@ pub use bad_frame::{BadFrame, Consequence};
 pub use client::{Act, ClientFrame, Hello, Ping, Refresh};
 pub use codes::{CloseCode, ErrorCode, Retry};
 pub use delta::{Change, ChangeBody, DeltaFrame, encode_delta};
+pub use feeds::{
+    Block, Blocks, ChannelCount, Counts, FeedPlace, FeedPlaceReason, History, Item, Marked, Page, PageItem, Read,
+    Refused, RequestNo, SaidAt, Say, Unread,
+};
 pub use fields::{FieldChanges, Fields};
 pub use secret::Secret;
 pub use server::{
@@ -28,8 +33,11 @@ use serde::{Deserialize, Serialize};
 /// A `Sec-WebSocket-Protocol` entry that starts with this carries the token after it: browsers cannot set other headers.
 pub const TOKEN_SUBPROTOCOL_PREFIX: &str = "sectorbus.token.";
 
-/// Names of optional parts of v1 that this release knows; `hello` and `welcome` carry them. None yet.
-pub const FEATURES: &[&str] = &[];
+/// What is said in rooms and to players.
+pub const FEEDS: &str = "feeds";
+
+/// Names of optional parts of v1 that this release knows; `hello` and `welcome` carry them.
+pub const FEATURES: &[&str] = &[FEEDS];
 
 /// How frames are written; chosen by the WebSocket subprotocol, fixed for the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,7 +5,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::fields::{self, FieldChanges, Fields};
-use super::{BadFrame, Codec, DeltaFrame, ErrorCode, Secret, Slot, decode, delta, encode_delta};
+use super::{
+    BadFrame, Blocks, Codec, Counts, DeltaFrame, ErrorCode, FeedPlace, Item, Marked, Page, Refused, SaidAt, Secret,
+    Slot, decode, delta, encode_delta,
+};
 use crate::action::{Answer, Facts, RejectCode};
 use crate::ids::{ActorId, Alias, EntryId, PlayerId, SectorId, Seq, SessionId};
 use crate::limits;
@@ -30,6 +33,14 @@ pub enum ServerFrame {
     Leaving(Leaving),
     Expiring(Expiring),
     Refreshed(Refreshed),
+    Said(SaidAt),
+    Refused(Refused),
+    Item(Box<Item>),
+    Feed(FeedPlace),
+    Page(Page),
+    Marked(Marked),
+    Counts(Counts),
+    Blocks(Blocks),
 }
 
 /// The answer to `hello`. Then a `snapshot` (source snapshot) or what came after the cursor (source replica or log).
@@ -304,6 +315,14 @@ impl ServerFrame {
         "leaving",
         "expiring",
         "refreshed",
+        "said",
+        "refused",
+        "item",
+        "feed",
+        "page",
+        "marked",
+        "counts",
+        "blocks",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -323,6 +342,14 @@ impl ServerFrame {
             ServerFrame::Leaving(_) => "leaving",
             ServerFrame::Expiring(_) => "expiring",
             ServerFrame::Refreshed(_) => "refreshed",
+            ServerFrame::Said(_) => "said",
+            ServerFrame::Refused(_) => "refused",
+            ServerFrame::Item(_) => "item",
+            ServerFrame::Feed(_) => "feed",
+            ServerFrame::Page(_) => "page",
+            ServerFrame::Marked(_) => "marked",
+            ServerFrame::Counts(_) => "counts",
+            ServerFrame::Blocks(_) => "blocks",
         }
     }
 

@@ -1,0 +1,161 @@
+//! What feeds say: the items of rooms' second streams, and what becomes of what a player says. Vocabulary between
+//! protocol and node; who may read or say what is the node's business.
+
+use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::ids::PlayerId;
+use crate::limits::SAY_CHARS_MAX;
+
+/// One thing said in a feed. In both codecs a map of one; stored compactly. Kinds are only ever added: a reader passes
+/// over those it does not know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Said {
+    /// Said by a player to everybody in a room.
+    Chat(Chat),
+    /// Said by one player to another; in the feeds of both.
+    Private(Private),
+    /// Said by whoever runs the universe.
+    Announcement(Announcement),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chat {
+    pub from: PlayerId,
+    /// The author's name as it was then; text that anybody may have chosen.
+    pub name: String,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Private {
+    pub from: PlayerId,
+    /// As in [`Chat`].
+    pub name: String,
+    pub to: PlayerId,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    pub level: Level,
+    pub text: String,
+}
+
+/// How much something matters to whom it is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    Info,
+    Warning,
+    Critical,
+}
+
+impl Said {
+    /// Whose word it is: whoever blocks them does not hear it.
+    pub fn author(&self) -> Option<&PlayerId> {
+        match self {
+            Said::Chat(chat) => Some(&chat.from),
+            Said::Private(private) => Some(&private.from),
+            Said::Announcement(_) => None,
+        }
+    }
+
+    /// Said between this player and the one who reads.
+    pub fn is_with(&self, peer: &PlayerId) -> bool {
+        matches!(self, Said::Private(private) if private.from == *peer || private.to == *peer)
+    }
+}
+
+/// Why nothing was said, asked or changed. It was not and will not be done as it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalCode {
+    /// Nothing is left of the text without control characters.
+    Empty,
+    /// The text has more than 500 characters in normal form C.
+    TooLong,
+    /// The room is not one of this session's rooms.
+    NotThere,
+    /// The player may not say anything; fact: `until` (ms since 1970).
+    Muted,
+    /// The other player does not take messages of this one.
+    NotAccepted,
+    /// There is no such player.
+    UnknownPlayer,
+    /// More players are blocked than may be.
+    TooMany,
+}
+
+impl RefusalCode {
+    pub const ALL: [RefusalCode; 7] = [
+        RefusalCode::Empty,
+        RefusalCode::TooLong,
+        RefusalCode::NotThere,
+        RefusalCode::Muted,
+        RefusalCode::NotAccepted,
+        RefusalCode::UnknownPlayer,
+        RefusalCode::TooMany,
+    ];
+
+    /// As on the wire.
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// As PROTOCOL.md says it.
+    pub fn meaning(self) -> &'static str {
+        self.row().1
+    }
+
+    fn row(self) -> (&'static str, &'static str) {
+        match self {
+            RefusalCode::Empty => ("empty", "nothing is left of the text without control characters"),
+            RefusalCode::TooLong => ("too_long", "the text has more than 500 characters in normal form C"),
+            RefusalCode::NotThere => ("not_there", "the room is not one of this session's"),
+            RefusalCode::Muted => ("muted", "the player may say nothing; fact: `until` (ms)"),
+            RefusalCode::NotAccepted => ("not_accepted", "the other player does not take messages of this one"),
+            RefusalCode::UnknownPlayer => ("unknown_player", "there is no such player"),
+            RefusalCode::TooMany => ("too_many", "more players would be blocked than may be"),
+        }
+    }
+}
+
+/// A text as it is said: in normal form C, without control characters. Nothing else is changed, whoever shows it has to
+/// show it as text.
+///
+/// # Errors
+/// [`RefusalCode::Empty`], [`RefusalCode::TooLong`].
+pub fn as_said(text: &str) -> Result<String, RefusalCode> {
+    let said: String = text.nfc().filter(|c| !c.is_control()).take(SAY_CHARS_MAX + 1).collect();
+    if said.chars().count() > SAY_CHARS_MAX {
+        return Err(RefusalCode::TooLong);
+    }
+    if said.trim().is_empty() {
+        return Err(RefusalCode::Empty);
+    }
+    Ok(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_said_in_normal_form_without_control_characters() {
+        assert_eq!(as_said("Cafe\u{301}\u{7} <b>hi</b>\n").as_deref(), Ok("Café <b>hi</b>"));
+        assert_eq!(as_said("\u{202e}abc").as_deref(), Ok("\u{202e}abc"), "what only looks odd is for whoever shows it");
+        for nothing in ["", " ", "\n\t\u{1b}", "\u{85}"] {
+            assert_eq!(as_said(nothing), Err(RefusalCode::Empty), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn what_counts_is_characters_after_normal_form() {
+        let decomposed = "e\u{301}".repeat(SAY_CHARS_MAX);
+        assert_eq!(as_said(&decomposed).map(|said| said.chars().count()), Ok(SAY_CHARS_MAX));
+        assert_eq!(as_said(&"x".repeat(SAY_CHARS_MAX + 1)), Err(RefusalCode::TooLong));
+        assert!(as_said(&format!("{}\n", "😀".repeat(SAY_CHARS_MAX))).is_ok());
+    }
+}
