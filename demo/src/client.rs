@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use sectorbus::action::{Action, Answer, RejectCode};
 use sectorbus::ids::{ActorId, Alias, EntryId, SectorId, Seq};
 use sectorbus::protocol::{
-    Act, ActorMarks, ChangeBody, ClientFrame, DeltaFrame, Hello, OwnChange, Secret, ServerFrame, Slot, Snapshot,
+    Act, ActorMarks, ChangeBody, ClientFrame, DeltaFrame, FEEDS, Hello, OwnChange, Secret, ServerFrame, Slot, Snapshot,
     SnapshotReason, Source,
 };
 use sectorbus::small_map::SmallMap;
 use sectorbus::state::field_hash;
 use sectorbus::value::{Field, Value};
+
+use crate::heard::Heard;
 
 pub type Fields = SmallMap<Field, Value>;
 
@@ -110,6 +112,7 @@ pub struct Client {
     pub leaving: Option<u64>,
     pub deltas: u64,
     pub resyncs: u64,
+    pub heard: Heard,
     /// Promises that were not kept.
     pub broken: Vec<String>,
     /// Second answers that contradict the first; each is in `broken` too.
@@ -123,7 +126,8 @@ pub struct Client {
 
 impl Client {
     pub fn new(player: &str, token: String) -> Self {
-        Self { token: Some(token), player: player.to_owned(), next_seq: 1, ..Self::default() }
+        let heard = Heard::of(player);
+        Self { token: Some(token), player: player.to_owned(), next_seq: 1, heard, ..Self::default() }
     }
 
     /// The first frame of a connection.
@@ -134,7 +138,8 @@ impl Client {
         let first_seq = self.pending.keys().next().copied().unwrap_or(Seq(self.next_seq));
         ClientFrame::Hello(Hello {
             token: self.token.clone().map(Secret::from),
-            features: Vec::new(),
+            features: if self.heard.wanted { vec![FEEDS.to_owned()] } else { Vec::new() },
+            feeds: self.heard.cursors(self.view.as_ref().map(|view| &view.sector)),
             resume: self.resume.clone(),
             cursor: self.view.as_ref().map(View::cursor),
             sector: self.view.as_ref().map(|view| view.sector.clone()),
@@ -224,6 +229,17 @@ impl Client {
             }
             // Its token outlives it.
             ServerFrame::Expiring(_) | ServerFrame::Refreshed(_) | ServerFrame::Pong(_) => Vec::new(),
+            feeds @ (ServerFrame::Said(_)
+            | ServerFrame::Refused(_)
+            | ServerFrame::Item(_)
+            | ServerFrame::Feed(_)
+            | ServerFrame::Page(_)
+            | ServerFrame::Marked(_)
+            | ServerFrame::Counts(_)
+            | ServerFrame::Blocks(_)) => {
+                self.broken.extend(self.heard.take(feeds));
+                Vec::new()
+            }
         }
     }
 
@@ -351,7 +367,7 @@ impl Client {
 
     fn send_pending(&self) -> Vec<ClientFrame> {
         let acts = self.pending.iter().map(|(seq, action)| Act { seq: *seq, action: action.clone() });
-        acts.map(ClientFrame::Act).collect()
+        acts.map(ClientFrame::Act).chain(self.heard.send_pending()).collect()
     }
 }
 

@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod bot;
 pub mod client;
 pub mod fleet;
+pub mod heard;
 pub mod socket;
 
 pub mod failover;

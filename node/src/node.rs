@@ -322,6 +322,7 @@ pub fn redis_of(config: &NodeConfig) -> Result<RedisConfig, NodeError> {
         ca: config.redis_ca.clone(),
         node: config.node_name.to_string(),
         member_ttl: config.member_ttl,
+        player_feed_kept: config.player_feed_kept,
         ..RedisConfig::new(url, config.region.clone())
     })
 }

@@ -44,6 +44,10 @@ pub enum ActionClass {
     Travel,
     /// Showing oneself: `status`.
     Presence,
+    /// Saying something; not an action of a room.
+    Chat,
+    /// Asking about feeds, and marking them; the same.
+    Asking,
 }
 
 impl Action {

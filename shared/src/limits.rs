@@ -99,6 +99,8 @@ pub const PLAYER_FEED_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const HISTORY_SCAN_ITEMS_MAX: usize = 1_000;
 /// Players that one player blocks.
 pub const BLOCKS_MAX: usize = 200;
+/// Channels whose read mark is kept for a player; the oldest go.
+pub const MARKS_MAX: usize = 256;
 /// Requests of a session about feeds that wait for their turn; beyond it they are refused as too much.
 pub const REQUESTS_WAITING_MAX: usize = 64;
 /// Items waiting for a connection; a session with more reads on when its socket is ready.

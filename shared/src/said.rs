@@ -1,6 +1,7 @@
 //! What feeds say: the items of rooms' second streams, and what becomes of what a player says. Vocabulary between
 //! protocol and node; who may read or say what is the node's business.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
@@ -52,7 +53,23 @@ pub enum Level {
     Critical,
 }
 
+/// The first byte of what is said as it is stored.
+const FORMAT: u8 = 1;
+
 impl Said {
+    /// As an item's body: one format byte, then compact msgpack.
+    pub fn encode(&self) -> Bytes {
+        let mut bytes = vec![FORMAT];
+        rmp_serde::encode::write(&mut bytes, self).expect("encoding to memory cannot fail");
+        bytes.into()
+    }
+
+    /// `None`: a kind or a format of another release, or something else altogether.
+    pub fn decode(body: &[u8]) -> Option<Self> {
+        let (&FORMAT, record) = body.split_first()? else { return None };
+        rmp_serde::from_slice(record).ok()
+    }
+
     /// Whose word it is: whoever blocks them does not hear it.
     pub fn author(&self) -> Option<&PlayerId> {
         match self {
@@ -149,6 +166,34 @@ mod tests {
         for nothing in ["", " ", "\n\t\u{1b}", "\u{85}"] {
             assert_eq!(as_said(nothing), Err(RefusalCode::Empty), "{nothing:?}");
         }
+    }
+
+    #[test]
+    fn stored_words_of_this_format_are_read() {
+        // Golden bytes: never to be changed for format 1.
+        let name = |text: &str| PlayerId::new(text).expect("a name");
+        let (ann, bob) = (name("ann"), name("bob"));
+        let said = [
+            (
+                Said::Chat(Chat { from: ann.clone(), name: "Ann".into(), text: "hi".into() }),
+                "0181a46368617493a3616e6ea3416e6ea26869",
+            ),
+            (
+                Said::Private(Private { from: ann, name: "Ann".into(), to: bob, text: "hi".into() }),
+                "0181a77072697661746594a3616e6ea3416e6ea3626f62a26869",
+            ),
+            (
+                Said::Announcement(Announcement { level: Level::Critical, text: "hi".into() }),
+                "0181ac616e6e6f756e63656d656e7492a8637269746963616ca26869",
+            ),
+        ];
+        for (said, golden) in said {
+            let bytes = said.encode();
+            assert_eq!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), golden);
+            assert_eq!(Said::decode(&bytes), Some(said));
+            assert!((0..bytes.len()).all(|end| Said::decode(&bytes[..end]).is_none()));
+        }
+        assert_eq!(Said::decode(b"\x01\x81\xa5later\xc0"), None, "a kind of a later release");
     }
 
     #[test]

@@ -200,6 +200,7 @@ fn every_field_of_the_code_is_a_row() {
         acked: Some(EntryId::new(1, 2)),
         actor: Some(ActorId(1)),
         first_seq: Some(seq),
+        feeds: BTreeMap::new(),
         device: Some("d".into()),
     };
     let action = Action::Move { to: sector };
@@ -208,6 +209,7 @@ fn every_field_of_the_code_is_a_row() {
         detail: String::new(),
         retry: false,
         seq: Some(seq),
+        n: Some(1),
         retry_after_ms: Some(1),
     };
     let frames = [

@@ -12,6 +12,7 @@ mod support;
 mod chain;
 mod checkpoint;
 mod claim;
+mod ears;
 mod feed;
 mod follow;
 mod inbox;

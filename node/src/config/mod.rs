@@ -82,6 +82,9 @@ pub struct NodeConfig {
     pub realtime_frames_per_s: u32,
     pub move_cool_down: Duration,
     pub sessions_per_player: usize,
+    /// Items of a room's feed that its history goes back.
+    pub history_items: usize,
+    pub player_feed_kept: Duration,
     pub frame_bytes_max: usize,
     pub message_bytes_max: usize,
     /// Empty: any.
@@ -138,6 +141,8 @@ impl NodeConfig {
             realtime_frames_per_s: limits::REALTIME_FRAMES_PER_S,
             move_cool_down: Duration::from_millis(MOVE_COOL_DOWN_MS),
             sessions_per_player: limits::SESSIONS_PER_PLAYER_MAX,
+            history_items: limits::HISTORY_ITEMS,
+            player_feed_kept: limits::PLAYER_FEED_KEPT_FOR,
             frame_bytes_max: limits::FRAME_BYTES_MAX,
             message_bytes_max: limits::MESSAGE_BYTES_MAX,
             allowed_origins: Vec::new(),

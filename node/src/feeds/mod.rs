@@ -1,8 +1,11 @@
 //! Feeds as this node reads them. [`follow`] is the door: a reader gets items, gaps and rewinds through a bounded
-//! channel and has a cursor of its own; one that falls behind reads on from the log when it has room again.
+//! channel and has a cursor of its own; one that falls behind reads on from the log when it has room again. Connections
+//! read the same way, into their outboxes (`listener`).
 //! `item` (what is in one), `cursor` and `readers` (pure judgement) are used by the room's relay (`follow::feed`).
 
 pub mod item;
+
+pub mod listener;
 
 pub mod cursor;
 pub mod readers;
@@ -20,6 +23,7 @@ use crate::core::Core;
 use crate::follow::{FollowEvent, FollowGuard, Follows};
 
 pub use item::Item;
+pub use listener::Listener;
 
 /// Names one reader on its node.
 pub type ReaderId = u64;
@@ -55,9 +59,19 @@ pub struct NewReader {
     pub id: ReaderId,
     pub from: FeedFrom,
     pub rights: Option<Rights>,
-    pub reports_tx: mpsc::Sender<FeedReport>,
-    /// There is more than fitted: the reader says when it has taken everything.
-    pub is_behind: Arc<AtomicBool>,
+    pub end: ReaderEnd,
+}
+
+/// Who reads.
+pub enum ReaderEnd {
+    /// A task of this node.
+    Channel {
+        reports_tx: mpsc::Sender<FeedReport>,
+        /// There is more than fitted: the reader says when it has taken everything.
+        is_behind: Arc<AtomicBool>,
+    },
+    /// A connection: told in frames, straight into its outbox.
+    Connection(Box<Listener>),
 }
 
 /// What reaches a relay about its feed.
@@ -96,7 +110,8 @@ pub fn follow<L: Log>(
     let guard = Follows::pin(core, room);
     let (reports_tx, reports_rx) = mpsc::channel(capacity.max(1));
     let (id, is_behind) = (core.next_conn_id(), Arc::new(AtomicBool::new(false)));
-    let reader = NewReader { id, from, rights, reports_tx, is_behind: is_behind.clone() };
+    let end = ReaderEnd::Channel { reports_tx, is_behind: is_behind.clone() };
+    let reader = NewReader { id, from, rights, end };
     guard.tell(FollowEvent::Feed(FeedEvent::Subscribe(reader)));
     FeedReader { id, reports_rx, is_behind, guard }
 }

@@ -4,15 +4,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use sectorbus::ids::{EntryId, FeedId};
 use sectorbus::state::RoomState;
 
 use super::cursor::{Follows, Lost, follows};
-use super::{FeedFrom, FeedReport, Item, NewReader, ReaderId};
+use super::{FeedFrom, FeedReport, Item, NewReader, ReaderEnd, ReaderId};
+use crate::session::outbox::Offered;
 
 /// Rewinds whose losses a reader remembers: as many as may happen while posts are kept.
 const REWINDS_REMEMBERED: usize = 8;
@@ -57,26 +59,35 @@ impl Reader {
     }
 
     fn send(&self, report: FeedReport) -> Told {
-        let report = match self.new.reports_tx.try_send(report) {
-            Ok(()) => return Told::Yes,
-            Err(TrySendError::Closed(_)) => return Told::Gone,
-            Err(TrySendError::Full(report)) => report,
-        };
-        // Marked before the second try: a reader that takes everything in between finds the mark, or there is room.
-        self.new.is_behind.store(true, Ordering::SeqCst);
-        match self.new.reports_tx.try_send(report) {
-            Ok(()) => Told::Yes,
-            Err(TrySendError::Closed(_)) => Told::Gone,
-            Err(TrySendError::Full(_)) => Told::Full,
+        match &self.new.end {
+            ReaderEnd::Channel { reports_tx, is_behind } => send_over(reports_tx, is_behind, report),
+            ReaderEnd::Connection(listener) => told(listener.offer(&report)),
         }
     }
 
     /// If there is none, the reader will say when it has taken everything.
     fn has_room(&self) -> bool {
-        if self.new.reports_tx.capacity() == 0 {
-            self.new.is_behind.store(true, Ordering::SeqCst);
+        match &self.new.end {
+            ReaderEnd::Channel { reports_tx, is_behind } => {
+                if reports_tx.capacity() == 0 {
+                    is_behind.store(true, Ordering::SeqCst);
+                }
+                reports_tx.capacity() > 0
+            }
+            ReaderEnd::Connection(listener) => listener.has_room(),
         }
-        self.new.reports_tx.capacity() > 0
+    }
+
+    /// It may not read any more.
+    fn end(&self) {
+        if let ReaderEnd::Connection(listener) = &self.new.end {
+            let at = match self.standing {
+                Standing::Starting(FeedFrom::Now) => None,
+                Standing::Starting(FeedFrom::After(at)) => Some(at),
+                Standing::Live | Standing::Behind { .. } => Some(self.at),
+            };
+            listener.end(at);
+        }
     }
 
     /// Says what was not said yet.
@@ -108,7 +119,7 @@ impl Reader {
 
     fn tell(&mut self, item: &Arc<Item>) -> Told {
         let told = match self.catch_up() {
-            Told::Yes if self.has_had(item) => Told::Yes,
+            Told::Yes if self.has_had(item) => self.pass_over(item.id),
             Told::Yes => self.send(FeedReport::Item(item.clone())),
             other => other,
         };
@@ -116,6 +127,15 @@ impl Reader {
             self.at = item.id;
         }
         told
+    }
+
+    /// An item it had before it was lost and posted again.
+    fn pass_over(&self, id: FeedId) -> Told {
+        match &self.new.end {
+            ReaderEnd::Channel { .. } => Told::Yes,
+            // Its cursor is the client's own, and may come back by another node, which knows nothing of the loss.
+            ReaderEnd::Connection(listener) => told(listener.offer_passed(id)),
+        }
     }
 
     fn fall_behind(&mut self) {
@@ -151,6 +171,29 @@ impl Reader {
     }
 }
 
+fn told(offered: Offered) -> Told {
+    match offered {
+        Offered::Taken => Told::Yes,
+        Offered::Full => Told::Full,
+        Offered::Closed => Told::Gone,
+    }
+}
+
+fn send_over(reports_tx: &mpsc::Sender<FeedReport>, is_behind: &AtomicBool, report: FeedReport) -> Told {
+    let report = match reports_tx.try_send(report) {
+        Ok(()) => return Told::Yes,
+        Err(TrySendError::Closed(_)) => return Told::Gone,
+        Err(TrySendError::Full(report)) => report,
+    };
+    // Marked before the second try: a reader that takes everything in between finds the mark, or there is room.
+    is_behind.store(true, Ordering::SeqCst);
+    match reports_tx.try_send(report) {
+        Ok(()) => Told::Yes,
+        Err(TrySendError::Closed(_)) => Told::Gone,
+        Err(TrySendError::Full(_)) => Told::Full,
+    }
+}
+
 /// All readers of a feed here. One whose channel is closed, or that may not read any more, is dropped at once.
 #[derive(Default)]
 pub struct Readers {
@@ -178,7 +221,7 @@ impl Readers {
 
     /// The feed cannot be read.
     pub fn end_all(&mut self) {
-        self.by_id.clear();
+        std::mem::take(&mut self.by_id).values().for_each(Reader::end);
     }
 
     /// Items told since this was asked last.
@@ -192,7 +235,13 @@ impl Readers {
             return;
         }
         self.asked_at = Some(at);
-        self.by_id.retain(|_, reader| reader.new.rights.as_ref().is_none_or(|may_read| may_read(state)));
+        self.by_id.retain(|_, reader| {
+            let may_read = reader.new.rights.as_ref().is_none_or(|may_read| may_read(state));
+            if !may_read {
+                reader.end();
+            }
+            may_read
+        });
     }
 
     /// Readers that have waited for the relay's cursor begin.

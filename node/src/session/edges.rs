@@ -155,6 +155,16 @@ pub(super) async fn attach_while_open<L: Log>(
                 let error = ErrorFrame { seq: Some(act.seq), ..too_early() };
                 answer_error(core, outbox, codec, error, intake)?;
             }
+            Ok(
+                frame @ (ClientFrame::Say(_)
+                | ClientFrame::History(_)
+                | ClientFrame::Read(_)
+                | ClientFrame::Unread(_)
+                | ClientFrame::Block(_)),
+            ) => {
+                let error = ErrorFrame { n: frame.request_no(), ..too_early() };
+                answer_error(core, outbox, codec, error, intake)?;
+            }
             Ok(ClientFrame::Resync {} | ClientFrame::Refresh(_) | ClientFrame::Logout {}) => {
                 answer_error(core, outbox, codec, too_early(), intake)?;
             }
@@ -229,7 +239,8 @@ pub(super) fn answer_refusal<L: Log>(
     let seq = if let Some(ClientFrame::Act(act)) = refused { Some(act.seq) } else { None };
     let ms = u64::try_from(refusal.retry_after.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
     let detail = format!("{}: send it again after {ms} ms", refusal.by.limit());
-    let error = ErrorFrame { seq, retry_after_ms: Some(ms), ..ErrorFrame::new(ErrorCode::RateLimited, detail) };
+    let n = refused.and_then(ClientFrame::request_no);
+    let error = ErrorFrame { seq, n, retry_after_ms: Some(ms), ..ErrorFrame::new(ErrorCode::RateLimited, detail) };
     core.metrics.errors.count(error.code.name());
     outbox.send(&[framed(Lane::Critical, codec, &ServerFrame::Error(error).encode(codec))]);
     Ok(())

@@ -1,9 +1,10 @@
 //! Who is there: token, resume token, actor. From a `hello` to an attached session; no room yet.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sectorbus::ids::{ActorId, SectorId, Seq, SessionId};
+use sectorbus::ids::{ActorId, FeedId, RoomId, SectorId, Seq, SessionId};
 use sectorbus::limits::RESUME_TOKEN_FOR;
 use sectorbus::log::{Attach, Attached, Log, LogError};
 use sectorbus::protocol::{Hello, Limits, Secret, Source, Welcome};
@@ -39,6 +40,8 @@ pub struct Attachment {
     pub known: Option<(SectorId, Known)>,
     pub attached: Attached,
     pub features: Vec<String>,
+    /// The last item that the client had of each feed.
+    pub feeds: BTreeMap<RoomId, FeedId>,
 }
 
 /// What a `hello` asks for, checked.
@@ -49,6 +52,7 @@ pub struct Asked {
     pub first_seq: Seq,
     pub known: Option<(SectorId, Known)>,
     pub features: Vec<String>,
+    pub feeds: BTreeMap<RoomId, FeedId>,
 }
 
 /// Checks token and resume token. An invalid resume token starts a new session; it is not an error.
@@ -85,6 +89,7 @@ pub async fn check(
         first_seq: hello.first_seq.unwrap_or(Seq(1)),
         known: hello.sector.zip(hello.cursor.map(|cursor| Known { cursor, acked: hello.acked.unwrap_or(cursor) })),
         features: hello.features.iter().filter(known).cloned().collect(),
+        feeds: hello.feeds,
     })
 }
 
@@ -131,6 +136,7 @@ pub async fn attach<L: Log>(core: &Arc<Core<L>>, asked: Asked, waiting: impl Fn(
         known: asked.known,
         claims: asked.claims,
         features: asked.features,
+        feeds: asked.feeds,
         attached,
     })
 }

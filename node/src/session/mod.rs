@@ -1,6 +1,6 @@
 //! A player's connection to this node. In reading order: `player_socket` (plain or TLS), `socket` (upgrade and reading), `outbox` (writing), `edges`
 //! (before `hello` and at the end), `intake` (how much is taken), `hello` (who is it), `place` (which room has the
-//! player), `task` (the one loop), `connection` (from upgrade to end).
+//! player), `talk` (what it says and hears), `task` (the one loop), `connection` (from upgrade to end).
 
 pub mod player_socket;
 pub mod socket;
@@ -15,6 +15,8 @@ mod pass;
 mod renewal;
 
 pub mod place;
+
+mod talk;
 
 pub mod task;
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::{Notify, mpsc};
 
-use sectorbus::limits::{CRITICAL_BACKLOG_BYTES_MAX, STATE_BACKLOG_BYTES_MAX};
+use sectorbus::limits::{CRITICAL_BACKLOG_BYTES_MAX, FEED_BACKLOG_BYTES_MAX, STATE_BACKLOG_BYTES_MAX};
 use sectorbus::protocol::Codec;
 
 use crate::session::player_socket::PlayerSocket;
@@ -24,6 +24,8 @@ pub enum Lane {
     Critical,
     /// Deltas and snapshots: a later snapshot makes up for them.
     State,
+    /// Items of feeds: never dropped, and not taken beyond a bound. Whoever offers one that was not taken reads on later.
+    Feed,
 }
 
 /// One frame, with its WebSocket header.
@@ -42,6 +44,24 @@ pub enum Handed {
     StateDropped,
     /// The connection is closed or too slow; nothing more is taken.
     Closed,
+}
+
+/// What became of a frame that was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offered {
+    Taken,
+    /// Too much waits: [`Drained::feeds_wait`] says when there is room again.
+    Full,
+    Closed,
+}
+
+/// What is to be done since the socket has taken all that waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Drained {
+    /// State had been dropped: a snapshot is due.
+    pub state_dropped: bool,
+    /// Something offered was not taken: there is room now.
+    pub feeds_wait: bool,
 }
 
 /// Adds the WebSocket header to a payload: one unmasked, unfragmented message.
@@ -103,7 +123,9 @@ struct Waiting {
     written: usize,
     critical_bytes: usize,
     state_bytes: usize,
+    feed_bytes: usize,
     state_dropped: bool,
+    feeds_wait: bool,
     closed: bool,
     too_slow: bool,
 }
@@ -122,7 +144,9 @@ impl Outbox {
             written: 0,
             critical_bytes: 0,
             state_bytes: 0,
+            feed_bytes: 0,
             state_dropped: false,
+            feeds_wait: false,
             closed: false,
             too_slow: false,
         };
@@ -152,6 +176,25 @@ impl Outbox {
             self.wake.notify_one();
         }
         handed
+    }
+
+    /// Hands a frame over unless too much of its kind waits already.
+    pub fn offer(&self, frame: &Framed) -> Offered {
+        if !self.has_room_for(frame.bytes.len()) {
+            return Offered::Full;
+        }
+        match self.send(std::slice::from_ref(frame)) {
+            Handed::Closed => Offered::Closed,
+            Handed::Taken | Handed::StateDropped => Offered::Taken,
+        }
+    }
+
+    /// Whether a frame of so many bytes would be taken by [`Outbox::offer`]; if not, [`Drained::feeds_wait`] will tell.
+    pub fn has_room_for(&self, bytes: usize) -> bool {
+        let mut waiting = self.waiting.lock();
+        let full = waiting.feed_bytes > 0 && waiting.feed_bytes + bytes > FEED_BACKLOG_BYTES_MAX;
+        waiting.feeds_wait |= full;
+        !full
     }
 
     fn send_to_channel(&self, frames: &[Framed]) -> Handed {
@@ -184,9 +227,9 @@ impl Outbox {
         self.waiting.lock().has_work() || self.sink.has_unsent()
     }
 
-    /// Writes what waits, as much as the socket takes. True: all is written and state had been dropped meanwhile.
-    pub fn drain(&self) -> bool {
-        let Sink::Socket(socket) = &self.sink else { return false };
+    /// Writes what waits, as much as the socket takes; what is due once all is written.
+    pub fn drain(&self) -> Drained {
+        let Sink::Socket(socket) = &self.sink else { return Drained::default() };
         let mut waiting = self.waiting.lock();
         while !waiting.frames.is_empty() {
             let result = {
@@ -200,21 +243,25 @@ impl Outbox {
             };
             match result {
                 Ok(bytes) => waiting.advance(bytes),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Drained::default(),
                 Err(_) => {
                     waiting.closed = true;
                     waiting.frames.clear();
                     waiting.state_dropped = false;
-                    return false;
+                    waiting.feeds_wait = false;
+                    return Drained::default();
                 }
             }
         }
         match socket.flush() {
-            Ok(true) => std::mem::take(&mut waiting.state_dropped),
-            Ok(false) => false,
+            Ok(true) => Drained {
+                state_dropped: std::mem::take(&mut waiting.state_dropped),
+                feeds_wait: std::mem::take(&mut waiting.feeds_wait),
+            },
+            Ok(false) => Drained::default(),
             Err(_) => {
                 waiting.closed = true;
-                false
+                Drained::default()
             }
         }
     }
@@ -255,7 +302,7 @@ fn write_now(socket: &PlayerSocket, frames: &[Framed]) -> std::io::Result<usize>
 
 impl Waiting {
     fn has_work(&self) -> bool {
-        !self.frames.is_empty() || self.state_dropped
+        !self.frames.is_empty() || self.state_dropped || self.feeds_wait
     }
 
     /// Queues what was not written, within the limits of each lane.
@@ -293,7 +340,7 @@ impl Waiting {
         let begun = self.written > 0;
         let mut kept = VecDeque::new();
         for (index, frame) in std::mem::take(&mut self.frames).into_iter().enumerate() {
-            if frame.lane == Lane::Critical || (index == 0 && begun) {
+            if frame.lane != Lane::State || (index == 0 && begun) {
                 kept.push_back(frame);
             } else {
                 self.state_bytes -= frame.bytes.len();
@@ -307,6 +354,7 @@ impl Waiting {
         let bytes = match frame.lane {
             Lane::Critical => &mut self.critical_bytes,
             Lane::State => &mut self.state_bytes,
+            Lane::Feed => &mut self.feed_bytes,
         };
         if added {
             *bytes += frame.bytes.len();
@@ -384,6 +432,30 @@ mod tests {
         assert!(outbox.waiting.lock().frames.iter().any(|f| f.lane == Lane::Critical));
         assert!(outbox.waiting.lock().state_bytes <= STATE_BACKLOG_BYTES_MAX);
         drop(theirs);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_stops_is_offered_items_again_when_it_has_read() {
+        let (ours, mut theirs) = pair().await;
+        let outbox = Outbox::new(Sink::Socket(ours));
+        let item = framed(Lane::Feed, Codec::Msgpack, &[7; 10_000]);
+        let mut taken = 0;
+        while outbox.offer(&item) == Offered::Taken {
+            taken += 1;
+            assert!(taken < 10_000, "never full");
+        }
+        assert!(outbox.waiting.lock().feed_bytes <= FEED_BACKLOG_BYTES_MAX);
+        let (mut read, mut buffer) = (0, vec![0; 1 << 16]);
+        while read < taken * item.bytes.len() {
+            read += tokio::io::AsyncReadExt::read(&mut theirs, &mut buffer).await.expect("readable");
+            let drained = outbox.drain();
+            assert!(!drained.state_dropped);
+            if drained.feeds_wait {
+                break;
+            }
+        }
+        assert_eq!(outbox.offer(&item), Offered::Taken);
+        assert!(!outbox.drain().feeds_wait, "said once");
     }
 
     #[tokio::test]

@@ -9,14 +9,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use sectorbus::action::Action;
+use sectorbus::action::{Action, ActionClass};
 use sectorbus::ids::{ActorId, RoomId, SectorId, Seq};
 use sectorbus::limits::{DEDUPE_BITMAP_BITS, RESYNC_EVERY};
 use sectorbus::log::{Attach, Following, Log, LogError, Push};
 use sectorbus::mailbox::{self, mailbox};
 use sectorbus::metrics::NoticeKind;
 use sectorbus::protocol::{
-    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame,
+    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, FEEDS, Leaving, Pong, RetryAfter, ServerFrame,
 };
 
 use crate::auth::Token;
@@ -35,6 +35,7 @@ use crate::session::pass::Pass;
 use crate::session::place::Place;
 use crate::session::player_socket::PlayerSocket;
 use crate::session::socket::{Incoming, Reading};
+use crate::session::talk::{self, Talk};
 
 const BUSY_RETRY_AFTER_MS: u64 = 1_000;
 const REATTACH_EVERY: Duration = Duration::from_secs(1);
@@ -67,6 +68,8 @@ pub(super) struct Session<L: Log> {
     /// The sector the client shows.
     pub(super) shown: Option<SectorId>,
     pub(super) place: Option<Place>,
+    /// `None`: the client does not know feeds.
+    pub(super) talk: Option<Talk>,
     /// See [`Subscription::lost`](crate::follow::subscriber::Subscription::lost).
     pub(super) lost: Arc<AtomicBool>,
     attached_at: Instant,
@@ -98,6 +101,18 @@ impl<L: Log> Session<L> {
             let _ = events_tx.send(SessionEvent::SomethingRevoked);
         }
         let player_channel = core.log.follow(&RoomId::Player(attachment.speaker.player.clone()));
+        let talk = attachment.features.iter().any(|feature| feature == FEEDS).then(|| {
+            let start = talk::Start {
+                conn,
+                codec: wire.codec,
+                outbox: wire.outbox.clone(),
+                player: attachment.speaker.player.clone(),
+                name: attachment.claims.name.clone().unwrap_or_else(|| attachment.speaker.player.to_string()),
+                actor: attachment.actor,
+                cursors: attachment.feeds,
+            };
+            start.run(&core)
+        });
         let mut session = Self {
             core,
             conn,
@@ -119,6 +134,7 @@ impl<L: Log> Session<L> {
             known: attachment.known,
             shown: None,
             place: None,
+            talk,
             lost: Arc::default(),
             attached_at: Instant::now(),
             reattach_due: None,
@@ -210,7 +226,11 @@ impl<L: Log> Session<L> {
     }
 
     fn drained(&mut self) {
-        if self.outbox.drain()
+        let drained = self.outbox.drain();
+        if drained.feeds_wait {
+            self.tell_feeds_ready();
+        }
+        if drained.state_dropped
             && let Some(place) = &self.place
         {
             place.guard.tell(FollowEvent::Ready { conn: self.conn });
@@ -244,8 +264,15 @@ impl<L: Log> Session<L> {
     }
 
     fn take_class(&mut self, frame: &ClientFrame) -> Result<(), Refusal> {
-        let ClientFrame::Act(act) = frame else { return Ok(()) };
-        self.intake.take_action(&self.core.edge, act.action.class())
+        let class = match frame {
+            ClientFrame::Act(act) => act.action.class(),
+            ClientFrame::Say(_) => ActionClass::Chat,
+            ClientFrame::History(_) | ClientFrame::Read(_) | ClientFrame::Unread(_) | ClientFrame::Block(_) => {
+                ActionClass::Asking
+            }
+            _ => return Ok(()),
+        };
+        self.intake.take_action(&self.core.edge, class)
     }
 
     fn take_frame(&mut self, frame: ClientFrame) -> Result<(), End> {
@@ -264,6 +291,11 @@ impl<L: Log> Session<L> {
                 let _ = self.events_tx.send(SessionEvent::Refresh { token: refresh.token });
                 Ok(())
             }
+            ClientFrame::Say(_)
+            | ClientFrame::History(_)
+            | ClientFrame::Read(_)
+            | ClientFrame::Unread(_)
+            | ClientFrame::Block(_) => self.ask_talk(frame),
             ClientFrame::Hello(_) => self.error(ErrorFrame::new(ErrorCode::HelloAgain, "hello was answered already")),
         }
     }
@@ -325,7 +357,10 @@ impl<L: Log> Session<L> {
 
     async fn take_event(&mut self, event: SessionEvent) -> Result<(), End> {
         match event {
-            SessionEvent::Live { room, hop } => self.now_live(&room, hop),
+            SessionEvent::Live { room, hop } => {
+                self.now_live(&room, hop);
+                self.tell_here();
+            }
             SessionEvent::Answered { seq } => drop(self.pending.remove(&seq)),
             SessionEvent::Departed { room, to, hop } => self.follow_player(&room, to, hop),
             SessionEvent::Unknown { room } => self.not_here(&room),
@@ -383,7 +418,14 @@ impl<L: Log> Session<L> {
                 let replaced = session == self.speaker.session && generation > self.speaker.generation;
                 if replaced || self.speaker.generation < floor { self.superseded() } else { Ok(()) }
             }
-            Push::Following => Box::pin(self.compare_at()).await,
+            Push::Following => {
+                self.compare_ears();
+                Box::pin(self.compare_at()).await
+            }
+            Push::Ears(change) => {
+                self.tell_ears(change);
+                Ok(())
+            }
             Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::LogEntry;
+use super::{EarsChange, LogEntry};
 use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, RoomId, SessionId};
 use crate::mailbox;
 
@@ -77,6 +77,8 @@ pub enum Push {
         generation: Generation,
         floor: Generation,
     },
+    /// What this player hears, may say or has read was changed (channel of `player:<id>` only).
+    Ears(EarsChange),
 }
 
 /// A followed room. Dropping it unfollows.

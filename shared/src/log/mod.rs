@@ -6,6 +6,7 @@
 
 pub mod chain;
 pub mod delivery;
+pub mod ears;
 pub mod members;
 pub mod revocations;
 pub mod seats;
@@ -24,6 +25,7 @@ use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RoomId
 
 pub use chain::*;
 pub use delivery::*;
+pub use ears::*;
 pub use members::*;
 pub use revocations::*;
 pub use seats::*;
@@ -148,6 +150,25 @@ pub trait Log: Send + Sync + 'static {
     /// Items with an id above `after`, oldest first, at most `count`.
     fn feed(&self, room: &RoomId, after: FeedId, count: usize)
     -> impl Future<Output = LogResult<Vec<FeedItem>>> + Send;
+    /// Items with an id below `before` (`None`: the newest), newest first, at most `count`.
+    fn feed_before(
+        &self,
+        room: &RoomId,
+        before: Option<FeedId>,
+        count: usize,
+    ) -> impl Future<Output = LogResult<Vec<FeedItem>>> + Send;
+    /// The item of that name, if it was posted; for as long as a repeat would be known.
+    fn posted(&self, room: &RoomId, once: &OnceKey) -> impl Future<Output = LogResult<Option<FeedId>>> + Send;
+    fn ears(&self, player: &PlayerId) -> impl Future<Output = LogResult<Ears>> + Send;
+    /// Tells those who follow the player's room of it.
+    fn change_ears(
+        &self,
+        player: &PlayerId,
+        change: &EarsChange,
+    ) -> impl Future<Output = LogResult<EarsChanged>> + Send;
+    /// Part of [`Log::ears`], for everything that is said; may be over.
+    fn muted_until_ms(&self, player: &PlayerId) -> impl Future<Output = LogResult<Option<u64>>> + Send;
+    fn takes_from(&self, player: &PlayerId, author: &PlayerId) -> impl Future<Output = LogResult<TakesFrom>> + Send;
     /// Follows a room. Never fails: without a connection, `Push::Following` comes when there is one.
     fn follow(&self, room: &RoomId) -> Following;
     /// An owner's own entry was not heard in time, or reached nobody: unless it was told to the room's followers, which may

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use bytes::{BufMut, Bytes};
 
-use super::{ClaimBody, FeedItem, Lineage, LogBody, LogEntry, Push, SeatedAt};
+use super::{ClaimBody, EarsChange, FeedItem, Lineage, LogBody, LogEntry, Push, SeatedAt};
 use crate::ids::{EntryId, FeedId, Generation, Incarnation, Nonce, SessionId};
 
 /// First byte of every record and payload written by this release. The next format will be 2, and readable beside it.
@@ -19,6 +19,7 @@ const BATCH: u8 = 2;
 const RECEIPTS: u8 = 3;
 const FEED: u8 = 4;
 const ATTACHED: u8 = 5;
+const EARS: u8 = 6;
 
 /// Why stored or published bytes are not what they should be. The bytes themselves are not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +66,12 @@ pub fn feed_record(prev: FeedId, as_of: Option<EntryId>, body: &[u8]) -> Vec<u8>
 }
 
 /// Never stored, only published on the player's channel.
+/// As `ears.lua` writes it.
+pub fn ears_record(change: &EarsChange) -> Vec<u8> {
+    let (field, value) = change.field();
+    with_body(EARS, &[field, value], &[])
+}
+
 pub fn attached_record(session: &SessionId, generation: Generation, floor: Generation) -> Vec<u8> {
     with_body(ATTACHED, &[session.to_string(), generation.to_string(), floor.to_string()], &[])
 }
@@ -118,6 +125,12 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
             let floor = Generation(parse(&payload.short()?, "generation")?);
             payload.end()?;
             Ok(Push::Attached { session, generation, floor })
+        }
+        EARS => {
+            payload.kind()?;
+            let (field, value) = (payload.short()?, payload.short()?);
+            payload.end()?;
+            EarsChange::read(&field, &value).map(Push::Ears).ok_or(Unreadable::Text { what: "change of ears" })
         }
         found => Err(Unreadable::Kind { found }),
     }
@@ -230,7 +243,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::RingVersion;
+    use crate::ids::{PlayerId, RingVersion, RoomId};
 
     fn claim() -> ClaimBody {
         let owner: Incarnation = "node-a#1700000000000".parse().unwrap();
@@ -253,6 +266,8 @@ mod tests {
         let batch = batch_record(b"\x01entry");
         let item = feed_record(FeedId::START, Some(id), b"\x01hello");
         let attached = attached_record(&SessionId::new("s1").unwrap(), Generation(3), Generation(2));
+        let block = EarsChange::Block { peer: PlayerId::new("bob").unwrap(), blocked: true };
+        let mark = EarsChange::Mark { of: RoomId::Global, upto: feed_id };
         vec![
             ("claim", claim_record(&claim())),
             ("batch", batch.clone()),
@@ -263,6 +278,8 @@ mod tests {
             ("published_receipts", published(&id.to_string(), &receipts_record(b"\x01no"))),
             ("published_feed", published(&feed_id.to_string(), &item)),
             ("published_attached", published("", &attached)),
+            ("published_block", published("", &ears_record(&block))),
+            ("published_mark", published("", &ears_record(&mark))),
         ]
     }
 
@@ -291,6 +308,17 @@ mod tests {
         let attached = attached_record(&session, Generation(2), Generation(1));
         let push = read_published(published("", &attached).into()).unwrap();
         assert_eq!(push, Push::Attached { session, generation: Generation(2), floor: Generation(1) });
+        let peer = PlayerId::new("bob").unwrap();
+        let changes = [
+            EarsChange::Block { peer: peer.clone(), blocked: false },
+            EarsChange::Mute { until_ms: Some(7) },
+            EarsChange::Mute { until_ms: None },
+            EarsChange::Mark { of: RoomId::Player(peer), upto: feed_id },
+        ];
+        for change in changes {
+            let push = read_published(published("", &ears_record(&change)).into()).unwrap();
+            assert_eq!(push, Push::Ears(change));
+        }
     }
 
     #[test]

@@ -51,6 +51,16 @@ label! {
 }
 
 label! {
+    /// Where something was said.
+    Channel, "channel" {
+        Global => "global",
+        Sector => "sector",
+        Team => "team",
+        Private => "private",
+    }
+}
+
+label! {
     /// Which limit a client's frame was refused by.
     RefusedBy, "by" {
         PlayerFrames => "player_frames",

@@ -14,7 +14,7 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 
 pub use handles::{ByCode, ByLabel, Handle, MetricKind};
 pub use labels::{
-    AnswerKind, BeatResult, ClaimResult, HandshakeResult, JwksResult, Label, LostBy, NoticeKind, RefusedBy,
+    AnswerKind, BeatResult, Channel, ClaimResult, HandshakeResult, JwksResult, Label, LostBy, NoticeKind, RefusedBy,
     ResumeSource, RevocationsRead, SendResult,
 };
 pub use tally::Tally;
@@ -139,6 +139,10 @@ node_metrics! {
     // Actions and answers.
     actions: ByLabel<AnswerKind>, "sectorbus_actions_total", Count, "Actions answered by rooms owned here, by answer.";
     notices: ByLabel<NoticeKind>, "sectorbus_notices_total", Count, "Notices sent to clients whose actions stay pending.";
+
+    // Feeds, as clients meet them.
+    said: ByLabel<Channel>, "sectorbus_said_total", Count, "Things said by players and posted, by channel.";
+    says_refused: ByCode, "sectorbus_says_refused_total", Count, "Things not said, by why.";
 
     // The owner's log.
     entries_appended: Counter, "sectorbus_entries_appended_total", Count, "Entries this node put into logs.";

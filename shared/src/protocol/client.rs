@@ -120,6 +120,17 @@ impl ClientFrame {
         }
     }
 
+    /// The number under which it is answered, if it is a request about feeds.
+    pub fn request_no(&self) -> Option<u64> {
+        match self {
+            ClientFrame::Say(Say { n, .. })
+            | ClientFrame::History(History { n, .. })
+            | ClientFrame::Unread(Unread { n })
+            | ClientFrame::Block(Block { n, .. }) => Some(*n),
+            _ => None,
+        }
+    }
+
     /// The message's payload. Does not check limits: [`ClientFrame::decode`] does.
     pub fn encode(&self, codec: Codec) -> Bytes {
         decode::write(codec, self)

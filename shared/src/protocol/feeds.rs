@@ -113,8 +113,11 @@ pub enum FeedPlaceReason {
     Started,
     /// Items before `at` are gone: kept no longer, or unreadable.
     Gap,
-    /// The log lost items after `at`. What of it is posted again has the same `msg`, and is not sent again.
+    /// The log lost items after `at`. What of it is posted again has the same `msg`, and is not sent again on this
+    /// connection.
     Rewound,
+    /// Up to `at` there is nothing that was not sent before, under an id that the log has lost.
+    Passed,
     /// This session reads it no more.
     Ended,
 }

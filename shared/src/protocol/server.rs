@@ -266,6 +266,9 @@ pub struct ErrorFrame {
     /// The refused `act`'s seq, if it could be read: it did not and will not run as it was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<Seq>,
+    /// The refused request's number, if it could be read: it was not and will not be done as it was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<u64>,
     /// With `rate_limited`: when the same frame may be sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
@@ -273,7 +276,7 @@ pub struct ErrorFrame {
 
 impl ErrorFrame {
     pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-        ErrorFrame { code, detail: detail.into(), retry: code.retry(), seq: None, retry_after_ms: None }
+        ErrorFrame { code, detail: detail.into(), retry: code.retry(), seq: None, n: None, retry_after_ms: None }
     }
 }
 

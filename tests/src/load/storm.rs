@@ -1,6 +1,7 @@
 //! Mass resume: one node of several has all sessions and is killed; they all connect to the others at once, with their
 //! resume tokens and cursors. Timed from the cut until each has its state again.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -251,6 +252,7 @@ impl Session {
             actor: Some(self.actor),
             first_seq: Some(Seq(self.next_seq)),
             device: None,
+            feeds: BTreeMap::new(),
         })
     }
 

@@ -12,9 +12,10 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use sectorbus::action::Action;
-use sectorbus::ids::{EntryId, PlayerId, SectorId, Seq};
-use sectorbus::protocol::{Change, ClientFrame, Codec, ServerFrame, SnapshotReason};
+use sectorbus::ids::{EntryId, PlayerId, RoomId, SectorId, Seq};
+use sectorbus::protocol::{Change, ClientFrame, Codec, RequestNo, ServerFrame, SnapshotReason};
 use sectorbus::value::{Field, Value};
+use sectorbus_demo::heard::Heard;
 use sectorbus_node::auth::{Claims, mint};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -135,11 +136,13 @@ pub struct PlayerOptions {
     /// The kernel keeps little of what is not read yet: small segments, small buffers. Over loopback it would keep
     /// megabytes.
     pub small_pipe: bool,
+    /// Ask for feeds.
+    pub feeds: bool,
 }
 
 impl Default for PlayerOptions {
     fn default() -> Self {
-        Self { codec: Codec::Msgpack, sector: None, keep_heard: false, small_pipe: false }
+        Self { codec: Codec::Msgpack, sector: None, keep_heard: false, small_pipe: false, feeds: false }
     }
 }
 
@@ -160,7 +163,8 @@ impl Player {
     }
 
     /// Goes on as an existing client: with its resume token, its cursor and what it has pending.
-    pub fn with_client(client: Client, nodes: &[SocketAddr], options: PlayerOptions) -> Self {
+    pub fn with_client(mut client: Client, nodes: &[SocketAddr], options: PlayerOptions) -> Self {
+        client.heard.wanted |= options.feeds;
         let name = client.player.clone();
         let told = Told {
             client,
@@ -196,6 +200,21 @@ impl Player {
             self.order(Order::Send(frame));
         }
         seq
+    }
+
+    /// Says something; it is pending until it is answered, whatever happens to the connection.
+    pub fn say(&self, to: RoomId, text: &str) -> RequestNo {
+        self.ask(|heard| heard.say(to, text))
+    }
+
+    /// A request about feeds; what is not said is asked on this connection only.
+    pub fn ask(&self, request: impl FnOnce(&mut Heard) -> ClientFrame) -> RequestNo {
+        let mut told = self.told();
+        let frame = request(&mut told.client.heard);
+        if told.client.is_live() {
+            self.order(Order::Send(frame));
+        }
+        told.client.heard.last_request()
     }
 
     pub fn send(&self, frame: ClientFrame) {

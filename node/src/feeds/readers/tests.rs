@@ -2,15 +2,15 @@
 
 use std::sync::atomic::AtomicBool;
 
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use sectorbus::ids::{ActorId, PlayerId};
-use sectorbus::log::OnceKey;
+use sectorbus::log::{FeedItem, OnceKey};
 
 use super::*;
 use crate::feeds::Rights;
 use crate::feeds::cursor::FeedCursor;
+use crate::feeds::item as feeds_item;
 
 fn id(ms: u64) -> FeedId {
     FeedId { ms, n: 0 }
@@ -20,7 +20,8 @@ fn id(ms: u64) -> FeedId {
 fn named(ms: u64, prev: u64, name: u64) -> Arc<Item> {
     let player = PlayerId::new("ann").expect("a name");
     let name = OnceKey::Player { player, actor: ActorId(1), seq: name };
-    Arc::new(Item { id: id(ms), prev: id(prev), as_of: None, name, body: Bytes::new() })
+    let body = feeds_item::encode(&name, b"");
+    feeds_item::read(FeedItem { id: id(ms), prev: id(prev), as_of: None, body }).expect("readable")
 }
 
 fn item(ms: u64) -> Arc<Item> {
@@ -45,7 +46,12 @@ impl Feed {
     fn add(&mut self, number: ReaderId, from: FeedFrom, capacity: usize, rights: Option<Rights>) -> Told {
         let (reports_tx, reports_rx) = mpsc::channel(capacity);
         let is_behind = Arc::new(AtomicBool::new(false));
-        let new = NewReader { id: number, from, rights, reports_tx, is_behind: is_behind.clone() };
+        let new = NewReader {
+            id: number,
+            from,
+            rights,
+            end: ReaderEnd::Channel { reports_tx, is_behind: is_behind.clone() },
+        };
         self.readers.insert(new);
         self.readers.start(self.cursor.at());
         Told { reports_rx, is_behind }

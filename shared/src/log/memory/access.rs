@@ -7,14 +7,16 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::delivery;
+use super::ears::PlayerEars;
 use super::players::PlayerRecord;
 use super::region::Core;
 use super::trip::{MemoryLog, connection_lost};
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, SessionId};
+use crate::limits::PLAYER_FEED_KEPT_FOR;
 use crate::log::{
-    Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, FeedItem,
-    Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Push, Reclaim, Restore,
-    Restored, Revocation, Revoked, Sent, Snapshot, Unsafe,
+    Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange,
+    EarsChanged, FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Push,
+    Reclaim, Restore, Restored, Revocation, Revoked, Sent, Snapshot, TakesFrom, Unsafe,
 };
 
 impl Log for MemoryLog {
@@ -311,7 +313,8 @@ impl Log for MemoryLog {
             let now_ms = core.time_ms();
             let stored = core.db.room_mut(&room);
             let as_of = stored.last();
-            let (posted, item) = stored.feed.post(&once, &body, as_of, now_ms);
+            let kept_for = matches!(room, RoomId::Player(_)).then_some(PLAYER_FEED_KEPT_FOR);
+            let (posted, item) = stored.feed.post(&once, &body, as_of, kept_for, now_ms);
             if let Some(item) = item {
                 core.publish(&room, Push::Feed(item));
             }
@@ -323,6 +326,52 @@ impl Log for MemoryLog {
     async fn feed(&self, room: &RoomId, after: FeedId, count: usize) -> LogResult<Vec<FeedItem>> {
         let room = room.clone();
         self.run(move |core| core.db.rooms.get(&room).map(|r| r.feed.items(after, count)).unwrap_or_default()).await
+    }
+
+    async fn feed_before(&self, room: &RoomId, before: Option<FeedId>, count: usize) -> LogResult<Vec<FeedItem>> {
+        let room = room.clone();
+        self.run(move |core| core.db.rooms.get(&room).map(|r| r.feed.items_before(before, count)).unwrap_or_default())
+            .await
+    }
+
+    async fn posted(&self, room: &RoomId, once: &OnceKey) -> LogResult<Option<FeedId>> {
+        let (room, once) = (room.clone(), once.clone());
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.rooms.get(&room).and_then(|r| r.feed.posted(&once, now_ms))
+        })
+        .await
+    }
+
+    async fn ears(&self, player: &PlayerId) -> LogResult<Ears> {
+        let player = player.clone();
+        self.run(move |core| core.db.ears.get(&player).map(PlayerEars::read).unwrap_or_default()).await
+    }
+
+    async fn change_ears(&self, player: &PlayerId, change: &EarsChange) -> LogResult<EarsChanged> {
+        let (player, change) = (player.clone(), change.clone());
+        self.run(move |core| {
+            let changed = core.db.ears.entry(player.clone()).or_default().change(change.clone());
+            if changed == EarsChanged::Changed {
+                core.publish(&RoomId::Player(player), Push::Ears(change));
+            }
+            changed
+        })
+        .await
+    }
+
+    async fn muted_until_ms(&self, player: &PlayerId) -> LogResult<Option<u64>> {
+        Ok(self.ears(player).await?.muted_until_ms)
+    }
+
+    async fn takes_from(&self, player: &PlayerId, author: &PlayerId) -> LogResult<TakesFrom> {
+        let (player, author) = (player.clone(), author.clone());
+        self.run(move |core| match core.db.ears.get(&player) {
+            _ if !core.db.players.contains_key(&player) => TakesFrom::Unknown,
+            Some(ears) if ears.read().blocks.contains(&author) => TakesFrom::Blocked,
+            _ => TakesFrom::Yes,
+        })
+        .await
     }
 
     fn follow(&self, room: &RoomId) -> Following {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ears::PlayerEars;
 use super::inbox::Inbox;
 use super::players::PlayerRecord;
 use super::revocations::Revocations;
@@ -18,6 +19,7 @@ pub(super) struct Database {
     pub(super) inboxes: BTreeMap<Incarnation, Inbox>,
     pub(super) rooms: BTreeMap<RoomId, Room>,
     pub(super) players: BTreeMap<PlayerId, PlayerRecord>,
+    pub(super) ears: BTreeMap<PlayerId, PlayerEars>,
     pub(super) revocations: Revocations,
 }
 

@@ -1,6 +1,7 @@
 //! One room's feed and its once keys: many writers, one chain of items, each post once. Pure.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -29,6 +30,7 @@ impl Feed {
         once: &OnceKey,
         body: &Bytes,
         as_of: Option<EntryId>,
+        kept_for: Option<Duration>,
         time_ms: u64,
     ) -> (Posted, Option<FeedItem>) {
         self.expire_once_keys(time_ms);
@@ -40,6 +42,10 @@ impl Feed {
         let item = FeedItem { id, prev, as_of, body: body.clone() };
         self.items.push_back((id, records::feed_record(&item)));
         if self.items.len() > FEED_ITEMS_KEPT {
+            self.items.pop_front();
+        }
+        let kept_since_ms = kept_for.map_or(0, |kept| id.ms.saturating_sub(kept.as_millis() as u64));
+        while self.items.front().is_some_and(|(oldest, _)| oldest.ms < kept_since_ms) {
             self.items.pop_front();
         }
         self.last = Some(id);
@@ -55,6 +61,16 @@ impl Feed {
                 self.once.remove(&name);
             }
         }
+    }
+
+    pub(super) fn posted(&self, once: &OnceKey, time_ms: u64) -> Option<FeedId> {
+        let is_over = self.once_expiries.iter().any(|(expires_ms, name)| name == once && *expires_ms <= time_ms);
+        self.once.get(once).copied().filter(|_| !is_over)
+    }
+
+    pub(super) fn items_before(&self, before: Option<FeedId>, count: usize) -> Vec<FeedItem> {
+        let wanted = self.items.iter().rev().filter(|(id, _)| before.is_none_or(|before| *id < before)).take(count);
+        wanted.map(|(id, record)| records::read_feed_item(*id, record)).collect()
     }
 
     pub(super) fn items(&self, after: FeedId, count: usize) -> Vec<FeedItem> {

@@ -12,6 +12,7 @@ mod region;
 mod trip;
 
 mod database;
+mod ears;
 mod feed;
 mod inbox;
 mod players;

@@ -35,6 +35,7 @@ pub(super) fn payload(push: &Push) -> Option<Bytes> {
         Push::Attached { session, generation, floor } => {
             stored::published("", &stored::attached_record(session, *generation, *floor))
         }
+        Push::Ears(change) => stored::published("", &stored::ears_record(change)),
     };
     Some(payload.into())
 }

@@ -21,9 +21,10 @@ pub(super) const META: &str = "sb:meta";
 /// | `{<room>}:log` | stream | `append`, `claim`, `reclaim`, `restore` | one field `e` per entry: a `stored` record | for ever, trimmed by `checkpoint` and `park` |
 /// | `{<room>}:head` | hash | all scripts on the room | `last`, `owner`, `ring`, `nonce`, `lineage`, `claims` (last 16 nonces with their answers), `feed` (last feed id) | for ever |
 /// | `{<room>}:snap` | hash | `claim` (genesis), `checkpoint`, `restore` | `id`, `lineage`, `public`, `own`, `system`, `dormant` | for ever |
-/// | `{<room>}:feed` | stream | `post` | one field `i` per item: a `stored` record | for ever, newest 10,000 items |
+/// | `{<room>}:feed` | stream | `post` | one field `i` per item: a `stored` record | for ever, newest 10,000 items; of a player's room those of the last 7 d (`player_feed_kept`) |
 /// | `{<room>}:once:<player>:<actor>:<seq>`, `{<room>}:once:#<room>:<entry id>:<n>` | string | `post` | feed id of that post | 7 d |
 /// | `{player:<id>}:at` | hash | `attach`, `detach`, `log_out`, `arrived` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation counter actor`, `x:<session>` = ms until when a logged out session is not attached | for ever; `x:` 1 d |
+/// | `{player:<id>}:ears` | hash | `ears` | `muted` = ms until when, `b:<player>` = blocked, `m:<channel>` = feed id read up to (newest 256) | for ever |
 /// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke` | `token:<jti>` and `player:<id>`, by when they were revoked and by when that is over | until the last is over |
 ///
 /// Channels (sharded pub/sub): `{<room>}` carries `stored::published` payloads, `{members}:alive:<incarnation>` nothing
@@ -84,6 +85,10 @@ impl Keys {
     }
     pub(super) fn revoked_until(&self) -> String {
         format!("{}{{revoked}}:until", self.prefix)
+    }
+
+    pub(super) fn ears(&self, player: &PlayerId) -> String {
+        format!("{}{{player:{player}}}:ears", self.prefix)
     }
 
     pub(super) fn at(&self, player: &PlayerId) -> String {

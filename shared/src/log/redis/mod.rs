@@ -7,6 +7,7 @@ mod scripts;
 
 mod rooms;
 
+mod ears;
 mod feeds;
 mod inboxes;
 mod members;
@@ -38,12 +39,12 @@ use self::inboxes::Inboxes;
 use self::keys::Keys;
 use self::pubsub::PubSub;
 use super::{
-    Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, FeedItem,
-    Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Reclaim, Restore, Restored,
-    Revocation, Revoked, Sent, Snapshot, Unsafe,
+    Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange,
+    EarsChanged, FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Reclaim,
+    Restore, Restored, Revocation, Revoked, Sent, Snapshot, TakesFrom, Unsafe,
 };
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, SessionId};
-use crate::limits::MEMBER_TTL;
+use crate::limits::{MEMBER_TTL, PLAYER_FEED_KEPT_FOR};
 
 /// Until an append, claim, post or send is answered; then it is ambiguous.
 const REQUEST_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -64,6 +65,8 @@ pub struct RedisConfig {
     pub pubsub_connections: usize,
     /// A member's time to live (setting `member_ttl_ms`): a beat that is not answered within half of it is tried again.
     pub member_ttl: Duration,
+    /// A player's own feed is kept this long (setting `player_feed_kept_s`).
+    pub player_feed_kept: Duration,
 }
 
 impl RedisConfig {
@@ -77,6 +80,7 @@ impl RedisConfig {
             command_connections: 3,
             pubsub_connections: 4,
             member_ttl: MEMBER_TTL,
+            player_feed_kept: PLAYER_FEED_KEPT_FOR,
         }
     }
 }
@@ -119,6 +123,7 @@ pub struct RedisLog {
     pool: Pool,
     inboxes: Inboxes,
     pubsub: PubSub,
+    player_feed_kept: Duration,
     /// Incarnations whose `alive` channel is followed here: one, but for tests that play several nodes.
     alive: Mutex<BTreeSet<Incarnation>>,
 }
@@ -160,6 +165,7 @@ impl RedisLog {
             beats: Connection::start(pushing, "beats", config.member_ttl / 2),
             inboxes: Inboxes::new(plain),
             region: config.region,
+            player_feed_kept: config.player_feed_kept,
             alive: Mutex::default(),
             requests,
             pool,
@@ -303,6 +309,25 @@ impl Log for RedisLog {
     }
     async fn feed(&self, room: &RoomId, after: FeedId, count: usize) -> LogResult<Vec<FeedItem>> {
         feeds::feed(self, room, after, count).await
+    }
+
+    async fn feed_before(&self, room: &RoomId, before: Option<FeedId>, count: usize) -> LogResult<Vec<FeedItem>> {
+        feeds::feed_before(self, room, before, count).await
+    }
+    async fn posted(&self, room: &RoomId, once: &OnceKey) -> LogResult<Option<FeedId>> {
+        feeds::posted(self, room, once).await
+    }
+    async fn ears(&self, player: &PlayerId) -> LogResult<Ears> {
+        ears::ears(self, player).await
+    }
+    async fn change_ears(&self, player: &PlayerId, change: &EarsChange) -> LogResult<EarsChanged> {
+        ears::change(self, player, change).await
+    }
+    async fn muted_until_ms(&self, player: &PlayerId) -> LogResult<Option<u64>> {
+        ears::muted_until_ms(self, player).await
+    }
+    async fn takes_from(&self, player: &PlayerId, author: &PlayerId) -> LogResult<TakesFrom> {
+        ears::takes_from(self, player, author).await
     }
 
     fn follow(&self, room: &RoomId) -> Following {

@@ -40,6 +40,7 @@ scripts! {
     ATTACH = "attach" after "prelude";
     DETACH = "detach";
     LOG_OUT = "log_out" after "prelude";
+    EARS = "ears" after "prelude";
     REVOKE = "revoke" after "prelude";
     REVOKED = "revoked" after "prelude";
     ARRIVED = "arrived";
@@ -103,6 +104,7 @@ mod tests {
             &ATTACH,
             &DETACH,
             &LOG_OUT,
+            &EARS,
             &REVOKE,
             &REVOKED,
             &ARRIVED,

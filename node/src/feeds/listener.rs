@@ -1,0 +1,96 @@
+//! A connection that reads a feed: what a reader is told, as frames in its outbox. Knows whom the player does not want to
+//! hear; where the reader stands is in `readers`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use sectorbus::ids::{FeedId, PlayerId, RoomId};
+use sectorbus::log::Ears;
+use sectorbus::mailbox;
+use sectorbus::protocol::{Codec, FeedPlace, FeedPlaceReason, ServerFrame};
+use sectorbus::said::Said;
+
+use crate::feeds::{FeedReport, Item};
+use crate::session::outbox::{Framed, Lane, Offered, Outbox, framed};
+
+/// The least that must fit for more to be read: one item with the longest text.
+const ITEM_BYTES: usize = 4 * 1024;
+
+/// Whom a player blocks, for all that tell its sessions of this node anything.
+#[derive(Debug, Default)]
+pub struct Blocked(ArcSwap<BTreeSet<PlayerId>>);
+
+impl Blocked {
+    pub fn set(&self, ears: &Ears) {
+        self.0.store(Arc::new(ears.blocks.clone()));
+    }
+
+    pub fn hides(&self, said: &Said) -> bool {
+        said.author().is_some_and(|author| self.0.load().contains(author))
+    }
+}
+
+/// That a connection may not read a feed any more; it had read up to `at`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub of: RoomId,
+    /// `None`: it had not begun.
+    pub at: Option<FeedId>,
+}
+
+pub struct Listener {
+    pub of: RoomId,
+    pub codec: Codec,
+    pub outbox: Arc<Outbox>,
+    pub blocked: Arc<Blocked>,
+    pub ended_tx: mailbox::Sender<Ended>,
+}
+
+impl Listener {
+    pub(super) fn offer(&self, report: &FeedReport) -> Offered {
+        match report {
+            FeedReport::Item(item) => self.offer_item(item),
+            FeedReport::Started { after } => self.offer_place(*after, FeedPlaceReason::Started),
+            FeedReport::Gap { upto, .. } => self.offer_place(*upto, FeedPlaceReason::Gap),
+            FeedReport::Rewound { to, .. } => self.offer_place(*to, FeedPlaceReason::Rewound),
+        }
+    }
+
+    fn offer_item(&self, item: &Item) -> Offered {
+        match item.said() {
+            Some(said) if !self.blocked.hides(said) => match item.frame(&self.of, self.codec) {
+                Some(frame) => self.outbox.offer(&frame),
+                None => Offered::Taken,
+            },
+            // A closed outbox is found out with the next one.
+            _ => Offered::Taken,
+        }
+    }
+
+    pub(super) fn offer_passed(&self, at: FeedId) -> Offered {
+        self.offer_place(at, FeedPlaceReason::Passed)
+    }
+
+    fn offer_place(&self, at: FeedId, why: FeedPlaceReason) -> Offered {
+        self.outbox.offer(&self.place(at, why))
+    }
+
+    fn place(&self, at: FeedId, why: FeedPlaceReason) -> Framed {
+        let place = FeedPlace { of: self.of.clone(), at, why };
+        framed(Lane::Feed, self.codec, &ServerFrame::Feed(place).encode(self.codec))
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.outbox.has_room_for(ITEM_BYTES)
+    }
+
+    /// It may not read any more; said whatever else waits.
+    pub(super) fn end(&self, at: Option<FeedId>) {
+        if let Some(at) = at {
+            self.outbox.send(&[self.place(at, FeedPlaceReason::Ended)]);
+        }
+        let _ = self.ended_tx.send(Ended { of: self.of.clone(), at });
+    }
+}

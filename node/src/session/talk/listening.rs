@@ -1,0 +1,133 @@
+//! Which feeds a session reads: global, its own, and that of the sector it is in. Players are put into their rooms here
+//! and cannot ask for others.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sectorbus::ids::{FeedId, PlayerId, RoomId, SectorId};
+use sectorbus::limits::HISTORY_ITEMS;
+use sectorbus::log::Log;
+use sectorbus::mailbox::{self, mailbox};
+use sectorbus::protocol::Codec;
+
+use super::{Start, Talking};
+use crate::core::ConnId;
+use crate::feeds::listener::{Blocked, Ended};
+use crate::feeds::{FeedEvent, FeedFrom, Listener, NewReader, ReaderEnd, Rights};
+use crate::follow::{FollowEvent, FollowGuard, Follows};
+use crate::session::outbox::Outbox;
+
+pub(super) struct Listening {
+    conn: ConnId,
+    codec: Codec,
+    outbox: Arc<Outbox>,
+    pub(super) blocked: Arc<Blocked>,
+    /// Where the client had got to, of feeds that are not read at the moment.
+    cursors: BTreeMap<RoomId, FeedId>,
+    guards: Vec<FollowGuard>,
+    ended_tx: mailbox::Sender<Ended>,
+    pub(super) ended_rx: mailbox::Receiver<Ended>,
+}
+
+impl Listening {
+    pub(super) fn new(start: &Start) -> Self {
+        let (ended_tx, ended_rx) = mailbox();
+        Self {
+            conn: start.conn,
+            codec: start.codec,
+            outbox: start.outbox.clone(),
+            blocked: Arc::default(),
+            cursors: start.cursors.clone(),
+            guards: Vec::new(),
+            ended_tx,
+            ended_rx,
+        }
+    }
+
+    fn listens_to(&self, room: &RoomId) -> bool {
+        self.guards.iter().any(|guard| guard.room() == room)
+    }
+
+    fn listen(&mut self, guard: FollowGuard, from: FeedFrom, rights: Option<Rights>) {
+        let listener = Listener {
+            of: guard.room().clone(),
+            codec: self.codec,
+            outbox: self.outbox.clone(),
+            blocked: self.blocked.clone(),
+            ended_tx: self.ended_tx.clone(),
+        };
+        let end = ReaderEnd::Connection(Box::new(listener));
+        guard.tell(FollowEvent::Feed(FeedEvent::Subscribe(NewReader { id: self.conn, from, rights, end })));
+        self.guards.push(guard);
+    }
+
+    fn leave(&mut self, rooms: impl Fn(&RoomId) -> bool) {
+        for guard in self.guards.extract_if(.., |guard| rooms(guard.room())) {
+            guard.tell(FollowEvent::Feed(FeedEvent::Unsubscribe(self.conn)));
+        }
+    }
+
+    /// Its right to read is gone: it begins again where it was, if the session is shown that room again.
+    pub(super) fn has_ended(&mut self, ended: Ended) {
+        if let Some(at) = ended.at {
+            self.cursors.insert(ended.of.clone(), at);
+        }
+        self.guards.retain(|guard| *guard.room() != ended.of);
+    }
+
+    pub(super) fn is_ready(&self) {
+        for guard in &self.guards {
+            guard.tell(FollowEvent::Feed(FeedEvent::Ready(self.conn)));
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.leave(|_| true);
+    }
+}
+
+impl<L: Log> Talking<L> {
+    pub(super) async fn listen_to_all(&mut self) {
+        self.listen(RoomId::Global, None);
+        let own = RoomId::Player(self.player.clone());
+        if !self.listening.cursors.contains_key(&own) {
+            let from = self.unread_from(&own).await;
+            self.listening.cursors.insert(own.clone(), from);
+        }
+        self.listen(own, None);
+    }
+
+    /// The session sees a sector: its feed is read while the player has a seat there.
+    pub(super) fn listen_here(&mut self, sector: SectorId) {
+        let room = RoomId::Sector(sector);
+        if self.listening.listens_to(&room) {
+            return;
+        }
+        self.listening.leave(|other| matches!(other, RoomId::Sector(_)));
+        self.listen(room.clone(), Some(while_seated(self.player.clone())));
+        // Where it was in other sectors is the past: who comes back hears what is said from then on.
+        self.listening.cursors.retain(|other, _| !matches!(other, RoomId::Sector(_)));
+    }
+
+    fn listen(&mut self, room: RoomId, rights: Option<Rights>) {
+        let from = self.listening.cursors.remove(&room).map_or(FeedFrom::Now, FeedFrom::After);
+        let guard = Follows::pin(&self.core, &room);
+        self.listening.listen(guard, from, rights);
+    }
+
+    /// A device that never read this player's feed is told what the player has not read yet, up to a page of history.
+    async fn unread_from(&self, own: &RoomId) -> FeedId {
+        let read_upto = self.ears.marks.get(own).copied().unwrap_or_default();
+        let items = self.items_before(own, None, HISTORY_ITEMS).await.unwrap_or_default();
+        let oldest_ms = self.oldest_own_ms();
+        let kept = items.iter().filter(|item| item.id.ms >= oldest_ms);
+        let (Some(first), Some(newest)) = (kept.clone().next_back(), kept.clone().next()) else {
+            return items.first().map(|newest| newest.id).unwrap_or_default();
+        };
+        read_upto.max(first.prev).min(newest.id)
+    }
+}
+
+fn while_seated(player: PlayerId) -> Rights {
+    Arc::new(move |state| state.system().seat(&player).is_some())
+}
