@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sectorbus::action::{Action, RejectCode};
-use sectorbus::ids::{ActorId, EntryId, SectorId, Seq};
+use sectorbus::ids::{ActorId, EntryId, FeedId, RoomId, SectorId, Seq};
 use sectorbus::limits;
 use sectorbus::protocol::{
     Act, BadFrame, ChangeBody, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Fields, Hello, Ping,
     RetryAfter, ServerFrame, Slot, Snapshot, Welcome,
 };
+use sectorbus::said::RefusalCode;
 use sectorbus::value::{Field, Value};
 
 const PAGE: &str = include_str!("../PROTOCOL.md");
@@ -138,7 +139,7 @@ fn rows_of(name: &str) -> BTreeSet<&'static str> {
 }
 
 /// Names of maps in a frame that are keyed by something else than field names of frames.
-const KEYED_BY_OTHERS: [&str; 5] = ["own", "fields", "set", "facts", "action"];
+const KEYED_BY_OTHERS: [&str; 6] = ["own", "fields", "set", "facts", "action", "feeds"];
 
 /// Every key of a map inside a frame, but those of state fields, facts and actions.
 fn inner_keys(value: &serde_json::Value, keys: &mut BTreeSet<String>) {
@@ -200,7 +201,7 @@ fn every_field_of_the_code_is_a_row() {
         acked: Some(EntryId::new(1, 2)),
         actor: Some(ActorId(1)),
         first_seq: Some(seq),
-        feeds: BTreeMap::new(),
+        feeds: BTreeMap::from([(RoomId::Global, FeedId::START)]),
         device: Some("d".into()),
     };
     let action = Action::Move { to: sector };
@@ -314,6 +315,14 @@ fn every_reject_code_is_explained() {
 }
 
 #[test]
+fn every_refusal_code_is_explained_as_the_code_does() {
+    for code in RefusalCode::ALL {
+        assert_row(&format!("| `{}` | {} |", code.name(), code.meaning()));
+        assert_eq!(serde_json::to_value(code).unwrap(), code.name());
+    }
+}
+
+#[test]
 fn the_table_of_fields_is_the_code() {
     let rows: Vec<&str> = PAGE
         .lines()
@@ -363,6 +372,15 @@ fn the_table_of_limits_is_the_code() {
         ("sessions per player", limits::SESSIONS_PER_PLAYER_MAX as u64),
         ("entities per room", limits::ENTITIES_PER_ROOM_MAX as u64),
         ("fields per entity", limits::FIELDS_PER_ENTITY_MAX as u64),
+        ("text of `say`", limits::SAY_CHARS_MAX as u64),
+        ("feeds in hello", limits::HELLO_FEEDS_MAX as u64),
+        ("items of a page", limits::HISTORY_PAGE_ITEMS_MAX as u64),
+        ("items that history goes back", limits::HISTORY_ITEMS as u64),
+        ("a player's own feed is kept", ms(limits::PLAYER_FEED_KEPT_FOR)),
+        ("players blocked", limits::BLOCKS_MAX as u64),
+        ("read marks", limits::MARKS_MAX as u64),
+        ("requests about feeds waiting", limits::REQUESTS_WAITING_MAX as u64),
+        ("items unread", limits::FEED_BACKLOG_BYTES_MAX as u64),
         ("acks and the like unread", limits::CRITICAL_BACKLOG_BYTES_MAX as u64),
         ("deltas unread", limits::STATE_BACKLOG_BYTES_MAX as u64),
     ];

@@ -5,13 +5,16 @@
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use sectorbus::action::{Action, Answer, Facts, RejectCode, Status};
-use sectorbus::ids::{ActorId, Alias, EntryId, PlayerId, SectorId, Seq, SessionId};
+use sectorbus::ids::{ActorId, Alias, EntryId, FeedId, PlayerId, RoomId, SectorId, Seq, SessionId};
 use sectorbus::limits::INT_ABS_MAX;
 use sectorbus::protocol::{
-    Ack, Act, ActorMarks, Change, ChangeBody, ClientFrame, Codec, DeltaFrame, EntityFields, ErrorCode, ErrorFrame,
-    FieldChanges, Fields, Hello, Leaving, Limits, Moved, OwnChange, OwnerChange, Ping, Pong, Reject, RetryAfter,
-    Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source, Unavailable, Welcome,
+    Ack, Act, ActorMarks, Block, Blocks, Change, ChangeBody, ChannelCount, ClientFrame, Codec, Counts, DeltaFrame,
+    EntityFields, ErrorCode, ErrorFrame, FeedPlace, FeedPlaceReason, FieldChanges, Fields, Hello, History, Item,
+    Leaving, Limits, Marked, Moved, OwnChange, OwnerChange, Page, PageItem, Ping, Pong, Read, Refused, Reject,
+    RetryAfter, SaidAt, Say, Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source, Unavailable,
+    Unread, Welcome,
 };
+use sectorbus::said::{Announcement, Chat, Level, Private, RefusalCode, Said};
 use sectorbus::value::{Field, Value};
 
 fn number() -> impl Strategy<Value = u64> {
@@ -65,8 +68,9 @@ fn hello() -> impl Strategy<Value = ClientFrame> {
     let text = || proptest::option::of(".{0,20}".prop_map(String::from));
     let cursor = proptest::option::of((entry_id(), sector(), proptest::option::of(entry_id())));
     let actor = proptest::option::of((seq(), seq()));
-    (text(), text(), text(), vec(name(), 0..4), cursor, actor).prop_map(
-        |(token, resume, device, features, cursor, actor)| {
+    let feeds = btree_map(room(), feed_id(), 0..4);
+    (text(), text(), text(), vec(name(), 0..4), cursor, actor, feeds).prop_map(
+        |(token, resume, device, features, cursor, actor, feeds)| {
             ClientFrame::Hello(Hello {
                 token: token.map(Secret::from),
                 features,
@@ -77,9 +81,91 @@ fn hello() -> impl Strategy<Value = ClientFrame> {
                 actor: actor.map(|(actor, _)| ActorId(actor.0)),
                 first_seq: actor.map(|(_, seq)| seq),
                 device: device.map(|text| text.chars().take(16).collect()),
+                feeds,
             })
         },
     )
+}
+
+fn room() -> impl Strategy<Value = RoomId> {
+    prop_oneof![
+        Just("global".to_owned()),
+        name().prop_map(|name| format!("sector:{name}")),
+        name().prop_map(|name| format!("team:{name}")),
+        name().prop_map(|name| format!("player:{name}")),
+    ]
+    .prop_map(|text| text.parse().unwrap())
+}
+
+fn feed_id() -> impl Strategy<Value = FeedId> {
+    (number(), number()).prop_map(|(ms, n)| FeedId { ms, n })
+}
+
+fn player() -> impl Strategy<Value = PlayerId> {
+    name().prop_map(|name| PlayerId::new(&name).unwrap())
+}
+
+fn request() -> impl Strategy<Value = ClientFrame> {
+    let n = || number().prop_map(|n| n.max(1));
+    let before = proptest::option::of(feed_id());
+    let limit = proptest::option::of(1..=100_u32);
+    prop_oneof![
+        (n(), room(), ".{0,40}").prop_map(|(n, to, text)| ClientFrame::Say(Say { n, to, text })),
+        (n(), room(), before, limit).prop_map(|(n, of, before, limit)| ClientFrame::History(History {
+            n,
+            of,
+            before,
+            limit
+        })),
+        (room(), feed_id()).prop_map(|(of, upto)| ClientFrame::Read(Read { of, upto })),
+        n().prop_map(|n| ClientFrame::Unread(Unread { n })),
+        (n(), player(), any::<bool>()).prop_map(|(n, player, blocked)| ClientFrame::Block(Block {
+            n,
+            player,
+            blocked
+        })),
+    ]
+}
+
+fn said() -> impl Strategy<Value = Said> {
+    let text = || ".{0,40}";
+    prop_oneof![
+        (player(), text(), text()).prop_map(|(from, name, text)| Said::Chat(Chat { from, name, text })),
+        (player(), text(), player(), text()).prop_map(|(from, name, to, text)| Said::Private(Private {
+            from,
+            name,
+            to,
+            text
+        })),
+        text().prop_map(|text| Said::Announcement(Announcement { level: Level::Warning, text })),
+    ]
+}
+
+fn of_feeds() -> impl Strategy<Value = ServerFrame> {
+    let item = || (feed_id(), ".{0,40}", said()).prop_map(|(id, msg, said)| PageItem { id, msg, said });
+    let why = prop_oneof![
+        Just(FeedPlaceReason::Started),
+        Just(FeedPlaceReason::Gap),
+        Just(FeedPlaceReason::Rewound),
+        Just(FeedPlaceReason::Passed),
+        Just(FeedPlaceReason::Ended),
+    ];
+    let count = (room(), proptest::option::of(feed_id()), any::<u32>(), feed_id())
+        .prop_map(|(of, upto, unread, counted)| ChannelCount { of, upto, unread, counted });
+    prop_oneof![
+        (number(), feed_id(), ".{0,40}").prop_map(|(n, id, msg)| ServerFrame::Said(SaidAt { n, id, msg })),
+        (number(), proptest::sample::select(RefusalCode::ALL.to_vec()), facts())
+            .prop_map(|(n, code, facts)| ServerFrame::Refused(Refused { n, code, facts })),
+        (room(), item())
+            .prop_map(|(of, PageItem { id, msg, said })| { ServerFrame::Item(Box::new(Item { of, id, msg, said })) }),
+        (room(), feed_id(), why).prop_map(|(of, at, why)| ServerFrame::Feed(FeedPlace { of, at, why })),
+        (number(), room(), vec(item(), 0..4), proptest::option::of(feed_id()))
+            .prop_map(|(n, of, items, before)| ServerFrame::Page(Page { n, of, items, before })),
+        (room(), feed_id()).prop_map(|(of, upto)| ServerFrame::Marked(Marked { of, upto })),
+        (number(), vec(count, 0..4)).prop_map(|(n, channels)| ServerFrame::Counts(Counts { n, channels })),
+        (proptest::option::of(number()), vec(player(), 0..4))
+            .prop_map(|(n, players)| ServerFrame::Blocks(Blocks { n, players })),
+    ]
 }
 
 fn client_frame() -> impl Strategy<Value = ClientFrame> {
@@ -90,6 +176,7 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
         number().prop_map(|t| ClientFrame::Ping(Ping { t })),
         Just(ClientFrame::Bye {}),
         Just(ClientFrame::Logout {}),
+        request(),
     ]
 }
 
@@ -195,6 +282,7 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         (number(), number()).prop_map(|(t, now_ms)| ServerFrame::Pong(Pong { t, now_ms })),
         ".{0,40}".prop_map(|detail| { ServerFrame::Error(ErrorFrame::new(ErrorCode::InvalidField, detail)) }),
         number().prop_map(|ms| ServerFrame::Leaving(Leaving { reconnect_after_ms: ms })),
+        of_feeds(),
     ]
 }
 

@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn only_bounded_labels_exist() {
         for doc in METRICS {
-            let known = ["result", "answer", "kind", "by", "source", "code"];
+            let known = ["result", "answer", "kind", "by", "source", "code", "channel"];
             assert!(doc.label.is_none_or(|label| known.contains(&label)), "{}", doc.name);
         }
     }

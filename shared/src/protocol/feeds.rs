@@ -164,6 +164,8 @@ pub struct ChannelCount {
     pub upto: Option<FeedId>,
     /// Items of others after it, as many as are kept.
     pub unread: u32,
+    /// Items after this one were not counted.
+    pub counted: FeedId,
 }
 
 /// Whom the player blocks: after each change, and when a session begins if there is anybody.

@@ -74,15 +74,19 @@ impl<L: Log> Talking<L> {
         let mut channels = Vec::new();
         for room in [RoomId::Global, RoomId::Sector(here.clone())] {
             let Some(kept) = self.items_before(&room, None, self.core.config.history_items).await else { return };
-            channels.push(self.count(room.clone(), kept.iter().filter_map(|item| self.shown(item))));
+            let counted = kept.first().map(|newest| newest.id).unwrap_or_default();
+            channels.push(self.count(room.clone(), counted, kept.iter().filter_map(|item| self.shown(item))));
         }
-        let Some(own) = self.own_by_peer().await else { return };
-        channels.extend(own.into_iter().map(|(peer, items)| self.count(RoomId::Player(peer), items.into_iter())));
+        let Some((counted, own)) = self.own_by_peer().await else { return };
+        let of_peers =
+            own.into_iter().map(|(peer, items)| self.count(RoomId::Player(peer), counted, items.into_iter()));
+        channels.extend(of_peers);
         channels.retain(|channel| channel.unread > 0 || channel.upto.is_some());
         self.send(&ServerFrame::Counts(Counts { n: unread.n, channels }));
     }
 
-    async fn own_by_peer(&self) -> Option<BTreeMap<PlayerId, Vec<PageItem>>> {
+    /// Up to which item, and what was said by whom.
+    async fn own_by_peer(&self) -> Option<(FeedId, BTreeMap<PlayerId, Vec<PageItem>>)> {
         let own = RoomId::Player(self.player.clone());
         let items = self.items_before(&own, None, HISTORY_SCAN_ITEMS_MAX).await?;
         let oldest_ms = self.oldest_own_ms();
@@ -90,16 +94,16 @@ impl<L: Log> Talking<L> {
         for item in items.iter().filter(|item| item.id.ms >= oldest_ms).filter_map(|item| self.shown(item)) {
             by_peer.entry(self.peer_of(&item.said)).or_default().push(item);
         }
-        Some(by_peer)
+        Some((items.first().map(|newest| newest.id).unwrap_or_default(), by_peer))
     }
 
-    fn count(&self, of: RoomId, items: impl Iterator<Item = PageItem>) -> ChannelCount {
+    fn count(&self, of: RoomId, counted: FeedId, items: impl Iterator<Item = PageItem>) -> ChannelCount {
         let upto = self.ears.marks.get(&of).copied();
         let unread = items
             .filter(|item| upto.is_none_or(|upto| item.id > upto))
             .filter(|item| item.said.author() != Some(&self.player))
             .count();
-        ChannelCount { of, upto, unread: u32::try_from(unread).unwrap_or(u32::MAX) }
+        ChannelCount { of, upto, unread: u32::try_from(unread).unwrap_or(u32::MAX), counted }
     }
 
     /// Which channel of the player's own feed something belongs to: the other player, or the player for the rest.
