@@ -2,13 +2,16 @@
 
 import type { PendingAction } from "./actions.js";
 import { CODECS, type CodecName } from "./codec/codec.js";
-import type { Action, Delta, Own } from "./frames.js";
+import type { ChannelsView } from "./channels.js";
+import type { FeedId } from "./feedid.js";
+import type { Action, ChannelCount, Delta, Own } from "./frames.js";
 import { Link, type ClientState, type DropEvent, type LeaveEvent } from "./link.js";
 import { Listeners, type Unsubscribe } from "./listeners.js";
 import type { Answer } from "./marks.js";
 import type { RoomView } from "./room.js";
 import { Session, type LiveEvent, type Notice } from "./session.js";
 import type { SocketConstructor } from "./socket.js";
+import type { HistoryPage, SaidPlace, Talk } from "./talk.js";
 import { Tokens, type TokenSource } from "./tokens.js";
 
 /** A platform's timer fires at once if it is asked for more than it can count. */
@@ -21,6 +24,8 @@ export interface ConnectOptions {
   readonly token: TokenSource;
   /** Default: `msgpack`. */
   readonly codec?: CodecName;
+  /** Chat and whatever else is said in feeds. Default: true. */
+  readonly feeds?: boolean;
   /** Default: the platform's. */
   readonly WebSocket?: SocketConstructor;
   /** In [0, 1). Default: `Math.random`. */
@@ -78,7 +83,7 @@ export class Client {
 
   constructor(options: ConnectOptions) {
     const { heard } = this;
-    const { codec = "msgpack", random = Math.random, now = platformNow } = options;
+    const { codec = "msgpack", feeds = true, random = Math.random, now = platformNow } = options;
     this.now_ = now;
     this.session = new Session({
       send: (frame) => this.link.send(frame),
@@ -95,7 +100,7 @@ export class Client {
       refreshed: () => this.link.refreshed(),
       notRefreshed: (retryAfterMs) => this.link.notRefreshed(retryAfterMs),
       restart: (why) => this.link.restart(why),
-    });
+    }, feeds);
     this.link = new Link(
       {
         urls: checkedUrls(options.urls),
@@ -168,6 +173,48 @@ export class Client {
     return { seq: pending.seq, answer };
   }
 
+  /**
+   * Says something in `global`, `sector` (where the player is now), `sector:<id>`, `team:<id>`, or to `player:<id>`. It is
+   * said once, whatever happens to connections in between. Rejects with `Refused`.
+   */
+  say(to: string, text: string): Promise<SaidPlace> {
+    return this.asked("say", (talk) => talk.say(to, text, this.session.sector));
+  }
+
+  /**
+   * What was said before in a channel, from the end or before an item; 50 messages, or up to `limit` (1 to 100). They are
+   * in `channels` then. Rejects with `Refused`.
+   */
+  history(of: string, before: FeedId | null = null, limit: number | null = null): Promise<HistoryPage> {
+    return this.asked("history", (talk) => talk.history(of, before, limit, this.session.sector));
+  }
+
+  /** What the server counts as unread; `channels` keep it up to date by themselves. Rejects with `Refused`. */
+  unread(): Promise<readonly ChannelCount[]> {
+    return this.asked("unread", (talk) => talk.unread());
+  }
+
+  /** The player has read a channel, up to its latest message or the one given; on every device. */
+  markRead(of: string, upto?: FeedId): void {
+    this.session.talk.markRead(of, upto);
+    this.wake();
+  }
+
+  /** From now on nothing that this player says is heard; or it is again. Rejects with `Refused`. */
+  block(player: string, blocked: boolean): Promise<void> {
+    return this.asked("block", (talk) => talk.block(player, blocked));
+  }
+
+  /** Whom this player blocks. */
+  get blocks(): ReadonlySet<string> {
+    return this.session.talk.blocks;
+  }
+
+  /** What was said, channel by channel, and how much of it is unread. */
+  get channels(): ChannelsView {
+    return this.session.talk.channels;
+  }
+
   /** Goes to this one of its urls now, and back to it when it can; null: any will do. */
   prefer(url: string | null): void {
     this.link.prefer(url);
@@ -225,9 +272,19 @@ export class Client {
     this.resolvers.delete(action);
   }
 
+  /** Sends what can be sent of it. */
+  private asked<Answer>(what: string, ask: (talk: Talk) => Promise<Answer>): Promise<Answer> {
+    if (this.state === "left") throw new Error(`${what}: this client has left`);
+    if (!this.session.feeds) throw new Error(`${what}: connected without feeds`);
+    const answer = ask(this.session.talk);
+    this.wake();
+    return answer;
+  }
+
   private left(event: LeaveEvent): void {
     clearTimeout(this.wakeTimer);
     this.session.dropped();
+    this.session.talk.leave(event.name);
     for (const pending of this.pending) this.settled(pending, { unknown: { reason: event.name } });
     this.heard.leave.emit(event);
   }

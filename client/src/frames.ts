@@ -1,6 +1,8 @@
 // The frames of sectorbus v1 as shared/PROTOCOL.md names them, in the form both codecs read and write.
 // Types only. Fields of entities are keyed as the codec has them: by name in JSON, by number in MessagePack.
 
+import type { FeedId } from "./feedid.js";
+
 export type Value = number | string;
 /** New values; null: the field is removed. */
 export type FieldChanges = Readonly<Record<string, Value | null>>;
@@ -16,6 +18,8 @@ export interface Hello {
   readonly acked?: string;
   readonly actor?: number;
   readonly first_seq?: number;
+  /** With the feature `feeds`: room by room the last item had. */
+  readonly feeds?: Readonly<Record<string, FeedId>>;
 }
 
 /** A ship's presence as its player may choose it. */
@@ -32,7 +36,12 @@ export type ClientFrame =
   | { readonly ping: { readonly t: number } }
   | { readonly refresh: { readonly token: string } }
   | { readonly logout: Empty }
-  | { readonly bye: Empty };
+  | { readonly bye: Empty }
+  | { readonly say: { readonly n: number; readonly to: string; readonly text: string } }
+  | { readonly history: { readonly n: number; readonly of: string; readonly before?: FeedId; readonly limit?: number } }
+  | { readonly read: { readonly of: string; readonly upto: FeedId } }
+  | { readonly unread: { readonly n: number } }
+  | { readonly block: { readonly n: number; readonly player: string; readonly blocked: boolean } };
 
 export type Empty = Readonly<Record<string, never>>;
 
@@ -140,6 +149,72 @@ export interface Refusal {
   readonly retry_after_ms?: number | null | undefined;
 }
 
+/** One thing said in a feed. */
+export type Said =
+  | { readonly chat: { readonly from: string; readonly name: string; readonly text: string } }
+  | { readonly private: { readonly from: string; readonly name: string; readonly to: string; readonly text: string } }
+  | { readonly announcement: { readonly level: string; readonly text: string } };
+
+/** One of a kind that only a newer client knows. */
+export type OtherSaid = Readonly<Record<string, unknown>>;
+
+export interface PageItem {
+  readonly id: FeedId;
+  readonly msg: string;
+  readonly said: Said | OtherSaid;
+}
+
+export interface Item extends PageItem {
+  readonly of: string;
+}
+
+export interface FeedPlace {
+  readonly of: string;
+  readonly at: FeedId;
+  /** `started`, `gap`, `rewound`, `ended`; a newer server may have more. */
+  readonly why: string;
+}
+
+export interface SaidAt {
+  readonly n: number;
+  readonly id: FeedId;
+  readonly msg: string;
+}
+
+export interface RefusedRequest {
+  readonly n: number;
+  readonly code: string;
+  readonly facts: Facts;
+}
+
+export interface Page {
+  readonly n: number;
+  readonly of: string;
+  readonly items: readonly PageItem[];
+  readonly before?: FeedId | null | undefined;
+}
+
+export interface Marked {
+  readonly of: string;
+  readonly upto: FeedId;
+}
+
+export interface ChannelCount {
+  readonly of: string;
+  readonly upto?: FeedId | null | undefined;
+  readonly unread: number;
+}
+
+export interface Counts {
+  readonly n: number;
+  readonly channels: readonly ChannelCount[];
+}
+
+export interface Blocks {
+  readonly n?: number | null | undefined;
+  readonly players: readonly string[];
+}
+
 export interface ServerFrames {
   readonly welcome: Welcome;
   readonly snapshot: Snapshot;
@@ -156,6 +231,14 @@ export interface ServerFrames {
   readonly expiring: { readonly expires_ms: number };
   readonly refreshed: { readonly expires_ms: number };
   readonly leaving: { readonly reconnect_after_ms: number };
+  readonly said: SaidAt;
+  readonly refused: RefusedRequest;
+  readonly item: Item;
+  readonly feed: FeedPlace;
+  readonly page: Page;
+  readonly marked: Marked;
+  readonly counts: Counts;
+  readonly blocks: Blocks;
 }
 
 /** Name and body, so that a `switch` on the name knows the body. */

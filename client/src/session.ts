@@ -7,14 +7,16 @@ import { FieldNames } from "./fields.js";
 import type { Action, ClientFrame, Delta, Hello, Own, Refusal, Reject, ServerFrame, Snapshot, Source, Welcome } from "./frames.js";
 import { rejected, type Answer } from "./marks.js";
 import { Room, type RoomView, type Step } from "./room.js";
+import { FEATURE, Talk } from "./talk.js";
 
 const SECTOR_SLOT = 0;
 /** For a frame that may be sent again "later". */
 const AGAIN_AFTER_MS = 250;
 /** An error with this code is about a `refresh`. */
 const BAD_TOKEN = "bad_token";
-/** One with one of these codes and without a seq may be. */
-const OF_REFRESH: readonly string[] = [BAD_TOKEN, "rate_limited", "not_in_sector"];
+/** One with one of these codes and without a seq may be about any frame but an action. */
+const OF_ANY: readonly string[] = ["rate_limited", "not_in_sector"];
+const OF_REFRESH: readonly string[] = [BAD_TOKEN, ...OF_ANY];
 
 /** What a player may want to know that is neither state nor an answer. */
 export type Notice =
@@ -64,6 +66,7 @@ export interface SessionEvents {
 export class Session {
   readonly clock = new Clock();
   readonly actions: Actions;
+  readonly talk = new Talk();
   welcome: Welcome | null = null;
   room: Room | null = null;
   private isLive = false;
@@ -75,7 +78,11 @@ export class Session {
   private resyncDueAt: number | null = null;
   private resyncedAt = -Infinity;
 
-  constructor(private readonly events: SessionEvents) {
+  /** `feeds`: the server is asked for them. */
+  constructor(
+    private readonly events: SessionEvents,
+    readonly feeds: boolean,
+  ) {
     this.actions = new Actions((action, answer) => events.settled(action, answer));
   }
 
@@ -87,18 +94,25 @@ export class Session {
   /** The first frame of a new connection. */
   hello(token: string): Hello {
     const { welcome, room, actions } = this;
+    const { cursors } = this.talk;
     this.isLive = false;
     this.resyncDueAt = null;
     this.greetAgainAt = null;
     actions.restart();
     this.greeting = {
       token,
-      features: [],
+      features: this.feeds ? [FEATURE] : [],
       ...(welcome && { resume: welcome.resume }),
       ...room?.known,
       ...(actions.actor !== null && { actor: actions.actor, first_seq: actions.firstSeq }),
+      ...(this.feeds && Object.keys(cursors).length > 0 && { feeds: cursors }),
     };
     return this.greeting;
+  }
+
+  /** Where the player is, as far as this client knows. */
+  get sector(): string | null {
+    return this.room?.sector ?? null;
   }
 
   /** A new action; `flush` sends it. */
@@ -118,7 +132,7 @@ export class Session {
     this.flush(now);
   }
 
-  /** Sends what is due: a resync, and actions in the order of seq. */
+  /** Sends what is due: a resync, actions in the order of seq, and what is said and asked in feeds. */
   flush(now: number): void {
     if (this.greeting !== null && this.greetAgainAt !== null && this.greetAgainAt <= now) {
       this.greetAgainAt = null;
@@ -133,13 +147,14 @@ export class Session {
     for (const { seq, action } of this.actions.takeDue(now, this.welcome.limits.seq_window)) {
       this.events.send({ act: { seq, action } });
     }
+    for (const frame of this.talk.takeDue(now, this.sector)) this.events.send(frame);
   }
 
   /** When to call `flush` if nothing happens before; null: not at all. */
   wakeAt(now: number): number | null {
     const due = [this.greetAgainAt];
     if (this.isLive && this.welcome !== null) {
-      due.push(this.resyncDueAt, this.actions.nextDue(now, this.welcome.limits.seq_window));
+      due.push(this.resyncDueAt, this.actions.nextDue(now, this.welcome.limits.seq_window), this.talk.nextDue());
     }
     const times = due.filter((at) => at !== null);
     return times.length === 0 ? null : Math.min(...times);
@@ -174,6 +189,7 @@ export class Session {
         this.actions.hold(now + body.ms);
         return this.events.notice({ kind: "busy", retryAfterMs: body.ms });
       case "unavailable":
+        this.talk.sendAgain(now + body.retry_after_ms);
         return this.events.notice({ kind: "unavailable", retryAfterMs: body.retry_after_ms });
       case "pong":
         return this.clock.pong(body.t, body.now_ms, now);
@@ -185,6 +201,8 @@ export class Session {
         return this.events.expiring();
       case "refreshed":
         return this.events.refreshed();
+      default:
+        return this.talk.take(frame, now + this.clock.offset);
     }
   }
 
@@ -195,6 +213,7 @@ export class Session {
     this.actions.limit(welcome.limits.actions_per_s ?? 0);
     this.clock.welcome(welcome.now_ms, now);
     this.actions.welcome(welcome.actor);
+    this.talk.welcome(welcome);
     // With a snapshot the marks come in it, and the copy is kept as it is until then.
     if (welcome.source === "snapshot") return;
     // The answers are told here, their state only by the frames behind: a cut between them must not hide how far that was.
@@ -276,6 +295,7 @@ export class Session {
     } else {
       // Nothing says which frame it was: all that may have been are sent again, which does no harm.
       if (retry && this.broken !== null) this.resync(now + retryAfterMs);
+      if (retry && OF_ANY.includes(code)) this.talk.sendAgain(now + retryAfterMs);
       if (OF_REFRESH.includes(code)) this.events.notRefreshed(code === BAD_TOKEN ? null : retryAfterMs);
     }
   }

@@ -15,7 +15,7 @@ describe("coming", () => {
     const socket = FakeSocket.last;
     expect([socket.url, socket.protocols]).toEqual(["ws://a/ws", ["sectorbus.v1.json"]]);
     socket.open();
-    expect(socket.sent[0]).toEqual({ hello: { token: "secret", features: [] } });
+    expect(socket.sent[0]).toEqual({ hello: { token: "secret", features: ["feeds"] } });
   });
 
   test("what was asked for before the first state is sent after it", async () => {
@@ -84,7 +84,7 @@ describe("coming back", () => {
     const socket = await nextSocket();
     expect([client.state, socket.url]).toEqual(["reconnecting", "ws://b/ws"]);
     expect(socket.hello).toEqual({
-      token: "token", features: [], resume: "cmVzdW1l", cursor: "100-7", sector: "12", actor: 3, first_seq: 1,
+      token: "token", features: ["feeds"], resume: "cmVzdW1l", cursor: "100-7", sector: "12", actor: 3, first_seq: 1,
     });
     const bitmap = "0".repeat(32);
     socket.say(recovered([{ actor: 3, high: 2, bitmap, answers: [{ seq: 1, answer: "ack" }] }]));

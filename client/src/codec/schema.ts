@@ -3,7 +3,8 @@
 
 import * as v from "valibot";
 
-import type { ServerFrame, ServerFrames } from "../frames.js";
+import { FEED_ID } from "../feedid.js";
+import type { OtherSaid, ServerFrame, ServerFrames } from "../frames.js";
 
 const integer = v.pipe(v.number(), v.safeInteger());
 const natural = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
@@ -45,6 +46,19 @@ const change = v.union([
   v.object({ entity: natural, removed: v.literal(true) }),
   v.object({ entity: natural, set: fields }),
 ]);
+
+const feedId = v.pipe(v.string(), v.regex(FEED_ID));
+const KNOWN_SAID = {
+  chat: v.object({ chat: v.object({ from: v.string(), name: v.string(), text: v.string() }) }),
+  private: v.object({ private: v.object({ from: v.string(), name: v.string(), to: v.string(), text: v.string() }) }),
+  announcement: v.object({ announcement: v.object({ level: v.string(), text: v.string() }) }),
+};
+/** A kind that is not known here is no error, one that is known has to be as it should. */
+const otherSaid = v.custom<OtherSaid>(
+  (said) => typeof said === "object" && said !== null && !Object.keys(KNOWN_SAID).some((kind) => kind in said),
+);
+const said = v.union([...Object.values(KNOWN_SAID), otherSaid]);
+const item = { id: feedId, msg: v.string(), said };
 
 type Schemas = { readonly [Name in keyof ServerFrames]: v.GenericSchema<unknown, ServerFrames[Name]> };
 
@@ -94,6 +108,17 @@ const SCHEMAS: Schemas = {
   expiring: v.object({ expires_ms: natural }),
   refreshed: v.object({ expires_ms: natural }),
   leaving: v.object({ reconnect_after_ms: natural }),
+  said: v.object({ n: natural, id: feedId, msg: v.string() }),
+  refused: v.object({ n: natural, code: v.string(), facts }),
+  item: v.object({ of: v.string(), ...item }),
+  feed: v.object({ of: v.string(), at: feedId, why: v.string() }),
+  page: v.object({ n: natural, of: v.string(), items: v.array(v.object(item)), before: v.nullish(feedId) }),
+  marked: v.object({ of: v.string(), upto: feedId }),
+  counts: v.object({
+    n: natural,
+    channels: v.array(v.object({ of: v.string(), upto: v.nullish(feedId), unread: natural })),
+  }),
+  blocks: v.object({ n: v.nullish(natural), players: texts }),
 };
 
 /** A message that is no frame of the protocol. */

@@ -1,0 +1,111 @@
+// One channel as an application may show it: the latest of what was said, and how much of it is unread. Pure; must not
+// know frames' ways.
+
+import { compareFeedIds, type FeedId } from "./feedid.js";
+
+export const CHANNEL_MESSAGES_MAX = 500;
+
+/** Everything in it but ids and times was chosen by somebody: show it as text. */
+export interface Message {
+  readonly id: FeedId;
+  /** Its name for ever; `id` may change when a feed is rewound. */
+  readonly msg: string;
+  /** ms since 1970, by the server's clock. */
+  readonly at: number;
+  /** The player who said it; null: whoever runs the universe. */
+  readonly from: string | null;
+  /** The author's name as it was then; null with `from`. */
+  readonly name: string | null;
+  readonly text: string;
+  /** Said by this player, on this device or another. */
+  readonly mine: boolean;
+  /** Of an announcement: `info`, `warning`, `critical`. */
+  readonly level?: string;
+}
+
+export interface Channel {
+  /** `global`, `sector:<id>`, `team:<id>`; `player:<id>`: what is said with that player, or told to this one. */
+  readonly name: string;
+  /** Oldest first; another array after every change. */
+  readonly messages: readonly Message[];
+  /** Of others, after the read mark. */
+  readonly unread: number;
+  /** Read up to here, on any device; null: never marked. */
+  readonly readUpto: FeedId | null;
+  /** What is said in it now is heard here. */
+  readonly open: boolean;
+}
+
+export class HeldChannel implements Channel {
+  messages: readonly Message[] = [];
+  readUpto: FeedId | null = null;
+  /** Unread ones that are not held here: older than all that are. */
+  private unreadElsewhere = 0;
+  /** When the server counted, by its clock. */
+  private countedAt = -Infinity;
+
+  constructor(
+    readonly name: string,
+    private readonly isOpen: (name: string) => boolean,
+  ) {}
+
+  get open(): boolean {
+    return this.isOpen(this.name);
+  }
+
+  get unread(): number {
+    return this.unreadElsewhere + this.unreadOf(this.messages);
+  }
+
+  /** false: it is there already. */
+  add(message: Message): boolean {
+    if (this.messages.some(({ msg }) => msg === message.msg)) return false;
+    // After a reconnect what was missed comes behind the count that has it already.
+    if (message.at <= this.countedAt) this.foundHere([message]);
+    this.keep([...this.messages, message]);
+    return true;
+  }
+
+  /** Puts in what was said before. */
+  merge(page: readonly Message[]): void {
+    const held = new Set(this.messages.map(({ msg }) => msg));
+    const missing = page.filter(({ msg }) => !held.has(msg));
+    this.foundHere(missing);
+    this.keep([...this.messages, ...missing].sort((a, b) => compareFeedIds(a.id, b.id)));
+  }
+
+  /** It never goes back. false: what is unread elsewhere has to be asked for. */
+  read(upto: FeedId): boolean {
+    if (this.isUnread(upto)) this.readUpto = upto;
+    const [oldest] = this.messages;
+    if (oldest !== undefined && compareFeedIds(upto, oldest.id) >= 0) this.unreadElsewhere = 0;
+    return this.unreadElsewhere === 0;
+  }
+
+  /** The server's count of items after `upto`. It may be older than the mark here: then it says nothing new. */
+  count(upto: FeedId | null, unread: number, regionNow: number): void {
+    if (this.readUpto !== null && (upto === null || compareFeedIds(upto, this.readUpto) < 0)) return;
+    this.readUpto = upto;
+    this.countedAt = regionNow;
+    this.unreadElsewhere = Math.max(0, unread - this.unreadOf(this.messages));
+  }
+
+  /** These were counted elsewhere until now. */
+  private foundHere(messages: readonly Message[]): void {
+    this.unreadElsewhere = Math.max(0, this.unreadElsewhere - this.unreadOf(messages));
+  }
+
+  private keep(messages: readonly Message[]): void {
+    const over = Math.max(0, messages.length - CHANNEL_MESSAGES_MAX);
+    this.unreadElsewhere += this.unreadOf(messages.slice(0, over));
+    this.messages = messages.slice(over);
+  }
+
+  private unreadOf(messages: readonly Message[]): number {
+    return messages.filter(({ id, mine }) => !mine && this.isUnread(id)).length;
+  }
+
+  private isUnread(id: FeedId): boolean {
+    return this.readUpto === null || compareFeedIds(id, this.readUpto) > 0;
+  }
+}

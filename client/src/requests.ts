@@ -1,0 +1,152 @@
+// What is said, asked and changed in feeds: numbered, kept until its one answer, and sent again on every connection
+// until then. Pure: time comes as an argument; must not know feeds or what answers mean.
+
+import type { Blocks, ClientFrame, Counts, Facts, Page, SaidAt } from "./frames.js";
+import type { FeedId } from "./feedid.js";
+import { Pace } from "./pace.js";
+import { Refused } from "./refused.js";
+
+/** In place of a room: the sector that the player is in when it is sent for the first time. */
+export const HERE = "sector";
+/** Requests without answer at one time; more wait for theirs, so that what is said keeps its order. */
+export const ASKED_AT_ONCE_MAX = 32;
+
+/** The fields of each kind but for its number. */
+export interface Asks {
+  readonly say: { readonly to: string; readonly text: string };
+  readonly history: { readonly of: string; readonly before?: FeedId; readonly limit?: number };
+  readonly unread: object;
+  readonly block: { readonly player: string; readonly blocked: boolean };
+}
+
+export interface Answers {
+  readonly say: SaidAt;
+  readonly history: Page;
+  readonly unread: Counts;
+  readonly block: Blocks;
+}
+
+export type Kind = keyof Asks;
+
+interface Entry {
+  readonly kind: Kind;
+  body: Asks[Kind];
+  /** On this connection. */
+  sent: boolean;
+  notBefore: number;
+  readonly resolve: (answer: never) => void;
+  readonly reject: (why: Refused) => void;
+}
+
+export class Requests {
+  /** Whose numbers these are. */
+  private actor: number | null = null;
+  private nextN = 1;
+  /** By n, in its order. */
+  private entries = new Map<number, Entry>();
+  private readonly pace = new Pace();
+
+  /** Rejects with `Refused`. */
+  ask<K extends Kind>(kind: K, body: Asks[K]): Promise<Answers[K]> {
+    return new Promise((resolve, reject) => {
+      this.entries.set(this.nextN++, { kind, body, sent: false, notBefore: -Infinity, resolve, reject });
+    });
+  }
+
+  isAsked(kind: Kind): boolean {
+    return [...this.entries.values()].some((entry) => entry.kind === kind);
+  }
+
+  /**
+   * `perS`: how many of one kind the server takes per second. A number is never used twice for one actor; what waits when
+   * there is another actor gets new numbers. Had the old one said it, and only the answer was lost, it is said twice:
+   * nobody who could know the old numbers is left.
+   */
+  welcome(actor: number, perS: number): void {
+    this.pace.limit(perS);
+    if (this.actor !== null && this.actor !== actor) {
+      const waiting = [...this.entries.values()];
+      this.entries = new Map(waiting.map((entry, at) => [at + 1, entry]));
+      this.nextN = waiting.length + 1;
+    }
+    this.actor = actor;
+  }
+
+  /** A new connection: all that waits must be sent on it. */
+  restart(): void {
+    for (const entry of this.entries.values()) {
+      entry.sent = false;
+      entry.notBefore = -Infinity;
+    }
+  }
+
+  /** The server took some frame not, and no error says which: all are sent again then, which does nothing twice. */
+  sendAgain(at: number): void {
+    for (const entry of this.entries.values()) {
+      if (!entry.sent) continue;
+      entry.sent = false;
+      entry.notBefore = at;
+      this.pace.pause(entry.kind, at);
+    }
+  }
+
+  /** What to send now; it counts as sent. `sector`: where the player is, if that is known. */
+  takeDue(now: number, sector: string | null): ClientFrame[] {
+    const due: ClientFrame[] = [];
+    for (const [n, entry] of this.firstUnsent()) {
+      entry.body = placed(entry.body, sector);
+      if (this.dueAt(entry) > now || isUnplaced(entry.body)) continue;
+      this.pace.take(entry.kind, now);
+      entry.sent = true;
+      due.push({ [entry.kind]: { n, ...entry.body } } as unknown as ClientFrame);
+    }
+    return due.length === 0 ? due : [...due, ...this.takeDue(now, sector)];
+  }
+
+  /** When to look again for what waits for its time only; null: nothing does. */
+  nextDue(): number | null {
+    const times = this.firstUnsent().filter(([, { body }]) => !isUnplaced(body)).map(([, entry]) => this.dueAt(entry));
+    return times.length === 0 ? null : Math.min(...times);
+  }
+
+  /** The answer to one request; an answer of another kind, or to none that waits, changes nothing. */
+  settle<K extends Kind>(kind: K, n: number, answer: Answers[K]): void {
+    const entry = this.entries.get(n);
+    if (entry?.kind !== kind) return;
+    this.entries.delete(n);
+    entry.resolve(answer as never);
+  }
+
+  refuse(n: number, code: string, facts: Facts): void {
+    this.entries.get(n)?.reject(new Refused(code, facts));
+    this.entries.delete(n);
+  }
+
+  refuseAll(code: string, facts: Facts): void {
+    for (const n of [...this.entries.keys()]) this.refuse(n, code, facts);
+  }
+
+  /** The first of each kind: nothing overtakes its own kind. */
+  private firstUnsent(): [n: number, entry: Entry][] {
+    const first = new Map<Kind, [number, Entry]>();
+    for (const [n, entry] of [...this.entries].slice(0, ASKED_AT_ONCE_MAX)) {
+      if (!entry.sent && !first.has(entry.kind)) first.set(entry.kind, [n, entry]);
+    }
+    return [...first.values()];
+  }
+
+  private dueAt({ kind, notBefore }: Entry): number {
+    return Math.max(notBefore, this.pace.dueAt(kind));
+  }
+}
+
+function isUnplaced(body: Asks[Kind]): boolean {
+  return ("to" in body && body.to === HERE) || ("of" in body && body.of === HERE);
+}
+
+/** With the sector's name where it said `sector`: from then on it is that one, wherever the player goes. */
+function placed(body: Asks[Kind], sector: string | null): Asks[Kind] {
+  if (sector === null || !isUnplaced(body)) return body;
+  const room = `sector:${sector}`;
+  return "to" in body ? { ...body, to: room } : { ...body, of: room };
+}

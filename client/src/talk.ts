@@ -1,0 +1,215 @@
+// What a player says and hears in feeds, over all connections: requests out, answers and items in, channels kept. Pure:
+// time comes as an argument; must not know sockets or state.
+
+import type { Message } from "./channel.js";
+import { Channels } from "./channels.js";
+import { FEED_ID, timeOf, type FeedId } from "./feedid.js";
+import { Feeds } from "./feeds.js";
+import type { Blocks, ChannelCount, ClientFrame, FeedPlace, Item, Page, PageItem, ServerFrame, Welcome } from "./frames.js";
+import { Reads } from "./reads.js";
+import { HERE, Requests } from "./requests.js";
+import { asSaid, authorOf, channelOf, feedOf, isPlayer, isRoom, known, playerRoom } from "./said.js";
+import { Refused } from "./refused.js";
+
+/** The name of this part of the protocol. */
+export const FEATURE = "feeds";
+export const HISTORY_PAGE_MAX = 100;
+
+export interface SaidPlace {
+  /** Where it stands in the feed; of a private message in this player's own. */
+  readonly id: FeedId;
+  /** Its name for ever. */
+  readonly msg: string;
+}
+
+export interface HistoryPage {
+  /** Oldest first. */
+  readonly messages: readonly Message[];
+  /** To ask on with; null: there is nothing before. */
+  readonly before: FeedId | null;
+}
+
+export class Talk {
+  blocks: ReadonlySet<string> = new Set();
+  readonly channels = new Channels((name) => this.feeds.isReading(feedOf(name, this.me)));
+  private readonly feeds = new Feeds();
+  private readonly requests = new Requests();
+  private readonly reads = new Reads();
+  private player: string | null = null;
+  /** The node of this connection knows feeds too. */
+  private isOn = false;
+
+  /** For `hello`. */
+  get cursors(): Record<string, FeedId> {
+    return this.feeds.cursors(this.player === null ? null : playerRoom(this.player));
+  }
+
+  /** Where the other side is not up to it, everything waits for a node that is. */
+  welcome({ player, actor, features, limits }: Welcome): void {
+    if (this.player !== null && this.player !== player) this.forget();
+    this.player = player;
+    this.isOn = features.includes(FEATURE);
+    this.blocks = new Set();
+    this.feeds.restart();
+    this.requests.restart();
+    this.reads.restart();
+    this.requests.welcome(actor, limits.actions_per_s ?? 0);
+    if (this.isOn && !this.requests.isAsked("unread")) void this.unread().catch(() => {});
+  }
+
+  async say(to: string, text: string, sector: string | null): Promise<SaidPlace> {
+    const room = checkedRoom(to, sector);
+    const { id, msg } = await this.requests.ask("say", { to: room, text: asSaid(text) });
+    return { id, msg };
+  }
+
+  async history(of: string, before: FeedId | null, limit: number | null, sector: string | null): Promise<HistoryPage> {
+    if (limit !== null && !(Number.isInteger(limit) && limit >= 1 && limit <= HISTORY_PAGE_MAX)) {
+      throw new RangeError(`limit: 1 to ${HISTORY_PAGE_MAX}`);
+    }
+    if (before !== null && !FEED_ID.test(before)) throw new RangeError("before: <ms>-<n>");
+    const page = await this.requests.ask("history", {
+      of: checkedRoom(of, sector),
+      ...(before !== null && { before }),
+      ...(limit !== null && { limit }),
+    });
+    return { messages: page.items.flatMap((item) => this.messageOf(item) ?? []), before: page.before ?? null };
+  }
+
+  async unread(): Promise<readonly ChannelCount[]> {
+    return (await this.requests.ask("unread", {})).channels;
+  }
+
+  async block(player: string, blocked: boolean): Promise<void> {
+    if (!isPlayer(player)) throw new Refused("unknown_player");
+    await this.requests.ask("block", { player, blocked });
+  }
+
+  /** Up to the latest item held if no other one is given. A mark on a room that the player has left stays here. */
+  markRead(name: string, upto: FeedId | undefined): void {
+    const channel = this.channels.get(name);
+    const mark = upto ?? channel?.messages.at(-1)?.id;
+    if (mark === undefined) return;
+    if (!isRoom(name) || !FEED_ID.test(mark)) throw new RangeError("markRead: no channel, or no place in one");
+    this.channels.read(name, mark);
+    if (this.channels.get(name)?.open) this.reads.mark(name, mark);
+  }
+
+  /** Nothing is answered any more. */
+  leave(reason: string): void {
+    this.requests.refuseAll("left", { reason });
+  }
+
+  /** `regionNow`: by the server's clock, ms since 1970. */
+  take(frame: ServerFrame, regionNow: number): void {
+    const { name, body } = frame;
+    switch (name) {
+      case "said":
+        return this.requests.settle("say", body.n, body);
+      case "refused":
+        return this.requests.refuse(body.n, body.code, body.facts);
+      case "item":
+        return this.heard(body);
+      case "feed":
+        return this.placed(body);
+      case "page":
+        return this.paged(body);
+      case "counts":
+        this.channels.count(body.channels, regionNow);
+        return this.requests.settle("unread", body.n, body);
+      case "marked":
+        this.reads.marked(body.of, body.upto);
+        if (!this.channels.read(body.of, body.upto) && !this.requests.isAsked("unread")) void this.unread().catch(() => {});
+        return;
+      case "blocks":
+        return this.blocked(body);
+    }
+  }
+
+  /** Some frame was not taken, or cannot be answered now. */
+  sendAgain(at: number): void {
+    this.requests.sendAgain(at);
+    this.reads.sendAgain(at);
+  }
+
+  /** What to send now; it counts as sent. */
+  takeDue(now: number, sector: string | null): ClientFrame[] {
+    if (!this.isOn) return [];
+    return [...this.requests.takeDue(now, sector), ...this.reads.takeDue(now).map((read) => ({ read }))];
+  }
+
+  /** When to look again; null: nothing waits for its time only. */
+  nextDue(): number | null {
+    const times = this.isOn ? [this.requests.nextDue(), this.reads.nextDue()].filter((at) => at !== null) : [];
+    return times.length === 0 ? null : Math.min(...times);
+  }
+
+  private heard(item: Item): void {
+    if (this.feeds.isNew(item.of, item)) {
+      const message = this.messageOf(item);
+      // What was on its way when the author was blocked.
+      const isWanted = message !== null && (message.from === null || !this.blocks.has(message.from));
+      if (isWanted) this.channels.add(this.channelOf(item.of, item), message);
+    }
+    this.feeds.had(item.of, item);
+  }
+
+  private placed(place: FeedPlace): void {
+    const placed = this.feeds.place(place);
+    if (placed === "ended") this.reads.forget(place.of);
+    if (placed !== null) this.channels.turned(place.of);
+    if (placed === "gap") this.channels.gap(place.of);
+  }
+
+  /** Into the channels first, so that they have it when the promise is kept. */
+  private paged(page: Page): void {
+    const byChannel = new Map<string, Message[]>();
+    for (const item of page.items) {
+      const message = this.messageOf(item);
+      if (message === null) continue;
+      const name = this.channelOf(page.of, item);
+      byChannel.set(name, [...(byChannel.get(name) ?? []), message]);
+    }
+    for (const [name, messages] of byChannel) this.channels.merge(name, messages);
+    this.requests.settle("history", page.n, page);
+  }
+
+  private blocked(blocks: Blocks): void {
+    this.blocks = new Set(blocks.players);
+    if (typeof blocks.n === "number") this.requests.settle("block", blocks.n, blocks);
+  }
+
+  private channelOf(of: string, { said }: PageItem): string {
+    const it = known(said);
+    return it === null ? of : channelOf(of, it, this.me);
+  }
+
+  /** null: of a kind that is not known here. Kinds that belong in no channel will go their own way. */
+  private messageOf({ id, msg, said }: PageItem): Message | null {
+    const it = known(said);
+    if (it === null) return null;
+    const from = authorOf(it);
+    const common = { id, msg, at: timeOf(id), from, mine: from === this.me };
+    if ("announcement" in it) return { ...common, name: null, text: it.announcement.text, level: it.announcement.level };
+    const { name, text } = "chat" in it ? it.chat : it.private;
+    return { ...common, name, text };
+  }
+
+  /** Another player must neither see what this one heard, nor say what this one wanted to. */
+  private forget(): void {
+    this.requests.refuseAll("left", { reason: "another player" });
+    this.feeds.clear();
+    this.reads.clear();
+    this.channels.clear();
+  }
+
+  private get me(): string {
+    return this.player ?? "";
+  }
+}
+
+function checkedRoom(name: string, sector: string | null): string {
+  const room = name === HERE && sector !== null ? `sector:${sector}` : name;
+  if (room !== HERE && !isRoom(room)) throw new Refused(room.startsWith("player:") ? "unknown_player" : "not_there");
+  return room;
+}
