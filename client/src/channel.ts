@@ -39,6 +39,7 @@ export interface Channel {
 export class HeldChannel implements Channel {
   messages: readonly Message[] = [];
   readUpto: FeedId | null = null;
+  private unreadHere = 0;
   /** Unread ones that are not held here: older than all that are. */
   private unreadElsewhere = 0;
   /** When the server counted, by its clock. */
@@ -54,7 +55,7 @@ export class HeldChannel implements Channel {
   }
 
   get unread(): number {
-    return this.unreadElsewhere + this.unreadOf(this.messages);
+    return this.unreadElsewhere + this.unreadHere;
   }
 
   /** false: it is there already. */
@@ -77,6 +78,7 @@ export class HeldChannel implements Channel {
   /** It never goes back. false: what is unread elsewhere has to be asked for. */
   read(upto: FeedId): boolean {
     if (this.isUnread(upto)) this.readUpto = upto;
+    this.unreadHere = this.unreadOf(this.messages);
     const [oldest] = this.messages;
     if (oldest !== undefined && compareFeedIds(upto, oldest.id) >= 0) this.unreadElsewhere = 0;
     return this.unreadElsewhere === 0;
@@ -87,7 +89,8 @@ export class HeldChannel implements Channel {
     if (this.readUpto !== null && (upto === null || compareFeedIds(upto, this.readUpto) < 0)) return;
     this.readUpto = upto;
     this.countedAt = regionNow;
-    this.unreadElsewhere = Math.max(0, unread - this.unreadOf(this.messages));
+    this.unreadHere = this.unreadOf(this.messages);
+    this.unreadElsewhere = Math.max(0, unread - this.unreadHere);
   }
 
   /** These were counted elsewhere until now. */
@@ -99,6 +102,7 @@ export class HeldChannel implements Channel {
     const over = Math.max(0, messages.length - CHANNEL_MESSAGES_MAX);
     this.unreadElsewhere += this.unreadOf(messages.slice(0, over));
     this.messages = messages.slice(over);
+    this.unreadHere = this.unreadOf(this.messages);
   }
 
   private unreadOf(messages: readonly Message[]): number {

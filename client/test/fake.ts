@@ -175,6 +175,34 @@ export async function playing(options: Partial<ConnectOptions> = {}): Promise<Pl
   return joined;
 }
 
+export const FEEDS: Partial<Welcome> = { features: ["feeds"] };
+
+/** A client that plays where feeds are known, reading global, its sector's and its own from there on. */
+export async function talking(options: Partial<ConnectOptions> = {}): Promise<Player> {
+  const joined = player(options);
+  await settle();
+  FakeSocket.last.open();
+  FakeSocket.last.say(welcome(FEEDS));
+  FakeSocket.last.say(snapshot());
+  for (const of of ["global", "sector:12", "player:ann"]) FakeSocket.last.say(feed(of, "9-0"));
+  joined.heard.length = 0;
+  return joined;
+}
+
+export function feed(of: string, at: string, why = "started"): object {
+  return { feed: { of, at, why } };
+}
+
+/** The name of an item is its id's unless it is said to be another. */
+export function chat(of: string, id: string, text: string, { from = "bob", msg = `m${id}` } = {}): object {
+  return { item: { of, id, msg, said: { chat: { from, name: from, text } } } };
+}
+
+/** In the feed of the player who reads. */
+export function letter(id: string, from: string, to: string, text: string): object {
+  return { item: { of: "player:ann", id, msg: `m${id}`, said: { private: { from, name: from, to, text } } } };
+}
+
 /** Whatever time it takes until the next socket is there; opens it. */
 export async function nextSocket(): Promise<FakeSocket> {
   const before = FakeSocket.all.length;

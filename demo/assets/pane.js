@@ -1,6 +1,7 @@
 // One player's pane: where they are, whom they see, what they can do, and what became of what they did.
 // Shows a Player and passes clicks to it; must not know frames or sockets.
 
+import { ChatPanel } from "./chat.js";
 import { EventLog } from "./cluster.js";
 import { duration, make, nodeClass, refill, setAttribute, setText } from "./dom.js";
 
@@ -22,9 +23,10 @@ export class Pane {
     const find = (name) => root.querySelector(`[data-part="${name}"]`);
     this.parts = Object.fromEntries(
       ["name", "link", "node", "sector", "owner", "version", "sum", "warps", "drive", "statuses", "ships", "ports",
-        "credits", "actions", "again", "spoil", "log"].map((name) => [name, find(name)]),
+        "credits", "actions", "again", "spoil", "log", "chat"].map((name) => [name, find(name)]),
     );
     this.log = new EventLog(this.parts.log);
+    this.chat = new ChatPanel(this.parts.chat);
     this.nodes = [];
     this.drawn = false;
   }
@@ -63,8 +65,11 @@ export class Pane {
 
   draw() {
     this.drawLink();
-    const room = this.player.client?.room;
+    const { client } = this.player;
+    const room = client?.room;
     if (room) this.drawRoom(room);
+    if (client && client !== this.chat.client) this.chat.attach(client);
+    this.chat.draw();
     this.drawActions();
     this.showDrive(room);
   }
@@ -130,17 +135,23 @@ export class Pane {
 
   drawShips(room) {
     const ships = room.ofKind("ship").map(([, ship]) => ({
+      player: String(ship.get("player")),
       name: String(ship.get("name") ?? ship.get("player")),
       status: String(ship.get("status") ?? "online"),
       seen: ship.get("last_seen"),
       mine: ship.get("player") === this.player.client.player,
     }));
     ships.sort((a, b) => b.mine - a.mine || a.name.localeCompare(b.name));
-    refill(this.parts.ships, JSON.stringify(ships), () => ships.map(({ name, status, seen, mine }) => {
+    refill(this.parts.ships, JSON.stringify(ships), () => ships.map(({ player, name, status, seen, mine }) => {
       const since = seen ? `, last seen ${new Date(seen).toLocaleTimeString("en-GB")}` : "";
-      return make("li", {}, make("span", { class: `dot status-${status}` }), make("span", { class: "who" }, name),
-        mine ? make("span", { class: "you" }, "you") : "", make("span", { class: "quiet" }, status.replace("_", "-") + since));
+      return make("li", {}, make("span", { class: `dot status-${status}` }), make("bdi", { class: "who" }, name),
+        mine ? make("span", { class: "you" }, "you") : this.messageButton(player, name), make("span", { class: "quiet" }, status.replace("_", "-") + since));
     }));
+  }
+
+  messageButton(player, name) {
+    const attributes = { type: "button", class: "link", "aria-label": `Message ${name}`, onclick: () => this.chat.openPrivate(player, name) };
+    return make("button", attributes, "message");
   }
 
   drawPorts(room) {

@@ -57,6 +57,7 @@ export class Player {
     on(client.onNotice, (notice) => this.noticed(notice));
     on(client.onDrop, ({ code, reason }) => this.dropped(reason || (code === 1006 ? "connection lost" : `closed (${code})`)));
     on(client.onReconnect, (event) => this.reconnected(event));
+    on((listener) => client.channels.subscribe(listener), () => {});
     on(client.onLeave, ({ name, reason }) => (this.why = reason || name));
   }
 

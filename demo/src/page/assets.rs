@@ -10,7 +10,8 @@ const KEY_MARK: &str = "{{demo_key}}";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, type, content.
-const FILES: [(&str, &str, &str); 9] = [
+const FILES: [(&str, &str, &str); 10] = [
+    ("chat.js", JAVASCRIPT, include_str!("../../assets/chat.js")),
     ("client.js", JAVASCRIPT, sectorbus_node::assets::CLIENT_JS),
     ("cluster.js", JAVASCRIPT, include_str!("../../assets/cluster.js")),
     ("dom.js", JAVASCRIPT, include_str!("../../assets/dom.js")),
