@@ -62,11 +62,12 @@ export class ChatPanel {
   draw() {
     const { client } = this;
     if (!client?.room || client.state === "left") return;
-    const { name } = this;
-    if (!this.before.has(name)) this.load(name);
+    const { name, peer } = this;
+    // A room gives its history to those who are there, and only then.
+    const isThere = peer !== null || client.channels.get(name)?.open;
+    if (isThere && !this.before.has(name)) this.load(name);
     this.drawTabs();
     this.drawMessages(client.channels.get(name)?.messages ?? []);
-    const { peer } = this;
     this.parts.block.hidden = peer === null;
     setText(this.parts.block, client.blocks.has(peer) ? "Unblock" : "Block");
     this.parts.earlier.hidden = !this.before.get(name);
