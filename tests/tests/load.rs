@@ -76,6 +76,16 @@ fn actions_are_answered_once_and_are_in_the_log() {
 }
 
 #[test]
+fn chat_is_heard_once_by_everybody() {
+    let figures = "p50_ms p99_ms p999_ms deliveries_per_s node_cpu_s_per_million redis_cpu_s_per_million \
+        bytes_per_player_per_s lost duplicated";
+    let summary = summary(figures, "chat --sessions 60 --speakers 6 --nodes 2 --rate 50 --seconds 2 --warm-up-s 0.5");
+    assert_eq!(summary.scenario, "chat_50");
+    assert_eq!((summary.lost, summary.duplicated), (Some(0.0), Some(0.0)));
+    assert!(summary.p50_ms.expect("p50") > 0.0 && summary.p50_ms <= summary.p99_ms);
+}
+
+#[test]
 fn failover_loses_no_acked_action() {
     let summary =
         summary("acked lost duplicated failover_ms_p50 failover_ms_p99", "failover --kills 1 --nodes 2 --rooms 3");

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::load::summary::Summary;
 use crate::load::target::Where;
-use crate::load::{actions, append, broadcast, compare, failover, fanout, idle, storm};
+use crate::load::{actions, append, broadcast, chat, compare, failover, fanout, idle, storm};
 
 /// Loads a region of sectorbus nodes and prints what it did and cost. Starts the nodes and a Redis itself (sectorbus-node
 /// beside this program, redis-server on PATH or in REDIS_SERVER), or uses running nodes.
@@ -37,6 +37,8 @@ enum Scenario {
     Fanout(fanout::FanoutArgs),
     /// Actions at a fixed rate over many rooms: from the intended send time to the answer
     Actions(actions::ActionsArgs),
+    /// Things said in one room that many sessions hear: from saying to hearing
+    Chat(chat::ChatArgs),
     /// kill -9 of a room's owner to playing again
     Failover(failover::FailoverArgs),
     /// Mass resume: a node with all sessions is killed, they connect to the others at once
@@ -56,6 +58,7 @@ impl Scenario {
             Scenario::Fanout(args) if args.rate == 0.0 => "fanout_flat_out".to_owned(),
             Scenario::Fanout(args) => with_rate("fanout", args.rate, 20.0),
             Scenario::Actions(args) => with_rate("actions", args.rate, 1_000.0),
+            Scenario::Chat(args) => with_rate("chat", args.rate, 10.0),
             Scenario::Failover(_) => "failover".to_owned(),
             Scenario::Storm(_) => "storm".to_owned(),
             Scenario::Append(args) if args.batched => "append_batched".to_owned(),
@@ -70,6 +73,7 @@ impl Scenario {
             Scenario::Idle(args) => idle::run(args, place, &name).await,
             Scenario::Fanout(args) => fanout::run(args, place, &name).await,
             Scenario::Actions(args) => actions::run(args, place, &name).await,
+            Scenario::Chat(args) => chat::run(args, place, &name).await,
             Scenario::Failover(args) => failover::run(args, place, &name).await,
             Scenario::Storm(args) => storm::run(args, place, &name).await,
             Scenario::Append(args) => append::run(args, place, &name).await,

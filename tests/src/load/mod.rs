@@ -24,6 +24,7 @@ pub mod broadcast;
 pub mod fanout;
 
 pub mod actions;
+pub mod chat;
 pub mod failover;
 pub mod idle;
 pub mod storm;
