@@ -32,6 +32,7 @@ export type ClientFrame =
   | { readonly ping: { readonly t: number } }
   | { readonly refresh: { readonly token: string } }
   | { readonly logout: Empty }
+  | { readonly watch: { readonly players: readonly string[] } }
   | { readonly bye: Empty };
 
 export type Empty = Readonly<Record<string, never>>;
@@ -140,6 +141,30 @@ export interface Refusal {
   readonly retry_after_ms?: number | null | undefined;
 }
 
+/** A room beside the sector: the team's (slot 1), `global` (slot 2). */
+export interface RoomSnapshot {
+  readonly room: number;
+  /** `team:<id>` or `global`. */
+  readonly of: string;
+  /** `<epoch>-<version>` */
+  readonly id: string;
+  readonly owner: string;
+  readonly sum: number;
+  readonly entities: readonly { readonly entity: number; readonly fields: Fields }[];
+  readonly reason: string;
+}
+
+/** What a watched player is shown as. */
+export interface PlayerPresence {
+  readonly player: string;
+  /** `offline`, `away`, `busy`, `online`, `in_combat`; a newer server may have more. */
+  readonly status: string;
+  readonly devices: number;
+  readonly last_seen_ms?: number | null | undefined;
+  /** Of team mates only. */
+  readonly sector?: string | null | undefined;
+}
+
 export interface ServerFrames {
   readonly welcome: Welcome;
   readonly snapshot: Snapshot;
@@ -156,6 +181,9 @@ export interface ServerFrames {
   readonly expiring: { readonly expires_ms: number };
   readonly refreshed: { readonly expires_ms: number };
   readonly leaving: { readonly reconnect_after_ms: number };
+  readonly room: RoomSnapshot;
+  readonly left: { readonly room: number; readonly of: string };
+  readonly presence: { readonly players: readonly PlayerPresence[] };
 }
 
 /** Name and body, so that a `switch` on the name knows the body. */

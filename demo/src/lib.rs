@@ -10,6 +10,7 @@ pub mod universe;
 pub mod cluster;
 
 pub mod bot;
+pub mod beside;
 pub mod client;
 pub mod fleet;
 pub mod socket;

@@ -94,6 +94,27 @@ const SCHEMAS: Schemas = {
   expiring: v.object({ expires_ms: natural }),
   refreshed: v.object({ expires_ms: natural }),
   leaving: v.object({ reconnect_after_ms: natural }),
+  room: v.object({
+    room: natural,
+    of: v.string(),
+    id: entryId,
+    owner: v.string(),
+    sum,
+    entities: v.array(v.object({ entity: natural, fields })),
+    reason: v.string(),
+  }),
+  left: v.object({ room: natural, of: v.string() }),
+  presence: v.object({
+    players: v.array(
+      v.object({
+        player: v.string(),
+        status: v.string(),
+        devices: natural,
+        last_seen_ms: v.nullish(natural),
+        sector: v.nullish(v.string()),
+      }),
+    ),
+  }),
 };
 
 /** A message that is no frame of the protocol. */

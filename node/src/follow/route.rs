@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use sectorbus::ids::{ActorId, Generation, Incarnation, PlayerId, Seq, SessionId};
+use sectorbus::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, Seq, SessionId};
 use sectorbus::limits::RESEND_AFTER;
 use sectorbus::state::{RoomState, SessionSeat, System};
 
@@ -25,6 +25,8 @@ pub enum What {
     Join { session: SessionId, generation: Generation },
     Act { actor: ActorId, seq: Seq },
     Lost { session: SessionId, generation: Generation },
+    Member { number: u64 },
+    Seen { presence: u64, hop: Hop },
 }
 
 impl Key {
@@ -38,7 +40,15 @@ impl Key {
             Command::Lost { speaker, .. } => {
                 (speaker, What::Lost { session: speaker.session.clone(), generation: speaker.generation })
             }
-            Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt => return None,
+            Command::Member { player, number, .. } => {
+                return Some(Key { player: player.clone(), what: What::Member { number: *number } });
+            }
+            Command::Seen { player, presence, sector, .. } => {
+                let presence = presence.as_ref().map_or(0, |present| present.number);
+                let hop = sector.as_ref().map_or(Hop(0), |(hop, _)| *hop);
+                return Some(Key { player: player.clone(), what: What::Seen { presence, hop } });
+            }
+            Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt | Command::Count { .. } => return None,
         };
         Some(Key { player: speaker.player.clone(), what })
     }
@@ -51,6 +61,7 @@ fn generation(command: &Command) -> Option<Generation> {
             Some(speaker.generation)
         }
         Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt => None,
+        Command::Member { .. } | Command::Seen { .. } | Command::Count { .. } => None,
     }
 }
 
@@ -106,6 +117,12 @@ fn is_seen(what: &What, player: &PlayerId, system: &System) -> bool {
             seat.floor > *generation || seat.sessions.get(session).is_some_and(gone)
         }
         What::Act { .. } => false,
+        What::Member { number } => system.members().get(player).is_some_and(|member| member.number >= *number),
+        // Of nobody's interest where the player is no member: once they are one, their sessions say it again.
+        What::Seen { presence, hop } => {
+            let member = system.members().get(player).filter(|member| member.alias.is_some());
+            member.is_none_or(|member| member.presence >= *presence && member.hop >= *hop)
+        }
     }
 }
 
@@ -170,7 +187,7 @@ impl Route {
             // A newer connection may have asked for the same.
             What::Act { actor: of, .. } => *of == actor && self::generation(command) <= Some(generation),
             What::Join { session: of, generation: its } => of == session && *its <= generation,
-            What::Lost { .. } => false,
+            What::Lost { .. } | What::Member { .. } | What::Seen { .. } => false,
         });
     }
 

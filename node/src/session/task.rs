@@ -26,6 +26,7 @@ use crate::follow::FollowEvent;
 use crate::follow::replica::Known;
 use crate::follow::subscriber::WelcomeOnce;
 use crate::session::SessionEvent;
+use crate::session::company::{self, Company};
 use crate::session::connection::Wire;
 use crate::session::edges::{End, answer_error, answer_refusal, close, finish, message_of, refuse, send_unavailable};
 use crate::session::hello::{Attachment, Keys};
@@ -67,6 +68,7 @@ pub(super) struct Session<L: Log> {
     /// The sector the client shows.
     pub(super) shown: Option<SectorId>,
     pub(super) place: Option<Place>,
+    pub(super) company: Box<Company>,
     /// See [`Subscription::lost`](crate::follow::subscriber::Subscription::lost).
     pub(super) lost: Arc<AtomicBool>,
     attached_at: Instant,
@@ -90,7 +92,7 @@ impl<L: Log> Session<L> {
     ) -> Self {
         let (events_tx, events_rx) = mailbox();
         let conn = core.next_conn_id();
-        core.register_session(conn, events_tx.clone());
+        core.register_session(conn, attachment.speaker.player.clone(), events_tx.clone());
         core.metrics.sessions.increment(1.0);
         let pass = Pass::of(&attachment.claims, core.clock.now_ms());
         if pass.is_revoked(&attachment.speaker.player, &core.revocations) {
@@ -119,6 +121,7 @@ impl<L: Log> Session<L> {
             known: attachment.known,
             shown: None,
             place: None,
+            company: Company::new(&attachment.attached.at, attachment.claims.team),
             lost: Arc::default(),
             attached_at: Instant::now(),
             reattach_due: None,
@@ -184,6 +187,7 @@ impl<L: Log> Session<L> {
         let silent = self.heard + if self.pinged { heartbeat * 2 } else { heartbeat };
         [self.look_due(), self.reattach_due, self.intake.paused_until(), Some(self.pass.due())]
             .into_iter()
+            .chain([self.company.idle_due()])
             .flatten()
             .fold(silent, Instant::min)
     }
@@ -198,6 +202,7 @@ impl<L: Log> Session<L> {
         if Instant::now() >= self.pass.due() {
             self.judge_pass()?;
         }
+        self.say_shown();
         let silent = self.heard.elapsed();
         if silent >= self.core.config.heartbeat * 2 {
             return Err(close(CloseCode::Silent));
@@ -210,10 +215,10 @@ impl<L: Log> Session<L> {
     }
 
     fn drained(&mut self) {
-        if self.outbox.drain()
-            && let Some(place) = &self.place
-        {
-            place.guard.tell(FollowEvent::Ready { conn: self.conn });
+        if self.outbox.drain() {
+            let ready = || FollowEvent::Ready { conn: self.conn };
+            self.company.tell_rooms(ready);
+            self.place.iter().for_each(|place| place.guard.tell(ready()));
         }
     }
 
@@ -249,12 +254,19 @@ impl<L: Log> Session<L> {
     }
 
     fn take_frame(&mut self, frame: ClientFrame) -> Result<(), End> {
+        if !matches!(frame, ClientFrame::Ping(_)) {
+            self.be_active();
+        }
         match frame {
             ClientFrame::Act(act) => self.act(act.seq, act.action),
             ClientFrame::Resync {} => self.resync(),
             ClientFrame::Ping(ping) => {
                 let now_ms = self.core.clock.now_ms();
                 self.send(&ServerFrame::Pong(Pong { t: ping.t, now_ms }));
+                Ok(())
+            }
+            ClientFrame::Watch(watch) => {
+                self.watch(watch.players);
                 Ok(())
             }
             ClientFrame::Bye {} => Err(End::Bye),
@@ -319,14 +331,26 @@ impl<L: Log> Session<L> {
             return self.error(ErrorFrame::new(ErrorCode::ResyncTooOften, detail));
         }
         place.guard.tell(FollowEvent::Resync { conn: self.conn });
+        self.company.tell_rooms(|| FollowEvent::Resync { conn: self.conn });
         self.last_resync = Some(Instant::now());
         Ok(())
     }
 
     async fn take_event(&mut self, event: SessionEvent) -> Result<(), End> {
         match event {
-            SessionEvent::Live { room, hop } => self.now_live(&room, hop),
-            SessionEvent::Answered { seq } => drop(self.pending.remove(&seq)),
+            SessionEvent::Live { room, hop, asked } => {
+                self.now_live(&room, hop);
+                self.asked_to_be(asked.into());
+                self.meet();
+            }
+            SessionEvent::Admitted { room } => self.admitted(&room),
+            SessionEvent::ShownAs { shown } => self.shown_is_said(shown),
+            SessionEvent::Watched { player } => self.watched_changed(&player),
+            SessionEvent::Answered { seq } => {
+                if let Some(Action::Status { status }) = self.pending.remove(&seq) {
+                    self.asked_to_be(status.into());
+                }
+            }
             SessionEvent::Departed { room, to, hop } => self.follow_player(&room, to, hop),
             SessionEvent::Unknown { room } => self.not_here(&room),
             SessionEvent::Full { room } => {
@@ -384,6 +408,14 @@ impl<L: Log> Session<L> {
                 if replaced || self.speaker.generation < floor { self.superseded() } else { Ok(()) }
             }
             Push::Following => Box::pin(self.compare_at()).await,
+            Push::Present(present) => {
+                self.present_changed(present);
+                Ok(())
+            }
+            Push::Team(team) => {
+                self.team_changed(team);
+                Ok(())
+            }
             Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) => Ok(()),
         }
     }
@@ -395,6 +427,7 @@ impl<L: Log> Session<L> {
             Ok(None) => return self.reattach().await,
             Err(_) => return Ok(()),
         };
+        self.company_at(&at);
         match at.sessions.get(&self.speaker.session) {
             Some(seat) if seat.generation > self.speaker.generation => self.superseded(),
             None if self.speaker.generation < at.floor => self.superseded(),
@@ -438,6 +471,7 @@ impl<L: Log> Session<L> {
         self.reattach_due = None;
         self.speaker.generation = attached.generation;
         self.speaker.floor = attached.floor;
+        self.company_at(&attached.at);
         if let Some(place) = self.place.take() {
             place.guard.tell(FollowEvent::Unsubscribe { conn: self.conn });
         }
@@ -447,6 +481,7 @@ impl<L: Log> Session<L> {
 
     /// The connection is over: the room hears of it, from whichever node, until it has.
     async fn leave(&mut self, end: &End) {
+        let team = self.part();
         let Some(place) = self.place.take() else { return };
         place.guard.tell(FollowEvent::Unsubscribe { conn: self.conn });
         let left = matches!(end, End::Bye | End::LoggedOut | End::Close { code: CloseCode::Revoked, .. });
@@ -456,6 +491,7 @@ impl<L: Log> Session<L> {
         let Speaker { player, session, generation, .. } = &self.speaker;
         if !matches!(end, End::LoggedOut) {
             let _ = self.core.log.detach(player, session, *generation).await;
+            self.core.tasks.spawn("farewell", company::farewell(self.core.clone(), self.speaker.clone(), team));
             return;
         }
         // Until answered: `logged_out` is said when the session can nowhere be resumed any more.
@@ -463,6 +499,7 @@ impl<L: Log> Session<L> {
             tracing::debug!(%error, "a logout is not yet stored");
             tokio::time::sleep(ATTACH_AGAIN_AFTER).await;
         }
+        self.core.tasks.spawn("farewell", company::farewell(self.core.clone(), self.speaker.clone(), team));
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LogEntry;
 use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, RoomId, SessionId};
+use crate::log::{Present, TeamAt};
 use crate::mailbox;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +78,10 @@ pub enum Push {
         generation: Generation,
         floor: Generation,
     },
+    /// Who of this player's sessions is present changed (channel of `player:<id>` only).
+    Present(Present),
+    /// The player is in another team, or in another role (channel of `player:<id>` only).
+    Team(TeamAt),
 }
 
 /// A followed room. Dropping it unfollows.

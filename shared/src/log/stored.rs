@@ -8,8 +8,9 @@ use std::str::FromStr;
 
 use bytes::{BufMut, Bytes};
 
-use super::{ClaimBody, FeedItem, Lineage, LogBody, LogEntry, Push, SeatedAt};
+use super::{ClaimBody, FeedItem, Lineage, LogBody, LogEntry, Present, Push, SeatedAt, TeamAt};
 use crate::ids::{EntryId, FeedId, Generation, Incarnation, Nonce, SessionId};
+use crate::presence::Shown;
 
 /// First byte of every record and payload written by this release. The next format will be 2, and readable beside it.
 pub const FORMAT: u8 = 1;
@@ -19,6 +20,11 @@ const BATCH: u8 = 2;
 const RECEIPTS: u8 = 3;
 const FEED: u8 = 4;
 const ATTACHED: u8 = 5;
+const PRESENT: u8 = 6;
+const TEAM: u8 = 7;
+
+/// Where no name is: no name has this byte.
+const NOBODY: &str = "#";
 
 /// Why stored or published bytes are not what they should be. The bytes themselves are not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +73,21 @@ pub fn feed_record(prev: FeedId, as_of: Option<EntryId>, body: &[u8]) -> Vec<u8>
 /// Never stored, only published on the player's channel.
 pub fn attached_record(session: &SessionId, generation: Generation, floor: Generation) -> Vec<u8> {
     with_body(ATTACHED, &[session.to_string(), generation.to_string(), floor.to_string()], &[])
+}
+
+/// Never stored, only published on the player's channel: number, last_seen_ms, then incarnation and status of each session.
+pub fn present_record(present: &Present) -> Vec<u8> {
+    let mut texts = vec![present.number.to_string(), present.last_seen_ms.to_string()];
+    for (incarnation, shown) in &present.sessions {
+        texts.extend([incarnation.to_string(), shown.as_str().to_owned()]);
+    }
+    with_body(PRESENT, &texts, &[])
+}
+
+/// Never stored like this, only published on the player's channel: the words of [`team_text`].
+pub fn team_record(team: &TeamAt) -> Vec<u8> {
+    let texts: Vec<String> = team_text(team).split(' ').map(str::to_owned).collect();
+    with_body(TEAM, &texts, &[])
 }
 
 /// What goes over a room's channel: `format, short id, record`. The id is the entry's, the feed item's, for receipts
@@ -119,6 +140,16 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
             payload.end()?;
             Ok(Push::Attached { session, generation, floor })
         }
+        PRESENT => {
+            payload.kind()?;
+            payload.present().map(Push::Present)
+        }
+        TEAM => {
+            payload.kind()?;
+            let words = [payload.short()?, payload.short()?, payload.short()?, payload.short()?];
+            payload.end()?;
+            read_team(&words.join(" ")).map(Push::Team)
+        }
         found => Err(Unreadable::Kind { found }),
     }
 }
@@ -149,7 +180,27 @@ pub fn read_seat(text: &str) -> Result<SeatedAt, Unreadable> {
     let mut words = text.split(' ');
     let (generation, incarnation) = words.next().zip(words.next()).ok_or(Unreadable::Short)?;
     let generation = Generation(parse(generation, "generation")?);
-    Ok(SeatedAt { generation, incarnation: parse::<Incarnation>(incarnation, "incarnation")? })
+    let incarnation = parse::<Incarnation>(incarnation, "incarnation")?;
+    Ok(SeatedAt { generation, incarnation, shown: Shown::default() })
+}
+
+/// `<number> <team> <role> <team before>`, each name `#` where there is none.
+pub fn team_text(team: &TeamAt) -> String {
+    let (of, role) = team.team.as_ref().map_or((NOBODY, NOBODY), |(team, role)| (team.as_str(), role.as_str()));
+    let before = team.before.as_ref().map_or(NOBODY, |before| before.as_str());
+    format!("{} {of} {role} {before}", team.number)
+}
+
+pub fn read_team(text: &str) -> Result<TeamAt, Unreadable> {
+    let words: Vec<&str> = text.split(' ').collect();
+    let [number, team, role, before] = words[..] else { return Err(Unreadable::Short) };
+    let team = if team == NOBODY { None } else { Some((parse(team, "team")?, parse(role, "role")?)) };
+    let before = if before == NOBODY { None } else { Some(parse(before, "team")?) };
+    Ok(TeamAt { number: parse(number, "number")?, team, before })
+}
+
+pub fn read_shown(text: &str) -> Result<Shown, Unreadable> {
+    Shown::from_name(text).ok_or(Unreadable::Text { what: "status" })
 }
 
 fn parse<T: FromStr>(text: &str, what: &'static str) -> Result<T, Unreadable> {
@@ -219,6 +270,15 @@ impl Reader {
         Ok(ClaimBody { prev, owner, ring, nonce: Nonce { incarnation, counter } })
     }
 
+    fn present(&mut self) -> Result<Present, Unreadable> {
+        let (number, last_seen_ms) = (parse(&self.short()?, "number")?, parse(&self.short()?, "time")?);
+        let mut sessions = Vec::new();
+        while !self.0.is_empty() {
+            sessions.push((parse(&self.short()?, "incarnation")?, read_shown(&self.short()?)?));
+        }
+        Ok(Present { number, last_seen_ms, sessions })
+    }
+
     fn feed_item(&mut self, id: FeedId) -> Result<FeedItem, Unreadable> {
         let prev = parse(&self.short()?, "feed id")?;
         let as_of = self.short()?;
@@ -242,6 +302,16 @@ mod tests {
         }
     }
 
+    fn present() -> Present {
+        let sessions = vec![(claim().owner, Shown::Away), ("node-b#1700000000004".parse().unwrap(), Shown::Online)];
+        Present { number: 1_700_000_000_005, last_seen_ms: 0, sessions }
+    }
+
+    fn team() -> TeamAt {
+        let named = ("red".parse().unwrap(), "captain".parse().unwrap());
+        TeamAt { number: 1_700_000_000_006, team: Some(named), before: None }
+    }
+
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|b| format!("{b:02x}")).collect()
     }
@@ -263,6 +333,8 @@ mod tests {
             ("published_receipts", published(&id.to_string(), &receipts_record(b"\x01no"))),
             ("published_feed", published(&feed_id.to_string(), &item)),
             ("published_attached", published("", &attached)),
+            ("published_present", published("", &present_record(&present()))),
+            ("published_team", published("", &team_record(&team()))),
         ]
     }
 
@@ -291,6 +363,8 @@ mod tests {
         let attached = attached_record(&session, Generation(2), Generation(1));
         let push = read_published(published("", &attached).into()).unwrap();
         assert_eq!(push, Push::Attached { session, generation: Generation(2), floor: Generation(1) });
+        assert_eq!(read_published(published("", &present_record(&present())).into()), Ok(Push::Present(present())));
+        assert_eq!(read_published(published("", &team_record(&team())).into()), Ok(Push::Team(team())));
     }
 
     #[test]
@@ -312,8 +386,11 @@ mod tests {
         assert_eq!(read_lineage("1-2 3-4"), Ok(lineage));
         assert_eq!(read_lineage(""), Ok(Lineage::default()));
         assert_eq!(read_nonce(&nonce_text(&claim().nonce)), Ok(claim().nonce));
-        let seat = SeatedAt { generation: Generation(4), incarnation: claim().owner };
+        let seat = SeatedAt { generation: Generation(4), incarnation: claim().owner, shown: Shown::Online };
         assert_eq!(read_seat("4 node-a#1700000000000 17 0"), Ok(seat));
+        let none = TeamAt { number: 3, team: None, before: Some("red".parse().unwrap()) };
+        assert_eq!(read_team(&team_text(&none)), Ok(none));
+        assert!(read_team("3 red # #").is_err() && read_team("3 # #").is_err());
         assert!(read_lineage("1-2 x").is_err());
         assert!(read_nonce("n#1").is_err());
     }

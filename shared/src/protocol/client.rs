@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{BadFrame, Codec, Secret, decode};
 use crate::action::Action;
-use crate::ids::{ActorId, EntryId, SectorId, Seq};
+use crate::ids::{ActorId, EntryId, PlayerId, SectorId, Seq};
 use crate::limits::{
     DEVICE_BYTES_MAX, FEATURES_MAX, FRAME_BYTES_MAX, NAME_BYTES_MAX, RESUME_TOKEN_BYTES_MAX, TOKEN_BYTES_MAX,
+    WATCHED_PLAYERS_MAX,
 };
 
 /// A frame from a client: in both codecs a map of one, the frame's name -> a map of its fields.
@@ -29,6 +30,8 @@ pub enum ClientFrame {
     Refresh(Refresh),
     /// Leaves now, and ends the session for good: its resume token is worth nothing any more, on any node.
     Logout {},
+    /// Whose presence to be told, from now on; replaces the list before.
+    Watch(Watch),
 }
 
 /// Who is there, and where they were when the last connection ended.
@@ -82,9 +85,15 @@ pub struct Refresh {
     pub token: Secret,
 }
 
+/// At most `WATCHED_PLAYERS_MAX` players; nobody: no more of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    pub players: Vec<PlayerId>,
+}
+
 impl ClientFrame {
     /// Every client frame's name.
-    pub const NAMES: &'static [&'static str] = &["hello", "act", "resync", "ping", "bye", "refresh", "logout"];
+    pub const NAMES: &'static [&'static str] = &["hello", "act", "resync", "ping", "bye", "refresh", "logout", "watch"];
 
     pub fn name(&self) -> &'static str {
         match self {
@@ -95,6 +104,7 @@ impl ClientFrame {
             ClientFrame::Bye {} => "bye",
             ClientFrame::Refresh(_) => "refresh",
             ClientFrame::Logout {} => "logout",
+            ClientFrame::Watch(_) => "watch",
         }
     }
 
@@ -122,6 +132,10 @@ impl ClientFrame {
             ClientFrame::Act(act) if act.seq.0 == 0 => refuse(None, "seq: 1 and up".into()),
             ClientFrame::Refresh(refresh) => check_bytes("token", Some(refresh.token.reveal()), TOKEN_BYTES_MAX)
                 .or_else(|detail| refuse(None, detail)),
+            ClientFrame::Watch(watch) if watch.players.len() > WATCHED_PLAYERS_MAX => {
+                refuse(None, format!("players: at most {WATCHED_PLAYERS_MAX}"))
+            }
+            ClientFrame::Watch(_) => Ok(()),
             ClientFrame::Act(_) | ClientFrame::Resync {} | ClientFrame::Ping(_) => Ok(()),
             ClientFrame::Bye {} | ClientFrame::Logout {} => Ok(()),
         }

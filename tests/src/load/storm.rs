@@ -265,6 +265,8 @@ impl Session {
         match &frame {
             ServerFrame::Welcome(welcome) => self.resume = Some(welcome.resume.clone()),
             ServerFrame::Snapshot(snapshot) => self.cursor = snapshot.id,
+            ServerFrame::Delta(delta) if delta.room != Slot::SECTOR => {}
+            ServerFrame::Owner(owner) if owner.room != Slot::SECTOR => {}
             ServerFrame::Delta(delta) => self.cursor.version = self.cursor.version.max(delta.to),
             ServerFrame::Owner(owner) => {
                 self.cursor = EntryId::new(owner.epoch, self.cursor.version.max(owner.version));

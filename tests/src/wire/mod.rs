@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use sectorbus::action::Action;
 use sectorbus::ids::{EntryId, PlayerId, SectorId, Seq};
-use sectorbus::protocol::{Change, ClientFrame, Codec, ServerFrame, SnapshotReason};
+use sectorbus::protocol::{Change, ClientFrame, Codec, ServerFrame, Slot, SnapshotReason};
 use sectorbus::value::{Field, Value};
 use sectorbus_node::auth::{Claims, mint};
 use tokio::sync::{mpsc, watch};
@@ -69,7 +69,7 @@ impl Told {
                 self.reasons.push(snapshot.reason);
                 true
             }
-            ServerFrame::Delta(delta) => {
+            ServerFrame::Delta(delta) if delta.room == Slot::SECTOR => {
                 if let Some((sector, epoch)) = place.filter(|_| delta.from + 1 == delta.to && version < Some(delta.to))
                 {
                     let entry = (sector, EntryId::new(epoch, delta.to));

@@ -35,6 +35,8 @@ pub(super) fn payload(push: &Push) -> Option<Bytes> {
         Push::Attached { session, generation, floor } => {
             stored::published("", &stored::attached_record(session, *generation, *floor))
         }
+        Push::Present(present) => stored::published("", &stored::present_record(present)),
+        Push::Team(team) => stored::published("", &stored::team_record(team)),
     };
     Some(payload.into())
 }

@@ -40,10 +40,11 @@ use self::pubsub::PubSub;
 use super::{
     Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, FeedItem,
     Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Reclaim, Restore, Restored,
-    Revocation, Revoked, Sent, Snapshot, Unsafe,
+    Revocation, Revoked, Sent, SetTeam, Snapshot, TeamAt, Unsafe,
 };
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, SessionId};
 use crate::limits::MEMBER_TTL;
+use crate::presence::Shown;
 
 /// Until an append, claim, post or send is answered; then it is ambiguous.
 const REQUEST_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -282,6 +283,18 @@ impl Log for RedisLog {
     async fn detach(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {
         seats::detach(self, player, session, generation).await
     }
+    async fn show(
+        &self,
+        player: &PlayerId,
+        session: &SessionId,
+        generation: Generation,
+        shown: Shown,
+    ) -> LogResult<bool> {
+        seats::show(self, player, session, generation, shown).await
+    }
+    async fn set_team(&self, player: &PlayerId, change: &SetTeam) -> LogResult<TeamAt> {
+        seats::set_team(self, player, change).await
+    }
     async fn log_out(&self, player: &PlayerId, session: &SessionId) -> LogResult<()> {
         seats::log_out(self, player, session).await
     }
@@ -296,6 +309,9 @@ impl Log for RedisLog {
     }
     async fn at(&self, player: &PlayerId) -> LogResult<Option<At>> {
         seats::at(self, player).await
+    }
+    async fn ats(&self, players: &[PlayerId]) -> LogResult<Vec<Option<At>>> {
+        seats::ats(self, players).await
     }
 
     async fn post(&self, room: &RoomId, once: &OnceKey, body: Bytes) -> LogResult<Posted> {

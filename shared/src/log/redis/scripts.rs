@@ -37,9 +37,11 @@ scripts! {
     INBOX_TAKE = "inbox_take";
     SEND = "send";
     POST = "post" after "prelude";
-    ATTACH = "attach" after "prelude";
-    DETACH = "detach";
-    LOG_OUT = "log_out" after "prelude";
+    ATTACH = "attach" after "prelude" after "presence";
+    DETACH = "detach" after "prelude" after "presence";
+    SHOW = "show" after "prelude" after "presence";
+    SET_TEAM = "set_team" after "prelude";
+    LOG_OUT = "log_out" after "prelude" after "presence";
     REVOKE = "revoke" after "prelude";
     REVOKED = "revoked" after "prelude";
     ARRIVED = "arrived";
@@ -102,6 +104,8 @@ mod tests {
             &POST,
             &ATTACH,
             &DETACH,
+            &SHOW,
+            &SET_TEAM,
             &LOG_OUT,
             &REVOKE,
             &REVOKED,
