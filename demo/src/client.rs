@@ -255,11 +255,7 @@ impl Client {
         }
     }
 
-    fn beside_takes(
-        &mut self,
-        slot: Slot,
-        take: impl FnOnce(&mut Beside) -> Result<(), String>,
-    ) -> Vec<ClientFrame> {
+    fn beside_takes(&mut self, slot: Slot, take: impl FnOnce(&mut Beside) -> Result<(), String>) -> Vec<ClientFrame> {
         let taken = match self.beside.get_mut(&slot) {
             Some(beside) => take(beside),
             None => Err(format!("a change of slot {}, which shows no room", slot.0)),

@@ -9,8 +9,8 @@ pub mod universe;
 
 pub mod cluster;
 
-pub mod bot;
 pub mod beside;
+pub mod bot;
 pub mod client;
 pub mod fleet;
 pub mod socket;

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use sectorbus::action::Action;
-use sectorbus::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, RingVersion, Role, RoomId, SectorId, Seq, SessionId};
+use sectorbus::ids::{
+    ActorId, Generation, Hop, Incarnation, PlayerId, RingVersion, Role, RoomId, SectorId, Seq, SessionId,
+};
 use sectorbus::presence::Shown;
 use sectorbus::state::{Answered, BeyondLimit, PlayerRecord};
 
@@ -45,8 +47,8 @@ pub enum Command {
     /// To a team's room: what its member is shown as. Absolute, each half with a number that only grows; for a player who is
     /// no member it changes nothing.
     Seen { player: PlayerId, name: Option<String>, presence: Option<Present>, sector: Option<(Hop, SectorId)> },
-    /// To `global`: how many players are connected to this node.
-    Count { incarnation: Incarnation, players: u64 },
+    /// To `global`: how many players are connected to this node, and how many members it knows.
+    Count { incarnation: Incarnation, players: u64, nodes: u64 },
 }
 
 /// A player's sessions, as [`sectorbus::log::Present`] has them.

@@ -15,8 +15,8 @@ use sectorbus::limits::INT_ABS_MAX;
 use sectorbus::presence::Shown;
 use sectorbus::small_map::SmallMap;
 use sectorbus::state::{
-    ActorMarks, Answered, Changes, Delta, Draft, EntityChange, Entry, Fields, Membership, Outgoing, OwnChange, Part, PlayerRecord,
-    Post, PostName, RoomState, Seat, SessionSeat, SystemChange, Timer, TimerKind, compose,
+    ActorMarks, Answered, Changes, Delta, Draft, EntityChange, Entry, Fields, Membership, Outgoing, OwnChange, Part,
+    PlayerRecord, Post, PostName, RoomState, Seat, SessionSeat, SystemChange, Timer, TimerKind, compose,
 };
 use sectorbus::value::{Field, Value};
 

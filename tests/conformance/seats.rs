@@ -250,10 +250,7 @@ async fn an_attach_without_an_answer_seats_one_session(stand: impl Stand) {
     assert_eq!(again.generation, first);
     let at = other.at(&ann()).await.unwrap().unwrap();
     assert_eq!(at, again.at);
-    assert_eq!(
-        at.sessions,
-        [(session("s1"), seat_of(again.generation, "n1#1"))].into()
-    );
+    assert_eq!(at.sessions, [(session("s1"), seat_of(again.generation, "n1#1"))].into());
     let third = attached(&other, attach_of("s2", true)).await;
     assert!(third.actor > again.actor && again.actor.is_some());
 }

@@ -96,7 +96,11 @@ impl<L: Log> Follow<L> {
             // It asks because it was told otherwise, before the greeting.
             let seat = self.replica.as_ref().and_then(|replica| replica.state().system().seat(&sub.player));
             if let (true, Some(seat)) = (standing.phase.is_greeted(), seat) {
-                let _ = sub.events_tx.send(SessionEvent::Live { room: self.room.clone(), hop: seat.hop, asked: seat.asked });
+                let _ = sub.events_tx.send(SessionEvent::Live {
+                    room: self.room.clone(),
+                    hop: seat.hop,
+                    asked: seat.asked,
+                });
             }
             return;
         }

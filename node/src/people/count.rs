@@ -20,7 +20,8 @@ pub async fn run<L: Log>(core: Arc<Core<L>>) {
         let players = core.player_count();
         if players > 0 || was_counted {
             was_counted = true;
-            core.deliver(&RoomId::Global, Command::Count { incarnation: core.me(), players });
+            let nodes = core.view().members.len() as u64;
+            core.deliver(&RoomId::Global, Command::Count { incarnation: core.me(), players, nodes });
         }
         // Until somebody is there the next look comes soon: who plays alone is counted too.
         tokio::time::sleep(if was_counted { COUNT_EVERY } else { FIRST_AFTER }).await;

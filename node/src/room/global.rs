@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use sectorbus::ids::{Alias, Incarnation};
-use sectorbus::limits::COUNT_EVERY;
+use sectorbus::limits::{COUNT_EVERY, INT_ABS_MAX};
 use sectorbus::state::{Draft, Fields, RoomState};
 use sectorbus::value::{Field, Value};
 
@@ -22,7 +22,7 @@ pub struct Counts {
 
 impl Counts {
     /// One node's report. A node that is silent for three rounds is gone.
-    pub fn take(&mut self, draft: &mut Draft<'_>, incarnation: Incarnation, players: u64) {
+    pub fn take(&mut self, draft: &mut Draft<'_>, incarnation: Incarnation, players: u64, nodes: u64) {
         let now_ms = draft.now_ms();
         self.reported.insert(incarnation, (players, now_ms));
         self.reported.retain(|_, (_, at_ms)| *at_ms + 3 * COUNT_EVERY_MS > now_ms);
@@ -33,8 +33,8 @@ impl Counts {
         }
         self.due_ms = Some(now_ms + COUNT_EVERY_MS);
         let players = self.reported.values().map(|(players, _)| *players).fold(0, u64::saturating_add);
-        let players = Value::Int(i64::try_from(players).unwrap_or(i64::MAX).min(sectorbus::limits::INT_ABS_MAX));
-        let nodes = Value::Int(i64::try_from(self.reported.len()).unwrap_or(i64::MAX));
+        let [players, nodes] =
+            [players, nodes].map(|n| Value::Int(i64::try_from(n).unwrap_or(INT_ABS_MAX).min(INT_ABS_MAX)));
         match entity {
             Some(alias) => {
                 draft.set(alias, Field::PLAYERS, Some(players));
@@ -72,29 +72,31 @@ mod tests {
 
     fn report(state: &mut RoomState, counts: &mut Counts, now_ms: u64, of: &str, players: u64) -> bool {
         let mut draft = Draft::new(state, now_ms);
-        counts.take(&mut draft, node(of), players);
+        counts.take(&mut draft, node(of), players, 5);
         let changed = draft.has_changes();
         let _ = draft.finish();
         changed
     }
 
-    fn shown(state: &RoomState) -> Vec<(i64, i64)> {
+    /// The players; the nodes are what was reported.
+    fn shown(state: &RoomState) -> Vec<i64> {
         let number = |fields: &Fields, field| fields.get(&field).and_then(Value::as_int).expect("a number");
-        state.public().iter().map(|(_, f)| (number(f, Field::PLAYERS), number(f, Field::NODES))).collect()
+        assert!(state.public().iter().all(|(_, fields)| number(fields, Field::NODES) == 5));
+        state.public().iter().map(|(_, fields)| number(fields, Field::PLAYERS)).collect()
     }
 
     #[test]
     fn counts_are_written_at_most_every_ten_seconds_and_only_when_they_changed() {
         let (mut state, mut counts) = (RoomState::new(), Counts::default());
         assert!(report(&mut state, &mut counts, 1_000, "a#1", 3));
-        assert_eq!(shown(&state), [(3, 1)], "the first is shown at once");
+        assert_eq!(shown(&state), [3], "the first is shown at once");
         assert!(!report(&mut state, &mut counts, 2_000, "b#1", 4));
         assert!(report(&mut state, &mut counts, 11_000, "a#1", 3));
-        assert_eq!(shown(&state), [(7, 2)]);
+        assert_eq!(shown(&state), [7]);
         assert!(!report(&mut state, &mut counts, 21_001, "b#1", 4), "nothing changed");
         counts.lose(&[node("b#1")]);
         assert!(report(&mut state, &mut counts, 31_002, "a#1", 2));
-        assert_eq!(shown(&state), [(2, 1)]);
+        assert_eq!(shown(&state), [2]);
         assert!(!is_quiet(&state));
         assert!(report(&mut state, &mut counts, 41_003, "a#1", 0));
         assert!(is_quiet(&state));
@@ -108,9 +110,9 @@ mod tests {
         assert!(!report(&mut state, &mut next, 2_000, "a#1", 3));
         assert!(!report(&mut state, &mut next, 3_000, "b#1", 1));
         assert!(report(&mut state, &mut next, 12_000, "a#1", 3));
-        assert_eq!(shown(&state), [(4, 2)]);
+        assert_eq!(shown(&state), [4]);
         assert!(!report(&mut state, &mut next, 22_000, "a#1", 3));
         assert!(report(&mut state, &mut next, 33_001, "a#1", 3));
-        assert_eq!(shown(&state), [(3, 1)]);
+        assert_eq!(shown(&state), [3]);
     }
 }

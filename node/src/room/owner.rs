@@ -18,7 +18,7 @@ use sectorbus::state::{Outgoing, PlayerRecord, Post, PostName, System, SystemCha
 use crate::command::{Command, Receipt, Speaker};
 use crate::room::global::Counts;
 use crate::room::seats::{self, Loss, SeatLimits};
-use crate::room::{posts, team};
+use crate::room::{people, posts, team};
 
 /// A command as the owner's batch takes it: mail, or what the owner tells itself.
 #[derive(Debug, Clone)]
@@ -231,16 +231,9 @@ impl Batch<'_> {
                 }
             }
             Input::Command(Command::Arrived { player, hop, .. }) => forget_outgoing(draft, &player, hop),
-            Input::Command(Command::Member { player, number, role }) if matches!(self.room, RoomId::Team(_)) => {
-                self.receipts.extend(team::change(draft, &player, number, role.as_ref()).err());
+            Input::Command(command @ (Command::Member { .. } | Command::Seen { .. } | Command::Count { .. })) => {
+                self.receipts.extend(people::take(draft, self.room, self.counts, command));
             }
-            Input::Command(Command::Seen { player, name, presence, sector }) => {
-                team::see(draft, &player, name.as_deref(), presence, sector.as_ref());
-            }
-            Input::Command(Command::Count { incarnation, players }) if *self.room == RoomId::Global => {
-                self.counts.take(draft, incarnation, players);
-            }
-            Input::Command(Command::Member { .. } | Command::Count { .. }) => {}
             Input::Elsewhere { player, hop, room } => self.send_after(draft, &player, hop, room),
             // Arrivals come as `TakeIn` once `at` was read; a room that runs is adopted.
             Input::Command(Command::Arrive { .. } | Command::Adopt) => {}
@@ -252,8 +245,8 @@ impl Batch<'_> {
             }
             Input::IncarnationsGone(gone) => {
                 self.counts.lose(&gone);
-                let all_lost = seats::lose_incarnations(draft, self.limits, &gone)
-                    && team::lose_incarnations(draft, &gone);
+                let all_lost =
+                    seats::lose_incarnations(draft, self.limits, &gone) && team::lose_incarnations(draft, &gone);
                 return (!all_lost).then_some(Input::IncarnationsGone(gone));
             }
             Input::Tick | Input::DropPosts => {}

@@ -294,11 +294,7 @@ impl<L: Log> Session<L> {
 /// Without those on nodes that are gone.
 fn living<L: Log>(core: &Core<L>, present: &Present) -> command::Present {
     let sessions = present.sessions.iter().filter(|(of, _)| !core.is_dead(of)).cloned();
-    command::Present {
-        number: present.number,
-        last_seen_ms: present.last_seen_ms,
-        sessions: sessions.collect(),
-    }
+    command::Present { number: present.number, last_seen_ms: present.last_seen_ms, sessions: sessions.collect() }
 }
 
 /// After the end of a connection: it is detached until that is stored, and after the grace the team hears who is present

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use sectorbus::ids::{ActorId, EntryId, PlayerId, SectorId, Seq};
-use sectorbus::protocol::{ClientFrame, Codec, Hello, Secret, ServerFrame, Source};
+use sectorbus::protocol::{ClientFrame, Codec, Hello, Secret, ServerFrame, Slot, Source};
 
 use crate::load::audit::{Told, audit};
 use crate::load::listening::JOINING_AT_ONCE;
