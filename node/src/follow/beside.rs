@@ -10,7 +10,7 @@ use sectorbus::protocol::{Slot, SnapshotReason};
 
 use crate::core::ConnId;
 use crate::follow::frames;
-use crate::follow::show::critical;
+use crate::follow::framing::{critical, lane_of};
 use crate::follow::subscriber::{Greeting, Phase, Subscriber, Subscription};
 use crate::follow::task::Follow;
 use crate::people::rosters::Roster;
@@ -69,11 +69,7 @@ impl<L: Log> Follow<L> {
             (false, Greeting::Snapshot(reason)) => *reason,
             (false, Greeting::Welcome { .. } | Greeting::Moved { .. }) => SnapshotReason::Join,
         };
-        let lane = match self.room {
-            _ if sub.is_lost() => Lane::Critical,
-            RoomId::Team(_) => Lane::Team,
-            _ => Lane::Global,
-        };
+        let lane = if sub.is_lost() { Lane::Critical } else { lane_of(frames::slot_of(&self.room)) };
         sub.set_lost(false);
         sub.greeting = Greeting::Snapshot(SnapshotReason::Gap);
         let frame = framed(lane, sub.codec, &frames::room(replica, &self.room, reason).encode(sub.codec));

@@ -1,6 +1,6 @@
 //! Rooms this node follows: for its sessions, and for the rooms it owns.
 //! In reading order: `replica` (state and recent deltas), `route` (commands waiting for answers), `subscriber`
-//! (sessions shown the room), `frames` (state to protocol), `task` (the one loop), `catch_up` (staying on the chain),
+//! (sessions shown the room), `frames` (state to protocol), `framing` (to an outbox), `task` (the one loop), `catch_up` (staying on the chain),
 //! `feed` (the room's other stream), `show` (what sessions see), `beside` (rooms that need no seat), `heads` (silent rooms compared).
 
 pub mod replica;
@@ -8,6 +8,7 @@ pub mod route;
 pub mod subscriber;
 
 pub mod frames;
+pub mod framing;
 
 pub mod task;
 

@@ -9,62 +9,20 @@ use sectorbus::action::{Answer, RejectCode, Status};
 use sectorbus::ids::{ActorId, EntryId, Hop, Incarnation, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::log::{Log, LogEntry};
 use sectorbus::metrics::{ResumeSource, Tally};
-use sectorbus::protocol::{Codec, ServerFrame, Slot, SnapshotReason, Source, Welcome, encode_delta};
-use sectorbus::state::Delta;
+use sectorbus::protocol::{Codec, ServerFrame, Slot, SnapshotReason, Source, Welcome};
 use sectorbus::state::SystemChange;
 use sectorbus::state::{Answered, OwnChange};
 
 use crate::command::Speaker;
 use crate::core::ConnId;
 use crate::follow::frames;
+use crate::follow::framing::{SharedDelta, critical, state, telling};
 use crate::follow::replica::{self, Applied, Missed, Step};
 use crate::follow::route::{Key, What};
 use crate::follow::subscriber::{Greeting, Phase, Subscriber, Subscription};
 use crate::follow::task::Follow;
 use crate::session::SessionEvent;
 use crate::session::outbox::{Framed, Handed, Lane, framed};
-
-/// One delta, encoded for each codec when first needed.
-struct SharedDelta<'d> {
-    room: Slot,
-    delta: &'d Delta,
-    framed: [Option<Framed>; 2],
-}
-
-impl<'d> SharedDelta<'d> {
-    fn new(room: Slot, delta: &'d Delta) -> Self {
-        Self { room, delta, framed: [None, None] }
-    }
-    fn for_codec(&mut self, codec: Codec) -> Framed {
-        let index = usize::from(codec == Codec::Json);
-        let delta = || frames::delta(self.room, self.delta);
-        let encoded = || framed(lane_of(self.room), codec, &encode_delta(codec, &delta()));
-        self.framed[index].get_or_insert_with(encoded).clone()
-    }
-}
-
-fn lane_of(room: Slot) -> Lane {
-    match room {
-        Slot::TEAM => Lane::Team,
-        Slot::GLOBAL => Lane::Global,
-        _ => Lane::State,
-    }
-}
-
-pub(super) fn critical(sub: &Subscription, frame: &ServerFrame) -> Framed {
-    framed(Lane::Critical, sub.codec, &frame.encode(sub.codec))
-}
-
-fn state(sub: &Subscription, frame: &ServerFrame) -> Framed {
-    framed(Lane::State, sub.codec, &frame.encode(sub.codec))
-}
-
-/// A snapshot's frame. A client that saw what is gone is told with it, and what tells it is never dropped.
-fn telling(sub: &Subscription, frame: impl FnOnce(Option<SnapshotReason>) -> ServerFrame) -> Framed {
-    let lost = sub.is_lost();
-    sub.set_lost(false);
-    if lost { critical(sub, &frame(Some(SnapshotReason::Lost))) } else { state(sub, &frame(None)) }
-}
 
 impl<L: Log> Follow<L> {
     fn sector(&self) -> Option<SectorId> {

@@ -1,6 +1,6 @@
 //! A player's connection to this node. In reading order: `player_socket` (plain or TLS), `socket` (upgrade and reading), `outbox` (writing), `edges`
 //! (before `hello` and at the end), `intake` (how much is taken), `hello` (who is it), `place` (which room has the
-//! player), `company` (other players), `task` (the one loop), `connection` (from upgrade to end).
+//! player), `seat` (attached again, left), `company` (other players), `task` (the one loop), `connection` (from upgrade to end).
 
 pub mod player_socket;
 pub mod socket;
@@ -16,6 +16,7 @@ mod renewal;
 
 pub mod company;
 pub mod place;
+mod seat;
 
 pub mod task;
 
