@@ -54,6 +54,9 @@ impl<L: Log> Follow<L> {
         let Some(Subscriber { sub, phase: Phase::Waiting }) = self.subscribers.get_mut(conn) else { return };
         let player = sub.player.clone();
         if !self.admits(&player) {
+            if self.replica.is_some() {
+                self.tell(conn, SessionEvent::NotAdmitted { room: self.room.clone() });
+            }
             return;
         }
         self.greet_beside(conn);
@@ -108,6 +111,7 @@ impl<L: Log> Follow<L> {
         if std::mem::replace(phase, Phase::Waiting) != Phase::Waiting {
             sub.greeting = Greeting::Snapshot(SnapshotReason::Join);
             sub.outbox.send(&[critical(sub, &frames::left(&self.room))]);
+            let _ = sub.events_tx.send(SessionEvent::NotAdmitted { room: self.room.clone() });
         }
     }
 

@@ -1,3 +1,5 @@
+//! What a team's room decides, batch by batch; after each a replica and what is stored are compared.
+
 use sectorbus::ids::Alias;
 use sectorbus::state::Entry;
 

@@ -145,6 +145,11 @@ impl<L: Log> Session<L> {
         if let Some(team) = &at.team {
             self.team_changed(team.clone());
         }
+        // It went with a lost tail, or another token says otherwise: the latest to look has its way.
+        let stored = at.team.as_ref().and_then(|at| at.team.as_ref()).map(|(team, _)| team);
+        if self.company.global.is_some() && stored != self.company.token_team.as_ref() {
+            self.follow_token_now();
+        }
         self.present_changed(at.present());
         let mine = at.sessions.get(&self.speaker.session);
         if let Some(seat) = mine.filter(|seat| seat.generation == self.speaker.generation) {
@@ -168,6 +173,19 @@ impl<L: Log> Session<L> {
         }
     }
 
+    /// The team's room does not have the player. If it lost that, or never got it, it is told what `at` says; if it knows
+    /// better, the number says so there.
+    pub(super) fn not_admitted(&mut self, room: &RoomId) {
+        let Some((team, guard)) = self.company.team.as_ref().filter(|(_, guard)| guard.room() == room) else { return };
+        self.company.is_admitted = false;
+        let at = self.company.team_at.as_ref().and_then(|at| Some((at.number, at.team.as_ref()?)));
+        if let Some((number, (of, role))) = at.filter(|(_, (of, _))| of == team) {
+            tracing::debug!(%of, "a roster does not have a member yet");
+            let (player, role) = (self.speaker.player.clone(), Some(role.clone()));
+            guard.tell(FollowEvent::Route { command: Command::Member { player, number, role } });
+        }
+    }
+
     /// Absolute and numbered: what the room knows already changes nothing there.
     fn report_to_team(&self) {
         let Some((_, guard)) = self.company.team.as_ref().filter(|_| self.company.is_admitted) else { return };
@@ -184,10 +202,15 @@ impl<L: Log> Session<L> {
 
     /// A token that says another team than `at` has: it counts.
     fn follow_token_team(&self) {
-        let token_team = &self.company.token_team;
-        let is_alike = self.company.team_id() == token_team.as_ref();
-        if self.core.config.teams_from == TeamsFrom::Token && !is_alike {
-            let following = teams::follow_token(self.core.clone(), self.speaker.player.clone(), token_team.clone());
+        if self.company.team_id() != self.company.token_team.as_ref() {
+            self.follow_token_now();
+        }
+    }
+
+    fn follow_token_now(&self) {
+        if self.core.config.teams_from == TeamsFrom::Token {
+            let (player, team) = (self.speaker.player.clone(), self.company.token_team.clone());
+            let following = teams::follow_token(self.core.clone(), player, team);
             self.core.tasks.spawn("token team", following);
         }
     }

@@ -34,6 +34,8 @@ pub enum SessionEvent {
     Live { room: RoomId, hop: Hop, asked: Status },
     /// A room beside the sector has shown itself.
     Admitted { room: RoomId },
+    /// A team's room does not know the player (any more).
+    NotAdmitted { room: RoomId },
     /// `at` has it that this session is shown as this.
     ShownAs { shown: Shown },
     /// Something changed about a player who is watched.

@@ -264,6 +264,9 @@ impl<L: Log> Session<L> {
                 self.send(&ServerFrame::Pong(Pong { t: ping.t, now_ms }));
                 Ok(())
             }
+            ClientFrame::Watch(_) if !self.has_state() => {
+                self.error(ErrorFrame::new(ErrorCode::NotInSector, "watch after the first state"))
+            }
             ClientFrame::Watch(watch) => {
                 self.watch(watch.players);
                 Ok(())
@@ -338,11 +341,14 @@ impl<L: Log> Session<L> {
     async fn take_event(&mut self, event: SessionEvent) -> Result<(), End> {
         match event {
             SessionEvent::Live { room, hop, asked } => {
+                // Held until the welcome is in the outbox: nothing of another room comes before it.
+                drop(self.welcome.as_ref().map(|welcome| welcome.lock()));
                 self.now_live(&room, hop);
                 self.asked_to_be(asked.into());
                 self.meet();
             }
             SessionEvent::Admitted { room } => self.admitted(&room),
+            SessionEvent::NotAdmitted { room } => self.not_admitted(&room),
             SessionEvent::ShownAs { shown } => self.shown_is_said(shown),
             SessionEvent::Watched { player } => self.watched_changed(&player),
             SessionEvent::Answered { seq } => {
