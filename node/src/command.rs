@@ -10,7 +10,7 @@ use sectorbus::action::Action;
 use sectorbus::ids::{
     ActorId, Generation, Hop, Incarnation, PlayerId, RingVersion, Role, RoomId, SectorId, Seq, SessionId,
 };
-use sectorbus::presence::Shown;
+use sectorbus::log::Present;
 use sectorbus::state::{Answered, BeyondLimit, PlayerRecord};
 
 const FORMAT: u8 = 1;
@@ -44,19 +44,11 @@ pub enum Command {
     /// To a team's room: the player is its member in this role, or is none (`role` absent). `number` names the change of
     /// the player's team; what is older than what the room knows changes nothing.
     Member { player: PlayerId, number: u64, role: Option<Role> },
-    /// To a team's room: what its member is shown as. Absolute, each half with a number that only grows; for a player who is
-    /// no member it changes nothing.
-    Seen { player: PlayerId, name: Option<String>, presence: Option<Present>, sector: Option<(Hop, SectorId)> },
+    /// To a team's room: what its member is shown as. Absolute, with a number that only grows; for a player who is no member it
+    /// changes nothing.
+    Seen { player: PlayerId, name: Option<String>, present: Present },
     /// To `global`: how many players are connected to this node, and how many members it knows.
     Count { incarnation: Incarnation, players: u64, nodes: u64 },
-}
-
-/// A player's sessions, as [`sectorbus::log::Present`] has them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Present {
-    pub number: u64,
-    pub last_seen_ms: u64,
-    pub sessions: Vec<(Incarnation, Shown)>,
 }
 
 /// Why a command was not taken.

@@ -141,7 +141,6 @@ fn membership() -> impl Strategy<Value = Membership> {
         number,
         changed_ms: number * 1_000,
         presence: number + 1,
-        hop: Hop(number),
         sessions: sessions.into_iter().map(|shown| ("n1#5".parse().expect("a node"), shown)).collect(),
     })
 }

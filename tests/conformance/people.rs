@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sectorbus::ids::{Generation, Incarnation, PlayerId, Role, RoomId, SectorId, SessionId, TeamId};
+use sectorbus::ids::{Generation, Hop, Incarnation, PlayerId, Role, RoomId, SectorId, SessionId, TeamId};
 use sectorbus::log::{Attach, Log, Present, Push, SetTeam, TeamAt};
 use sectorbus::presence::Shown;
 
@@ -19,6 +19,7 @@ rules! {
     a_change_of_team_is_told_once_with_a_number_that_grows,
     who_is_in_another_team_does_not_leave_that_one,
     a_player_nobody_has_seen_can_be_in_a_team,
+    an_arrival_is_told_with_where_the_player_is,
     several_players_are_read_at_once_in_the_order_asked,
     a_change_of_team_without_an_answer_is_made_once,
 }
@@ -202,6 +203,24 @@ async fn a_player_nobody_has_seen_can_be_in_a_team(stand: impl Stand) {
     attach(&log, &ann(), "s1", "n1#1").await;
     let at = log.at(&ann()).await.unwrap().unwrap();
     assert_eq!((at.room, at.team), (SectorId::new("start").unwrap(), Some(red)));
+}
+
+async fn an_arrival_is_told_with_where_the_player_is(stand: impl Stand) {
+    let log = stand.node().await;
+    attach(&log, &ann(), "s1", "n1#1").await;
+    let before = present(&log).await;
+    assert_eq!(before.room, SectorId::new("start").ok());
+    let mut following = followed(&log, &RoomId::Player(ann())).await;
+    let there = SectorId::new("7").unwrap();
+    assert_eq!(log.arrived(&ann(), &there, Hop(1)).await, Ok(Hop(1)));
+    assert_eq!(log.arrived(&ann(), &SectorId::new("6").unwrap(), Hop(1)).await, Ok(Hop(1)));
+    let after = told(&mut following).await;
+    assert_eq!((&after.room, &after.sessions), (&Some(there), &before.sessions));
+    assert!(after.number > before.number);
+    assert_eq!(present(&log).await, after, "the second changed nothing");
+    // Nobody is there, and that is not when they were last seen.
+    log.arrived(&player("bob"), &SectorId::new("6").unwrap(), Hop(3)).await.unwrap();
+    assert_eq!(log.at(&player("bob")).await.unwrap().unwrap().present().last_seen_ms, 0);
 }
 
 async fn several_players_are_read_at_once_in_the_order_asked(stand: impl Stand) {

@@ -60,7 +60,6 @@ impl<L: Log> Follow<L> {
             return;
         }
         self.greet_beside(conn);
-        self.tell(conn, SessionEvent::Admitted { room: self.room.clone() });
     }
 
     /// The whole room; from here on the session is live. What tells of a loss is never dropped.
@@ -78,6 +77,8 @@ impl<L: Log> Follow<L> {
         let frame = framed(lane, sub.codec, &frames::room(replica, &self.room, reason).encode(sub.codec));
         let version = replica.cursor().version;
         Self::hand(&mut self.tally, subscriber, &[frame], version);
+        // Each time: what the room lost of the player is told again.
+        self.tell(conn, SessionEvent::Admitted { room: self.room.clone() });
     }
 
     /// A player's membership, or what they are shown as, changed with this entry: before anything that comes after it.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use sectorbus::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, Seq, SessionId};
+use sectorbus::ids::{ActorId, Generation, Incarnation, PlayerId, Seq, SessionId};
 use sectorbus::limits::RESEND_AFTER;
 use sectorbus::state::{RoomState, SessionSeat, System};
 
@@ -26,7 +26,7 @@ pub enum What {
     Act { actor: ActorId, seq: Seq },
     Lost { session: SessionId, generation: Generation },
     Member { number: u64 },
-    Seen { presence: u64, hop: Hop },
+    Seen { presence: u64 },
 }
 
 impl Key {
@@ -43,10 +43,8 @@ impl Key {
             Command::Member { player, number, .. } => {
                 return Some(Key { player: player.clone(), what: What::Member { number: *number } });
             }
-            Command::Seen { player, presence, sector, .. } => {
-                let presence = presence.as_ref().map_or(0, |present| present.number);
-                let hop = sector.as_ref().map_or(Hop(0), |(hop, _)| *hop);
-                return Some(Key { player: player.clone(), what: What::Seen { presence, hop } });
+            Command::Seen { player, present, .. } => {
+                return Some(Key { player: player.clone(), what: What::Seen { presence: present.number } });
             }
             Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt | Command::Count { .. } => return None,
         };
@@ -119,9 +117,9 @@ fn is_seen(what: &What, player: &PlayerId, system: &System) -> bool {
         What::Act { .. } => false,
         What::Member { number } => system.members().get(player).is_some_and(|member| member.number >= *number),
         // Of nobody's interest where the player is no member: once they are one, their sessions say it again.
-        What::Seen { presence, hop } => {
+        What::Seen { presence } => {
             let member = system.members().get(player).filter(|member| member.alias.is_some());
-            member.is_none_or(|member| member.presence >= *presence && member.hop >= *hop)
+            member.is_none_or(|member| member.presence >= *presence)
         }
     }
 }

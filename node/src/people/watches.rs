@@ -105,7 +105,7 @@ impl Watches {
     fn read(&self, player: &PlayerId, present: Option<Present>) {
         if let Some(watched) = self.players.lock().get_mut(player) {
             watched.heard = Instant::now();
-            watched.learn(present.unwrap_or(Present { number: 0, last_seen_ms: 0, sessions: Vec::new() }));
+            watched.learn(present.unwrap_or(Present { number: 0, last_seen_ms: 0, room: None, sessions: Vec::new() }));
         }
     }
 

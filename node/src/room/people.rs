@@ -13,8 +13,8 @@ pub fn take(draft: &mut Draft<'_>, room: &RoomId, counts: &mut Counts, command: 
         (Command::Member { player, number, role }, RoomId::Team(_)) => {
             return team::change(draft, &player, number, role.as_ref()).err();
         }
-        (Command::Seen { player, name, presence, sector }, RoomId::Team(_)) => {
-            team::see(draft, &player, name.as_deref(), presence, sector.as_ref());
+        (Command::Seen { player, name, present }, RoomId::Team(_)) => {
+            team::see(draft, &player, name.as_deref(), present);
         }
         (Command::Count { incarnation, players, nodes }, RoomId::Global) => {
             counts.take(draft, incarnation, players, nodes);

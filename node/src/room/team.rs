@@ -2,13 +2,14 @@
 //! the draft. Membership and presence come as absolute values with numbers that only grow, so that neither a repeat nor
 //! what comes late changes anything. Knows nothing of where they come from.
 
-use sectorbus::ids::{Hop, Incarnation, PlayerId, Role, SectorId};
+use sectorbus::ids::{Incarnation, PlayerId, Role};
 use sectorbus::limits::{EX_MEMBER_KEPT_FOR, EX_MEMBERS_KEPT, INT_ABS_MAX, MEMBERS_PER_TEAM_MAX, TEXT_BYTES_MAX};
+use sectorbus::log::Present;
 use sectorbus::presence::Shown;
 use sectorbus::state::{Draft, Fields, Membership, RoomState, SystemChange};
 use sectorbus::value::{Field, Value};
 
-use crate::command::{Present, Receipt};
+use crate::command::Receipt;
 
 /// More sessions than any player may have.
 const SESSIONS_MAX: usize = 64;
@@ -76,30 +77,22 @@ fn forget_ex_members(draft: &mut Draft<'_>) {
 }
 
 /// What a member is shown as, as a node reports it.
-pub fn see(
-    draft: &mut Draft<'_>,
-    player: &PlayerId,
-    name: Option<&str>,
-    presence: Option<Present>,
-    sector: Option<&(Hop, SectorId)>,
-) {
+pub fn see(draft: &mut Draft<'_>, player: &PlayerId, name: Option<&str>, present: Present) {
     let Some(mut member) = draft.state().system().members().get(player).cloned() else { return };
     let Some(alias) = member.alias else { return };
     if let Some(name) = name.filter(|name| (1..=TEXT_BYTES_MAX).contains(&name.len())) {
         draft.set(alias, Field::NAME, Some(Value::from(name)));
     }
-    if let Some((hop, sector)) = sector.filter(|(hop, _)| *hop > member.hop) {
-        member.hop = *hop;
+    if present.number <= member.presence {
+        return;
+    }
+    if let Some(sector) = present.room {
         draft.set(alias, Field::SECTOR, Some(Value::from(sector.as_str())));
     }
-    let mut last_seen_ms = None;
-    if let Some(present) = presence.filter(|present| present.number > member.presence) {
-        member.presence = present.number;
-        member.sessions = present.sessions;
-        member.sessions.truncate(SESSIONS_MAX);
-        last_seen_ms = Some(present.last_seen_ms).filter(|ms| *ms > 0);
-    }
-    show(draft, player, member, last_seen_ms);
+    member.presence = present.number;
+    member.sessions = present.sessions;
+    member.sessions.truncate(SESSIONS_MAX);
+    show(draft, player, member, Some(present.last_seen_ms).filter(|ms| *ms > 0));
 }
 
 /// These nodes are gone, and their sessions with them. False: not all are written yet, this entry is large enough.

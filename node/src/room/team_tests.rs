@@ -1,6 +1,6 @@
 //! What a team's room decides, batch by batch; after each a replica and what is stored are compared.
 
-use sectorbus::ids::Alias;
+use sectorbus::ids::{Alias, SectorId};
 use sectorbus::state::Entry;
 
 use super::*;
@@ -17,9 +17,9 @@ fn node(name: &str) -> Incarnation {
     name.parse().expect("an incarnation")
 }
 
-fn present(number: u64, sessions: &[(&str, Shown)]) -> Option<Present> {
+fn present(number: u64, sessions: &[(&str, Shown)]) -> Present {
     let sessions = sessions.iter().map(|(of, shown)| (node(of), *shown)).collect();
-    Some(Present { number, last_seen_ms: 0, sessions })
+    Present { number, last_seen_ms: 0, room: None, sessions }
 }
 
 /// One batch; `None`: it changed nothing.
@@ -104,7 +104,7 @@ fn a_member_is_shown_as_their_best_session_and_older_reports_change_nothing() {
     let mut state = RoomState::new();
     let ann = player("ann");
     let see_ann = |state: &mut RoomState, number, sessions: &[(&str, Shown)]| {
-        batch(state, 2_000, |draft| see(draft, &ann, Some("Ann"), present(number, sessions), None))
+        batch(state, 2_000, |draft| see(draft, &ann, Some("Ann"), present(number, sessions)))
     };
     assert!(see_ann(&mut state, 9, &[("a#1", Shown::Online)]).is_none(), "no member");
     join(&mut state, "ann", 1, Some("pilot"));
@@ -120,14 +120,16 @@ fn a_member_is_shown_as_their_best_session_and_older_reports_change_nothing() {
 }
 
 #[test]
-fn the_sector_follows_the_hop() {
+fn the_sector_comes_with_the_presence() {
     let mut state = RoomState::new();
     let ann = player("ann");
     join(&mut state, "ann", 1, Some("pilot"));
-    let at = |hop, sector: &str| (Hop(hop), SectorId::new(sector).expect("a name"));
-    let see_at = |state: &mut RoomState, at| batch(state, 2_000, |draft| see(draft, &ann, None, None, Some(&at)));
-    assert!(see_at(&mut state, at(3, "7")).is_some());
-    assert!(see_at(&mut state, at(2, "6")).is_none());
+    let see_in = |state: &mut RoomState, number, sector: &str| {
+        let room = Some(SectorId::new(sector).expect("a name"));
+        batch(state, 2_000, |draft| see(draft, &ann, None, Present { room, ..present(number, &[]) }))
+    };
+    assert!(see_in(&mut state, 3, "7").is_some());
+    assert!(see_in(&mut state, 2, "6").is_none());
     assert_eq!(text(&state, "ann", Field::SECTOR).as_deref(), Some("7"));
 }
 
@@ -137,7 +139,7 @@ fn sessions_of_a_dead_node_are_gone_and_the_last_one_says_when() {
     let ann = player("ann");
     join(&mut state, "ann", 1, Some("pilot"));
     let two = [("a#1", Shown::Online), ("b#1", Shown::Away)];
-    batch(&mut state, 2_000, |draft| see(draft, &ann, None, present(9, &two), None));
+    batch(&mut state, 2_000, |draft| see(draft, &ann, None, present(9, &two)));
     let gone = |state: &mut RoomState, of: &str, now_ms| {
         batch(state, now_ms, |draft| assert!(lose_incarnations(draft, &[node(of)])))
     };
@@ -149,6 +151,6 @@ fn sessions_of_a_dead_node_are_gone_and_the_last_one_says_when() {
     assert_eq!(text(&state, "ann", Field::STATUS).as_deref(), Some("offline"));
     assert_eq!(field(&state, "ann", Field::LAST_SEEN), Some(Value::Int(4_000)));
     assert!(is_quiet(&state));
-    batch(&mut state, 5_000, |draft| see(draft, &ann, None, present(10, &two), None));
+    batch(&mut state, 5_000, |draft| see(draft, &ann, None, present(10, &two)));
     assert_eq!(field(&state, "ann", Field::LAST_SEEN), None);
 }

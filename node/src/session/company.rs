@@ -13,7 +13,7 @@ use sectorbus::log::{At, Log, Present, TeamAt};
 use sectorbus::presence::Shown;
 use sectorbus::protocol::{PlayerPresence, Presence, ServerFrame, SnapshotReason};
 
-use crate::command::{self, Command, Speaker};
+use crate::command::{Command, Speaker};
 use crate::config::TeamsFrom;
 use crate::core::Core;
 use crate::follow::subscriber::{Greeting, Subscription};
@@ -88,7 +88,7 @@ impl Company {
 }
 
 impl<L: Log> Session<L> {
-    /// After the first state, and whenever the player was seen in a sector.
+    /// After the first state.
     pub(super) fn meet(&mut self) {
         if self.company.global.is_none() {
             let guard = self.watch_room(&RoomId::Global);
@@ -96,7 +96,6 @@ impl<L: Log> Session<L> {
             self.enter_team();
             self.follow_token_team();
         }
-        self.report_to_team();
     }
 
     fn watch_room(&self, room: &RoomId) -> FollowGuard {
@@ -189,15 +188,9 @@ impl<L: Log> Session<L> {
     /// Absolute and numbered: what the room knows already changes nothing there.
     fn report_to_team(&self) {
         let Some((_, guard)) = self.company.team.as_ref().filter(|_| self.company.is_admitted) else { return };
-        let place = self.place.as_ref().filter(|place| place.live);
-        guard.tell(FollowEvent::Route {
-            command: Command::Seen {
-                player: self.speaker.player.clone(),
-                name: self.name.clone(),
-                presence: Some(living(&self.core, &self.company.present)),
-                sector: place.map(|place| (place.hop(), place.sector.clone())),
-            },
-        });
+        let (player, name) = (self.speaker.player.clone(), self.name.clone());
+        let present = living(&self.core, &self.company.present);
+        guard.tell(FollowEvent::Route { command: Command::Seen { player, name, present } });
     }
 
     /// A token that says another team than `at` has: it counts.
@@ -315,9 +308,10 @@ impl<L: Log> Session<L> {
 }
 
 /// Without those on nodes that are gone.
-fn living<L: Log>(core: &Core<L>, present: &Present) -> command::Present {
-    let sessions = present.sessions.iter().filter(|(of, _)| !core.is_dead(of)).cloned();
-    command::Present { number: present.number, last_seen_ms: present.last_seen_ms, sessions: sessions.collect() }
+fn living<L: Log>(core: &Core<L>, present: &Present) -> Present {
+    let mut present = present.clone();
+    present.sessions.retain(|(of, _)| !core.is_dead(of));
+    present
 }
 
 /// After the end of a connection: it is detached until that is stored, and after the grace the team hears who is present
@@ -337,7 +331,6 @@ pub(super) async fn farewell<L: Log>(core: Arc<Core<L>>, speaker: Speaker, team:
     };
     let Some(at) = at else { return };
     let guard = Follows::pin(&core, &RoomId::Team(team));
-    let presence = Some(living(&core, &at.present()));
-    let command = Command::Seen { player: player.clone(), name: None, presence, sector: None };
+    let command = Command::Seen { player: player.clone(), name: None, present: living(&core, &at.present()) };
     guard.tell(FollowEvent::Route { command });
 }

@@ -47,13 +47,6 @@ pub struct Place {
     full: bool,
 }
 
-impl Place {
-    /// Of the player's seat here, while live.
-    pub fn hop(&self) -> Hop {
-        self.followed
-    }
-}
-
 impl<L: Log> Session<L> {
     /// First room of this connection.
     pub(super) fn enter(&mut self, sector: SectorId, hop: Hop) {

@@ -1,5 +1,7 @@
 //! The words of where players are: attach, detach, `at`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, Role, SectorId, SessionId, TeamId};
 use crate::presence::Shown;
 use crate::small_map::SmallMap;
@@ -12,7 +14,7 @@ pub struct At {
     /// Highest evicted generation + 1: what is below it was evicted.
     pub floor: Generation,
     pub sessions: SmallMap<SessionId, SeatedAt>,
-    /// Number of the last change of who is present and as what; grows, and never below TIME.
+    /// Number of the last change of who is present, as what, and where; grows, and never below TIME.
     pub presence: u64,
     /// When the last session ended, ms since 1970; 0: none has yet.
     pub last_seen_ms: u64,
@@ -49,13 +51,15 @@ pub enum SetTeam {
     LeaveAny,
 }
 
-/// Who is present, as it is told on the player's channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Who is present and where, as it is told on the player's channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Present {
     /// As [`At::presence`].
     pub number: u64,
     /// As [`At::last_seen_ms`].
     pub last_seen_ms: u64,
+    /// As [`At::room`]; `None`: nowhere yet.
+    pub room: Option<SectorId>,
     /// Which node has each session, and what it is shown as.
     pub sessions: Vec<(Incarnation, Shown)>,
 }
@@ -63,7 +67,8 @@ pub struct Present {
 impl At {
     pub fn present(&self) -> Present {
         let sessions = self.sessions.values().map(|seat| (seat.incarnation.clone(), seat.shown));
-        Present { number: self.presence, last_seen_ms: self.last_seen_ms, sessions: sessions.collect() }
+        let (number, last_seen_ms, room) = (self.presence, self.last_seen_ms, Some(self.room.clone()));
+        Present { number, last_seen_ms, room, sessions: sessions.collect() }
     }
 }
 

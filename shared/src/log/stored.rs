@@ -75,9 +75,11 @@ pub fn attached_record(session: &SessionId, generation: Generation, floor: Gener
     with_body(ATTACHED, &[session.to_string(), generation.to_string(), floor.to_string()], &[])
 }
 
-/// Never stored, only published on the player's channel: number, last_seen_ms, then incarnation and status of each session.
+/// Never stored, only published on the player's channel: number, last_seen_ms, room or `#`, then incarnation and status of
+/// each session.
 pub fn present_record(present: &Present) -> Vec<u8> {
-    let mut texts = vec![present.number.to_string(), present.last_seen_ms.to_string()];
+    let room = present.room.as_ref().map_or(NOBODY, |room| room.as_str());
+    let mut texts = vec![present.number.to_string(), present.last_seen_ms.to_string(), room.to_owned()];
     for (incarnation, shown) in &present.sessions {
         texts.extend([incarnation.to_string(), shown.as_str().to_owned()]);
     }
@@ -272,11 +274,13 @@ impl Reader {
 
     fn present(&mut self) -> Result<Present, Unreadable> {
         let (number, last_seen_ms) = (parse(&self.short()?, "number")?, parse(&self.short()?, "time")?);
+        let room = self.short()?;
+        let room = if room == NOBODY { None } else { Some(parse(&room, "sector")?) };
         let mut sessions = Vec::new();
         while !self.0.is_empty() {
             sessions.push((parse(&self.short()?, "incarnation")?, read_shown(&self.short()?)?));
         }
-        Ok(Present { number, last_seen_ms, sessions })
+        Ok(Present { number, last_seen_ms, room, sessions })
     }
 
     fn feed_item(&mut self, id: FeedId) -> Result<FeedItem, Unreadable> {
@@ -304,7 +308,7 @@ mod tests {
 
     fn present() -> Present {
         let sessions = vec![(claim().owner, Shown::Away), ("node-b#1700000000004".parse().unwrap(), Shown::Online)];
-        Present { number: 1_700_000_000_005, last_seen_ms: 0, sessions }
+        Present { number: 1_700_000_000_005, last_seen_ms: 0, room: Some("12".parse().unwrap()), sessions }
     }
 
     fn team() -> TeamAt {

@@ -105,8 +105,6 @@ pub struct Membership {
     pub changed_ms: u64,
     /// Of the player's changes of presence: the latest that was reported.
     pub presence: u64,
-    /// Of the latest sector that was reported.
-    pub hop: Hop,
     /// The player's sessions as reported: which node has each, and what it is shown as.
     #[serde(deserialize_with = "super::stored::growing")]
     pub sessions: Vec<(Incarnation, Shown)>,

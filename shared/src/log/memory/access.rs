@@ -254,7 +254,7 @@ impl Log for MemoryLog {
             let record = record.or_insert_with(|| PlayerRecord::new(attach.start.clone(), Hop(0)));
             let (mut attached, written) = record.attach(&attach, now_ms);
             if let Some(Attached { generation, floor, at, .. }) = attached.as_mut().filter(|_| written) {
-                let present = record.tell_presence(now_ms);
+                let present = record.tell_presence(now_ms, false);
                 at.presence = present.number;
                 let (session, generation, floor) = (attach.session.clone(), *generation, *floor);
                 let channel = RoomId::Player(attach.player.clone());
@@ -276,7 +276,7 @@ impl Log for MemoryLog {
             let Some(record) = core.db.players.get_mut(&player) else { return false };
             let done = record.detach(&session, generation);
             if done {
-                let present = record.tell_presence(now_ms);
+                let present = record.tell_presence(now_ms, true);
                 core.publish(&RoomId::Player(player), Push::Present(present));
             }
             done
@@ -297,7 +297,7 @@ impl Log for MemoryLog {
             let record = core.db.players.get_mut(&player).filter(|record| record.has(&session, generation));
             let Some(record) = record else { return false };
             if record.show(&session, shown) {
-                let present = record.tell_presence(now_ms);
+                let present = record.tell_presence(now_ms, false);
                 core.publish(&RoomId::Player(player), Push::Present(present));
             }
             true
@@ -324,7 +324,7 @@ impl Log for MemoryLog {
             let now_ms = core.time_ms();
             let Some(record) = core.db.players.get_mut(&player) else { return };
             if let Some((generation, floor)) = record.log_out(&session, now_ms) {
-                let (channel, present) = (RoomId::Player(player), record.tell_presence(now_ms));
+                let (channel, present) = (RoomId::Player(player), record.tell_presence(now_ms, true));
                 core.publish(&channel, Push::Attached { session, generation, floor });
                 core.publish(&channel, Push::Present(present));
             }
@@ -348,8 +348,15 @@ impl Log for MemoryLog {
     async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
         let (player, room) = (player.clone(), room.clone());
         self.run(move |core| {
-            let record = core.db.players.entry(player);
-            record.or_insert_with(|| PlayerRecord::new(room.clone(), hop)).arrived(&room, hop)
+            let now_ms = core.time_ms();
+            let record = core.db.players.entry(player.clone());
+            let record = record.or_insert_with(|| PlayerRecord::new(room.clone(), Hop(0)));
+            let (before, stored) = (record.at().hop, record.arrived(&room, hop));
+            if stored > before {
+                let present = record.tell_presence(now_ms, false);
+                core.publish(&RoomId::Player(player), Push::Present(present));
+            }
+            stored
         })
         .await
     }

@@ -54,10 +54,10 @@ impl PlayerRecord {
         At { room, hop, floor, sessions: sessions.collect(), presence, last_seen_ms, team: None }
     }
 
-    /// Numbers a change of who is present; answers what to tell.
-    pub(super) fn tell_presence(&mut self, time_ms: u64) -> Present {
+    /// Numbers a change of who is present, or where; answers what to tell.
+    pub(super) fn tell_presence(&mut self, time_ms: u64, has_left: bool) -> Present {
         self.presence = (self.presence + 1).max(time_ms);
-        if self.sessions.is_empty() {
+        if self.sessions.is_empty() && has_left {
             self.last_seen_ms = time_ms;
         }
         self.at().present()

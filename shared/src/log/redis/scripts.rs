@@ -44,7 +44,7 @@ scripts! {
     LOG_OUT = "log_out" after "prelude" after "presence";
     REVOKE = "revoke" after "prelude";
     REVOKED = "revoked" after "prelude";
-    ARRIVED = "arrived";
+    ARRIVED = "arrived" after "prelude" after "presence";
 }
 
 impl LogScript {

@@ -97,8 +97,8 @@ pub(super) async fn log_out(log: &RedisLog, player: &PlayerId, session: &Session
 }
 
 pub(super) async fn arrived(log: &RedisLog, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
-    let call = scripts::ARRIVED.call(&[log.keys.at(player)]).arg(room.as_str()).arg(hop.0);
     let channel = log.keys.channel(&RoomId::Player(player.clone()));
+    let call = scripts::ARRIVED.call(&[log.keys.at(player)]).arg(room.as_str()).arg(hop.0).arg(&channel);
     let mut answer = Answer::of("arrived", log.requests_of(&channel).script(call).await?)?;
     answer.parse().map(Hop)
 }

@@ -6,5 +6,5 @@ if not seat or string.match(seat, '^%d+') ~= ARGV[2] then
   return { 'OTHER' }
 end
 redis.call('HDEL', KEYS[1], 's:' .. ARGV[1], 'p:' .. ARGV[1])
-tell_presence(KEYS[1], ARGV[3], now_ms())
+tell_presence(KEYS[1], ARGV[3], now_ms(), true)
 return { 'DONE' }

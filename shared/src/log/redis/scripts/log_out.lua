@@ -24,6 +24,6 @@ redis.call('HDEL', key, 's:' .. session, 'p:' .. session)
 redis.call('HSET', key, 'format', '1', 'x:' .. session, text(now + tonumber(ARGV[3])))
 if seat then
   publish(ARGV[2], '', '\1\5' .. short(session) .. short(text(seat + 1)) .. short(floor))
-  tell_presence(key, ARGV[2], now)
+  tell_presence(key, ARGV[2], now, true)
 end
 return { 'DONE' }
