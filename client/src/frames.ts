@@ -41,7 +41,8 @@ export type ClientFrame =
   | { readonly history: { readonly n: number; readonly of: string; readonly before?: FeedId; readonly limit?: number } }
   | { readonly read: { readonly of: string; readonly upto: FeedId } }
   | { readonly unread: { readonly n: number } }
-  | { readonly block: { readonly n: number; readonly player: string; readonly blocked: boolean } };
+  | { readonly block: { readonly n: number; readonly player: string; readonly blocked: boolean } }
+  | { readonly watch: { readonly players: readonly string[] } };
 
 export type Empty = Readonly<Record<string, never>>;
 
@@ -215,6 +216,30 @@ export interface Blocks {
   readonly players: readonly string[];
 }
 
+/** A room beside the sector: the team's (slot 1), `global` (slot 2). */
+export interface RoomSnapshot {
+  readonly room: number;
+  /** `team:<id>` or `global`. */
+  readonly of: string;
+  /** `<epoch>-<version>` */
+  readonly id: string;
+  readonly owner: string;
+  readonly sum: number;
+  readonly entities: readonly { readonly entity: number; readonly fields: Fields }[];
+  readonly reason: string;
+}
+
+/** What a watched player is shown as. */
+export interface PlayerPresence {
+  readonly player: string;
+  /** `offline`, `away`, `busy`, `online`, `in_combat`; a newer server may have more. */
+  readonly status: string;
+  readonly devices: number;
+  readonly last_seen_ms?: number | null | undefined;
+  /** Of team mates only. */
+  readonly sector?: string | null | undefined;
+}
+
 export interface ServerFrames {
   readonly welcome: Welcome;
   readonly snapshot: Snapshot;
@@ -239,6 +264,9 @@ export interface ServerFrames {
   readonly marked: Marked;
   readonly counts: Counts;
   readonly blocks: Blocks;
+  readonly room: RoomSnapshot;
+  readonly left: { readonly room: number; readonly of: string };
+  readonly presence: { readonly players: readonly PlayerPresence[] };
 }
 
 /** Name and body, so that a `switch` on the name knows the body. */

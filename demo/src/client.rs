@@ -1,19 +1,20 @@
 //! A client that remembers all it was told and holds the server to it; the demo's bots and the tests are made of it.
 //! Pure: frames in, frames out; transports are elsewhere. Follows PROTOCOL.md literally; every broken promise becomes
-//! a line in `broken`.
+//! a line in `broken`. Rooms beside the sector are in `beside`.
 
 use std::collections::BTreeMap;
 
 use sectorbus::action::{Action, Answer, RejectCode};
-use sectorbus::ids::{ActorId, Alias, EntryId, SectorId, Seq};
+use sectorbus::ids::{ActorId, Alias, EntryId, PlayerId, SectorId, Seq};
 use sectorbus::protocol::{
-    Act, ActorMarks, ChangeBody, ClientFrame, DeltaFrame, FEEDS, Hello, OwnChange, Secret, ServerFrame, Slot, Snapshot,
-    SnapshotReason, Source,
+    Act, ActorMarks, ChangeBody, ClientFrame, DeltaFrame, FEEDS, Hello, OwnChange, PlayerPresence, Secret, ServerFrame,
+    Slot, Snapshot, SnapshotReason, Source,
 };
 use sectorbus::small_map::SmallMap;
 use sectorbus::state::field_hash;
 use sectorbus::value::{Field, Value};
 
+use crate::beside::Beside;
 use crate::heard::Heard;
 
 pub type Fields = SmallMap<Field, Value>;
@@ -113,6 +114,10 @@ pub struct Client {
     pub deltas: u64,
     pub resyncs: u64,
     pub heard: Heard,
+    /// The rooms it sees beside its sector, by slot.
+    pub beside: BTreeMap<Slot, Beside>,
+    /// What it was told last of players it watches.
+    pub presence: BTreeMap<PlayerId, PlayerPresence>,
     /// Promises that were not kept.
     pub broken: Vec<String>,
     /// Second answers that contradict the first; each is in `broken` too.
@@ -135,6 +140,8 @@ impl Client {
         self.connected = false;
         self.welcomed = false;
         self.awaiting_resync = false;
+        self.beside.clear();
+        self.presence.clear();
         let first_seq = self.pending.keys().next().copied().unwrap_or(Seq(self.next_seq));
         ClientFrame::Hello(Hello {
             token: self.token.clone().map(Secret::from),
@@ -200,12 +207,13 @@ impl Client {
                 self.moves.push((moved.from, moved.to));
                 self.take_snapshot(moved.snapshot)
             }
-            ServerFrame::Delta(delta) => self.take_delta(&delta),
+            ServerFrame::Delta(delta) if delta.room == Slot::SECTOR => self.take_delta(&delta),
+            ServerFrame::Delta(delta) => self.beside_takes(delta.room, |beside| beside.take_delta(&delta)),
             ServerFrame::Own(own) => self.take_own(&own),
             ServerFrame::Owner(owner) if owner.room == Slot::SECTOR => {
                 self.take_owner(owner.node, owner.epoch, owner.version)
             }
-            ServerFrame::Owner(_) => Vec::new(),
+            ServerFrame::Owner(owner) => self.beside_takes(owner.room, |beside| beside.take_owner(&owner)),
             ServerFrame::Ack(ack) => {
                 if let Some(view) = &mut self.view {
                     view.told_of(EntryId::new(view.epoch, ack.version));
@@ -240,7 +248,35 @@ impl Client {
                 self.broken.extend(self.heard.take(feeds));
                 Vec::new()
             }
+            ServerFrame::Room(room) => {
+                if !self.connected {
+                    self.broken.push(format!("{} came before the first state", room.of));
+                }
+                let beside = Beside::of(*room);
+                self.broken.extend(beside.check());
+                self.beside.insert(beside.slot, beside);
+                Vec::new()
+            }
+            ServerFrame::Left(left) => {
+                if self.beside.remove(&left.room).is_none_or(|beside| beside.room != left.of) {
+                    self.broken.push(format!("left {}, which was not shown", left.of));
+                }
+                Vec::new()
+            }
+            ServerFrame::Presence(presence) => {
+                self.presence.extend(presence.players.into_iter().map(|one| (one.player.clone(), one)));
+                Vec::new()
+            }
         }
+    }
+
+    fn beside_takes(&mut self, slot: Slot, take: impl FnOnce(&mut Beside) -> Result<(), String>) -> Vec<ClientFrame> {
+        let taken = match self.beside.get_mut(&slot) {
+            Some(beside) => take(beside),
+            None => Err(format!("a change of slot {}, which shows no room", slot.0)),
+        };
+        self.broken.extend(taken.err());
+        Vec::new()
     }
 
     fn take_snapshot(&mut self, snapshot: Snapshot) -> Vec<ClientFrame> {
@@ -377,7 +413,7 @@ fn compatible(known: &Answer, again: &Answer) -> bool {
     known == again || is_already(known) || is_already(again)
 }
 
-fn apply(fields: &mut Fields, set: &[(Field, Option<Value>)]) {
+pub(crate) fn apply(fields: &mut Fields, set: &[(Field, Option<Value>)]) {
     for (field, value) in set {
         match value {
             Some(value) => drop(fields.insert(*field, value.clone())),

@@ -9,6 +9,7 @@ pub mod universe;
 
 pub mod cluster;
 
+pub mod beside;
 pub mod bot;
 pub mod client;
 pub mod fleet;

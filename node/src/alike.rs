@@ -1,10 +1,10 @@
-//! What must be alike on all nodes of a region: universe, ring and `resume_secret`, each as a hash of its own, so that
+//! What must be alike on all nodes of a region: universe, ring, `resume_secret` and `teams_from`, each as a hash of its own, so that
 //! a node that differs can be told in what. The text travels in beats; peers only compare it.
 
 use sectorbus::ring::ring_hash_pin;
 use sha2::{Digest, Sha256};
 
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, TeamsFrom};
 
 /// Of each hash: enough to tell settings apart.
 const HASH_BYTES: usize = 8;
@@ -20,7 +20,11 @@ pub fn settings_text(config: &NodeConfig, virtual_nodes: usize) -> String {
         ("ring", hash("ring", format!("{}/{virtual_nodes}", ring_hash_pin()).as_bytes())),
         ("resume_secret", hash("resume_secret", &secret)),
     ];
-    parts.map(|(name, hash)| format!("{name}={hash}")).join(" ")
+    // Unsaid where it is as ever: a release that does not know the setting is alike then.
+    let teams = (config.teams_from != TeamsFrom::Backend)
+        .then(|| ("teams_from", hash("teams_from", config.teams_from.as_str().as_bytes())));
+    let parts = parts.into_iter().chain(teams).map(|(name, hash)| format!("{name}={hash}"));
+    parts.collect::<Vec<_>>().join(" ")
 }
 
 fn hash(name: &str, value: &[u8]) -> String {
@@ -69,6 +73,7 @@ mod tests {
         assert_eq!(after(|c| c.universe_seed += 1), ["universe_seed"]);
         assert_eq!(after(|c| c.universe_sectors += 1), ["universe_sectors"]);
         assert_eq!(after(|c| c.resume_secret = Secret::new([9; 32]).unwrap()), ["resume_secret"]);
+        assert_eq!(after(|c| c.teams_from = TeamsFrom::Token), ["teams_from"]);
         let both = after(|c| {
             c.universe_seed += 1;
             c.resume_secret = Secret::new([9; 32]).unwrap();

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use sectorbus::action::Action;
-use sectorbus::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, RingVersion, RoomId, SectorId, Seq, SessionId};
+use sectorbus::ids::{
+    ActorId, Generation, Hop, Incarnation, PlayerId, RingVersion, Role, RoomId, SectorId, Seq, SessionId,
+};
+use sectorbus::log::Present;
 use sectorbus::state::{Answered, BeyondLimit, PlayerRecord};
 
 const FORMAT: u8 = 1;
@@ -38,6 +41,14 @@ pub enum Command {
     Arrived { player: PlayerId, hop: Hop, room: Option<SectorId> },
     /// Own this room now.
     Adopt,
+    /// To a team's room: the player is its member in this role, or is none (`role` absent). `number` names the change of
+    /// the player's team; what is older than what the room knows changes nothing.
+    Member { player: PlayerId, number: u64, role: Option<Role> },
+    /// To a team's room: what its member is shown as. Absolute, with a number that only grows; for a player who is no member it
+    /// changes nothing.
+    Seen { player: PlayerId, name: Option<String>, present: Present },
+    /// To `global`: how many players are connected to this node, and how many members it knows.
+    Count { incarnation: Incarnation, players: u64, nodes: u64 },
 }
 
 /// Why a command was not taken.

@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use sectorbus::ids::{EntryId, Incarnation, Nonce, RingVersion, RoomId};
+use sectorbus::ids::{EntryId, Incarnation, Nonce, PlayerId, RingVersion, RoomId};
+use sectorbus::limits::GONE_KEPT_FOR;
 use sectorbus::log::Log;
 use sectorbus::mailbox;
 use sectorbus::metrics::Metrics;
@@ -25,6 +26,7 @@ use crate::courier::Couriers;
 use crate::edge::Edge;
 use crate::follow::{FollowEvent, Follows};
 use crate::owners::Owners;
+use crate::people::People;
 use crate::poster::Poster;
 use crate::revocations::Revocations;
 use crate::session::SessionEvent;
@@ -63,6 +65,7 @@ pub struct Core<L: Log> {
     pub follows: Follows,
     pub couriers: Couriers,
     pub poster: Poster,
+    pub people: People,
     pub revocations: Revocations,
     pub edge: Edge,
     incarnation: ArcSwap<Incarnation>,
@@ -70,7 +73,7 @@ pub struct Core<L: Log> {
     view_version: watch::Sender<u64>,
     /// Who a room's owner is, where it differs from the ring: from `not_owner`, until a newer claim or until they leave.
     hints: Mutex<BTreeMap<RoomId, Incarnation>>,
-    sessions: Mutex<BTreeMap<ConnId, mailbox::Sender<SessionEvent>>>,
+    sessions: Mutex<BTreeMap<ConnId, (PlayerId, mailbox::Sender<SessionEvent>)>>,
     /// The next beat is due at once.
     pub beat_now: Notify,
     /// Lives of this node that were joined.
@@ -116,6 +119,7 @@ impl<L: Log> Core<L> {
             follows: Follows::default(),
             couriers: Couriers::default(),
             poster: Poster::default(),
+            people: People::default(),
             revocations: Revocations::default(),
             incarnation: ArcSwap::from_pointee(parts.incarnation),
             view: ArcSwap::from_pointee(view),
@@ -267,8 +271,8 @@ impl<L: Log> Core<L> {
         self.follows.tell(room, FollowEvent::Notice(notice));
     }
 
-    pub fn register_session(&self, conn: ConnId, events: mailbox::Sender<SessionEvent>) {
-        self.sessions.lock().insert(conn, events);
+    pub fn register_session(&self, conn: ConnId, player: PlayerId, events: mailbox::Sender<SessionEvent>) {
+        self.sessions.lock().insert(conn, (player, events));
     }
 
     pub fn unregister_session(&self, conn: ConnId) {
@@ -276,11 +280,25 @@ impl<L: Log> Core<L> {
     }
 
     pub fn sessions(&self) -> Vec<mailbox::Sender<SessionEvent>> {
-        self.sessions.lock().values().cloned().collect()
+        self.sessions.lock().values().map(|(_, events)| events.clone()).collect()
     }
 
     pub fn session_count(&self) -> usize {
         self.sessions.lock().len()
+    }
+
+    /// Players with a session on this node, each once.
+    pub fn player_count(&self) -> u64 {
+        let sessions = self.sessions.lock();
+        sessions.values().map(|(player, _)| player).collect::<BTreeSet<_>>().len() as u64
+    }
+
+    /// What this node knows: the incarnation is gone, or was so long ago that nobody remembers.
+    pub fn is_dead(&self, incarnation: &Incarnation) -> bool {
+        let view = self.view.load();
+        let forgotten_ms = self.clock.now_ms().saturating_sub(GONE_KEPT_FOR.as_millis() as u64);
+        view.gone.contains_key(incarnation)
+            || (!view.members.contains(incarnation) && incarnation.joined_ms() < forgotten_ms)
     }
 }
 

@@ -29,6 +29,7 @@ pub mod life;
 pub mod load;
 pub mod node;
 pub mod owners;
+pub mod people;
 pub mod players;
 pub mod poster;
 pub mod revocations;

@@ -101,6 +101,10 @@ name_type!(
     TeamId
 );
 name_type!(
+    /// What a member is in a team, in the game's own words.
+    Role
+);
+name_type!(
     /// A player's presence on one device; survives reconnects.
     SessionId
 );

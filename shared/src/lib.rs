@@ -2,13 +2,14 @@
 //!
 //! Follow one action in: `protocol` (frames) -> the node's session -> `rules` decide on `state` -> `log` appends one
 //! entry. Follow one delta out: `log` -> the node's relay applies it to its replica (`state`) -> `protocol` frames.
-//! `ids`, `limits`, `value`, `action` and `said` are the shared vocabulary; `protocol`, `state` and `log` are three columns
+//! `ids`, `limits`, `value`, `action`, `presence` and `said` are the shared vocabulary; `protocol`, `state` and `log` are three columns
 //! that do not import each other; `rules` uses `state`. Time and randomness are arguments everywhere but in `log`.
 
 pub mod action;
 pub mod ids;
 pub mod limits;
 pub mod mailbox;
+pub mod presence;
 pub mod said;
 pub mod small_map;
 pub mod value;

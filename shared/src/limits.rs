@@ -182,6 +182,20 @@ pub const RESUME_WINDOW: Duration = Duration::from_secs(60);
 pub const LOGIN_UNCHANGED_AFTER: Duration = Duration::from_secs(2);
 pub const SECRET_BYTES_MIN: usize = 32;
 
+// Rooms for people.
+/// Members of one team; each is an entity of its room.
+pub const MEMBERS_PER_TEAM_MAX: usize = 1_000;
+/// A team's room remembers for this long who is no member any more: what comes later of the membership is refused by then.
+pub const EX_MEMBER_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Those who are no members any more that a team's room remembers; beyond it the earliest are forgotten.
+pub const EX_MEMBERS_KEPT: usize = 1_000;
+/// A session of which nothing was heard for this long is shown as away.
+pub const IDLE_AFTER: Duration = Duration::from_secs(300);
+/// Players whose presence one session may watch.
+pub const WATCHED_PLAYERS_MAX: usize = 100;
+/// How often nodes report their players, and at most how often `global` counts them anew.
+pub const COUNT_EVERY: Duration = Duration::from_secs(10);
+
 const _: () = assert!(BEAT_EVERY.as_millis() * 3 < MEMBER_TTL.as_millis(), "a lost beat must not expire a member");
 const _: () = assert!(GRACE.as_millis() < RESUME_WINDOW.as_millis());
 const _: () =
@@ -198,4 +212,5 @@ const _: () = assert!(BATCH_ENTRY_BYTES + 256 * 1024 <= ENTRY_BYTES_MAX, "one mo
 const _: () = assert!(BATCH_COMMANDS_MAX * 256 <= 64 * 1024, "answers of at most 200 bytes take less than 64 KiB");
 const _: () = assert!(POST_BYTES_MAX < POSTS_KEPT_BYTES_MAX, "one post always fits");
 const _: () = assert!(POSTS_KEPT_FOR.as_secs() < ONCE_KEPT_FOR.as_secs(), "what is posted again is the same item");
+const _: () = assert!(MEMBERS_PER_TEAM_MAX <= ENTITIES_PER_ROOM_MAX);
 const _: () = assert!(CANARY_EVERY.as_millis() * 2 <= CANARY_MISSING_AFTER.as_millis());

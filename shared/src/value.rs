@@ -88,13 +88,13 @@ impl<'de> Deserialize<'de> for Value {
 pub struct Field(pub u8);
 
 impl Field {
-    /// `ship`, `warp` or `port`.
+    /// `ship`, `warp`, `port`, in a team `member`, in `global` `counts`.
     pub const KIND: Field = Field(1);
-    /// A ship's player id.
+    /// A ship's or a member's player id.
     pub const PLAYER: Field = Field(2);
     /// The name to show.
     pub const NAME: Field = Field(3);
-    /// A ship's presence: `online`, `away`, `busy`, `link_dead`.
+    /// A ship's presence: `online`, `away`, `busy`, `link_dead`; a member's as in [`crate::presence`].
     pub const STATUS: Field = Field(4);
     /// Position on the sector's map, in map units, 0 to 999.
     pub const X: Field = Field(5);
@@ -109,10 +109,36 @@ impl Field {
     pub const READY_AT: Field = Field(10);
     /// Number of moves the ship has made.
     pub const HOP: Field = Field(11);
+    /// A member's role in the team.
+    pub const ROLE: Field = Field(12);
+    /// A member's sector id; shown in the team only.
+    pub const SECTOR: Field = Field(13);
+    /// A member's living sessions.
+    pub const DEVICES: Field = Field(14);
+    /// Counts: players with a session in the region.
+    pub const PLAYERS: Field = Field(15);
+    /// Counts: nodes of the region.
+    pub const NODES: Field = Field(16);
 
     /// Names used by the JSON codec, in the order of the numbers, from 1.
-    pub const NAMES: [&'static str; 11] =
-        ["kind", "player", "name", "status", "x", "y", "to", "last_seen", "credits", "ready_at", "hop"];
+    pub const NAMES: [&'static str; 16] = [
+        "kind",
+        "player",
+        "name",
+        "status",
+        "x",
+        "y",
+        "to",
+        "last_seen",
+        "credits",
+        "ready_at",
+        "hop",
+        "role",
+        "sector",
+        "devices",
+        "players",
+        "nodes",
+    ];
 
     pub fn name(self) -> Option<&'static str> {
         Self::NAMES.get(usize::from(self.0).checked_sub(1)?).copied()

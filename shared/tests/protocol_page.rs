@@ -369,6 +369,7 @@ fn the_table_of_limits_is_the_code() {
         ("seq window", limits::DEDUPE_BITMAP_BITS),
         ("answers in marks, per actor", limits::DEDUPE_ANSWERS_KEPT as u64),
         ("actors kept per player", limits::ACTORS_KEPT as u64),
+        ("players watched", limits::WATCHED_PLAYERS_MAX as u64),
         ("sessions per player", limits::SESSIONS_PER_PLAYER_MAX as u64),
         ("entities per room", limits::ENTITIES_PER_ROOM_MAX as u64),
         ("fields per entity", limits::FIELDS_PER_ENTITY_MAX as u64),
@@ -452,6 +453,10 @@ fn the_examples_sums_add_up() {
                 version = snapshot.id.version;
                 check("sum", snapshot.sum, public_sum(&entities));
                 check("own_sum", snapshot.own_sum, sum(0, &own));
+            }
+            Frame::Server(ServerFrame::Room(room)) => {
+                let entities = room.entities.iter().map(|entity| (entity.entity.0, entity.fields.clone()));
+                check("sum", room.sum, public_sum(&entities.collect()));
             }
             Frame::Server(ServerFrame::Moved(moved)) => {
                 let there = &moved.snapshot;

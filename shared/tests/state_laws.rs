@@ -12,10 +12,11 @@ use sectorbus::ids::{
     ActorId, Alias, EntryId, Generation, Hop, Incarnation, NodeName, PlayerId, RoomId, SectorId, Seq, SessionId,
 };
 use sectorbus::limits::INT_ABS_MAX;
+use sectorbus::presence::Shown;
 use sectorbus::small_map::SmallMap;
 use sectorbus::state::{
-    ActorMarks, Answered, Changes, Delta, Draft, EntityChange, Entry, Fields, Outgoing, OwnChange, Part, PlayerRecord,
-    Post, PostName, RoomState, Seat, SessionSeat, SystemChange, Timer, TimerKind, compose,
+    ActorMarks, Answered, Changes, Delta, Draft, EntityChange, Entry, Fields, Membership, Outgoing, OwnChange, Part,
+    PlayerRecord, Post, PostName, RoomState, Seat, SessionSeat, SystemChange, Timer, TimerKind, compose,
 };
 use sectorbus::value::{Field, Value};
 
@@ -132,6 +133,18 @@ fn post_name() -> impl Strategy<Value = PostName> {
     (1u64..3, 0u32..2).prop_map(|(version, n)| PostName { entry: EntryId::new(7, version), n })
 }
 
+fn membership() -> impl Strategy<Value = Membership> {
+    use proptest::option::of;
+    let sessions = vec(prop_oneof![Just(Shown::Online), Just(Shown::InCombat)], 0..3);
+    (of(1u32..4), 0u64..3, sessions).prop_map(|(alias, number, sessions)| Membership {
+        alias: alias.map(Alias),
+        number,
+        changed_ms: number * 1_000,
+        presence: number + 1,
+        sessions: sessions.into_iter().map(|shown| ("n1#5".parse().expect("a node"), shown)).collect(),
+    })
+}
+
 fn post() -> impl Strategy<Value = Post> {
     (player(), vec(any::<u8>(), 0..4))
         .prop_map(|(player, body)| Post { to: RoomId::Player(player), body: Bytes::from(body) })
@@ -156,6 +169,7 @@ fn system_change() -> impl Strategy<Value = SystemChange> {
         (player(), of(record())).prop_map(|(player, record)| SystemChange::Dormant(player, record)),
         (timer(), any::<bool>()).prop_map(|(timer, set)| SystemChange::Timer(timer, set)),
         (post_name(), of(post())).prop_map(|(name, post)| SystemChange::Post(name, post)),
+        (player(), of(membership())).prop_map(|(player, member)| SystemChange::Member(player, member)),
     ]
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sectorbus::ids::{ActorId, Generation, Hop, PlayerId, RoomId, SectorId, SessionId};
 use sectorbus::log::{Attach, Attached, Log, Push, Revoked, SeatedAt};
+use sectorbus::presence::Shown;
 
 use crate::stand::{Stand, rules};
 use crate::support::*;
@@ -40,6 +41,10 @@ fn sector(name: &str) -> SectorId {
     SectorId::new(name).unwrap()
 }
 
+fn seat_of(generation: Generation, incarnation: &str) -> SeatedAt {
+    SeatedAt { generation, incarnation: node(incarnation), shown: Shown::Online }
+}
+
 static COUNTER: AtomicU64 = AtomicU64::new(1);
 
 /// An attach that was not asked for before.
@@ -72,7 +77,7 @@ async fn the_first_attach_starts_the_record_at_hop_0(stand: impl Stand) {
     assert!(attached.time_ms >= before_ms);
     assert!(attached.generation >= Generation(before_ms), "numbers lost with a tail are not given again");
     assert_eq!((&attached.at.room, attached.at.hop), (&sector("start"), Hop(0)));
-    let seat = SeatedAt { generation: attached.generation, incarnation: node("n1#1") };
+    let seat = seat_of(attached.generation, "n1#1");
     assert_eq!(attached.at.sessions, [(session("s1"), seat)].into());
     assert_eq!(log.at(&ann()).await, Ok(Some(attached.at)));
     // Another start does not move the player.
@@ -86,7 +91,7 @@ async fn generations_grow_and_the_same_session_is_replaced(stand: impl Stand) {
     let again = attached(&log, Attach { incarnation: node("n2#1"), ..attach_of("s1", false) }).await;
     assert!(again.generation > first.generation);
     assert_eq!(again.floor, Generation(0), "a replacement is no eviction");
-    let seat = SeatedAt { generation: again.generation, incarnation: node("n2#1") };
+    let seat = seat_of(again.generation, "n2#1");
     assert_eq!(again.at.sessions, [(session("s1"), seat)].into());
 }
 
@@ -169,6 +174,7 @@ async fn an_attach_is_published_on_the_players_channel(stand: impl Stand) {
         let attached = attach(&b, name).await;
         let (generation, floor) = (attached.generation, attached.floor);
         assert_eq!(next(&mut following).await, Push::Attached { session: session(name), generation, floor });
+        assert_eq!(next(&mut following).await, Push::Present(attached.at.present()));
     }
 }
 
@@ -244,10 +250,7 @@ async fn an_attach_without_an_answer_seats_one_session(stand: impl Stand) {
     assert_eq!(again.generation, first);
     let at = other.at(&ann()).await.unwrap().unwrap();
     assert_eq!(at, again.at);
-    assert_eq!(
-        at.sessions,
-        [(session("s1"), SeatedAt { generation: again.generation, incarnation: node("n1#1") })].into()
-    );
+    assert_eq!(at.sessions, [(session("s1"), seat_of(again.generation, "n1#1"))].into());
     let third = attached(&other, attach_of("s2", true)).await;
     assert!(third.actor > again.actor && again.actor.is_some());
 }

@@ -100,6 +100,7 @@ fn without_public_times(codec: Codec, payload: &Bytes, mine: &[Value]) -> Bytes 
         ServerFrame::Snapshot(snapshot) => of_snapshot(snapshot),
         ServerFrame::Moved(moved) => of_snapshot(&mut moved.snapshot),
         ServerFrame::Owner(owner) => owner.epoch = 0,
+        ServerFrame::Room(room) => room.id.epoch = 0,
         ServerFrame::Pong(pong) => pong.now_ms = 0,
         ServerFrame::Own(own) => {
             let is_mine = |value: &Option<Value>| value.as_ref().is_some_and(|value| mine.contains(value));

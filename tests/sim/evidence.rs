@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use sectorbus::action::{Action, Answer};
 use sectorbus::ids::{ActorId, EntryId, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::log::memory::{Publication, RoomDump};
+use sectorbus::protocol::Slot;
 use sectorbus::state::RoomState;
+use sectorbus_demo::beside::Beside;
 use sectorbus_tests::client::View;
 
 /// One thing a client was told, and how much the region had appended and published by then.
@@ -52,6 +54,8 @@ pub(crate) struct Device {
     pub(crate) live: bool,
     pub(crate) pending: Vec<Seq>,
     pub(crate) view: Option<View>,
+    /// Rooms beside the sector.
+    pub(crate) beside: BTreeMap<Slot, Beside>,
 }
 
 /// All of it.

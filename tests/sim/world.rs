@@ -10,6 +10,7 @@ use sectorbus::ids::RoomId;
 use sectorbus::log::LogBody;
 use sectorbus::log::memory::{MemoryLog, MemoryRegion};
 use sectorbus::protocol::Codec;
+use sectorbus_node::config::TeamsFrom;
 use sectorbus_node::{Node, NodeConfig};
 use sectorbus_tests::cluster;
 use tokio::task::JoinHandle;
@@ -300,6 +301,7 @@ fn draw_settings(dice: &mut Dice) -> NodeConfig {
     let mut settings = cluster::config("a");
     let millis = Duration::from_millis;
     settings.universe_sectors = u32::try_from(dice.between(3, 10)).unwrap_or(3);
+    settings.teams_from = TeamsFrom::Token;
     settings.move_cool_down = millis(dice.between(0, 500));
     settings.resume_window = millis(dice.between(1_000, 20_000));
     settings.grace = millis(dice.between(0, 900));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sectorbus::action::Action;
-use sectorbus::ids::{NodeName, PlayerId, RegionName};
+use sectorbus::ids::{NodeName, PlayerId, RegionName, TeamId};
 use sectorbus::log::memory::{MemoryConfig, MemoryLog, MemoryRegion};
 use sectorbus::protocol::{ClientFrame, Codec, ServerFrame};
 use sectorbus_node::admin::Readiness;
@@ -31,6 +31,12 @@ pub const FAR_S: u64 = 4_102_444_800;
 pub fn token(player: &str) -> String {
     let player = PlayerId::new(player).expect("a player's name");
     mint(&Claims::new(player, FAR_S), &secret(JWT_SECRET))
+}
+
+/// The same for a player whom tokens put into this team.
+pub fn token_of(player: &str, team: &str) -> String {
+    let (player, team) = (PlayerId::new(player).expect("a player's name"), TeamId::new(team).expect("a name"));
+    mint(&Claims { team: Some(team), ..Claims::new(player, FAR_S) }, &secret(JWT_SECRET))
 }
 
 pub fn config(name: &str) -> NodeConfig {

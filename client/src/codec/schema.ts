@@ -119,6 +119,27 @@ const SCHEMAS: Schemas = {
     channels: v.array(v.object({ of: v.string(), upto: v.nullish(feedId), unread: natural })),
   }),
   blocks: v.object({ n: v.nullish(natural), players: texts }),
+  room: v.object({
+    room: natural,
+    of: v.string(),
+    id: entryId,
+    owner: v.string(),
+    sum,
+    entities: v.array(v.object({ entity: natural, fields })),
+    reason: v.string(),
+  }),
+  left: v.object({ room: natural, of: v.string() }),
+  presence: v.object({
+    players: v.array(
+      v.object({
+        player: v.string(),
+        status: v.string(),
+        devices: natural,
+        last_seen_ms: v.nullish(natural),
+        sector: v.nullish(v.string()),
+      }),
+    ),
+  }),
 };
 
 /** A message that is no frame of the protocol. */

@@ -40,6 +40,24 @@ pub const ENV_PREFIX: &str = "SECTORBUS_";
 const DRAIN_DEADLINE: Duration = Duration::from_secs(20);
 const UNIVERSE_SECTORS: u32 = 100;
 
+/// Who says which team a player is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TeamsFrom {
+    /// The game's backend.
+    Backend,
+    /// The claim `team` of the player's token.
+    Token,
+}
+
+impl TeamsFrom {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TeamsFrom::Backend => "backend",
+            TeamsFrom::Token => "token",
+        }
+    }
+}
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -107,6 +125,8 @@ pub struct NodeConfig {
     pub address_half_open_max: usize,
     pub hello_within: Duration,
     pub heartbeat: Duration,
+    /// Must be the same on all nodes of a region.
+    pub teams_from: TeamsFrom,
     pub entities_per_room_max: usize,
     pub checkpoint_entries: u64,
     pub log_window_entries: u64,
@@ -157,6 +177,7 @@ impl NodeConfig {
             address_half_open_max: limits::ADDRESS_HALF_OPEN_MAX,
             hello_within: limits::HELLO_WITHIN,
             heartbeat: limits::HEARTBEAT,
+            teams_from: TeamsFrom::Backend,
             entities_per_room_max: limits::ENTITIES_PER_ROOM_MAX,
             checkpoint_entries: limits::CHECKPOINT_ENTRIES,
             log_window_entries: limits::LOG_WINDOW_ENTRIES,

@@ -13,7 +13,7 @@ use sectorbus::limits::{
     SECRET_BYTES_MIN, TEXT_BYTES_MAX,
 };
 
-use super::{ENV_PREFIX, JwksUrl, LogFormat, NodeConfig, Origin, RedisUrl, Secret};
+use super::{ENV_PREFIX, JwksUrl, LogFormat, NodeConfig, Origin, RedisUrl, Secret, TeamsFrom};
 
 /// A row of the table.
 pub(super) struct Setting {
@@ -51,6 +51,7 @@ pub(super) enum Kind {
     Networks(fn(&mut NodeConfig) -> &mut Vec<IpNet>),
     LogLevel(fn(&mut NodeConfig) -> &mut tracing::Level),
     LogFormat(fn(&mut NodeConfig) -> &mut LogFormat),
+    TeamsFrom(fn(&mut NodeConfig) -> &mut TeamsFrom),
 }
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -107,6 +108,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("address_half_open_max", Kind::Size(0..=HALF_OPEN_MAX, |c| &mut c.address_half_open_max), "Connections of one address that have not said hello; 0: no limit."),
     row("hello_within_ms", Kind::Millis(100..=60_000, |c| &mut c.hello_within), "A connection without hello is closed after this."),
     row("heartbeat_ms", Kind::Millis(100..=300_000, |c| &mut c.heartbeat), "A connection silent this long is pinged; twice as long, closed."),
+    row("teams_from", Kind::TeamsFrom(|c| &mut c.teams_from), "Who says which team a player is in: the game's backend, or the claim team of the token; the same on all nodes of a region."),
     row("entities_per_room_max", Kind::Size(16..=65_536, |c| &mut c.entities_per_room_max), "Entities a room may hold."),
     row("checkpoint_entries", Kind::Whole(1..=1_000_000, |c| &mut c.checkpoint_entries), "An owner writes a snapshot after this many entries."),
     row("log_window_entries", Kind::Whole(LOAD_PAGE_ENTRIES as u64..=1_000_000, |c| &mut c.log_window_entries), "Entries kept in a log behind its snapshot, for resuming readers."),
@@ -200,6 +202,7 @@ impl Kind {
             }
             Kind::LogLevel(_) => "error, warn, info, debug or trace".to_owned(),
             Kind::LogFormat(_) => "text or json".to_owned(),
+            Kind::TeamsFrom(_) => "backend or token".to_owned(),
         }
     }
 
@@ -219,6 +222,7 @@ impl Kind {
             Kind::HostPort(_) => "what listen is bound to".to_owned(),
             Kind::Origins(_) | Kind::Networks(_) => String::new(),
             Kind::LogLevel(field) => field(config).as_str().to_ascii_lowercase(),
+            Kind::TeamsFrom(field) => field(config).as_str().to_owned(),
             Kind::LogFormat(field) => match field(config) {
                 LogFormat::Text => "text".to_owned(),
                 LogFormat::Json => "json".to_owned(),
@@ -251,6 +255,7 @@ impl Kind {
             Kind::Networks(field) => *field(config) = given.list(network)?,
             Kind::LogLevel(field) => *field(config) = log_level(given.text()?)?,
             Kind::LogFormat(field) => *field(config) = log_format(given.text()?)?,
+            Kind::TeamsFrom(field) => *field(config) = teams_from(given.text()?)?,
         }
         Some(())
     }
@@ -307,6 +312,10 @@ fn network(text: &str) -> Option<IpNet> {
 
 fn log_level(text: &str) -> Option<tracing::Level> {
     ["error", "warn", "info", "debug", "trace"].contains(&text).then(|| text.parse().ok())?
+}
+
+fn teams_from(text: &str) -> Option<TeamsFrom> {
+    [TeamsFrom::Backend, TeamsFrom::Token].into_iter().find(|from| from.as_str() == text)
 }
 
 fn log_format(text: &str) -> Option<LogFormat> {

@@ -228,6 +228,7 @@ impl<L: Log> Follow<L> {
             }
         }
         self.greet_waiting();
+        self.publish_roster();
         Ok(())
     }
 
@@ -259,6 +260,7 @@ impl<L: Log> Follow<L> {
             }
         }
         self.show(applied);
+        self.publish_roster();
         Ok(())
     }
 

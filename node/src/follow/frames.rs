@@ -2,17 +2,26 @@
 //! Pure; says nothing about who gets a frame.
 
 use sectorbus::action::Answer;
-use sectorbus::ids::{ActorId, EntryId, Incarnation, PlayerId, SectorId, Seq};
+use sectorbus::ids::{ActorId, EntryId, Incarnation, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::protocol::{
-    Ack, ActorMarks, Change, ChangeBody, DeltaFrame, EntityFields, Moved, OwnChange, OwnerChange, Reject, SeqAnswer,
-    ServerFrame, Slot, Snapshot, SnapshotReason,
+    Ack, ActorMarks, Change, ChangeBody, DeltaFrame, EntityFields, Left, Moved, OwnChange, OwnerChange, Reject,
+    RoomSnapshot, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason,
 };
 use sectorbus::state::RoomState;
 use sectorbus::state::{Delta, EntityChange, FieldChanges};
 
 use crate::follow::replica::Replica;
 
-pub fn delta(delta: &Delta) -> DeltaFrame {
+/// The slot that every session sees such a room in.
+pub fn slot_of(room: &RoomId) -> Slot {
+    match room {
+        RoomId::Sector(_) | RoomId::Player(_) => Slot::SECTOR,
+        RoomId::Team(_) => Slot::TEAM,
+        RoomId::Global => Slot::GLOBAL,
+    }
+}
+
+pub fn delta(room: Slot, delta: &Delta) -> DeltaFrame {
     let changes = delta.changes.iter().map(|(entity, change)| Change {
         entity: *entity,
         body: match change {
@@ -20,7 +29,7 @@ pub fn delta(delta: &Delta) -> DeltaFrame {
             EntityChange::Removed => ChangeBody::Removed,
         },
     });
-    DeltaFrame { room: Slot::SECTOR, from: delta.from, to: delta.to, sum: delta.sum, changes: changes.collect() }
+    DeltaFrame { room, from: delta.from, to: delta.to, sum: delta.sum, changes: changes.collect() }
 }
 
 pub fn own(to: u64, sum: u32, set: &FieldChanges) -> ServerFrame {
@@ -36,9 +45,9 @@ pub fn answer(seq: Seq, answer: &Answer, version: u64) -> ServerFrame {
     }
 }
 
-pub fn owner(id: EntryId, owner: &Incarnation) -> ServerFrame {
+pub fn owner(room: Slot, id: EntryId, owner: &Incarnation) -> ServerFrame {
     let node = owner.node_name().to_owned();
-    ServerFrame::Owner(OwnerChange { room: Slot::SECTOR, node, epoch: id.epoch, version: id.version })
+    ServerFrame::Owner(OwnerChange { room, node, epoch: id.epoch, version: id.version })
 }
 
 /// What is decided of one actor's actions, as far as the log says.
@@ -61,22 +70,47 @@ pub fn snapshot(
     reason: SnapshotReason,
 ) -> Snapshot {
     let state = replica.state();
-    let entities = state
-        .public()
-        .iter()
-        .map(|(entity, fields)| EntityFields { entity, fields: fields.iter().map(|(f, v)| (*f, v.clone())).collect() });
     Snapshot {
         room: Slot::SECTOR,
         sector: sector.clone(),
         id: replica.cursor(),
-        owner: replica.owner().map(|owner| owner.node_name().to_owned()).unwrap_or_default(),
+        owner: owner_name(replica),
         sum: state.public().sum(),
-        entities: entities.collect(),
+        entities: entities(state),
         own: state.own(player).map(|own| own.iter().map(|(f, v)| (*f, v.clone())).collect()).unwrap_or_default(),
         own_sum: state.own_sum(player).unwrap_or_default(),
         marks: marks(state, player, actor),
         reason,
     }
+}
+
+/// A room beside the sector, whole.
+pub fn room(replica: &Replica, of: &RoomId, reason: SnapshotReason) -> ServerFrame {
+    let state = replica.state();
+    ServerFrame::Room(Box::new(RoomSnapshot {
+        room: slot_of(of),
+        of: of.clone(),
+        id: replica.cursor(),
+        owner: owner_name(replica),
+        sum: state.public().sum(),
+        entities: entities(state),
+        reason,
+    }))
+}
+
+pub fn left(of: &RoomId) -> ServerFrame {
+    ServerFrame::Left(Left { room: slot_of(of), of: of.clone() })
+}
+
+fn owner_name(replica: &Replica) -> String {
+    replica.owner().map(|owner| owner.node_name().to_owned()).unwrap_or_default()
+}
+
+fn entities(state: &RoomState) -> Vec<EntityFields> {
+    let entities = state.public().iter();
+    let shown = entities
+        .map(|(entity, fields)| EntityFields { entity, fields: fields.iter().map(|(f, v)| (*f, v.clone())).collect() });
+    shown.collect()
 }
 
 pub fn moved(from: &SectorId, snapshot: Snapshot) -> ServerFrame {

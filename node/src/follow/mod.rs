@@ -1,19 +1,22 @@
 //! Rooms this node follows: for its sessions, and for the rooms it owns.
 //! In reading order: `replica` (state and recent deltas), `route` (commands waiting for answers), `subscriber`
-//! (sessions shown the room), `frames` (state to protocol), `task` (the one loop), `catch_up` (staying on the chain),
-//! `feed` (the room's other stream), `show` (what sessions see), `heads` (silent rooms compared).
+//! (sessions shown the room), `frames` (state to protocol), `framing` (to an outbox), `task` (the one loop), `catch_up` (staying on the chain),
+//! `feed` (the room's other stream), `show` (what sessions see), `beside` (rooms that need no seat), `heads` (silent rooms compared).
 
 pub mod replica;
 pub mod route;
 pub mod subscriber;
 
 pub mod frames;
+pub mod framing;
 
 pub mod task;
 
 pub mod catch_up;
 pub mod feed;
 pub mod show;
+
+pub mod beside;
 
 pub mod heads;
 
@@ -44,6 +47,12 @@ pub enum FollowEvent {
     Unsubscribe {
         conn: ConnId,
     },
+    /// The same for a session that goes on and turns to another team's room: its client is told.
+    Dismiss {
+        conn: ConnId,
+    },
+    /// Tell when the log has a change of membership.
+    Wait(beside::Waiter),
     /// Send this to the owner and keep it until it is answered.
     Route {
         command: Command,

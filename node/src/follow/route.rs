@@ -25,6 +25,8 @@ pub enum What {
     Join { session: SessionId, generation: Generation },
     Act { actor: ActorId, seq: Seq },
     Lost { session: SessionId, generation: Generation },
+    Member { number: u64 },
+    Seen { presence: u64 },
 }
 
 impl Key {
@@ -38,7 +40,13 @@ impl Key {
             Command::Lost { speaker, .. } => {
                 (speaker, What::Lost { session: speaker.session.clone(), generation: speaker.generation })
             }
-            Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt => return None,
+            Command::Member { player, number, .. } => {
+                return Some(Key { player: player.clone(), what: What::Member { number: *number } });
+            }
+            Command::Seen { player, present, .. } => {
+                return Some(Key { player: player.clone(), what: What::Seen { presence: present.number } });
+            }
+            Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt | Command::Count { .. } => return None,
         };
         Some(Key { player: speaker.player.clone(), what })
     }
@@ -51,6 +59,7 @@ fn generation(command: &Command) -> Option<Generation> {
             Some(speaker.generation)
         }
         Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt => None,
+        Command::Member { .. } | Command::Seen { .. } | Command::Count { .. } => None,
     }
 }
 
@@ -106,6 +115,12 @@ fn is_seen(what: &What, player: &PlayerId, system: &System) -> bool {
             seat.floor > *generation || seat.sessions.get(session).is_some_and(gone)
         }
         What::Act { .. } => false,
+        What::Member { number } => system.members().get(player).is_some_and(|member| member.number >= *number),
+        // Of nobody's interest where the player is no member: once they are one, their sessions say it again.
+        What::Seen { presence } => {
+            let member = system.members().get(player).filter(|member| member.alias.is_some());
+            member.is_none_or(|member| member.presence >= *presence)
+        }
     }
 }
 
@@ -170,7 +185,7 @@ impl Route {
             // A newer connection may have asked for the same.
             What::Act { actor: of, .. } => *of == actor && self::generation(command) <= Some(generation),
             What::Join { session: of, generation: its } => of == session && *its <= generation,
-            What::Lost { .. } => false,
+            What::Lost { .. } | What::Member { .. } | What::Seen { .. } => false,
         });
     }
 

@@ -5,56 +5,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use sectorbus::action::{Answer, RejectCode};
-use sectorbus::ids::{ActorId, EntryId, Incarnation, PlayerId, RoomId, SectorId, Seq};
+use sectorbus::action::{Answer, RejectCode, Status};
+use sectorbus::ids::{ActorId, EntryId, Hop, Incarnation, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::log::{Log, LogEntry};
 use sectorbus::metrics::{ResumeSource, Tally};
-use sectorbus::protocol::{Codec, ServerFrame, SnapshotReason, Source, Welcome, encode_delta};
-use sectorbus::state::Delta;
+use sectorbus::protocol::{Codec, ServerFrame, Slot, SnapshotReason, Source, Welcome};
 use sectorbus::state::SystemChange;
 use sectorbus::state::{Answered, OwnChange};
 
 use crate::command::Speaker;
 use crate::core::ConnId;
 use crate::follow::frames;
+use crate::follow::framing::{SharedDelta, critical, state, telling};
 use crate::follow::replica::{self, Applied, Missed, Step};
 use crate::follow::route::{Key, What};
 use crate::follow::subscriber::{Greeting, Phase, Subscriber, Subscription};
 use crate::follow::task::Follow;
 use crate::session::SessionEvent;
 use crate::session::outbox::{Framed, Handed, Lane, framed};
-
-/// One delta, encoded for each codec when first needed.
-struct SharedDelta<'d> {
-    delta: &'d Delta,
-    framed: [Option<Framed>; 2],
-}
-
-impl<'d> SharedDelta<'d> {
-    fn new(delta: &'d Delta) -> Self {
-        Self { delta, framed: [None, None] }
-    }
-    fn for_codec(&mut self, codec: Codec) -> Framed {
-        let index = usize::from(codec == Codec::Json);
-        let encoded = || framed(Lane::State, codec, &encode_delta(codec, &frames::delta(self.delta)));
-        self.framed[index].get_or_insert_with(encoded).clone()
-    }
-}
-
-fn critical(sub: &Subscription, frame: &ServerFrame) -> Framed {
-    framed(Lane::Critical, sub.codec, &frame.encode(sub.codec))
-}
-
-fn state(sub: &Subscription, frame: &ServerFrame) -> Framed {
-    framed(Lane::State, sub.codec, &frame.encode(sub.codec))
-}
-
-/// A snapshot's frame. A client that saw what is gone is told with it, and what tells it is never dropped.
-fn telling(sub: &Subscription, frame: impl FnOnce(Option<SnapshotReason>) -> ServerFrame) -> Framed {
-    let lost = sub.is_lost();
-    sub.set_lost(false);
-    if lost { critical(sub, &frame(Some(SnapshotReason::Lost))) } else { state(sub, &frame(None)) }
-}
 
 impl<L: Log> Follow<L> {
     fn sector(&self) -> Option<SectorId> {
@@ -65,7 +33,7 @@ impl<L: Log> Follow<L> {
     }
 
     /// Hands frames to one subscriber and notes what became of them.
-    fn hand(tally: &mut Tally, subscriber: &mut Subscriber, frames: &[Framed], version: u64) {
+    pub(super) fn hand(tally: &mut Tally, subscriber: &mut Subscriber, frames: &[Framed], version: u64) {
         tally.frames_out(frames.len(), frames.iter().map(|frame| frame.bytes.len()).sum());
         match subscriber.sub.outbox.send(frames) {
             Handed::Taken => subscriber.phase = Phase::Live { version },
@@ -79,11 +47,18 @@ impl<L: Log> Follow<L> {
     /// Repeats are idempotent: a session that asks again may not have heard yet that it was greeted.
     pub(super) fn subscribe(&mut self, sub: Subscription) {
         let conn = sub.conn;
+        if self.slot() != Slot::SECTOR {
+            return self.admit(sub);
+        }
         if let Some(standing) = self.subscribers.get_mut(conn).filter(|standing| standing.covers(&sub)) {
             // It asks because it was told otherwise, before the greeting.
             let seat = self.replica.as_ref().and_then(|replica| replica.state().system().seat(&sub.player));
             if let (true, Some(seat)) = (standing.phase.is_greeted(), seat) {
-                let _ = sub.events_tx.send(SessionEvent::Live { room: self.room.clone(), hop: seat.hop });
+                let _ = sub.events_tx.send(SessionEvent::Live {
+                    room: self.room.clone(),
+                    hop: seat.hop,
+                    asked: seat.asked,
+                });
             }
             return;
         }
@@ -99,6 +74,9 @@ impl<L: Log> Follow<L> {
     }
 
     fn greet_if_seated(&mut self, conn: ConnId) {
+        if self.slot() != Slot::SECTOR {
+            return self.greet_if_admitted(conn);
+        }
         let (Some(replica), Some(subscriber)) = (&self.replica, self.subscribers.get_mut(conn)) else { return };
         let sub = &subscriber.sub;
         let seat = replica.state().system().seat(&sub.player);
@@ -110,6 +88,9 @@ impl<L: Log> Follow<L> {
 
     /// Sends the first frames of a subscriber; from here on it is live.
     pub(super) fn greet(&mut self, conn: ConnId) {
+        if self.slot() != Slot::SECTOR {
+            return self.greet_beside(conn);
+        }
         let (Some(sector), Some(replica), Some(subscriber)) =
             (self.sector(), &self.replica, self.subscribers.get_mut(conn))
         else {
@@ -117,7 +98,8 @@ impl<L: Log> Follow<L> {
         };
         let (room, head) = (self.room.clone(), replica.cursor());
         let Subscriber { sub, .. } = subscriber;
-        let hop = replica.state().system().seat(&sub.player).map(|seat| seat.hop).unwrap_or_default();
+        let seat = replica.state().system().seat(&sub.player);
+        let (hop, asked) = seat.map_or((Hop(0), Status::Online), |seat| (seat.hop, seat.asked));
         if hop < sub.told_hop {
             sub.set_lost(true);
         }
@@ -169,7 +151,7 @@ impl<L: Log> Follow<L> {
                 }
             }
         };
-        let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room, hop });
+        let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room, hop, asked });
         Self::hand(&mut self.tally, subscriber, &frames, head.version);
         if subscriber.phase != Phase::Behind {
             subscriber.sub.greeting = Greeting::Snapshot(SnapshotReason::Gap);
@@ -187,7 +169,8 @@ impl<L: Log> Follow<L> {
         };
         let (room, head, cursor) = (self.room.clone(), replica.cursor(), known.cursor);
         let Subscriber { sub, .. } = subscriber;
-        let hop = replica.state().system().seat(&sub.player).map(|seat| seat.hop).unwrap_or_default();
+        let seat = replica.state().system().seat(&sub.player);
+        let (hop, asked) = seat.map_or((Hop(0), Status::Online), |seat| (seat.hop, seat.asked));
         let greeting = std::mem::replace(&mut sub.greeting, Greeting::Snapshot(SnapshotReason::Gap));
         let welcome = greeting.welcome();
         let mut unsaid = welcome.as_ref().map(|welcome| welcome.lock());
@@ -217,7 +200,7 @@ impl<L: Log> Follow<L> {
                 welcome_frames(sub, *welcome, is_kept, snapshot)
             }
         };
-        let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room, hop });
+        let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room, hop, asked });
         Self::hand(&mut self.tally, subscriber, &frames, head.version);
     }
 
@@ -225,7 +208,9 @@ impl<L: Log> Follow<L> {
     pub(super) fn resync(&mut self, conn: ConnId) {
         let live = self.subscribers.get_mut(conn).is_some_and(|s| matches!(s.phase, Phase::Live { .. }));
         if live {
-            self.core.metrics.drift_repairs.increment(1);
+            if self.slot() == Slot::SECTOR {
+                self.core.metrics.drift_repairs.increment(1);
+            }
             self.snapshot_in_place(conn, SnapshotReason::Resync);
         }
     }
@@ -291,7 +276,8 @@ impl<L: Log> Follow<L> {
         players.sort_unstable();
         players.dedup();
         let unflushed = self.unflushed.take();
-        let mut shared = unflushed.as_ref().map(SharedDelta::new);
+        let room = self.slot();
+        let mut shared = unflushed.as_ref().map(|delta| SharedDelta::new(room, delta));
         for player in players {
             for conn in self.subscribers.conns_of(player) {
                 let Some(subscriber) = self.subscribers.get_mut(conn) else { continue };
@@ -340,6 +326,9 @@ impl<L: Log> Follow<L> {
             }
         }
         for change in changes {
+            if let SystemChange::Member(player, _) = change {
+                self.member_changed(player);
+            }
             if let SystemChange::Seat(player, seat) = change {
                 if let Some(replica) = &self.replica {
                     self.route.settle_seat(player, replica.state());
@@ -368,7 +357,7 @@ impl<L: Log> Follow<L> {
             let mut frames = Vec::with_capacity(2);
             let behind = matches!(phase, Phase::Live { version: shown } if *shown < version);
             if let (true, Answer::Ack, Some(delta)) = (behind, &answered.answer, &self.unflushed) {
-                frames.push(SharedDelta::new(delta).for_codec(sub.codec));
+                frames.push(SharedDelta::new(Slot::SECTOR, delta).for_codec(sub.codec));
             }
             frames.insert(0, critical(sub, &frames::answer(answered.seq, &answered.answer, version)));
             let _ = sub.events_tx.send(SessionEvent::Answered { seq: answered.seq });
@@ -397,7 +386,7 @@ impl<L: Log> Follow<L> {
     }
 
     fn show_owner(&mut self, id: EntryId, owner: &Incarnation) {
-        let frame = frames::owner(id, owner);
+        let frame = frames::owner(self.slot(), id, owner);
         let shared: Vec<Framed> =
             Codec::ALL.iter().map(|codec| framed(Lane::Critical, *codec, &frame.encode(*codec))).collect();
         for subscriber in self.subscribers.iter_mut() {
@@ -419,7 +408,7 @@ impl<L: Log> Follow<L> {
         self.flush_due = None;
         self.last_flush = Instant::now();
         let Some(delta) = self.unflushed.take() else { return };
-        let mut shared = SharedDelta::new(&delta);
+        let mut shared = SharedDelta::new(self.slot(), &delta);
         let mut delivered = 0;
         for subscriber in self.subscribers.iter_mut() {
             let Phase::Live { version } = subscriber.phase else { continue };
@@ -453,8 +442,8 @@ fn resume_frames(
         out.push(state(sub, &frames::own(replica.cursor().version, sum, &missed.own)));
     }
     out.extend(missed.steps.iter().map(|step| match step {
-        Step::Delta(delta) => SharedDelta::new(delta).for_codec(sub.codec),
-        Step::Claim(id, owner) => critical(sub, &frames::owner(*id, owner)),
+        Step::Delta(delta) => SharedDelta::new(Slot::SECTOR, delta).for_codec(sub.codec),
+        Step::Claim(id, owner) => critical(sub, &frames::owner(Slot::SECTOR, *id, owner)),
     }));
     out
 }

@@ -12,10 +12,12 @@ use sectorbus::ids::{EntryId, PlayerId, RoomId};
 use sectorbus::limits::UNFOLLOW_AFTER;
 use sectorbus::log::{Following, Log, Push};
 use sectorbus::metrics::Tally;
+use sectorbus::protocol::Slot;
 use sectorbus::state::Delta;
 
 use crate::command::{Command, Notice, Receipt, Speaker, decode_receipts};
 use crate::core::{ConnId, Core, Heard};
+use crate::follow::beside::Waiter;
 use crate::follow::feed::FeedRelay;
 use crate::follow::replica::Replica;
 use crate::follow::route::{Due, Key, Route, What};
@@ -61,6 +63,8 @@ pub(super) struct Follow<L: Log> {
     /// A comparison of heads found a difference.
     pub(super) must_read: bool,
     pub(super) feed: FeedRelay,
+    /// Who waits for changes of membership.
+    pub(super) waiters: Vec<Waiter>,
     /// Frames handed to sessions.
     pub(super) tally: Tally,
     counted_unsettled: bool,
@@ -93,6 +97,7 @@ pub async fn run<L: Log>(start: Start<L>) {
         ahead_since: None,
         must_read: false,
         feed: FeedRelay::new(feed_heard_at_ms),
+        waiters: Vec::new(),
         tally,
         counted_unsettled: false,
         counted_without_owner: false,
@@ -101,6 +106,9 @@ pub async fn run<L: Log>(start: Start<L>) {
         unused_since: now,
     };
     while follow.step(&mut events_rx, &mut following).await {}
+    if let RoomId::Team(team) = &follow.room {
+        follow.core.people.rosters.forget(team);
+    }
 }
 
 impl<L: Log> Follow<L> {
@@ -119,6 +127,7 @@ impl<L: Log> Follow<L> {
         if self.feed.must_read {
             self.catch_up_feed().await;
         }
+        self.tell_waiters();
         self.flush_if_due();
         self.send_due();
         self.notice_waiting();
@@ -153,7 +162,7 @@ impl<L: Log> Follow<L> {
         match push {
             Push::Following => self.catch_up_both().await,
             // What was missed is read after the next `Following`.
-            Push::Lost | Push::Attached { .. } | Push::Ears(_) => {}
+            Push::Lost | Push::Attached { .. } | Push::Ears(_) | Push::Present(_) | Push::Team(_) => {}
             Push::Entry(entry) => self.take_entry(entry).await,
             Push::Receipts { at, body } => self.take_receipts(at, &body).await,
             Push::Feed(item) => self.take_feed_item(item).await,
@@ -164,6 +173,8 @@ impl<L: Log> Follow<L> {
         match event {
             FollowEvent::Subscribe(sub) => self.subscribe(*sub),
             FollowEvent::Unsubscribe { conn } => self.unsubscribe(conn),
+            FollowEvent::Dismiss { conn } => self.dismiss(conn),
+            FollowEvent::Wait(waiter) => self.wait_for(waiter),
             FollowEvent::Route { command } => self.keep(command),
             FollowEvent::Resync { conn } => self.resync(conn),
             FollowEvent::Ready { conn } => self.ready(conn),
@@ -357,6 +368,7 @@ impl<L: Log> Follow<L> {
                     self.tell_player(&player, &SessionEvent::Unknown { room: self.room.clone() });
                 }
                 Receipt::Full { player } => {
+                    self.team_is_full_for(&player);
                     self.route.drop_but_losses(&player, self.started.elapsed());
                     self.tell_player(&player, &SessionEvent::Full { room: self.room.clone() });
                 }
@@ -460,6 +472,9 @@ impl<L: Log> Follow<L> {
     }
 
     pub(super) fn check_seat(&mut self, conn: ConnId) {
+        if self.slot() != Slot::SECTOR {
+            return self.check_admitted(conn);
+        }
         let (Some(replica), Some(subscriber)) = (&self.replica, self.subscribers.get_mut(conn)) else { return };
         let Subscriber { sub, phase } = subscriber;
         let seat = replica.state().system().seat(&sub.player);

@@ -21,6 +21,7 @@ use crate::room::chain::{Chain, Repair};
 use crate::room::claim::to_log_parts;
 use crate::room::owner::Decided;
 use crate::room::task::RoomTask;
+use crate::room::{global, team};
 
 /// A new owner may not know its ring yet: it is asked again until it claims.
 const ADOPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -373,7 +374,9 @@ impl<L: Log> RoomTask<L> {
             && system.timers().is_empty()
             && system.outgoing().is_empty()
             && system.incoming().is_empty()
-            && !self.has_posts();
+            && !self.has_posts()
+            && team::is_quiet(self.owner.state())
+            && global::is_quiet(self.owner.state());
         if !idle {
             return ControlFlow::Continue(());
         }

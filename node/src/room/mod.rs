@@ -1,5 +1,5 @@
 //! A room as its owner runs it: claim, load, decide batches, append, checkpoint, park.
-//! In reading order: `owner` and `seats` (pure decisions on state), `chain` (what was appended and how to
+//! In reading order: `owner`, `seats`, `people`, `team` and `global` (pure decisions on state), `chain` (what was appended and how to
 //! repair it), `transfers` (what is left of moves), `task` (the loop), `arrivals`, `claim`, `commit`, `posts` (what it
 //! does with the log).
 
@@ -7,6 +7,10 @@ use std::time::Duration;
 
 pub mod owner;
 pub mod seats;
+
+pub mod global;
+pub mod people;
+pub mod team;
 
 pub mod chain;
 pub mod transfers;

@@ -16,8 +16,9 @@ use sectorbus::state::{Answered, Entry};
 use sectorbus::state::{Outgoing, PlayerRecord, Post, PostName, System, SystemChange, TimerKind};
 
 use crate::command::{Command, Receipt, Speaker};
-use crate::room::posts;
+use crate::room::global::Counts;
 use crate::room::seats::{self, Loss, SeatLimits};
+use crate::room::{people, posts, team};
 
 /// A command as the owner's batch takes it: mail, or what the owner tells itself.
 #[derive(Debug, Clone)]
@@ -72,6 +73,8 @@ pub struct Owner {
     rejections_bound: usize,
     /// Posts of the state that are known to be in their feeds: the next entry drops them.
     answered_posts: BTreeSet<PostName>,
+    /// What nodes reported, if this is `global`.
+    counts: Counts,
 }
 
 const REJECTIONS_KEPT_MIN: usize = 256;
@@ -87,7 +90,8 @@ impl Owner {
     pub fn new(room: RoomId, rules: Arc<Rules>, limits: SeatLimits, state: RoomState) -> Self {
         let rejections = BTreeMap::new();
         let (rejections_bound, answered_posts) = (REJECTIONS_KEPT_MIN, BTreeSet::new());
-        Self { room, rules, limits, state, rejections, rejections_bound, answered_posts }
+        let counts = Counts::default();
+        Self { room, rules, limits, state, rejections, rejections_bound, answered_posts, counts }
     }
 
     pub fn state(&self) -> &RoomState {
@@ -115,11 +119,19 @@ impl Owner {
     pub fn decide(&mut self, now_ms: u64, entry: EntryId, inputs: Vec<Input>) -> Decided {
         let mut receipts = Vec::new();
         let mut answers = Vec::new();
-        let Self { room, rules, limits, state, rejections, answered_posts, .. } = self;
+        let Self { room, rules, limits, state, rejections, answered_posts, counts, .. } = self;
         let mut draft = Draft::new(state, now_ms);
-        let (receipts_of, answers_of) = (&mut receipts, &mut answers);
-        let mut batch =
-            Batch { room, rules, limits, rejections, entry, posts: 0, receipts: receipts_of, answers: answers_of };
+        let mut batch = Batch {
+            room,
+            rules,
+            limits,
+            rejections,
+            entry,
+            counts,
+            posts: 0,
+            receipts: &mut receipts,
+            answers: &mut answers,
+        };
         batch.run_timers(&mut draft);
         let drop_posts = inputs.iter().any(|input| matches!(input, Input::DropPosts));
         let mut inputs = inputs.into_iter();
@@ -189,6 +201,7 @@ struct Batch<'b> {
     limits: &'b SeatLimits,
     rejections: &'b mut BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, Answer>>,
     entry: EntryId,
+    counts: &'b mut Counts,
     /// How many follow from this entry so far.
     posts: u32,
     receipts: &'b mut Vec<Receipt>,
@@ -218,6 +231,9 @@ impl Batch<'_> {
                 }
             }
             Input::Command(Command::Arrived { player, hop, .. }) => forget_outgoing(draft, &player, hop),
+            Input::Command(command @ (Command::Member { .. } | Command::Seen { .. } | Command::Count { .. })) => {
+                self.receipts.extend(people::take(draft, self.room, self.counts, command));
+            }
             Input::Elsewhere { player, hop, room } => self.send_after(draft, &player, hop, room),
             // Arrivals come as `TakeIn` once `at` was read; a room that runs is adopted.
             Input::Command(Command::Arrive { .. } | Command::Adopt) => {}
@@ -228,7 +244,9 @@ impl Batch<'_> {
                 }
             }
             Input::IncarnationsGone(gone) => {
-                let all_lost = seats::lose_incarnations(draft, self.limits, &gone);
+                self.counts.lose(&gone);
+                let all_lost =
+                    seats::lose_incarnations(draft, self.limits, &gone) && team::lose_incarnations(draft, &gone);
                 return (!all_lost).then_some(Input::IncarnationsGone(gone));
             }
             Input::Tick | Input::DropPosts => {}

@@ -27,6 +27,7 @@ use crate::room::commit::Dropped;
 use crate::room::owner::{Input, Owner};
 use crate::room::posts::PostsOnTheWay;
 use crate::room::seats::SeatLimits;
+use crate::room::team;
 use crate::room::transfers::Transfers;
 use crate::room::{arrivals, chain::Chain};
 
@@ -338,8 +339,9 @@ impl<L: Log> RoomTask<L> {
 
     /// One turn: decide and append, in as many entries as it takes; act on what is committed, then housekeeping.
     async fn turn(&mut self, mut inputs: Vec<Input>) -> ControlFlow<Dropped> {
-        let seats_somebody =
-            |input: &Input| matches!(input, Input::TakeIn { .. } | Input::Command(Command::Join { .. }));
+        let seats_somebody = |input: &Input| {
+            matches!(input, Input::TakeIn { .. } | Input::Command(Command::Join { .. } | Command::Seen { .. }))
+        };
         // A full mailbox may have had no place for what changed.
         let view_changed = self.view_rx.has_changed().unwrap_or(false);
         if view_changed {
@@ -402,6 +404,7 @@ impl<L: Log> RoomTask<L> {
             .seats()
             .values()
             .flat_map(|seat| seat.sessions.values().map(|session| &session.incarnation))
+            .chain(team::incarnations(self.owner.state()))
             .collect();
         let dead = |incarnation: &&&Incarnation| {
             view.gone.contains_key(**incarnation)

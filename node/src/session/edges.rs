@@ -165,7 +165,7 @@ pub(super) async fn attach_while_open<L: Log>(
                 let error = ErrorFrame { n: frame.request_no(), ..too_early() };
                 answer_error(core, outbox, codec, error, intake)?;
             }
-            Ok(ClientFrame::Resync {} | ClientFrame::Refresh(_) | ClientFrame::Logout {}) => {
+            Ok(ClientFrame::Resync {} | ClientFrame::Refresh(_) | ClientFrame::Logout {} | ClientFrame::Watch(_)) => {
                 answer_error(core, outbox, codec, too_early(), intake)?;
             }
             Ok(ClientFrame::Ping(ping)) => {

@@ -1,6 +1,7 @@
 //! A player's connection to this node. In reading order: `player_socket` (plain or TLS), `socket` (upgrade and reading), `outbox` (writing), `edges`
 //! (before `hello` and at the end), `intake` (how much is taken), `hello` (who is it), `place` (which room has the
-//! player), `talk` (what it says and hears), `task` (the one loop), `connection` (from upgrade to end).
+//! player), `seat` (attached again, left), `company` (other players), `talk` (what it says and hears), `task` (the one
+//! loop), `connection` (from upgrade to end).
 
 pub mod player_socket;
 pub mod socket;
@@ -14,7 +15,9 @@ pub mod hello;
 mod pass;
 mod renewal;
 
+pub mod company;
 pub mod place;
+mod seat;
 
 mod talk;
 
@@ -22,14 +25,24 @@ pub mod task;
 
 pub mod connection;
 
-use sectorbus::ids::{Generation, Hop, RoomId, SectorId, Seq};
+use sectorbus::action::Status;
+use sectorbus::ids::{Generation, Hop, PlayerId, RoomId, SectorId, Seq};
+use sectorbus::presence::Shown;
 use sectorbus::protocol::Secret;
 
 /// What reaches a session's task from inside the node.
 #[derive(Debug, Clone)]
 pub enum SessionEvent {
-    /// The room's relay has greeted this connection: it sees the room now.
-    Live { room: RoomId, hop: Hop },
+    /// The room's relay has greeted this connection: it sees the room now. `asked`: what the player is shown as there.
+    Live { room: RoomId, hop: Hop, asked: Status },
+    /// A room beside the sector has shown itself.
+    Admitted { room: RoomId },
+    /// A team's room does not know the player (any more).
+    NotAdmitted { room: RoomId },
+    /// `at` has it that this session is shown as this.
+    ShownAs { shown: Shown },
+    /// Something changed about a player who is watched.
+    Watched { player: PlayerId },
     /// An action was answered; the answer is on its way to the client.
     Answered { seq: Seq },
     /// The player left `room` for `to`.

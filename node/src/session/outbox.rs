@@ -22,10 +22,29 @@ const SLICES_PER_WRITE: usize = 16;
 pub enum Lane {
     /// Answers, notices, everything that is not repeated: never dropped while the session lives.
     Critical,
-    /// Deltas and snapshots: a later snapshot makes up for them.
+    /// Deltas and snapshots of the sector: a later snapshot makes up for them.
     State,
+    /// The same of the team.
+    Team,
+    /// The same of `global`.
+    Global,
     /// Items of feeds: never dropped, and not taken beyond a bound. Whoever offers one that was not taken reads on later.
     Feed,
+}
+
+/// Lanes of state. Each room's is by itself: its relay knows when frames of it were dropped, and of no other.
+const STATE_LANES: usize = 3;
+
+impl Lane {
+    /// Which lane of state; `None`: nothing of it may be dropped.
+    fn of_state(self) -> Option<usize> {
+        match self {
+            Lane::Critical | Lane::Feed => None,
+            Lane::State => Some(0),
+            Lane::Team => Some(1),
+            Lane::Global => Some(2),
+        }
+    }
 }
 
 /// One frame, with its WebSocket header.
@@ -122,9 +141,9 @@ struct Waiting {
     /// Bytes of the first frame that are already written.
     written: usize,
     critical_bytes: usize,
-    state_bytes: usize,
+    state_bytes: [usize; STATE_LANES],
     feed_bytes: usize,
-    state_dropped: bool,
+    state_dropped: [bool; STATE_LANES],
     feeds_wait: bool,
     closed: bool,
     too_slow: bool,
@@ -143,9 +162,9 @@ impl Outbox {
             frames: VecDeque::new(),
             written: 0,
             critical_bytes: 0,
-            state_bytes: 0,
+            state_bytes: [0; STATE_LANES],
             feed_bytes: 0,
-            state_dropped: false,
+            state_dropped: [false; STATE_LANES],
             feeds_wait: false,
             closed: false,
             too_slow: false,
@@ -247,7 +266,7 @@ impl Outbox {
                 Err(_) => {
                     waiting.closed = true;
                     waiting.frames.clear();
-                    waiting.state_dropped = false;
+                    waiting.state_dropped = [false; STATE_LANES];
                     waiting.feeds_wait = false;
                     return Drained::default();
                 }
@@ -255,7 +274,7 @@ impl Outbox {
         }
         match socket.flush() {
             Ok(true) => Drained {
-                state_dropped: std::mem::take(&mut waiting.state_dropped),
+                state_dropped: std::mem::take(&mut waiting.state_dropped).contains(&true),
                 feeds_wait: std::mem::take(&mut waiting.feeds_wait),
             },
             Ok(false) => Drained::default(),
@@ -302,7 +321,7 @@ fn write_now(socket: &PlayerSocket, frames: &[Framed]) -> std::io::Result<usize>
 
 impl Waiting {
     fn has_work(&self) -> bool {
-        !self.frames.is_empty() || self.state_dropped || self.feeds_wait
+        !self.frames.is_empty() || self.state_dropped.contains(&true) || self.feeds_wait
     }
 
     /// Queues what was not written, within the limits of each lane.
@@ -313,7 +332,7 @@ impl Waiting {
                 continue;
             }
             let begun = written > 0;
-            if frame.lane == Lane::State && self.state_dropped && !begun {
+            if frame.lane.of_state().is_some_and(|lane| self.state_dropped[lane]) && !begun {
                 continue;
             }
             if begun {
@@ -323,38 +342,41 @@ impl Waiting {
             self.count(frame, true);
             self.frames.push_back(frame.clone());
         }
-        let begun = self.frames.front().filter(|first| self.written > 0 && first.lane == Lane::State);
-        if self.state_bytes - begun.map_or(0, |begun| begun.bytes.len()) > STATE_BACKLOG_BYTES_MAX {
-            self.drop_state();
+        let lanes = frames.iter().filter_map(|frame| frame.lane.of_state()).collect::<SmallVec<[usize; 4]>>();
+        for &lane in &lanes {
+            let begun = self.frames.front().filter(|first| self.written > 0 && first.lane.of_state() == Some(lane));
+            if self.state_bytes[lane] - begun.map_or(0, |begun| begun.bytes.len()) > STATE_BACKLOG_BYTES_MAX {
+                self.drop_state(lane);
+            }
         }
         if self.critical_bytes > CRITICAL_BACKLOG_BYTES_MAX {
             self.closed = true;
             self.too_slow = true;
             return Handed::Closed;
         }
-        if self.state_dropped { Handed::StateDropped } else { Handed::Taken }
+        if lanes.iter().any(|lane| self.state_dropped[*lane]) { Handed::StateDropped } else { Handed::Taken }
     }
 
-    /// Drops waiting state frames, all but one that is half written.
-    fn drop_state(&mut self) {
+    /// Drops a lane's waiting frames, all but one that is half written.
+    fn drop_state(&mut self, lane: usize) {
         let begun = self.written > 0;
         let mut kept = VecDeque::new();
         for (index, frame) in std::mem::take(&mut self.frames).into_iter().enumerate() {
-            if frame.lane != Lane::State || (index == 0 && begun) {
+            if frame.lane.of_state() != Some(lane) || (index == 0 && begun) {
                 kept.push_back(frame);
             } else {
-                self.state_bytes -= frame.bytes.len();
-                self.state_dropped = true;
+                self.state_bytes[lane] -= frame.bytes.len();
+                self.state_dropped[lane] = true;
             }
         }
         self.frames = kept;
     }
 
     fn count(&mut self, frame: &Framed, added: bool) {
-        let bytes = match frame.lane {
-            Lane::Critical => &mut self.critical_bytes,
-            Lane::State => &mut self.state_bytes,
-            Lane::Feed => &mut self.feed_bytes,
+        let bytes = match frame.lane.of_state() {
+            None if frame.lane == Lane::Feed => &mut self.feed_bytes,
+            None => &mut self.critical_bytes,
+            Some(lane) => &mut self.state_bytes[lane],
         };
         if added {
             *bytes += frame.bytes.len();
@@ -430,7 +452,13 @@ mod tests {
         }
         assert_eq!(handed, Handed::StateDropped);
         assert!(outbox.waiting.lock().frames.iter().any(|f| f.lane == Lane::Critical));
-        assert!(outbox.waiting.lock().state_bytes <= STATE_BACKLOG_BYTES_MAX);
+        assert!(outbox.waiting.lock().state_bytes[0] <= STATE_BACKLOG_BYTES_MAX);
+        // Another room's lane is its own: what it sends waits, and what it drops is told to it alone.
+        let team = framed(Lane::Team, Codec::Msgpack, &[0; 10_000]);
+        assert_eq!(outbox.send(std::slice::from_ref(&team)), Handed::Taken);
+        while outbox.send(std::slice::from_ref(&team)) == Handed::Taken {}
+        assert_eq!(outbox.send(std::slice::from_ref(&ack)), Handed::Taken);
+        assert_eq!(outbox.send(&[framed(Lane::Global, Codec::Msgpack, b"one")]), Handed::Taken);
         drop(theirs);
     }
 

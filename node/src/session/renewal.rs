@@ -31,12 +31,13 @@ impl<L: Log> Session<L> {
             match claims.sub == self.speaker.player {
                 false => Err(AuthError::WrongPlayer),
                 true if pass.is_revoked(&claims.sub, &self.core.revocations) => Err(AuthError::Revoked),
-                true => Ok(pass),
+                true => Ok((pass, claims.team)),
             }
         });
         match judged {
-            Ok(pass) => {
+            Ok((pass, team)) => {
                 self.pass = pass;
+                self.token_says(team);
                 self.send(&ServerFrame::Refreshed(Refreshed { expires_ms: self.pass.expires_ms() }));
                 Ok(())
             }

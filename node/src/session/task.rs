@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use sectorbus::action::{Action, ActionClass};
 use sectorbus::ids::{ActorId, RoomId, SectorId, Seq};
 use sectorbus::limits::{DEDUPE_BITMAP_BITS, RESYNC_EVERY};
-use sectorbus::log::{Attach, Following, Log, LogError, Push};
+use sectorbus::log::{Following, Log, Push};
 use sectorbus::mailbox::{self, mailbox};
 use sectorbus::metrics::NoticeKind;
 use sectorbus::protocol::{
-    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, FEEDS, Leaving, Pong, RetryAfter, ServerFrame,
+    ClientFrame, CloseCode, Codec, ErrorCode, ErrorFrame, Leaving, Pong, RetryAfter, ServerFrame,
 };
 
 use crate::auth::Token;
@@ -26,6 +26,7 @@ use crate::follow::FollowEvent;
 use crate::follow::replica::Known;
 use crate::follow::subscriber::WelcomeOnce;
 use crate::session::SessionEvent;
+use crate::session::company::Company;
 use crate::session::connection::Wire;
 use crate::session::edges::{End, answer_error, answer_refusal, close, finish, message_of, refuse, send_unavailable};
 use crate::session::hello::{Attachment, Keys};
@@ -35,11 +36,10 @@ use crate::session::pass::Pass;
 use crate::session::place::Place;
 use crate::session::player_socket::PlayerSocket;
 use crate::session::socket::{Incoming, Reading};
-use crate::session::talk::{self, Talk};
+use crate::session::talk::Talk;
 
 const BUSY_RETRY_AFTER_MS: u64 = 1_000;
 const REATTACH_EVERY: Duration = Duration::from_secs(1);
-const ATTACH_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 pub(super) struct Session<L: Log> {
     pub(super) core: Arc<Core<L>>,
@@ -68,13 +68,14 @@ pub(super) struct Session<L: Log> {
     /// The sector the client shows.
     pub(super) shown: Option<SectorId>,
     pub(super) place: Option<Place>,
+    pub(super) company: Box<Company>,
     /// `None`: the client does not know feeds.
     pub(super) talk: Option<Talk>,
     /// See [`Subscription::lost`](crate::follow::subscriber::Subscription::lost).
     pub(super) lost: Arc<AtomicBool>,
-    attached_at: Instant,
+    pub(super) attached_at: Instant,
     /// The room has refused the seat: when to attach again.
-    reattach_due: Option<Instant>,
+    pub(super) reattach_due: Option<Instant>,
     /// Actions without an answer.
     pending: BTreeMap<Seq, Action>,
     intake: Intake,
@@ -88,12 +89,12 @@ impl<L: Log> Session<L> {
         core: Arc<Core<L>>,
         keys: Arc<Keys>,
         wire: Wire,
-        attachment: Attachment,
+        mut attachment: Attachment,
         welcome: sectorbus::protocol::Welcome,
     ) -> Self {
         let (events_tx, events_rx) = mailbox();
         let conn = core.next_conn_id();
-        core.register_session(conn, events_tx.clone());
+        core.register_session(conn, attachment.speaker.player.clone(), events_tx.clone());
         core.metrics.sessions.increment(1.0);
         let pass = Pass::of(&attachment.claims, core.clock.now_ms());
         if pass.is_revoked(&attachment.speaker.player, &core.revocations) {
@@ -101,18 +102,7 @@ impl<L: Log> Session<L> {
             let _ = events_tx.send(SessionEvent::SomethingRevoked);
         }
         let player_channel = core.log.follow(&RoomId::Player(attachment.speaker.player.clone()));
-        let talk = attachment.features.iter().any(|feature| feature == FEEDS).then(|| {
-            let start = talk::Start {
-                conn,
-                codec: wire.codec,
-                outbox: wire.outbox.clone(),
-                player: attachment.speaker.player.clone(),
-                name: attachment.claims.name.clone().unwrap_or_else(|| attachment.speaker.player.to_string()),
-                actor: attachment.actor,
-                cursors: attachment.feeds,
-            };
-            start.run(&core)
-        });
+        let talk = Talk::start(&core, conn, &wire, &mut attachment);
         let mut session = Self {
             core,
             conn,
@@ -135,6 +125,7 @@ impl<L: Log> Session<L> {
             shown: None,
             place: None,
             talk,
+            company: Company::new(&attachment.attached.at, attachment.claims.team),
             lost: Arc::default(),
             attached_at: Instant::now(),
             reattach_due: None,
@@ -200,6 +191,7 @@ impl<L: Log> Session<L> {
         let silent = self.heard + if self.pinged { heartbeat * 2 } else { heartbeat };
         [self.look_due(), self.reattach_due, self.intake.paused_until(), Some(self.pass.due())]
             .into_iter()
+            .chain([self.company.idle_due()])
             .flatten()
             .fold(silent, Instant::min)
     }
@@ -214,6 +206,7 @@ impl<L: Log> Session<L> {
         if Instant::now() >= self.pass.due() {
             self.judge_pass()?;
         }
+        self.say_shown();
         let silent = self.heard.elapsed();
         if silent >= self.core.config.heartbeat * 2 {
             return Err(close(CloseCode::Silent));
@@ -230,10 +223,10 @@ impl<L: Log> Session<L> {
         if drained.feeds_wait {
             self.tell_feeds_ready();
         }
-        if drained.state_dropped
-            && let Some(place) = &self.place
-        {
-            place.guard.tell(FollowEvent::Ready { conn: self.conn });
+        if drained.state_dropped {
+            let ready = || FollowEvent::Ready { conn: self.conn };
+            self.company.tell_rooms(ready);
+            self.place.iter().for_each(|place| place.guard.tell(ready()));
         }
     }
 
@@ -276,12 +269,22 @@ impl<L: Log> Session<L> {
     }
 
     fn take_frame(&mut self, frame: ClientFrame) -> Result<(), End> {
+        if !matches!(frame, ClientFrame::Ping(_)) {
+            self.be_active();
+        }
         match frame {
             ClientFrame::Act(act) => self.act(act.seq, act.action),
             ClientFrame::Resync {} => self.resync(),
             ClientFrame::Ping(ping) => {
                 let now_ms = self.core.clock.now_ms();
                 self.send(&ServerFrame::Pong(Pong { t: ping.t, now_ms }));
+                Ok(())
+            }
+            ClientFrame::Watch(_) if !self.has_state() => {
+                self.error(ErrorFrame::new(ErrorCode::NotInSector, "watch after the first state"))
+            }
+            ClientFrame::Watch(watch) => {
+                self.watch(watch.players);
                 Ok(())
             }
             ClientFrame::Bye {} => Err(End::Bye),
@@ -351,17 +354,30 @@ impl<L: Log> Session<L> {
             return self.error(ErrorFrame::new(ErrorCode::ResyncTooOften, detail));
         }
         place.guard.tell(FollowEvent::Resync { conn: self.conn });
+        self.company.tell_rooms(|| FollowEvent::Resync { conn: self.conn });
         self.last_resync = Some(Instant::now());
         Ok(())
     }
 
     async fn take_event(&mut self, event: SessionEvent) -> Result<(), End> {
         match event {
-            SessionEvent::Live { room, hop } => {
+            SessionEvent::Live { room, hop, asked } => {
+                // Held until the welcome is in the outbox: nothing of another room comes before it.
+                drop(self.welcome.as_ref().map(|welcome| welcome.lock()));
                 self.now_live(&room, hop);
                 self.tell_here();
+                self.asked_to_be(asked.into());
+                self.meet();
             }
-            SessionEvent::Answered { seq } => drop(self.pending.remove(&seq)),
+            SessionEvent::Admitted { room } => self.admitted(&room),
+            SessionEvent::NotAdmitted { room } => self.not_admitted(&room),
+            SessionEvent::ShownAs { shown } => self.shown_is_said(shown),
+            SessionEvent::Watched { player } => self.watched_changed(&player),
+            SessionEvent::Answered { seq } => {
+                if let Some(Action::Status { status }) = self.pending.remove(&seq) {
+                    self.asked_to_be(status.into());
+                }
+            }
             SessionEvent::Departed { room, to, hop } => self.follow_player(&room, to, hop),
             SessionEvent::Unknown { room } => self.not_here(&room),
             SessionEvent::Full { room } => {
@@ -426,84 +442,15 @@ impl<L: Log> Session<L> {
                 self.tell_ears(change);
                 Ok(())
             }
-            Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) => Ok(()),
-        }
-    }
-
-    /// From here on every attach is heard; one that came before is seen in `at`.
-    async fn compare_at(&mut self) -> Result<(), End> {
-        let at = match self.core.log.at(&self.speaker.player).await {
-            Ok(Some(at)) => at,
-            Ok(None) => return self.reattach().await,
-            Err(_) => return Ok(()),
-        };
-        match at.sessions.get(&self.speaker.session) {
-            Some(seat) if seat.generation > self.speaker.generation => self.superseded(),
-            None if self.speaker.generation < at.floor => self.superseded(),
-            Some(seat) if seat.generation == self.speaker.generation => Ok(()),
-            // It went with a lost tail.
-            Some(_) | None => self.reattach().await,
-        }
-    }
-
-    fn superseded(&self) -> Result<(), End> {
-        self.core.metrics.superseded.increment(1);
-        Err(close(CloseCode::Superseded))
-    }
-
-    /// Attaches this session again, under the node's present incarnation, and asks for a seat; unless it goes on elsewhere.
-    pub(super) async fn reattach(&mut self) -> Result<(), End> {
-        let start = self.place.as_ref().map_or_else(|| self.core.rules.universe.start(), |place| place.sector.clone());
-        let attach = Attach {
-            player: self.speaker.player.clone(),
-            session: self.speaker.session.clone(),
-            incarnation: self.core.me(),
-            counter: self.core.next_nonce().counter,
-            replaces: Some(self.speaker.generation),
-            max: self.core.config.sessions_per_player,
-            start,
-            new_actor: false,
-        };
-        // Until answered: an attach that was executed without an answer would otherwise look like another connection's.
-        let attached = loop {
-            match self.core.log.attach(attach.clone()).await {
-                Ok(Some(attached)) => break attached,
-                Ok(None) => return self.superseded(),
-                Err(LogError::Corrupt(what)) => {
-                    tracing::error!(%what, "a session cannot be attached again");
-                    return Err(close(CloseCode::Internal));
-                }
-                Err(_) => tokio::time::sleep(ATTACH_AGAIN_AFTER).await,
+            Push::Present(present) => {
+                self.present_changed(present);
+                Ok(())
             }
-        };
-        self.attached_at = Instant::now();
-        self.reattach_due = None;
-        self.speaker.generation = attached.generation;
-        self.speaker.floor = attached.floor;
-        if let Some(place) = self.place.take() {
-            place.guard.tell(FollowEvent::Unsubscribe { conn: self.conn });
-        }
-        self.enter(attached.at.room, attached.at.hop);
-        Ok(())
-    }
-
-    /// The connection is over: the room hears of it, from whichever node, until it has.
-    async fn leave(&mut self, end: &End) {
-        let Some(place) = self.place.take() else { return };
-        place.guard.tell(FollowEvent::Unsubscribe { conn: self.conn });
-        let left = matches!(end, End::Bye | End::LoggedOut | End::Close { code: CloseCode::Revoked, .. });
-        let (speaker, incarnation) = (self.speaker.clone(), self.core.me());
-        place.guard.tell(FollowEvent::Route { command: Command::Lost { speaker, incarnation, left } });
-        // A session that comes back attaches again; one that does not must not evict a living one.
-        let Speaker { player, session, generation, .. } = &self.speaker;
-        if !matches!(end, End::LoggedOut) {
-            let _ = self.core.log.detach(player, session, *generation).await;
-            return;
-        }
-        // Until answered: `logged_out` is said when the session can nowhere be resumed any more.
-        while let Err(error) = self.core.log.log_out(player, session).await {
-            tracing::debug!(%error, "a logout is not yet stored");
-            tokio::time::sleep(ATTACH_AGAIN_AFTER).await;
+            Push::Team(team) => {
+                self.team_changed(team);
+                Ok(())
+            }
+            Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) => Ok(()),
         }
     }
 }

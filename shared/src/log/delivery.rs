@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EarsChange, LogEntry};
 use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, RoomId, SessionId};
+use crate::log::{Present, TeamAt};
 use crate::mailbox;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +80,10 @@ pub enum Push {
     },
     /// What this player hears, may say or has read was changed (channel of `player:<id>` only).
     Ears(EarsChange),
+    /// Who of this player's sessions is present changed (channel of `player:<id>` only).
+    Present(Present),
+    /// The player is in another team, or in another role (channel of `player:<id>` only).
+    Team(TeamAt),
 }
 
 /// A followed room. Dropping it unfollows.

@@ -22,6 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, SessionId};
+use crate::presence::Shown;
 
 pub use chain::*;
 pub use delivery::*;
@@ -135,6 +136,17 @@ pub trait Log: Send + Sync + 'static {
         session: &SessionId,
         generation: Generation,
     ) -> impl Future<Output = LogResult<bool>> + Send;
+    /// Sets what a session is shown as, if that generation is still its own; true if it is.
+    fn show(
+        &self,
+        player: &PlayerId,
+        session: &SessionId,
+        generation: Generation,
+        shown: Shown,
+    ) -> impl Future<Output = LogResult<bool>> + Send;
+    /// Changes which team a player is in; the player need not have been seen yet. Answers what is stored afterwards: a
+    /// repeat changes nothing.
+    fn set_team(&self, player: &PlayerId, change: &SetTeam) -> impl Future<Output = LogResult<TeamAt>> + Send;
     /// Ends a session for good, whichever connection has it: for as long as its resume tokens live no `attach` seats it
     /// again. A connection that had attached it meanwhile hears of a generation above its own.
     fn log_out(&self, player: &PlayerId, session: &SessionId) -> impl Future<Output = LogResult<()>> + Send;
@@ -146,6 +158,8 @@ pub trait Log: Send + Sync + 'static {
     /// Answers the hop stored afterwards.
     fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> impl Future<Output = LogResult<Hop>> + Send;
     fn at(&self, player: &PlayerId) -> impl Future<Output = LogResult<Option<At>>> + Send;
+    /// Of each player, in the order asked; `None` for one that nobody has seen yet.
+    fn ats(&self, players: &[PlayerId]) -> impl Future<Output = LogResult<Vec<Option<At>>>> + Send;
     fn post(&self, room: &RoomId, once: &OnceKey, body: Bytes) -> impl Future<Output = LogResult<Posted>> + Send;
     /// Items with an id above `after`, oldest first, at most `count`.
     fn feed(&self, room: &RoomId, after: FeedId, count: usize)

@@ -1,6 +1,9 @@
 //! The words of where players are: attach, detach, `at`.
 
-use crate::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, SectorId, SessionId};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, Role, SectorId, SessionId, TeamId};
+use crate::presence::Shown;
 use crate::small_map::SmallMap;
 
 /// Where a player is and which sessions they have.
@@ -11,12 +14,62 @@ pub struct At {
     /// Highest evicted generation + 1: what is below it was evicted.
     pub floor: Generation,
     pub sessions: SmallMap<SessionId, SeatedAt>,
+    /// Number of the last change of who is present, as what, and where; grows, and never below TIME.
+    pub presence: u64,
+    /// When the last session ended, ms since 1970; 0: none has yet.
+    pub last_seen_ms: u64,
+    /// `None`: the player was never in a team.
+    pub team: Option<TeamAt>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeatedAt {
     pub generation: Generation,
     pub incarnation: Incarnation,
+    pub shown: Shown,
+}
+
+/// Which team a player is in. The roster itself is the state of the team's room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TeamAt {
+    /// Of this change; grows, and never below TIME. What is older changes nothing anywhere.
+    pub number: u64,
+    /// Team and role; `None`: in no team.
+    pub team: Option<(TeamId, Role)>,
+    /// The last other team, whose roster may still have to hear of it.
+    pub before: Option<TeamId>,
+}
+
+/// A change of a player's team.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SetTeam {
+    /// Into this team, out of any other; or another role in the same.
+    Join(TeamId, Role),
+    /// Out of this team; nothing changes if the player is in another.
+    Leave(TeamId),
+    /// Out of whichever it is.
+    LeaveAny,
+}
+
+/// Who is present and where, as it is told on the player's channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Present {
+    /// As [`At::presence`].
+    pub number: u64,
+    /// As [`At::last_seen_ms`].
+    pub last_seen_ms: u64,
+    /// As [`At::room`]; `None`: nowhere yet.
+    pub room: Option<SectorId>,
+    /// Which node has each session, and what it is shown as.
+    pub sessions: Vec<(Incarnation, Shown)>,
+}
+
+impl At {
+    pub fn present(&self) -> Present {
+        let sessions = self.sessions.values().map(|seat| (seat.incarnation.clone(), seat.shown));
+        let (number, last_seen_ms, room) = (self.presence, self.last_seen_ms, Some(self.room.clone()));
+        Present { number, last_seen_ms, room, sessions: sessions.collect() }
+    }
 }
 
 #[derive(Debug, Clone)]

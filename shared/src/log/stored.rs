@@ -8,8 +8,9 @@ use std::str::FromStr;
 
 use bytes::{BufMut, Bytes};
 
-use super::{ClaimBody, EarsChange, FeedItem, Lineage, LogBody, LogEntry, Push, SeatedAt};
+use super::{ClaimBody, EarsChange, FeedItem, Lineage, LogBody, LogEntry, Present, Push, SeatedAt, TeamAt};
 use crate::ids::{EntryId, FeedId, Generation, Incarnation, Nonce, SessionId};
+use crate::presence::Shown;
 
 /// First byte of every record and payload written by this release. The next format will be 2, and readable beside it.
 pub const FORMAT: u8 = 1;
@@ -19,7 +20,12 @@ const BATCH: u8 = 2;
 const RECEIPTS: u8 = 3;
 const FEED: u8 = 4;
 const ATTACHED: u8 = 5;
-const EARS: u8 = 6;
+const PRESENT: u8 = 6;
+const TEAM: u8 = 7;
+const EARS: u8 = 9;
+
+/// Where no name is: no name has this byte.
+const NOBODY: &str = "#";
 
 /// Why stored or published bytes are not what they should be. The bytes themselves are not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +80,23 @@ pub fn ears_record(change: &EarsChange) -> Vec<u8> {
 
 pub fn attached_record(session: &SessionId, generation: Generation, floor: Generation) -> Vec<u8> {
     with_body(ATTACHED, &[session.to_string(), generation.to_string(), floor.to_string()], &[])
+}
+
+/// Never stored, only published on the player's channel: number, last_seen_ms, room or `#`, then incarnation and status of
+/// each session.
+pub fn present_record(present: &Present) -> Vec<u8> {
+    let room = present.room.as_ref().map_or(NOBODY, |room| room.as_str());
+    let mut texts = vec![present.number.to_string(), present.last_seen_ms.to_string(), room.to_owned()];
+    for (incarnation, shown) in &present.sessions {
+        texts.extend([incarnation.to_string(), shown.as_str().to_owned()]);
+    }
+    with_body(PRESENT, &texts, &[])
+}
+
+/// Never stored like this, only published on the player's channel: the words of [`team_text`].
+pub fn team_record(team: &TeamAt) -> Vec<u8> {
+    let texts: Vec<String> = team_text(team).split(' ').map(str::to_owned).collect();
+    with_body(TEAM, &texts, &[])
 }
 
 /// What goes over a room's channel: `format, short id, record`. The id is the entry's, the feed item's, for receipts
@@ -132,6 +155,16 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
             payload.end()?;
             EarsChange::read(&field, &value).map(Push::Ears).ok_or(Unreadable::Text { what: "change of ears" })
         }
+        PRESENT => {
+            payload.kind()?;
+            payload.present().map(Push::Present)
+        }
+        TEAM => {
+            payload.kind()?;
+            let words = [payload.short()?, payload.short()?, payload.short()?, payload.short()?];
+            payload.end()?;
+            read_team(&words.join(" ")).map(Push::Team)
+        }
         found => Err(Unreadable::Kind { found }),
     }
 }
@@ -162,7 +195,27 @@ pub fn read_seat(text: &str) -> Result<SeatedAt, Unreadable> {
     let mut words = text.split(' ');
     let (generation, incarnation) = words.next().zip(words.next()).ok_or(Unreadable::Short)?;
     let generation = Generation(parse(generation, "generation")?);
-    Ok(SeatedAt { generation, incarnation: parse::<Incarnation>(incarnation, "incarnation")? })
+    let incarnation = parse::<Incarnation>(incarnation, "incarnation")?;
+    Ok(SeatedAt { generation, incarnation, shown: Shown::default() })
+}
+
+/// `<number> <team> <role> <team before>`, each name `#` where there is none.
+pub fn team_text(team: &TeamAt) -> String {
+    let (of, role) = team.team.as_ref().map_or((NOBODY, NOBODY), |(team, role)| (team.as_str(), role.as_str()));
+    let before = team.before.as_ref().map_or(NOBODY, |before| before.as_str());
+    format!("{} {of} {role} {before}", team.number)
+}
+
+pub fn read_team(text: &str) -> Result<TeamAt, Unreadable> {
+    let words: Vec<&str> = text.split(' ').collect();
+    let [number, team, role, before] = words[..] else { return Err(Unreadable::Short) };
+    let team = if team == NOBODY { None } else { Some((parse(team, "team")?, parse(role, "role")?)) };
+    let before = if before == NOBODY { None } else { Some(parse(before, "team")?) };
+    Ok(TeamAt { number: parse(number, "number")?, team, before })
+}
+
+pub fn read_shown(text: &str) -> Result<Shown, Unreadable> {
+    Shown::from_name(text).ok_or(Unreadable::Text { what: "status" })
 }
 
 fn parse<T: FromStr>(text: &str, what: &'static str) -> Result<T, Unreadable> {
@@ -232,6 +285,17 @@ impl Reader {
         Ok(ClaimBody { prev, owner, ring, nonce: Nonce { incarnation, counter } })
     }
 
+    fn present(&mut self) -> Result<Present, Unreadable> {
+        let (number, last_seen_ms) = (parse(&self.short()?, "number")?, parse(&self.short()?, "time")?);
+        let room = self.short()?;
+        let room = if room == NOBODY { None } else { Some(parse(&room, "sector")?) };
+        let mut sessions = Vec::new();
+        while !self.0.is_empty() {
+            sessions.push((parse(&self.short()?, "incarnation")?, read_shown(&self.short()?)?));
+        }
+        Ok(Present { number, last_seen_ms, room, sessions })
+    }
+
     fn feed_item(&mut self, id: FeedId) -> Result<FeedItem, Unreadable> {
         let prev = parse(&self.short()?, "feed id")?;
         let as_of = self.short()?;
@@ -253,6 +317,16 @@ mod tests {
             ring: RingVersion(1_700_000_000_500),
             nonce: Nonce { incarnation: owner, counter: 7 },
         }
+    }
+
+    fn present() -> Present {
+        let sessions = vec![(claim().owner, Shown::Away), ("node-b#1700000000004".parse().unwrap(), Shown::Online)];
+        Present { number: 1_700_000_000_005, last_seen_ms: 0, room: Some("12".parse().unwrap()), sessions }
+    }
+
+    fn team() -> TeamAt {
+        let named = ("red".parse().unwrap(), "captain".parse().unwrap());
+        TeamAt { number: 1_700_000_000_006, team: Some(named), before: None }
     }
 
     fn hex(bytes: &[u8]) -> String {
@@ -280,6 +354,8 @@ mod tests {
             ("published_attached", published("", &attached)),
             ("published_block", published("", &ears_record(&block))),
             ("published_mark", published("", &ears_record(&mark))),
+            ("published_present", published("", &present_record(&present()))),
+            ("published_team", published("", &team_record(&team()))),
         ]
     }
 
@@ -319,6 +395,8 @@ mod tests {
             let push = read_published(published("", &ears_record(&change)).into()).unwrap();
             assert_eq!(push, Push::Ears(change));
         }
+        assert_eq!(read_published(published("", &present_record(&present())).into()), Ok(Push::Present(present())));
+        assert_eq!(read_published(published("", &team_record(&team())).into()), Ok(Push::Team(team())));
     }
 
     #[test]
@@ -340,8 +418,11 @@ mod tests {
         assert_eq!(read_lineage("1-2 3-4"), Ok(lineage));
         assert_eq!(read_lineage(""), Ok(Lineage::default()));
         assert_eq!(read_nonce(&nonce_text(&claim().nonce)), Ok(claim().nonce));
-        let seat = SeatedAt { generation: Generation(4), incarnation: claim().owner };
+        let seat = SeatedAt { generation: Generation(4), incarnation: claim().owner, shown: Shown::Online };
         assert_eq!(read_seat("4 node-a#1700000000000 17 0"), Ok(seat));
+        let none = TeamAt { number: 3, team: None, before: Some("red".parse().unwrap()) };
+        assert_eq!(read_team(&team_text(&none)), Ok(none));
+        assert!(read_team("3 red # #").is_err() && read_team("3 # #").is_err());
         assert!(read_lineage("1-2 x").is_err());
         assert!(read_nonce("n#1").is_err());
     }

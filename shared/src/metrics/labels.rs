@@ -167,3 +167,12 @@ label! {
         Failed => "failed",
     }
 }
+
+label! {
+    /// What became of a change of who is in a team.
+    TeamChange, "result" {
+        Done => "done",
+        /// The team is full, or it did not come to the logs in time.
+        Failed => "failed",
+    }
+}

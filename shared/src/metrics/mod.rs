@@ -15,7 +15,7 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 pub use handles::{ByCode, ByLabel, Handle, MetricKind};
 pub use labels::{
     AnswerKind, BeatResult, Channel, ClaimResult, HandshakeResult, JwksResult, Label, LostBy, NoticeKind, RefusedBy,
-    ResumeSource, RevocationsRead, SendResult,
+    ResumeSource, RevocationsRead, SendResult, TeamChange,
 };
 pub use tally::Tally;
 
@@ -178,6 +178,10 @@ node_metrics! {
     feed_rewinds: Counter, "sectorbus_feed_rewinds_total", Count, "Feeds that Redis had less of than a relay had read.";
     posts: Counter, "sectorbus_posts_total", Count, "Posts answered with their item's id.";
     posts_again: Counter, "sectorbus_posts_again_total", Count, "Posts that Redis had lost and this node posted a second time.";
+
+    // People.
+    players_watched: Gauge, "sectorbus_players_watched", Count, "Players whose presence sessions of this node watch.";
+    team_changes: ByLabel<TeamChange>, "sectorbus_team_changes_total", Count, "Changes of who is in a team that were begun here, by result.";
 
     // Moves and commands between nodes.
     transfers_started: Counter, "sectorbus_transfers_started_total", Count, "Players that left a sector owned here.";

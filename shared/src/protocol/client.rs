@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{BadFrame, Block, Codec, History, Read, Say, Secret, Unread, decode};
 use crate::action::Action;
-use crate::ids::{ActorId, EntryId, FeedId, RoomId, SectorId, Seq};
+use crate::ids::{ActorId, EntryId, FeedId, PlayerId, RoomId, SectorId, Seq};
 use crate::limits::{
     DEVICE_BYTES_MAX, FEATURES_MAX, FRAME_BYTES_MAX, HELLO_FEEDS_MAX, NAME_BYTES_MAX, RESUME_TOKEN_BYTES_MAX,
-    TOKEN_BYTES_MAX,
+    TOKEN_BYTES_MAX, WATCHED_PLAYERS_MAX,
 };
 
 /// A frame from a client: in both codecs a map of one, the frame's name -> a map of its fields.
@@ -42,6 +42,8 @@ pub enum ClientFrame {
     Unread(Unread),
     /// Blocks a player.
     Block(Block),
+    /// Whose presence to be told, from now on; replaces the list before.
+    Watch(Watch),
 }
 
 /// Who is there, and where they were when the last connection ended.
@@ -98,10 +100,18 @@ pub struct Refresh {
     pub token: Secret,
 }
 
+/// At most `WATCHED_PLAYERS_MAX` players; nobody: no more of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    pub players: Vec<PlayerId>,
+}
+
 impl ClientFrame {
     /// Every client frame's name.
-    pub const NAMES: &'static [&'static str] =
-        &["hello", "act", "resync", "ping", "bye", "refresh", "logout", "say", "history", "read", "unread", "block"];
+    pub const NAMES: &'static [&'static str] = &[
+        "hello", "act", "resync", "ping", "bye", "refresh", "logout", "say", "history", "read", "unread", "block",
+        "watch",
+    ];
 
     pub fn name(&self) -> &'static str {
         match self {
@@ -117,6 +127,7 @@ impl ClientFrame {
             ClientFrame::Read(_) => "read",
             ClientFrame::Unread(_) => "unread",
             ClientFrame::Block(_) => "block",
+            ClientFrame::Watch(_) => "watch",
         }
     }
 
@@ -155,6 +166,10 @@ impl ClientFrame {
             ClientFrame::Act(act) if act.seq.0 == 0 => refuse(None, "seq: 1 and up".into()),
             ClientFrame::Refresh(refresh) => check_bytes("token", Some(refresh.token.reveal()), TOKEN_BYTES_MAX)
                 .or_else(|detail| refuse(None, detail)),
+            ClientFrame::Watch(watch) if watch.players.len() > WATCHED_PLAYERS_MAX => {
+                refuse(None, format!("players: at most {WATCHED_PLAYERS_MAX}"))
+            }
+            ClientFrame::Watch(_) => Ok(()),
             ClientFrame::Act(_) | ClientFrame::Resync {} | ClientFrame::Ping(_) => Ok(()),
             ClientFrame::Bye {} | ClientFrame::Logout {} => Ok(()),
             ClientFrame::History(history) => {

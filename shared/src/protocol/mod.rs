@@ -14,7 +14,7 @@ mod secret;
 mod server;
 
 pub use bad_frame::{BadFrame, Consequence};
-pub use client::{Act, ClientFrame, Hello, Ping, Refresh};
+pub use client::{Act, ClientFrame, Hello, Ping, Refresh, Watch};
 pub use codes::{CloseCode, ErrorCode, Retry};
 pub use delta::{Change, ChangeBody, DeltaFrame, encode_delta};
 pub use feeds::{
@@ -24,8 +24,9 @@ pub use feeds::{
 pub use fields::{FieldChanges, Fields};
 pub use secret::Secret;
 pub use server::{
-    Ack, ActorMarks, EntityFields, ErrorFrame, Expiring, Leaving, Limits, Moved, OwnChange, OwnerChange, Pong,
-    Refreshed, Reject, RetryAfter, SeqAnswer, ServerFrame, Snapshot, SnapshotReason, Source, Unavailable, Welcome,
+    Ack, ActorMarks, EntityFields, ErrorFrame, Expiring, Leaving, Left, Limits, Moved, OwnChange, OwnerChange,
+    PlayerPresence, Pong, Presence, Refreshed, Reject, RetryAfter, RoomSnapshot, SeqAnswer, ServerFrame, Snapshot,
+    SnapshotReason, Source, Unavailable, Welcome,
 };
 
 use serde::{Deserialize, Serialize};

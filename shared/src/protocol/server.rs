@@ -10,8 +10,9 @@ use super::{
     Slot, decode, delta, encode_delta,
 };
 use crate::action::{Answer, Facts, RejectCode};
-use crate::ids::{ActorId, Alias, EntryId, PlayerId, SectorId, Seq, SessionId};
+use crate::ids::{ActorId, Alias, EntryId, PlayerId, RoomId, SectorId, Seq, SessionId};
 use crate::limits;
+use crate::presence::Shown;
 use crate::value::Field;
 
 /// A frame from the server: a map of one, the frame's name -> a map of its fields. `delta` alone is an array in msgpack.
@@ -41,6 +42,9 @@ pub enum ServerFrame {
     Marked(Marked),
     Counts(Counts),
     Blocks(Blocks),
+    Room(Box<RoomSnapshot>),
+    Left(Left),
+    Presence(Presence),
 }
 
 /// The answer to `hello`. Then a `snapshot` (source snapshot) or what came after the cursor (source replica or log).
@@ -300,6 +304,51 @@ pub struct Refreshed {
     pub expires_ms: u64,
 }
 
+/// Whole state of a room beside the sector: the session's team, `global`. A frame of its own: it has no own fields and no
+/// marks, and clients that know the sector only skip it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomSnapshot {
+    pub room: Slot,
+    /// Which room that is now: `team:<id>` or `global`.
+    pub of: RoomId,
+    /// The entry this is the state after.
+    pub id: EntryId,
+    /// Name of the node that owns the room; empty: nobody does right now.
+    pub owner: String,
+    /// Public checksum.
+    pub sum: u32,
+    pub entities: Vec<EntityFields>,
+    pub reason: SnapshotReason,
+}
+
+/// The session does not see this room any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    pub room: Slot,
+    pub of: RoomId,
+}
+
+/// Of watched players: all of them after `watch`, then those that changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    pub players: Vec<PlayerPresence>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayerPresence {
+    pub player: PlayerId,
+    /// The best of the player's sessions.
+    pub status: Shown,
+    /// Sessions that live.
+    pub devices: u32,
+    /// With `offline`, if it is known: when the last session ended, ms since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen_ms: Option<u64>,
+    /// Of team mates only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sector: Option<SectorId>,
+}
+
 impl ServerFrame {
     /// Every server frame's name.
     pub const NAMES: &'static [&'static str] = &[
@@ -326,6 +375,9 @@ impl ServerFrame {
         "marked",
         "counts",
         "blocks",
+        "room",
+        "left",
+        "presence",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -353,6 +405,9 @@ impl ServerFrame {
             ServerFrame::Marked(_) => "marked",
             ServerFrame::Counts(_) => "counts",
             ServerFrame::Blocks(_) => "blocks",
+            ServerFrame::Room(_) => "room",
+            ServerFrame::Left(_) => "left",
+            ServerFrame::Presence(_) => "presence",
         }
     }
 

@@ -25,7 +25,9 @@ pub use delta::{Changes, Delta, EntityChange, FieldChanges, compose};
 pub use draft::Draft;
 pub use entry::{Answered, Entry, OwnChange, OwnChanges, Sums};
 pub use part::{Fields, OwnPart, Part};
-pub use records::{Outgoing, PlayerRecord, Post, PostName, Seat, SessionSeat, SystemChange, Timer, TimerKind};
+pub use records::{
+    Membership, Outgoing, PlayerRecord, Post, PostName, Seat, SessionSeat, SystemChange, Timer, TimerKind,
+};
 pub use snapshot::Parts;
 pub use stored::Unreadable;
 pub use system::System;

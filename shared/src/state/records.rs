@@ -8,6 +8,7 @@ use super::dedupe::ActorMarks;
 use super::part::Fields;
 use crate::action::Status;
 use crate::ids::{ActorId, Alias, EntryId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, SessionId};
+use crate::presence::Shown;
 use crate::small_map::SmallMap;
 
 /// One session of a present player, as the room knows it.
@@ -93,6 +94,22 @@ pub struct Post {
     pub body: Bytes,
 }
 
+/// What a team's room knows of a player who is its member, or was until lately.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Membership {
+    /// The member's entity; `None`: not a member any more. Kept for a while, so that what comes late changes nothing.
+    pub alias: Option<Alias>,
+    /// Of the player's changes of team: this one and older ones are known here.
+    pub number: u64,
+    /// Milliseconds since 1970 (Redis TIME) of that change.
+    pub changed_ms: u64,
+    /// Of the player's changes of presence: the latest that was reported.
+    pub presence: u64,
+    /// The player's sessions as reported: which node has each, and what it is shown as.
+    #[serde(deserialize_with = "super::stored::growing")]
+    pub sessions: Vec<(Incarnation, Shown)>,
+}
+
 /// One absolute change of the system part; `None` removes the record. Stored under one-letter names: entries stay
 /// small.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +130,8 @@ pub enum SystemChange {
     Timer(Timer, bool),
     #[serde(rename = "p")]
     Post(PostName, Option<Post>),
+    #[serde(rename = "m")]
+    Member(PlayerId, Option<Membership>),
 }
 
 /// Names the record a change is about: two changes of one record in a batch leave the later.
@@ -125,6 +144,7 @@ pub(super) enum RecordKey {
     Dormant(PlayerId),
     Timer(Timer),
     Post(PostName),
+    Member(PlayerId),
 }
 
 impl SystemChange {
@@ -137,6 +157,7 @@ impl SystemChange {
             SystemChange::Dormant(player, _) => RecordKey::Dormant(player.clone()),
             SystemChange::Timer(timer, _) => RecordKey::Timer(timer.clone()),
             SystemChange::Post(name, _) => RecordKey::Post(*name),
+            SystemChange::Member(player, _) => RecordKey::Member(player.clone()),
         }
     }
 }

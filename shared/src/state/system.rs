@@ -1,15 +1,16 @@
-//! The system part of a room: seats, dedupe marks, transfers, dormant records, timers, posts. Never sent to clients.
+//! The system part of a room: seats, dedupe marks, transfers, dormant records, timers, posts, members. Never sent to clients.
 //! Its sum is that of one 32-bit hash per record, kept by every change; the next alias and the room's time are in no
 //! sum. Dormant records have a sum of their own, because they are stored apart and only when they changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::dedupe::ActorMarks;
 use super::entry::Answered;
-use super::records::{Outgoing, PlayerRecord, Post, PostName, Seat, SystemChange, Timer};
+use super::records::{Membership, Outgoing, PlayerRecord, Post, PostName, Seat, SystemChange, Timer};
 use super::stored::encode_into;
 use crate::ids::{ActorId, Alias, Hop, PlayerId};
 use crate::small_map::SmallMap;
@@ -33,16 +34,40 @@ pub struct System {
 }
 
 /// All but the dormant records, as stored.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub(super) struct Records {
     seats: BTreeMap<PlayerId, Seat>,
     actors: BTreeMap<PlayerId, Actors>,
     outgoing: BTreeMap<PlayerId, Outgoing>,
     incoming: BTreeMap<PlayerId, Hop>,
     timers: BTreeSet<Timer>,
-    /// Came after format 1 was released: absent where there are none, so that both its bytes and these are read.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default)]
     posts: BTreeMap<PostName, Post>,
+    #[serde(default)]
+    members: BTreeMap<PlayerId, Membership>,
+}
+
+/// Posts and members came after format 1 was released: at the end, and absent where there are none, so that both its
+/// bytes and these are read.
+impl Serialize for Records {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let with_members = !self.members.is_empty();
+        let with_posts = with_members || !self.posts.is_empty();
+        let fields = 5 + usize::from(with_posts) + usize::from(with_members);
+        let mut records = serializer.serialize_struct("Records", fields)?;
+        records.serialize_field("seats", &self.seats)?;
+        records.serialize_field("actors", &self.actors)?;
+        records.serialize_field("outgoing", &self.outgoing)?;
+        records.serialize_field("incoming", &self.incoming)?;
+        records.serialize_field("timers", &self.timers)?;
+        if with_posts {
+            records.serialize_field("posts", &self.posts)?;
+        }
+        if with_members {
+            records.serialize_field("members", &self.members)?;
+        }
+        records.end()
+    }
 }
 
 impl Default for System {
@@ -100,6 +125,16 @@ impl System {
         &self.records.posts
     }
 
+    /// Members of a team, and who was one until lately.
+    pub fn members(&self) -> &BTreeMap<PlayerId, Membership> {
+        &self.records.members
+    }
+
+    /// Whether the player is a member now.
+    pub fn is_member(&self, player: &PlayerId) -> bool {
+        self.records.members.get(player).is_some_and(|member| member.alias.is_some())
+    }
+
     /// The alias the next created entity gets; 1 in an empty room.
     pub fn next_alias(&self) -> u32 {
         self.next_alias
@@ -147,6 +182,9 @@ impl System {
                 }
             }
             SystemChange::Post(name, post) => put(sum, Kind::Post, &mut records.posts, name, post.as_ref()),
+            SystemChange::Member(player, member) => {
+                put(sum, Kind::Member, &mut records.members, player, member.as_ref());
+            }
         }
     }
 
@@ -160,6 +198,7 @@ impl System {
             SystemChange::Dormant(player, record) => self.dormant(player) == record.as_ref(),
             SystemChange::Timer(timer, set) => self.timers().contains(timer) == *set,
             SystemChange::Post(name, post) => self.posts().get(name) == post.as_ref(),
+            SystemChange::Member(player, member) => self.members().get(player) == member.as_ref(),
         }
     }
 
@@ -245,7 +284,9 @@ impl Records {
         let incoming = self.incoming.iter().map(|(player, hop)| record_hash(Kind::Incoming, player, hop));
         let timers = self.timers.iter().map(|timer| record_hash(Kind::Timer, timer, &()));
         let posts = self.posts.iter().map(|(name, post)| record_hash(Kind::Post, name, post));
-        seats.chain(actors).chain(outgoing).chain(incoming).chain(timers).chain(posts).fold(0, u32::wrapping_add)
+        let members = self.members.iter().map(|(player, member)| record_hash(Kind::Member, player, member));
+        let of_players = seats.chain(actors).chain(outgoing).chain(incoming).chain(members);
+        of_players.chain(timers).chain(posts).fold(0, u32::wrapping_add)
     }
 }
 
@@ -282,6 +323,7 @@ enum Kind {
     Dormant = 5,
     Timer = 6,
     Post = 7,
+    Member = 8,
 }
 
 /// The low 32 bits of XXH3-64 over the kind byte and the MessagePack of key and value.

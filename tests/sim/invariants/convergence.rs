@@ -2,9 +2,12 @@
 //! what its room's log says. Never relaxed.
 
 use sectorbus::ids::RoomId;
+use sectorbus::protocol::Slot;
+use sectorbus::value::{Field, Value};
 
 use super::ledger::{Ended, Ledger};
 use crate::evidence::{Device, Evidence};
+use crate::player::team_of;
 
 pub(crate) fn check(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
     let mut broken = Vec::new();
@@ -19,6 +22,7 @@ pub(crate) fn check(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
             broken.push(format!("{} still waits for answers to {:?}", device.name, device.pending));
         }
         broken.extend(differs(device, ledger).map(|what| format!("{} {what}", device.name)));
+        broken.extend(differs_beside(device, ledger).map(|what| format!("{} {what}", device.name)));
     }
     let others = |what: &&String| !what.starts_with("drift") && !what.contains("was answered");
     for device in &evidence.devices {
@@ -28,6 +32,32 @@ pub(crate) fn check(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
         broken.extend(promises.map(|what| format!("{}: {what}", device.name)));
     }
     broken
+}
+
+/// The rooms beside the sector are those of the log, and the roster knows that its player is there.
+fn differs_beside(device: &Device, ledger: &Ledger) -> Option<String> {
+    for (slot, shown) in &device.beside {
+        let Some(Ended { last, state }) = ledger.ended.get(&shown.room) else {
+            return Some(format!("shows {}, which has no log", shown.room));
+        };
+        if shown.cursor != *last {
+            return Some(format!("shows {} at {}, the log is at {last}", shown.room, shown.cursor));
+        }
+        let public = state.public().iter().map(|(alias, fields)| (alias, fields.clone()));
+        if shown.entities != public.collect() {
+            return Some(format!("shows {} in slot {} with other entities than it has at {last}", shown.room, slot.0));
+        }
+    }
+    let team = RoomId::Team(team_of(device.player.as_str()).parse().ok()?);
+    let roster = device.beside.get(&Slot::TEAM).filter(|beside| beside.room == team);
+    let of_me = |field| roster.and_then(|roster| roster.of_member(device.player.as_str(), field));
+    let sector = device.view.as_ref().map(|view| Value::from(view.sector.as_str()));
+    if of_me(Field::SECTOR) != sector {
+        return Some(format!("is in {sector:?}, and {team} shows {:?}", of_me(Field::SECTOR)));
+    }
+    let status = of_me(Field::STATUS);
+    let is_here = status.as_ref().and_then(Value::as_text).is_some_and(|status| status != "offline");
+    (!is_here).then(|| format!("is shown to {team} as {status:?}"))
 }
 
 fn differs(device: &Device, ledger: &Ledger) -> Option<String> {

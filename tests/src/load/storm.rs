@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use sectorbus::ids::{ActorId, EntryId, PlayerId, SectorId, Seq};
-use sectorbus::protocol::{ClientFrame, Codec, Hello, Secret, ServerFrame, Source};
+use sectorbus::protocol::{ClientFrame, Codec, Hello, Secret, ServerFrame, Slot, Source};
 
 use crate::load::audit::{Told, audit};
 use crate::load::listening::JOINING_AT_ONCE;
@@ -267,6 +267,8 @@ impl Session {
         match &frame {
             ServerFrame::Welcome(welcome) => self.resume = Some(welcome.resume.clone()),
             ServerFrame::Snapshot(snapshot) => self.cursor = snapshot.id,
+            ServerFrame::Delta(delta) if delta.room != Slot::SECTOR => {}
+            ServerFrame::Owner(owner) if owner.room != Slot::SECTOR => {}
             ServerFrame::Delta(delta) => self.cursor.version = self.cursor.version.max(delta.to),
             ServerFrame::Owner(owner) => {
                 self.cursor = EntryId::new(owner.epoch, self.cursor.version.max(owner.version));

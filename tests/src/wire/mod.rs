@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use sectorbus::action::Action;
 use sectorbus::ids::{EntryId, PlayerId, RoomId, SectorId, Seq};
-use sectorbus::protocol::{Change, ClientFrame, Codec, RequestNo, ServerFrame, SnapshotReason};
+use sectorbus::protocol::{Change, ClientFrame, Codec, RequestNo, ServerFrame, Slot, SnapshotReason};
 use sectorbus::value::{Field, Value};
 use sectorbus_demo::heard::Heard;
 use sectorbus_node::auth::{Claims, mint};
@@ -70,7 +70,7 @@ impl Told {
                 self.reasons.push(snapshot.reason);
                 true
             }
-            ServerFrame::Delta(delta) => {
+            ServerFrame::Delta(delta) if delta.room == Slot::SECTOR => {
                 if let Some((sector, epoch)) = place.filter(|_| delta.from + 1 == delta.to && version < Some(delta.to))
                 {
                     let entry = (sector, EntryId::new(epoch, delta.to));

@@ -16,8 +16,10 @@ use crate::feeds::item;
 impl<L: Log> Talking<L> {
     pub(super) async fn history(&self, history: History, here: &SectorId) {
         let History { n, of, before, limit } = history;
-        if !self.may_read(&of, here) {
-            return self.refuse(n, RefusalCode::NotThere);
+        match self.may_read(&of, here).await {
+            Some(true) => {}
+            Some(false) => return self.refuse(n, RefusalCode::NotThere),
+            None => return,
         }
         let limit = limit.map_or(HISTORY_PAGE_ITEMS, |limit| limit as usize);
         let found = match &of {
@@ -72,7 +74,11 @@ impl<L: Log> Talking<L> {
 
     pub(super) async fn unread(&self, unread: Unread, here: &SectorId) {
         let mut channels = Vec::new();
-        for room in [RoomId::Global, RoomId::Sector(here.clone())] {
+        let team = self.listening.team().cloned().map(RoomId::Team);
+        for room in [RoomId::Global, RoomId::Sector(here.clone())].into_iter().chain(team) {
+            if self.may_read(&room, here).await != Some(true) {
+                continue;
+            }
             let Some(kept) = self.items_before(&room, None, self.core.config.history_items).await else { return };
             let counted = kept.first().map(|newest| newest.id).unwrap_or_default();
             channels.push(self.count(room.clone(), counted, kept.iter().filter_map(|item| self.shown(item))));

@@ -1,10 +1,10 @@
-//! Which feeds a session reads: global, its own, and that of the sector it is in. Players are put into their rooms here
+//! Which feeds a session reads: global, its own, its team's, and that of the sector it is in. Players are put into their rooms here
 //! and cannot ask for others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sectorbus::ids::{FeedId, PlayerId, RoomId, SectorId};
+use sectorbus::ids::{FeedId, PlayerId, RoomId, SectorId, TeamId};
 use sectorbus::limits::HISTORY_ITEMS;
 use sectorbus::log::Log;
 use sectorbus::mailbox::{self, mailbox};
@@ -15,6 +15,7 @@ use crate::core::ConnId;
 use crate::feeds::listener::{Blocked, Ended};
 use crate::feeds::{FeedEvent, FeedFrom, Listener, NewReader, ReaderEnd, Rights};
 use crate::follow::{FollowEvent, FollowGuard, Follows};
+use crate::people::teams;
 use crate::session::outbox::Outbox;
 
 pub(super) struct Listening {
@@ -42,6 +43,14 @@ impl Listening {
             ended_tx,
             ended_rx,
         }
+    }
+
+    /// Whose feed is read.
+    pub(super) fn team(&self) -> Option<&TeamId> {
+        self.guards.iter().find_map(|guard| match guard.room() {
+            RoomId::Team(team) => Some(team),
+            _ => None,
+        })
     }
 
     fn listens_to(&self, room: &RoomId) -> bool {
@@ -107,6 +116,21 @@ impl<L: Log> Talking<L> {
         self.listen(room.clone(), Some(while_seated(self.player.clone())));
         // Where it was in other sectors is the past: who comes back hears what is said from then on.
         self.listening.cursors.retain(|other, _| !matches!(other, RoomId::Sector(_)));
+    }
+
+    /// While the roster has the player.
+    pub(super) fn listen_to_team(&mut self, team: Option<TeamId>) {
+        let room = team.map(RoomId::Team);
+        if let Some(room) = &room
+            && self.listening.listens_to(room)
+        {
+            return;
+        }
+        self.listening.leave(|other| matches!(other, RoomId::Team(_)));
+        if let Some(room) = room {
+            let player = self.player.clone();
+            self.listen(room, Some(Arc::new(move |state| teams::may_read(state, &player))));
+        }
     }
 
     fn listen(&mut self, room: RoomId, rights: Option<Rights>) {

@@ -14,17 +14,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sectorbus::ids::{ActorId, FeedId, PlayerId, RoomId, SectorId};
+use sectorbus::ids::{ActorId, FeedId, PlayerId, RoomId, SectorId, TeamId};
 use sectorbus::limits::REQUESTS_WAITING_MAX;
 use sectorbus::log::{Ears, EarsChange, EarsChanged, Log, LogError, LogResult};
 use sectorbus::mailbox::{self, mailbox};
 use sectorbus::protocol::{
-    Block, Blocks, ClientFrame, Codec, ErrorCode, ErrorFrame, History, Marked, Read, Refused, Say, ServerFrame, Unread,
+    Block, Blocks, ClientFrame, Codec, ErrorCode, ErrorFrame, FEEDS, History, Marked, Read, Refused, Say, ServerFrame,
+    Unread,
 };
 use sectorbus::said::RefusalCode;
 
 use crate::core::{ConnId, Core};
+use crate::session::connection::Wire;
 use crate::session::edges::{End, send_unavailable};
+use crate::session::hello::Attachment;
 use crate::session::outbox::{Lane, Outbox, framed};
 use crate::session::task::Session;
 use listening::Listening;
@@ -53,6 +56,8 @@ enum Order {
     },
     /// The session sees this sector.
     Here(SectorId),
+    /// The roster of this team has the player; `None`: of none any more.
+    Team(Option<TeamId>),
     /// The socket took all that waited, and items had not fitted.
     Ready,
     Changed(EarsChange),
@@ -74,19 +79,41 @@ impl Talk {
 }
 
 /// What a session's talk begins with.
-pub(super) struct Start {
-    pub(super) conn: ConnId,
-    pub(super) codec: Codec,
-    pub(super) outbox: Arc<Outbox>,
-    pub(super) player: PlayerId,
-    pub(super) name: String,
-    pub(super) actor: ActorId,
+struct Start {
+    conn: ConnId,
+    codec: Codec,
+    outbox: Arc<Outbox>,
+    player: PlayerId,
+    name: String,
+    actor: ActorId,
     /// The last item that the client had of each feed.
-    pub(super) cursors: BTreeMap<RoomId, FeedId>,
+    cursors: BTreeMap<RoomId, FeedId>,
+}
+
+impl Talk {
+    /// `None`: the client does not know feeds.
+    pub(super) fn start<L: Log>(
+        core: &Arc<Core<L>>,
+        conn: ConnId,
+        wire: &Wire,
+        attachment: &mut Attachment,
+    ) -> Option<Self> {
+        let player = attachment.speaker.player.clone();
+        let start = Start {
+            conn,
+            codec: wire.codec,
+            outbox: wire.outbox.clone(),
+            name: attachment.claims.name.clone().unwrap_or_else(|| player.to_string()),
+            player,
+            actor: attachment.actor,
+            cursors: std::mem::take(&mut attachment.feeds),
+        };
+        attachment.features.iter().any(|feature| feature == FEEDS).then(|| start.run(core))
+    }
 }
 
 impl Start {
-    pub(super) fn run<L: Log>(self, core: &Arc<Core<L>>) -> Talk {
+    fn run<L: Log>(self, core: &Arc<Core<L>>) -> Talk {
         let (orders_tx, orders_rx) = mailbox();
         let waiting = Arc::new(AtomicUsize::new(0));
         let task = Talking {
@@ -138,6 +165,12 @@ impl<L: Log> Session<L> {
     pub(super) fn tell_here(&self) {
         if let (Some(talk), Some(sector)) = (&self.talk, &self.shown) {
             talk.tell(Order::Here(sector.clone()));
+        }
+    }
+
+    pub(super) fn tell_team(&self, team: Option<TeamId>) {
+        if let Some(talk) = &self.talk {
+            talk.tell(Order::Team(team));
         }
     }
 
@@ -213,6 +246,7 @@ impl<L: Log> Talking<L> {
                 self.answer(request, here).await;
             }
             Order::Here(sector) => self.listen_here(sector),
+            Order::Team(team) => self.listen_to_team(team),
             Order::Ready => self.listening.is_ready(),
             Order::Changed(change) => self.take_change(change),
             Order::Compare => self.read_ears().await,
@@ -278,7 +312,7 @@ impl<L: Log> Talking<L> {
     async fn read(&mut self, read: Read, here: &SectorId) {
         let Read { of, upto } = read;
         // Of what cannot be read nothing is kept: a hostile client could fill the store.
-        if !self.may_read(&of, here) {
+        if self.may_read(&of, here).await != Some(true) {
             return;
         }
         let (core, player) = (self.core.clone(), self.player.clone());
@@ -286,12 +320,18 @@ impl<L: Log> Talking<L> {
         self.until_answered(|| core.log.change_ears(&player, &change)).await;
     }
 
-    /// The session's own rooms, and what was said with any player.
-    fn may_read(&self, of: &RoomId, here: &SectorId) -> bool {
+    /// The session's own rooms, and what was said with any player. Of the team the log is asked each time: who was removed
+    /// may not have been told yet. `None`: the log cannot be read.
+    async fn may_read(&self, of: &RoomId, here: &SectorId) -> Option<bool> {
         match of {
-            RoomId::Global | RoomId::Player(_) => true,
-            RoomId::Sector(sector) => sector == here,
-            RoomId::Team(_) => false,
+            RoomId::Global | RoomId::Player(_) => Some(true),
+            RoomId::Sector(sector) => Some(sector == here),
+            RoomId::Team(team) => {
+                let (core, player) = (&self.core, &self.player);
+                let at = self.until_answered(|| core.log.at(player)).await?;
+                let is_in = at.and_then(|at| at.team?.team).is_some_and(|(now, _)| now == *team);
+                Some(is_in && self.listening.team() == Some(team))
+            }
         }
     }
 

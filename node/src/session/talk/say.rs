@@ -53,7 +53,7 @@ impl<L: Log> Talking<L> {
             Ok(text) => text,
             Err(code) => return Some(Err(code.into())),
         };
-        if !self.may_read(&say.to, here) {
+        if !self.may_read(&say.to, here).await? {
             return Some(Err(RefusalCode::NotThere.into()));
         }
         let (core, player) = (&self.core, &self.player);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::delivery;
 use super::ears::PlayerEars;
-use super::players::PlayerRecord;
+use super::players::{self, PlayerRecord};
 use super::region::Core;
 use super::trip::{MemoryLog, connection_lost};
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, SessionId};
@@ -16,8 +16,9 @@ use crate::limits::PLAYER_FEED_KEPT_FOR;
 use crate::log::{
     Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange,
     EarsChanged, FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Push,
-    Reclaim, Restore, Restored, Revocation, Revoked, Sent, Snapshot, TakesFrom, Unsafe,
+    Reclaim, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom, TeamAt, Unsafe,
 };
+use crate::presence::Shown;
 
 impl Log for MemoryLog {
     async fn open(&self) -> LogResult<Opened> {
@@ -253,10 +254,17 @@ impl Log for MemoryLog {
             let now_ms = core.time_ms();
             let record = core.db.players.entry(attach.player.clone());
             let record = record.or_insert_with(|| PlayerRecord::new(attach.start.clone(), Hop(0)));
-            let (attached, written) = record.attach(&attach, now_ms);
-            if let Some(Attached { generation, floor, .. }) = attached.as_ref().filter(|_| written) {
+            let (mut attached, written) = record.attach(&attach, now_ms);
+            if let Some(Attached { generation, floor, at, .. }) = attached.as_mut().filter(|_| written) {
+                let present = record.tell_presence(now_ms, false);
+                at.presence = present.number;
                 let (session, generation, floor) = (attach.session.clone(), *generation, *floor);
-                core.publish(&RoomId::Player(attach.player), Push::Attached { session, generation, floor });
+                let channel = RoomId::Player(attach.player.clone());
+                core.publish(&channel, Push::Attached { session, generation, floor });
+                core.publish(&channel, Push::Present(present));
+            }
+            if let Some(attached) = &mut attached {
+                attached.at.team = core.db.teams.get(&attach.player).cloned();
             }
             attached
         })
@@ -265,16 +273,62 @@ impl Log for MemoryLog {
 
     async fn detach(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {
         let (player, session) = (player.clone(), session.clone());
-        self.run(move |core| core.db.players.get_mut(&player).is_some_and(|r| r.detach(&session, generation))).await
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            let Some(record) = core.db.players.get_mut(&player) else { return false };
+            let done = record.detach(&session, generation);
+            if done {
+                let present = record.tell_presence(now_ms, true);
+                core.publish(&RoomId::Player(player), Push::Present(present));
+            }
+            done
+        })
+        .await
+    }
+
+    async fn show(
+        &self,
+        player: &PlayerId,
+        session: &SessionId,
+        generation: Generation,
+        shown: Shown,
+    ) -> LogResult<bool> {
+        let (player, session) = (player.clone(), session.clone());
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            let record = core.db.players.get_mut(&player).filter(|record| record.has(&session, generation));
+            let Some(record) = record else { return false };
+            if record.show(&session, shown) {
+                let present = record.tell_presence(now_ms, false);
+                core.publish(&RoomId::Player(player), Push::Present(present));
+            }
+            true
+        })
+        .await
+    }
+
+    async fn set_team(&self, player: &PlayerId, change: &SetTeam) -> LogResult<TeamAt> {
+        let (player, change) = (player.clone(), change.clone());
+        self.run(move |core| {
+            let (team, changed) = players::set_team(core.db.teams.get(&player), &change, core.time_ms());
+            if changed {
+                core.db.teams.insert(player.clone(), team.clone());
+                core.publish(&RoomId::Player(player), Push::Team(team.clone()));
+            }
+            team
+        })
+        .await
     }
 
     async fn log_out(&self, player: &PlayerId, session: &SessionId) -> LogResult<()> {
         let (player, session) = (player.clone(), session.clone());
         self.run(move |core| {
             let now_ms = core.time_ms();
-            let ended = core.db.players.get_mut(&player).and_then(|record| record.log_out(&session, now_ms));
-            if let Some((generation, floor)) = ended {
-                core.publish(&RoomId::Player(player), Push::Attached { session, generation, floor });
+            let Some(record) = core.db.players.get_mut(&player) else { return };
+            if let Some((generation, floor)) = record.log_out(&session, now_ms) {
+                let (channel, present) = (RoomId::Player(player), record.tell_presence(now_ms, true));
+                core.publish(&channel, Push::Attached { session, generation, floor });
+                core.publish(&channel, Push::Present(present));
             }
         })
         .await
@@ -296,15 +350,27 @@ impl Log for MemoryLog {
     async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
         let (player, room) = (player.clone(), room.clone());
         self.run(move |core| {
-            let record = core.db.players.entry(player);
-            record.or_insert_with(|| PlayerRecord::new(room.clone(), hop)).arrived(&room, hop)
+            let now_ms = core.time_ms();
+            let record = core.db.players.entry(player.clone());
+            let record = record.or_insert_with(|| PlayerRecord::new(room.clone(), Hop(0)));
+            let (before, stored) = (record.at().hop, record.arrived(&room, hop));
+            if stored > before {
+                let present = record.tell_presence(now_ms, false);
+                core.publish(&RoomId::Player(player), Push::Present(present));
+            }
+            stored
         })
         .await
     }
 
     async fn at(&self, player: &PlayerId) -> LogResult<Option<At>> {
         let player = player.clone();
-        self.run(move |core| core.db.players.get(&player).map(|record| record.at())).await
+        self.run(move |core| core.db.at(&player)).await
+    }
+
+    async fn ats(&self, players: &[PlayerId]) -> LogResult<Vec<Option<At>>> {
+        let players = players.to_vec();
+        self.run(move |core| players.iter().map(|player| core.db.at(player)).collect()).await
     }
 
     async fn post(&self, room: &RoomId, once: &OnceKey, body: Bytes) -> LogResult<Posted> {

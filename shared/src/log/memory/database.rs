@@ -9,6 +9,7 @@ use super::players::PlayerRecord;
 use super::revocations::Revocations;
 use super::room::Room;
 use crate::ids::{Incarnation, PlayerId, RegionName, RoomId};
+use crate::log::{At, TeamAt};
 use crate::membership::Table;
 
 #[derive(Debug, Clone, Default)]
@@ -20,10 +21,17 @@ pub(super) struct Database {
     pub(super) rooms: BTreeMap<RoomId, Room>,
     pub(super) players: BTreeMap<PlayerId, PlayerRecord>,
     pub(super) ears: BTreeMap<PlayerId, PlayerEars>,
+    /// Of players who need not have been seen yet.
+    pub(super) teams: BTreeMap<PlayerId, TeamAt>,
     pub(super) revocations: Revocations,
 }
 
 impl Database {
+    pub(super) fn at(&self, player: &PlayerId) -> Option<At> {
+        let at = self.players.get(player)?.at();
+        Some(At { team: self.teams.get(player).cloned(), ..at })
+    }
+
     pub(super) fn room_mut(&mut self, room: &RoomId) -> &mut Room {
         self.rooms.entry(room.clone()).or_default()
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::ids::{ActorId, Generation, Hop, SectorId, SessionId};
 use crate::limits::{LOGGED_OUT_KEPT, RESUME_TOKEN_FOR};
-use crate::log::{At, Attach, Attached, SeatedAt};
+use crate::log::{At, Attach, Attached, Present, SeatedAt, SetTeam, TeamAt};
+use crate::presence::Shown;
 
 #[derive(Debug, Clone)]
 pub(super) struct PlayerRecord {
@@ -17,6 +18,9 @@ pub(super) struct PlayerRecord {
     sessions: BTreeMap<SessionId, StoredSeat>,
     /// Logged out, and until when (ms) they are not attached.
     ended: BTreeMap<SessionId, u64>,
+    /// Of the last change of who is present.
+    presence: u64,
+    last_seen_ms: u64,
 }
 
 /// A session, and what its attach was answered.
@@ -37,12 +41,36 @@ impl PlayerRecord {
             floor: Generation(0),
             sessions: BTreeMap::new(),
             ended: BTreeMap::new(),
+            presence: 0,
+            last_seen_ms: 0,
         }
     }
 
+    /// Without the team, which is stored apart.
     pub(super) fn at(&self) -> At {
         let sessions = self.sessions.iter().map(|(session, stored)| (session.clone(), stored.seat.clone()));
-        At { room: self.room.clone(), hop: self.hop, floor: self.floor, sessions: sessions.collect() }
+        let (presence, last_seen_ms) = (self.presence, self.last_seen_ms);
+        let (room, hop, floor) = (self.room.clone(), self.hop, self.floor);
+        At { room, hop, floor, sessions: sessions.collect(), presence, last_seen_ms, team: None }
+    }
+
+    /// Numbers a change of who is present, or where; answers what to tell.
+    pub(super) fn tell_presence(&mut self, time_ms: u64, has_left: bool) -> Present {
+        self.presence = (self.presence + 1).max(time_ms);
+        if self.sessions.is_empty() && has_left {
+            self.last_seen_ms = time_ms;
+        }
+        self.at().present()
+    }
+
+    pub(super) fn has(&self, session: &SessionId, generation: Generation) -> bool {
+        self.sessions.get(session).is_some_and(|stored| stored.seat.generation == generation)
+    }
+
+    /// True if that changed anything.
+    pub(super) fn show(&mut self, session: &SessionId, shown: Shown) -> bool {
+        let stored = self.sessions.get_mut(session);
+        stored.is_some_and(|stored| std::mem::replace(&mut stored.seat.shown, shown) != shown)
     }
 
     /// The answer, and whether anything was written.
@@ -68,7 +96,8 @@ impl PlayerRecord {
             self.actor = self.actor.next().max(ActorId(time_ms));
             self.actor
         });
-        let seat = SeatedAt { generation: self.generation, incarnation: attach.incarnation.clone() };
+        let (generation, incarnation) = (self.generation, attach.incarnation.clone());
+        let seat = SeatedAt { generation, incarnation, shown: Shown::default() };
         let stored = StoredSeat { seat, counter: attach.counter, actor };
         self.sessions.insert(attach.session.clone(), stored.clone());
         while self.sessions.len() > attach.max.max(1) {
@@ -91,7 +120,7 @@ impl PlayerRecord {
     }
 
     pub(super) fn detach(&mut self, session: &SessionId, generation: Generation) -> bool {
-        let still_its_own = self.sessions.get(session).is_some_and(|stored| stored.seat.generation == generation);
+        let still_its_own = self.has(session, generation);
         if still_its_own {
             self.sessions.remove(session);
         }
@@ -119,4 +148,22 @@ impl PlayerRecord {
         }
         self.hop
     }
+}
+
+/// Which team a player is in, after a change. True: the change changed it.
+pub(super) fn set_team(stored: Option<&TeamAt>, change: &SetTeam, time_ms: u64) -> (TeamAt, bool) {
+    let none = TeamAt { number: 0, team: None, before: None };
+    let stored = stored.unwrap_or(&none);
+    let is_of = |team| stored.team.as_ref().is_some_and(|(of, _)| of == team);
+    let team = match change {
+        SetTeam::Join(team, role) => Some((team.clone(), role.clone())),
+        SetTeam::Leave(team) if !is_of(team) => stored.team.clone(),
+        SetTeam::Leave(_) | SetTeam::LeaveAny => None,
+    };
+    if stored.number > 0 && team == stored.team {
+        return (stored.clone(), false);
+    }
+    let left = stored.team.as_ref().map(|(of, _)| of).filter(|of| team.as_ref().is_none_or(|(team, _)| team != *of));
+    let before = left.or(stored.before.as_ref()).cloned();
+    (TeamAt { number: (stored.number + 1).max(time_ms), team, before }, true)
 }

@@ -36,6 +36,8 @@ pub(super) fn payload(push: &Push) -> Option<Bytes> {
             stored::published("", &stored::attached_record(session, *generation, *floor))
         }
         Push::Ears(change) => stored::published("", &stored::ears_record(change)),
+        Push::Present(present) => stored::published("", &stored::present_record(present)),
+        Push::Team(team) => stored::published("", &stored::team_record(team)),
     };
     Some(payload.into())
 }

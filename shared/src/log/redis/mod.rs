@@ -41,10 +41,11 @@ use self::pubsub::PubSub;
 use super::{
     Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange,
     EarsChanged, FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Reclaim,
-    Restore, Restored, Revocation, Revoked, Sent, Snapshot, TakesFrom, Unsafe,
+    Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom, TeamAt, Unsafe,
 };
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, SessionId};
 use crate::limits::{MEMBER_TTL, PLAYER_FEED_KEPT_FOR};
+use crate::presence::Shown;
 
 /// Until an append, claim, post or send is answered; then it is ambiguous.
 const REQUEST_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -288,6 +289,18 @@ impl Log for RedisLog {
     async fn detach(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {
         seats::detach(self, player, session, generation).await
     }
+    async fn show(
+        &self,
+        player: &PlayerId,
+        session: &SessionId,
+        generation: Generation,
+        shown: Shown,
+    ) -> LogResult<bool> {
+        seats::show(self, player, session, generation, shown).await
+    }
+    async fn set_team(&self, player: &PlayerId, change: &SetTeam) -> LogResult<TeamAt> {
+        seats::set_team(self, player, change).await
+    }
     async fn log_out(&self, player: &PlayerId, session: &SessionId) -> LogResult<()> {
         seats::log_out(self, player, session).await
     }
@@ -302,6 +315,9 @@ impl Log for RedisLog {
     }
     async fn at(&self, player: &PlayerId) -> LogResult<Option<At>> {
         seats::at(self, player).await
+    }
+    async fn ats(&self, players: &[PlayerId]) -> LogResult<Vec<Option<At>>> {
+        seats::ats(self, players).await
     }
 
     async fn post(&self, room: &RoomId, once: &OnceKey, body: Bytes) -> LogResult<Posted> {

@@ -37,13 +37,15 @@ scripts! {
     INBOX_TAKE = "inbox_take";
     SEND = "send";
     POST = "post" after "prelude";
-    ATTACH = "attach" after "prelude";
-    DETACH = "detach";
-    LOG_OUT = "log_out" after "prelude";
     EARS = "ears" after "prelude";
+    ATTACH = "attach" after "prelude" after "presence";
+    DETACH = "detach" after "prelude" after "presence";
+    SHOW = "show" after "prelude" after "presence";
+    SET_TEAM = "set_team" after "prelude";
+    LOG_OUT = "log_out" after "prelude" after "presence";
     REVOKE = "revoke" after "prelude";
     REVOKED = "revoked" after "prelude";
-    ARRIVED = "arrived";
+    ARRIVED = "arrived" after "prelude" after "presence";
 }
 
 impl LogScript {
@@ -103,6 +105,8 @@ mod tests {
             &POST,
             &ATTACH,
             &DETACH,
+            &SHOW,
+            &SET_TEAM,
             &LOG_OUT,
             &EARS,
             &REVOKE,

@@ -1,12 +1,13 @@
-//! Where a player is and which sessions they have.
+//! Where a player is, which sessions they have and as what they are shown, and which team they are in.
 
 use super::answers::Answer;
 use super::errors::unreadable;
 use super::{RedisLog, scripts};
 use crate::ids::{ActorId, Generation, Hop, PlayerId, RoomId, SectorId, SessionId};
 use crate::limits::{INT_ABS_MAX, LOGGED_OUT_KEPT, RESUME_TOKEN_FOR};
-use crate::log::stored::{FORMAT, read_seat};
-use crate::log::{At, Attach, Attached, LogError, LogResult};
+use crate::log::stored::{FORMAT, read_seat, read_shown, read_team};
+use crate::log::{At, Attach, Attached, LogError, LogResult, SetTeam, TeamAt};
+use crate::presence::Shown;
 use crate::small_map::SmallMap;
 
 pub(super) async fn attach(log: &RedisLog, attach: Attach) -> LogResult<Option<Attached>> {
@@ -40,15 +41,44 @@ pub(super) async fn detach(
     session: &SessionId,
     generation: Generation,
 ) -> LogResult<bool> {
-    let key = log.keys.at(player);
-    let call = scripts::DETACH.call(&[key]).arg(session.as_str()).arg(generation.0);
     let channel = log.keys.channel(&RoomId::Player(player.clone()));
+    let call = scripts::DETACH.call(&[log.keys.at(player)]).arg(session.as_str()).arg(generation.0).arg(&channel);
     let mut answer = Answer::of("detach", log.requests_of(&channel).script(call).await?)?;
     match answer.text()?.as_str() {
         "DONE" => Ok(true),
         "OTHER" => Ok(false),
         other => answer.unknown(other),
     }
+}
+
+pub(super) async fn show(
+    log: &RedisLog,
+    player: &PlayerId,
+    session: &SessionId,
+    generation: Generation,
+    shown: Shown,
+) -> LogResult<bool> {
+    let channel = log.keys.channel(&RoomId::Player(player.clone()));
+    let call = scripts::SHOW.call(&[log.keys.at(player)]).arg(session.as_str()).arg(generation.0).arg(&channel);
+    let call = call.arg(shown.as_str());
+    let mut answer = Answer::of("show", log.requests_of(&channel).script(call).await?)?;
+    match answer.text()?.as_str() {
+        "DONE" => Ok(true),
+        "OTHER" => Ok(false),
+        other => answer.unknown(other),
+    }
+}
+
+pub(super) async fn set_team(log: &RedisLog, player: &PlayerId, change: &SetTeam) -> LogResult<TeamAt> {
+    let channel = log.keys.channel(&RoomId::Player(player.clone()));
+    let (what, team, role) = match change {
+        SetTeam::Join(team, role) => ("join", team.as_str(), role.as_str()),
+        SetTeam::Leave(team) => ("leave", team.as_str(), ""),
+        SetTeam::LeaveAny => ("leave", "", ""),
+    };
+    let call = scripts::SET_TEAM.call(&[log.keys.at(player)]).arg(&channel).arg(what).arg(team).arg(role);
+    let mut answer = Answer::of("set_team", log.requests_of(&channel).script(call).await?)?;
+    read_team(&answer.text()?).map_err(|why| unreadable("team", &why))
 }
 
 pub(super) async fn log_out(log: &RedisLog, player: &PlayerId, session: &SessionId) -> LogResult<()> {
@@ -67,8 +97,8 @@ pub(super) async fn log_out(log: &RedisLog, player: &PlayerId, session: &Session
 }
 
 pub(super) async fn arrived(log: &RedisLog, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
-    let call = scripts::ARRIVED.call(&[log.keys.at(player)]).arg(room.as_str()).arg(hop.0);
     let channel = log.keys.channel(&RoomId::Player(player.clone()));
+    let call = scripts::ARRIVED.call(&[log.keys.at(player)]).arg(room.as_str()).arg(hop.0).arg(&channel);
     let mut answer = Answer::of("arrived", log.requests_of(&channel).script(call).await?)?;
     answer.parse().map(Hop)
 }
@@ -80,8 +110,14 @@ pub(super) async fn at(log: &RedisLog, player: &PlayerId) -> LogResult<Option<At
     read_at(Answer::of("at", log.requests_of(&channel).command(&cmd).await?)?)
 }
 
+/// Pipelined: asked all at once, each of its own connection.
+pub(super) async fn ats(log: &RedisLog, players: &[PlayerId]) -> LogResult<Vec<Option<At>>> {
+    futures_util::future::try_join_all(players.iter().map(|player| at(log, player))).await
+}
+
 fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
     let (mut room, mut hop, mut floor, mut sessions) = (None, Hop(0), Generation(0), SmallMap::new());
+    let (mut presence, mut last_seen_ms, mut team, mut shown) = (0, 0, None, Vec::new());
     while !fields.is_empty() {
         let name = fields.text()?;
         match name.as_str() {
@@ -94,11 +130,16 @@ fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
             "room" => room = Some(fields.parse::<SectorId>()?),
             "hop" => hop = Hop(fields.parse()?),
             "floor" => floor = Generation(fields.parse()?),
+            "presence" => presence = fields.parse()?,
+            "last_seen" => last_seen_ms = fields.parse()?,
+            "team" => team = Some(read_team(&fields.text()?).map_err(|why| unreadable("at", &why))?),
             _ => {
                 let value = fields.text()?;
                 if let Some(session) = name.strip_prefix("s:") {
                     let session = SessionId::new(session).map_err(|_| super::answers::wrong("at"))?;
                     sessions.insert(session, read_seat(&value).map_err(|why| unreadable("at", &why))?);
+                } else if let Some(session) = name.strip_prefix("p:") {
+                    shown.push((session.to_owned(), read_shown(&value).map_err(|why| unreadable("at", &why))?));
                 }
             }
         }
@@ -107,5 +148,10 @@ fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
     if hop.0 > INT_ABS_MAX as u64 {
         return Err(LogError::Corrupt(format!("at: hop {hop}, at most {INT_ABS_MAX}")));
     }
-    Ok(room.map(|room| At { room, hop, floor, sessions }))
+    for (session, shown) in shown {
+        if let Some(seat) = SessionId::new(&session).ok().and_then(|session| sessions.get_mut(&session)) {
+            seat.shown = shown;
+        }
+    }
+    Ok(room.map(|room| At { room, hop, floor, sessions, presence, last_seen_ms, team }))
 }

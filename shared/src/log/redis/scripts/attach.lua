@@ -3,7 +3,7 @@
 -- generation it replaces or ''.
 -- Checks: the counter (the same, or a later one of the incarnation, was executed: that one's answer); what it replaces
 -- was not superseded; the session was not logged out. Writes: a higher generation for the session, the record of a new player, a higher actor number if
--- asked; evicts the lowest generations beyond the limit and keeps the floor; publishes. Both numbers are at least TIME:
+-- asked; evicts the lowest generations beyond the limit and keeps the floor; publishes it and who is present. Both numbers are at least TIME:
 -- those given before a tail was lost are not given again.
 -- Answers: OK, generation, floor, actor or '', time, then the record's fields and values | SUPERSEDED | ENDED.
 local key, session = KEYS[1], ARGV[1]
@@ -31,6 +31,7 @@ if ARGV[5] == '1' then
 end
 redis.call('HSET', key, 'format', '1', 'generation', text(generation), 's:' .. session,
   table.concat({ text(generation), ARGV[2], ARGV[7], actor == '' and '0' or actor }, ' '))
+redis.call('HDEL', key, 'p:' .. session)
 redis.call('HSETNX', key, 'room', ARGV[4])
 redis.call('HSETNX', key, 'hop', '0')
 
@@ -42,9 +43,10 @@ for i = 1, #record, 2 do
 end
 table.sort(seats, function(a, b) return a.generation < b.generation end)
 for i = 1, #seats - math.max(1, tonumber(ARGV[3])) do
-  redis.call('HDEL', key, seats[i].field)
+  redis.call('HDEL', key, seats[i].field, 'p:' .. string.sub(seats[i].field, 3))
   floor = math.max(floor, seats[i].generation + 1)
 end
 redis.call('HSET', key, 'floor', text(floor))
 publish(ARGV[6], '', '\1\5' .. short(session) .. short(text(generation)) .. short(text(floor)))
+tell_presence(key, ARGV[6], now)
 return { 'OK', text(generation), text(floor), actor, text(now), redis.call('HGETALL', key) }

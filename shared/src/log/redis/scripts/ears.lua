@@ -42,5 +42,5 @@ else
   end
   redis.call('HSET', key, field, value)
 end
-publish(ARGV[4], '', '\1\6' .. short(field) .. short(value))
+publish(ARGV[4], '', '\1\9' .. short(field) .. short(value))
 return { 'CHANGED' }

@@ -1,0 +1,150 @@
+//! Rooms that sessions see beside their sector: their team's, `global`. No seat is needed, and nothing in them is a
+//! player's own: whoever the room's state admits is shown all of it, and is told when that is over.
+//! Also tells those who wait for a change of membership that it is in the log.
+
+use tokio::sync::oneshot;
+
+use sectorbus::ids::{PlayerId, RoomId};
+use sectorbus::log::Log;
+use sectorbus::protocol::{Slot, SnapshotReason};
+
+use crate::core::ConnId;
+use crate::follow::frames;
+use crate::follow::framing::{critical, lane_of};
+use crate::follow::subscriber::{Greeting, Phase, Subscriber, Subscription};
+use crate::follow::task::Follow;
+use crate::people::rosters::Roster;
+use crate::room::team;
+use crate::session::SessionEvent;
+use crate::session::outbox::{Lane, framed};
+
+/// The team has as many members as it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+/// Somebody waits until the room's log has this change of a player's membership, or a later one.
+#[derive(Debug)]
+pub struct Waiter {
+    pub player: PlayerId,
+    pub number: u64,
+    pub done_tx: oneshot::Sender<Result<(), Full>>,
+}
+
+impl<L: Log> Follow<L> {
+    pub(super) fn slot(&self) -> Slot {
+        frames::slot_of(&self.room)
+    }
+
+    /// Only asked of rooms beside the sector.
+    fn admits(&self, player: &PlayerId) -> bool {
+        let Some(replica) = &self.replica else { return false };
+        self.room == RoomId::Global || team::may_read(replica.state(), player)
+    }
+
+    /// A session that asks again was greeted, or waits.
+    pub(super) fn admit(&mut self, sub: Subscription) {
+        let conn = sub.conn;
+        if self.subscribers.get_mut(conn).is_none() {
+            self.subscribers.insert(Subscriber { sub, phase: Phase::Waiting });
+        }
+        self.greet_if_admitted(conn);
+    }
+
+    pub(super) fn greet_if_admitted(&mut self, conn: ConnId) {
+        let Some(Subscriber { sub, phase: Phase::Waiting }) = self.subscribers.get_mut(conn) else { return };
+        let player = sub.player.clone();
+        if !self.admits(&player) {
+            if self.replica.is_some() {
+                self.tell(conn, SessionEvent::NotAdmitted { room: self.room.clone() });
+            }
+            return;
+        }
+        self.greet_beside(conn);
+    }
+
+    /// The whole room; from here on the session is live. What tells of a loss is never dropped.
+    pub(super) fn greet_beside(&mut self, conn: ConnId) {
+        let (Some(replica), Some(subscriber)) = (&self.replica, self.subscribers.get_mut(conn)) else { return };
+        let Subscriber { sub, .. } = subscriber;
+        let reason = match (sub.is_lost(), &sub.greeting) {
+            (true, _) => SnapshotReason::Lost,
+            (false, Greeting::Snapshot(reason)) => *reason,
+            (false, Greeting::Welcome { .. } | Greeting::Moved { .. }) => SnapshotReason::Join,
+        };
+        let lane = if sub.is_lost() { Lane::Critical } else { lane_of(frames::slot_of(&self.room)) };
+        sub.set_lost(false);
+        sub.greeting = Greeting::Snapshot(SnapshotReason::Gap);
+        let frame = framed(lane, sub.codec, &frames::room(replica, &self.room, reason).encode(sub.codec));
+        let version = replica.cursor().version;
+        Self::hand(&mut self.tally, subscriber, &[frame], version);
+        // Each time: what the room lost of the player is told again.
+        self.tell(conn, SessionEvent::Admitted { room: self.room.clone() });
+    }
+
+    /// A player's membership, or what they are shown as, changed with this entry: before anything that comes after it.
+    pub(super) fn member_changed(&mut self, player: &PlayerId) {
+        if let Some(replica) = &self.replica {
+            self.route.settle_seat(player, replica.state());
+        }
+        for conn in self.subscribers.conns_of(player) {
+            self.check_admitted(conn);
+            self.greet_if_admitted(conn);
+        }
+    }
+
+    /// Who is not admitted any more gets nothing further.
+    pub(super) fn check_admitted(&mut self, conn: ConnId) {
+        let Some(Subscriber { sub, .. }) = self.subscribers.get_mut(conn) else { return };
+        let player = sub.player.clone();
+        if self.replica.is_some() && !self.admits(&player) {
+            self.say_left(conn);
+        }
+    }
+
+    /// The session turns to another team.
+    pub(super) fn dismiss(&mut self, conn: ConnId) {
+        self.say_left(conn);
+        self.subscribers.remove(conn);
+    }
+
+    fn say_left(&mut self, conn: ConnId) {
+        let Some(Subscriber { sub, phase }) = self.subscribers.get_mut(conn) else { return };
+        if std::mem::replace(phase, Phase::Waiting) != Phase::Waiting {
+            sub.greeting = Greeting::Snapshot(SnapshotReason::Join);
+            sub.outbox.send(&[critical(sub, &frames::left(&self.room))]);
+            let _ = sub.events_tx.send(SessionEvent::NotAdmitted { room: self.room.clone() });
+        }
+    }
+
+    pub(super) fn wait_for(&mut self, waiter: Waiter) {
+        self.waiters.push(waiter);
+        self.tell_waiters();
+    }
+
+    pub(super) fn tell_waiters(&mut self) {
+        let Some(replica) = self.replica.as_ref().filter(|_| !self.waiters.is_empty()) else { return };
+        let members = replica.state().system().members();
+        let is_done = |waiter: &mut Waiter| {
+            members.get(&waiter.player).is_some_and(|member| member.number >= waiter.number)
+                || waiter.done_tx.is_closed()
+        };
+        for waiter in self.waiters.extract_if(.., is_done) {
+            let _ = waiter.done_tx.send(Ok(()));
+        }
+    }
+
+    pub(super) fn team_is_full_for(&mut self, player: &PlayerId) {
+        for waiter in self.waiters.extract_if(.., |waiter| waiter.player == *player) {
+            let _ = waiter.done_tx.send(Err(Full));
+        }
+    }
+
+    /// Other parts of the node ask who is in the team and where.
+    pub(super) fn publish_roster(&self) {
+        let (RoomId::Team(team), Some(replica)) = (&self.room, &self.replica) else { return };
+        let moved = self.core.people.rosters.set(team, Roster::of(replica.state()));
+        for player in moved {
+            self.core.people.watches.poke(&player);
+        }
+    }
+}

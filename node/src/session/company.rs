@@ -1,0 +1,338 @@
+//! What a session has to do with other players: the rooms it sees beside its sector, what it is shown as, and whose
+//! presence it watches. Says to the team's room what its player does; the rooms' relays show it to the client.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use sectorbus::ids::{PlayerId, RoomId, TeamId};
+use sectorbus::limits::IDLE_AFTER;
+use sectorbus::log::{At, Log, Present, TeamAt};
+use sectorbus::presence::Shown;
+use sectorbus::protocol::{PlayerPresence, Presence, ServerFrame, SnapshotReason};
+
+use crate::command::{Command, Speaker};
+use crate::config::TeamsFrom;
+use crate::core::Core;
+use crate::follow::subscriber::{Greeting, Subscription};
+use crate::follow::{FollowEvent, FollowGuard, Follows};
+use crate::people::{teams, watches};
+use crate::session::SessionEvent;
+use crate::session::task::Session;
+
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// Boxed: an idle connection pays for little of it.
+pub(super) struct Company {
+    global: Option<FollowGuard>,
+    team: Option<(TeamId, FollowGuard)>,
+    /// The team's room has shown itself: it knows the player.
+    is_admitted: bool,
+    team_at: Option<TeamAt>,
+    /// What the token says, where that counts.
+    token_team: Option<TeamId>,
+    /// The player's sessions, as last heard.
+    present: Present,
+    /// What the player asked this session to be shown as.
+    asked: Shown,
+    /// What `at` has, and whether something else is on its way there.
+    said: Shown,
+    is_saying: bool,
+    /// When the client last did anything.
+    active: Instant,
+    watching: BTreeSet<PlayerId>,
+    told: BTreeMap<PlayerId, PlayerPresence>,
+}
+
+impl Company {
+    pub(super) fn new(at: &At, token_team: Option<TeamId>) -> Box<Self> {
+        Box::new(Self {
+            global: None,
+            team: None,
+            is_admitted: false,
+            team_at: at.team.clone(),
+            token_team,
+            present: at.present(),
+            asked: Shown::Online,
+            said: Shown::Online,
+            is_saying: false,
+            active: Instant::now(),
+            watching: BTreeSet::new(),
+            told: BTreeMap::new(),
+        })
+    }
+
+    fn team_id(&self) -> Option<&TeamId> {
+        self.team_at.as_ref().and_then(|at| at.team.as_ref()).map(|(team, _)| team)
+    }
+
+    fn wanted(&self) -> Shown {
+        let is_idle = self.active.elapsed() >= IDLE_AFTER;
+        if is_idle && matches!(self.asked, Shown::Online | Shown::Busy) { Shown::Away } else { self.asked }
+    }
+
+    /// When the session is idle, if it is not yet.
+    pub(super) fn idle_due(&self) -> Option<Instant> {
+        (self.wanted() == self.asked && self.asked != Shown::Away).then_some(self.active + IDLE_AFTER)
+    }
+
+    fn rooms(&self) -> impl Iterator<Item = &FollowGuard> {
+        self.global.iter().chain(self.team.as_ref().map(|(_, guard)| guard))
+    }
+
+    pub(super) fn tell_rooms(&self, event: impl Fn() -> FollowEvent) {
+        self.rooms().for_each(|guard| guard.tell(event()));
+    }
+}
+
+impl<L: Log> Session<L> {
+    /// After the first state.
+    pub(super) fn meet(&mut self) {
+        if self.company.global.is_none() {
+            let guard = self.watch_room(&RoomId::Global);
+            self.company.global = Some(guard);
+            self.enter_team();
+            self.follow_token_team();
+        }
+    }
+
+    fn watch_room(&self, room: &RoomId) -> FollowGuard {
+        let guard = Follows::pin(&self.core, room);
+        guard.tell(FollowEvent::Subscribe(Box::new(Subscription {
+            conn: self.conn,
+            player: self.speaker.player.clone(),
+            session: self.speaker.session.clone(),
+            generation: self.speaker.generation,
+            hop_min: Default::default(),
+            told_hop: Default::default(),
+            actor: self.actor,
+            codec: self.codec,
+            outbox: self.outbox.clone(),
+            events_tx: self.events_tx.clone(),
+            greeting: Greeting::Snapshot(SnapshotReason::Join),
+            lost: Arc::default(),
+        })));
+        guard
+    }
+
+    /// Follows the room of the team that the player is in now, and no other.
+    fn enter_team(&mut self) {
+        let wanted = self.company.team_id().cloned();
+        if self.company.team.as_ref().map(|(team, _)| team) == wanted.as_ref() || self.company.global.is_none() {
+            return;
+        }
+        self.company.is_admitted = false;
+        if let Some((_, guard)) = self.company.team.take() {
+            guard.tell(FollowEvent::Dismiss { conn: self.conn });
+            self.tell_team(None);
+        }
+        self.company.team = wanted.map(|team| (team.clone(), self.watch_room(&RoomId::Team(team))));
+        self.look_at_watched();
+    }
+
+    /// The player is in another team, as somebody says; what is older than what is known says nothing.
+    pub(super) fn team_changed(&mut self, team: TeamAt) {
+        if self.company.team_at.as_ref().is_none_or(|known| known.number < team.number) {
+            self.company.team_at = Some(team);
+            self.enter_team();
+        }
+    }
+
+    /// What `at` says: after an attach, and after the channel may have been missed.
+    pub(super) fn company_at(&mut self, at: &At) {
+        if let Some(team) = &at.team {
+            self.team_changed(team.clone());
+        }
+        // It went with a lost tail, or another token says otherwise: the latest to look has its way.
+        let stored = at.team.as_ref().and_then(|at| at.team.as_ref()).map(|(team, _)| team);
+        if self.company.global.is_some() && stored != self.company.token_team.as_ref() {
+            self.follow_token_now();
+        }
+        self.present_changed(at.present());
+        let mine = at.sessions.get(&self.speaker.session);
+        if let Some(seat) = mine.filter(|seat| seat.generation == self.speaker.generation) {
+            self.company.said = seat.shown;
+            self.say_shown();
+        }
+    }
+
+    pub(super) fn present_changed(&mut self, present: Present) {
+        if present.number > self.company.present.number {
+            self.company.present = present;
+            self.report_to_team();
+        }
+    }
+
+    /// The room of this name has shown itself.
+    pub(super) fn admitted(&mut self, room: &RoomId) {
+        if self.company.team.as_ref().is_some_and(|(_, guard)| guard.room() == room) {
+            self.company.is_admitted = true;
+            self.tell_team(self.company.team.as_ref().map(|(team, _)| team.clone()));
+            self.report_to_team();
+        }
+    }
+
+    /// The team's room does not have the player. If it lost that, or never got it, it is told what `at` says; if it knows
+    /// better, the number says so there.
+    pub(super) fn not_admitted(&mut self, room: &RoomId) {
+        let Some((team, guard)) = self.company.team.as_ref().filter(|(_, guard)| guard.room() == room) else { return };
+        self.company.is_admitted = false;
+        let at = self.company.team_at.as_ref().and_then(|at| Some((at.number, at.team.as_ref()?)));
+        if let Some((number, (of, role))) = at.filter(|(_, (of, _))| of == team) {
+            tracing::debug!(%of, "a roster does not have a member yet");
+            let (player, role) = (self.speaker.player.clone(), Some(role.clone()));
+            guard.tell(FollowEvent::Route { command: Command::Member { player, number, role } });
+        }
+    }
+
+    /// Absolute and numbered: what the room knows already changes nothing there.
+    fn report_to_team(&self) {
+        let Some((_, guard)) = self.company.team.as_ref().filter(|_| self.company.is_admitted) else { return };
+        let (player, name) = (self.speaker.player.clone(), self.name.clone());
+        let present = living(&self.core, &self.company.present);
+        guard.tell(FollowEvent::Route { command: Command::Seen { player, name, present } });
+    }
+
+    /// A token that says another team than `at` has: it counts.
+    fn follow_token_team(&self) {
+        if self.company.team_id() != self.company.token_team.as_ref() {
+            self.follow_token_now();
+        }
+    }
+
+    fn follow_token_now(&self) {
+        if self.core.config.teams_from == TeamsFrom::Token {
+            let (player, team) = (self.speaker.player.clone(), self.company.token_team.clone());
+            let following = teams::follow_token(self.core.clone(), player, team);
+            self.core.tasks.spawn("token team", following);
+        }
+    }
+
+    /// The client brought another token.
+    pub(super) fn token_says(&mut self, team: Option<TeamId>) {
+        self.company.token_team = team;
+        self.follow_token_team();
+    }
+
+    /// The client did something: whoever was idle is not.
+    pub(super) fn be_active(&mut self) {
+        self.company.active = Instant::now();
+        self.say_shown();
+    }
+
+    /// The sector shows the player as this, by the player's own word.
+    pub(super) fn asked_to_be(&mut self, asked: Shown) {
+        self.company.asked = asked;
+        self.say_shown();
+    }
+
+    pub(super) fn shown_is_said(&mut self, shown: Shown) {
+        self.company.is_saying = false;
+        self.company.said = shown;
+        self.say_shown();
+    }
+
+    /// One word at a time, so that the last one stays.
+    pub(super) fn say_shown(&mut self) {
+        let wanted = self.company.wanted();
+        if self.company.is_saying || wanted == self.company.said {
+            return;
+        }
+        self.company.is_saying = true;
+        let (core, events_tx) = (self.core.clone(), self.events_tx.clone());
+        let Speaker { player, session, generation, .. } = self.speaker.clone();
+        self.core.tasks.spawn("shown", async move {
+            // Refused: another connection has the session, and says so itself.
+            while core.log.show(&player, &session, generation, wanted).await.is_err() {
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+            let _ = events_tx.send(SessionEvent::ShownAs { shown: wanted });
+        });
+    }
+
+    pub(super) fn watch(&mut self, players: Vec<PlayerId>) {
+        self.company.watching = players.into_iter().collect();
+        self.company.told.clear();
+        watches::watch(&self.core, self.conn, &self.events_tx, &self.company.watching);
+        self.look_at_watched();
+    }
+
+    fn look_at_watched(&mut self) {
+        let watching = self.company.watching.clone();
+        self.tell_presence(watching.iter());
+    }
+
+    pub(super) fn watched_changed(&mut self, player: &PlayerId) {
+        self.tell_presence(std::iter::once(player));
+    }
+
+    /// One frame with those of them that the client was not told so yet.
+    fn tell_presence<'p>(&mut self, of: impl Iterator<Item = &'p PlayerId>) {
+        let mut players = Vec::new();
+        for player in of.filter(|player| self.company.watching.contains(*player)) {
+            let Some(now) = self.presence_of(player) else { continue };
+            if self.company.told.get(player) != Some(&now) {
+                self.company.told.insert(player.clone(), now.clone());
+                players.push(now);
+            }
+        }
+        if !players.is_empty() {
+            self.send(&ServerFrame::Presence(Presence { players }));
+        }
+    }
+
+    fn presence_of(&self, player: &PlayerId) -> Option<PlayerPresence> {
+        let known = self.core.people.watches.told(player)?;
+        let team = self.company.team.as_ref().map(|(team, _)| team);
+        let rosters = &self.core.people.rosters;
+        let sector = team.and_then(|team| rosters.sector_for(team, &self.speaker.player, player));
+        Some(PlayerPresence {
+            player: player.clone(),
+            status: known.shown,
+            devices: known.devices,
+            last_seen_ms: (known.shown == Shown::Offline && known.last_seen_ms > 0).then_some(known.last_seen_ms),
+            sector: sector.filter(|_| known.shown != Shown::Offline),
+        })
+    }
+
+    /// The connection is over. Answers the team that is to hear of it.
+    pub(super) fn part(&mut self) -> Option<TeamId> {
+        let conn = self.conn;
+        self.company.tell_rooms(|| FollowEvent::Unsubscribe { conn });
+        self.company.global = None;
+        if !std::mem::take(&mut self.company.watching).is_empty() {
+            watches::watch(&self.core, conn, &self.events_tx, &BTreeSet::new());
+        }
+        self.company.team.take().map(|(team, _)| team)
+    }
+}
+
+/// Without those on nodes that are gone.
+fn living<L: Log>(core: &Core<L>, present: &Present) -> Present {
+    let mut present = present.clone();
+    present.sessions.retain(|(of, _)| !core.is_dead(of));
+    present
+}
+
+/// After the end of a connection: it is detached until that is stored, and after the grace the team hears who is present
+/// then. A player who came back meanwhile is.
+pub(super) async fn farewell<L: Log>(core: Arc<Core<L>>, speaker: Speaker, team: Option<TeamId>) {
+    let Speaker { player, session, generation, .. } = &speaker;
+    while core.log.detach(player, session, *generation).await.is_err() {
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
+    let Some(team) = team else { return };
+    tokio::time::sleep(core.config.grace).await;
+    let at = loop {
+        match core.log.at(player).await {
+            Ok(at) => break at,
+            Err(_) => tokio::time::sleep(RETRY_AFTER).await,
+        }
+    };
+    let Some(at) = at else { return };
+    let guard = Follows::pin(&core, &RoomId::Team(team));
+    let command = Command::Seen { player: player.clone(), name: None, present: living(&core, &at.present()) };
+    guard.tell(FollowEvent::Route { command });
+}

@@ -1,0 +1,244 @@
+//! Who of a player's sessions is present and as what, and which team the player is in: stored beside where they are.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sectorbus::ids::{Generation, Hop, Incarnation, PlayerId, Role, RoomId, SectorId, SessionId, TeamId};
+use sectorbus::log::{Attach, Log, Present, Push, SetTeam, TeamAt};
+use sectorbus::presence::Shown;
+
+use crate::stand::{Stand, rules};
+use crate::support::*;
+
+rules! {
+    whoever_is_present_is_told_with_a_number_that_grows,
+    only_its_own_generation_shows_a_session,
+    a_session_that_attaches_again_is_shown_as_online,
+    an_evicted_session_is_not_present,
+    a_logout_is_told_as_the_end_of_a_session,
+    the_end_of_the_last_session_is_when_the_player_was_last_seen,
+    a_change_of_team_is_told_once_with_a_number_that_grows,
+    who_is_in_another_team_does_not_leave_that_one,
+    a_player_nobody_has_seen_can_be_in_a_team,
+    an_arrival_is_told_with_where_the_player_is,
+    several_players_are_read_at_once_in_the_order_asked,
+    a_change_of_team_without_an_answer_is_made_once,
+}
+
+fn player(name: &str) -> PlayerId {
+    PlayerId::new(name).unwrap()
+}
+
+fn ann() -> PlayerId {
+    player("ann")
+}
+
+fn session(name: &str) -> SessionId {
+    SessionId::new(name).unwrap()
+}
+
+fn team(name: &str) -> TeamId {
+    TeamId::new(name).unwrap()
+}
+
+fn join(name: &str, role: &str) -> SetTeam {
+    SetTeam::Join(team(name), Role::new(role).unwrap())
+}
+
+fn in_team(name: &str, role: &str) -> Option<(TeamId, Role)> {
+    Some((team(name), Role::new(role).unwrap()))
+}
+
+static COUNTER: AtomicU64 = AtomicU64::new(1);
+
+async fn attach(log: &impl Log, of: &PlayerId, name: &str, incarnation: &str) -> Generation {
+    let attach = Attach {
+        player: of.clone(),
+        session: session(name),
+        incarnation: node(incarnation),
+        counter: COUNTER.fetch_add(1, Ordering::Relaxed),
+        replaces: None,
+        max: 2,
+        start: SectorId::new("start").unwrap(),
+        new_actor: false,
+    };
+    answered(async || log.attach(attach.clone()).await).await.unwrap().generation
+}
+
+async fn present(log: &impl Log) -> Present {
+    answered(async || log.at(&ann()).await).await.unwrap().present()
+}
+
+/// The next that is told of who is present.
+async fn told(following: &mut sectorbus::log::Following) -> Present {
+    loop {
+        match next(following).await {
+            Push::Present(present) => return present,
+            Push::Attached { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn sessions(list: &[(&str, Shown)]) -> Vec<(Incarnation, Shown)> {
+    list.iter().map(|(incarnation, shown)| (node(incarnation), *shown)).collect()
+}
+
+async fn whoever_is_present_is_told_with_a_number_that_grows(stand: impl Stand) {
+    let (a, b) = (stand.node().await, stand.node().await);
+    let mut following = followed(&b, &RoomId::Player(ann())).await;
+    let began_ms = a.time_ms().await.unwrap();
+    attach(&a, &ann(), "s1", "n1#1").await;
+    let first = told(&mut following).await;
+    assert!(first.number >= began_ms, "numbers lost with a tail are not given again");
+    assert_eq!((first.sessions.clone(), first.last_seen_ms), (sessions(&[("n1#1", Shown::Online)]), 0));
+    assert_eq!(present(&b).await, first);
+    attach(&b, &ann(), "s2", "n2#1").await;
+    let second = told(&mut following).await;
+    assert!(second.number > first.number);
+    let mut now = second.sessions.clone();
+    now.sort();
+    assert_eq!(now, sessions(&[("n1#1", Shown::Online), ("n2#1", Shown::Online)]));
+}
+
+async fn only_its_own_generation_shows_a_session(stand: impl Stand) {
+    let log = stand.node().await;
+    let old = attach(&log, &ann(), "s1", "n1#1").await;
+    let own = attach(&log, &ann(), "s1", "n1#1").await;
+    let mut following = followed(&log, &RoomId::Player(ann())).await;
+    assert_eq!(log.show(&ann(), &session("s1"), old, Shown::Busy).await, Ok(false));
+    assert_eq!(log.show(&ann(), &session("s2"), own, Shown::Busy).await, Ok(false));
+    assert_eq!(log.show(&player("bob"), &session("s1"), own, Shown::Busy).await, Ok(false));
+    assert_eq!(log.show(&ann(), &session("s1"), own, Shown::Busy).await, Ok(true));
+    assert_eq!(told(&mut following).await.sessions, sessions(&[("n1#1", Shown::Busy)]));
+    let number = present(&log).await.number;
+    assert_eq!(log.show(&ann(), &session("s1"), own, Shown::Busy).await, Ok(true));
+    assert_eq!(present(&log).await.number, number, "a repeat changes nothing");
+    assert_eq!(log.show(&ann(), &session("s1"), own, Shown::InCombat).await, Ok(true));
+    assert_eq!(told(&mut following).await.sessions, sessions(&[("n1#1", Shown::InCombat)]), "the repeat was not told");
+}
+
+async fn a_session_that_attaches_again_is_shown_as_online(stand: impl Stand) {
+    let log = stand.node().await;
+    let own = attach(&log, &ann(), "s1", "n1#1").await;
+    assert_eq!(log.show(&ann(), &session("s1"), own, Shown::Away).await, Ok(true));
+    attach(&log, &ann(), "s1", "n2#1").await;
+    assert_eq!(present(&log).await.sessions, sessions(&[("n2#1", Shown::Online)]));
+}
+
+async fn an_evicted_session_is_not_present(stand: impl Stand) {
+    let log = stand.node().await;
+    let first = attach(&log, &ann(), "s1", "n1#1").await;
+    log.show(&ann(), &session("s1"), first, Shown::InCombat).await.unwrap();
+    attach(&log, &ann(), "s2", "n2#1").await;
+    attach(&log, &ann(), "s3", "n3#1").await;
+    let now = present(&log).await.sessions;
+    assert_eq!(now, sessions(&[("n2#1", Shown::Online), ("n3#1", Shown::Online)]));
+    assert_eq!(log.show(&ann(), &session("s1"), first, Shown::Busy).await, Ok(false));
+}
+
+async fn a_logout_is_told_as_the_end_of_a_session(stand: impl Stand) {
+    let log = stand.node().await;
+    attach(&log, &ann(), "s1", "n1#1").await;
+    let mut following = followed(&log, &RoomId::Player(ann())).await;
+    log.log_out(&ann(), &session("s1")).await.unwrap();
+    let over = told(&mut following).await;
+    assert!(over.sessions.is_empty() && over.last_seen_ms > 0, "{over:?}");
+}
+
+async fn the_end_of_the_last_session_is_when_the_player_was_last_seen(stand: impl Stand) {
+    let log = stand.node().await;
+    let first = attach(&log, &ann(), "s1", "n1#1").await;
+    let second = attach(&log, &ann(), "s2", "n2#1").await;
+    let mut following = followed(&log, &RoomId::Player(ann())).await;
+    assert_eq!(log.detach(&ann(), &session("s1"), first).await, Ok(true));
+    assert_eq!(told(&mut following).await.last_seen_ms, 0);
+    let before_ms = log.time_ms().await.unwrap();
+    assert_eq!(log.detach(&ann(), &session("s2"), second).await, Ok(true));
+    let last = told(&mut following).await;
+    let after_ms = log.time_ms().await.unwrap();
+    assert!((before_ms..=after_ms).contains(&last.last_seen_ms), "{last:?}");
+    assert_eq!(last.sessions, []);
+    assert_eq!(present(&log).await, last);
+    attach(&log, &ann(), "s1", "n1#1").await;
+    assert_eq!(told(&mut following).await.last_seen_ms, last.last_seen_ms, "who is here was last seen before");
+}
+
+async fn a_change_of_team_is_told_once_with_a_number_that_grows(stand: impl Stand) {
+    let (a, b) = (stand.node().await, stand.node().await);
+    attach(&a, &ann(), "s1", "n1#1").await;
+    let began_ms = a.time_ms().await.unwrap();
+    let mut following = followed(&b, &RoomId::Player(ann())).await;
+    let mut last = 0;
+    let changes = [
+        (join("red", "captain"), in_team("red", "captain"), None),
+        (join("red", "pilot"), in_team("red", "pilot"), None),
+        (join("blue", "pilot"), in_team("blue", "pilot"), Some(team("red"))),
+        (SetTeam::Leave(team("blue")), None, Some(team("blue"))),
+        (join("blue", "pilot"), in_team("blue", "pilot"), Some(team("blue"))),
+        (SetTeam::LeaveAny, None, Some(team("blue"))),
+    ];
+    for (change, now, before) in changes {
+        let changed = a.set_team(&ann(), &change).await.unwrap();
+        assert!(changed.number > last && changed.number >= began_ms);
+        last = changed.number;
+        assert_eq!((&changed.team, &changed.before), (&now, &before), "{change:?}");
+        assert_eq!(b.set_team(&ann(), &change).await, Ok(changed.clone()), "a repeat changes nothing");
+        assert_eq!(next(&mut following).await, Push::Team(changed.clone()));
+        assert_eq!(b.at(&ann()).await.unwrap().unwrap().team, Some(changed));
+    }
+}
+
+async fn who_is_in_another_team_does_not_leave_that_one(stand: impl Stand) {
+    let log = stand.node().await;
+    let never = log.set_team(&ann(), &SetTeam::Leave(team("red"))).await.unwrap();
+    assert!(never.number > 0 && never.team.is_none(), "numbered all the same: a roster may have to hear of it");
+    let blue = log.set_team(&ann(), &join("blue", "pilot")).await.unwrap();
+    assert_eq!(log.set_team(&ann(), &SetTeam::Leave(team("red"))).await, Ok(blue));
+}
+
+async fn a_player_nobody_has_seen_can_be_in_a_team(stand: impl Stand) {
+    let log = stand.node().await;
+    let red = log.set_team(&ann(), &join("red", "pilot")).await.unwrap();
+    assert_eq!(log.at(&ann()).await, Ok(None), "nowhere yet");
+    attach(&log, &ann(), "s1", "n1#1").await;
+    let at = log.at(&ann()).await.unwrap().unwrap();
+    assert_eq!((at.room, at.team), (SectorId::new("start").unwrap(), Some(red)));
+}
+
+async fn an_arrival_is_told_with_where_the_player_is(stand: impl Stand) {
+    let log = stand.node().await;
+    attach(&log, &ann(), "s1", "n1#1").await;
+    let before = present(&log).await;
+    assert_eq!(before.room, SectorId::new("start").ok());
+    let mut following = followed(&log, &RoomId::Player(ann())).await;
+    let there = SectorId::new("7").unwrap();
+    assert_eq!(log.arrived(&ann(), &there, Hop(1)).await, Ok(Hop(1)));
+    assert_eq!(log.arrived(&ann(), &SectorId::new("6").unwrap(), Hop(1)).await, Ok(Hop(1)));
+    let after = told(&mut following).await;
+    assert_eq!((&after.room, &after.sessions), (&Some(there), &before.sessions));
+    assert!(after.number > before.number);
+    assert_eq!(present(&log).await, after, "the second changed nothing");
+    // Nobody is there, and that is not when they were last seen.
+    log.arrived(&player("bob"), &SectorId::new("6").unwrap(), Hop(3)).await.unwrap();
+    assert_eq!(log.at(&player("bob")).await.unwrap().unwrap().present().last_seen_ms, 0);
+}
+
+async fn several_players_are_read_at_once_in_the_order_asked(stand: impl Stand) {
+    let log = stand.node().await;
+    attach(&log, &ann(), "s1", "n1#1").await;
+    let red = TeamAt { ..log.set_team(&ann(), &join("red", "pilot")).await.unwrap() };
+    let found = log.ats(&[player("nobody"), ann()]).await.unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0], None);
+    let at = found[1].as_ref().unwrap();
+    assert_eq!((at.sessions.len(), &at.team), (1, &Some(red)));
+    assert_eq!(log.ats(&[]).await, Ok(Vec::new()));
+}
+
+async fn a_change_of_team_without_an_answer_is_made_once(stand: impl Stand) {
+    let (fragile, other) = (stand.fragile_node().await, stand.node().await);
+    other.set_team(&player("bob"), &join("red", "pilot")).await.unwrap();
+    stand.unanswered(&fragile, "player:ann", fragile.set_team(&ann(), &join("red", "pilot"))).await;
+    let first = other.set_team(&ann(), &join("red", "pilot")).await.unwrap();
+    assert_eq!(answered(async || fragile.set_team(&ann(), &join("red", "pilot")).await).await, first);
+}
