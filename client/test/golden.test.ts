@@ -7,7 +7,7 @@ import { FieldNames } from "../src/fields.js";
 import type { ClientFrame } from "../src/frames.js";
 import { bytes, examples, VECTORS } from "./page.js";
 
-const CLIENT_FRAMES = ["hello", "act", "resync", "ping", "refresh", "logout", "bye"];
+const CLIENT_FRAMES = ["hello", "act", "resync", "ping", "refresh", "logout", "watch", "bye"];
 const names = new FieldNames(VECTORS.field_names);
 
 const nameOf = (json: string): string => Object.keys(JSON.parse(json) as object)[0] ?? "";
@@ -39,7 +39,7 @@ test.each(received)("$name is read alike in both codecs: $json", ({ name, json, 
   expect(CODECS.json.decode(json)).toEqual({ name, body });
   const decoded = CODECS.msgpack.decode(msgpack);
   expect(decoded?.name).toBe(name);
-  const isState = ["snapshot", "moved", "delta", "own"].includes(name);
+  const isState = ["snapshot", "moved", "delta", "own", "room"].includes(name);
   expect(isState ? { ...(named({ body: decoded?.body }) as object) } : { body: decoded?.body }).toEqual({ body });
 });
 

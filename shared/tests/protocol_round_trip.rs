@@ -5,12 +5,14 @@
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use sectorbus::action::{Action, Answer, Facts, RejectCode, Status};
-use sectorbus::ids::{ActorId, Alias, EntryId, PlayerId, SectorId, Seq, SessionId};
+use sectorbus::ids::{ActorId, Alias, EntryId, PlayerId, RoomId, SectorId, Seq, SessionId};
 use sectorbus::limits::INT_ABS_MAX;
+use sectorbus::presence::Shown;
 use sectorbus::protocol::{
     Ack, Act, ActorMarks, Change, ChangeBody, ClientFrame, Codec, DeltaFrame, EntityFields, ErrorCode, ErrorFrame,
-    FieldChanges, Fields, Hello, Leaving, Limits, Moved, OwnChange, OwnerChange, Ping, Pong, Reject, RetryAfter,
-    Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source, Unavailable, Welcome,
+    FieldChanges, Fields, Hello, Leaving, Left, Limits, Moved, OwnChange, OwnerChange, Ping, PlayerPresence, Pong,
+    Presence, Reject, RetryAfter, RoomSnapshot, Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source,
+    Unavailable, Welcome,
 };
 use sectorbus::value::{Field, Value};
 
@@ -195,6 +197,17 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         (number(), number()).prop_map(|(t, now_ms)| ServerFrame::Pong(Pong { t, now_ms })),
         ".{0,40}".prop_map(|detail| { ServerFrame::Error(ErrorFrame::new(ErrorCode::InvalidField, detail)) }),
         number().prop_map(|ms| ServerFrame::Leaving(Leaving { reconnect_after_ms: ms })),
+        (entry_id(), any::<u32>(), snapshot()).prop_map(|(id, sum, snapshot)| {
+            let (of, entities) = ("team:red".parse().unwrap(), snapshot.entities);
+            let (room, owner, reason) = (Slot::TEAM, "n1".to_owned(), SnapshotReason::Join);
+            ServerFrame::Room(Box::new(RoomSnapshot { room, of, id, owner, sum, entities, reason }))
+        }),
+        Just(ServerFrame::Left(Left { room: Slot::TEAM, of: RoomId::Global })),
+        (name(), proptest::option::of(number()), proptest::option::of(sector())).prop_map(|(name, seen, sector)| {
+            let (player, status) = (PlayerId::new(&name).unwrap(), Shown::InCombat);
+            let one = PlayerPresence { player, status, devices: 2, last_seen_ms: seen, sector };
+            ServerFrame::Presence(Presence { players: vec![one] })
+        }),
     ]
 }
 

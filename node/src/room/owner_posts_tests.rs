@@ -44,11 +44,11 @@ fn post(to: &str, body: &'static str) -> Effect {
 
 /// An entry whose action had these effects.
 fn carry_out(owner: &mut Owner, entry: EntryId, effects: Vec<Effect>) -> Entry {
-    let Owner { room, rules, limits, state, rejections, .. } = owner;
+    let Owner { room, rules, limits, state, rejections, counts, .. } = owner;
     let mut draft = Draft::new(state, NOW_MS);
     let (mut receipts, mut answers) = (Vec::new(), Vec::new());
     let (receipts, answers) = (&mut receipts, &mut answers);
-    let mut batch = Batch { room, rules, limits, rejections, entry, posts: 0, receipts, answers };
+    let mut batch = Batch { room, rules, limits, rejections, entry, counts, posts: 0, receipts, answers };
     effects.into_iter().for_each(|effect| batch.effect(&mut draft, &ann(), effect));
     draft.finish()
 }
