@@ -7,7 +7,8 @@ import { FieldNames } from "../src/fields.js";
 import type { ClientFrame } from "../src/frames.js";
 import { bytes, examples, PAGE, VECTORS } from "./page.js";
 
-const CLIENT_FRAMES = ["hello", "act", "resync", "ping", "refresh", "logout", "bye", "say", "history", "read", "unread", "block"];
+const CLIENT_FRAMES =
+  ["hello", "act", "resync", "ping", "refresh", "logout", "bye", "say", "history", "read", "unread", "block", "watch"];
 const names = new FieldNames(VECTORS.field_names);
 
 const nameOf = (json: string): string => Object.keys(JSON.parse(json) as object)[0] ?? "";
@@ -40,7 +41,7 @@ test.each(received)("$name is read alike in both codecs: $json", ({ name, json, 
   expect(CODECS.json.decode(json)).toEqual({ name, body });
   const decoded = CODECS.msgpack.decode(msgpack);
   expect(decoded?.name).toBe(name);
-  const isState = ["snapshot", "moved", "delta", "own"].includes(name);
+  const isState = ["snapshot", "moved", "delta", "own", "room"].includes(name);
   expect(isState ? { ...(named({ body: decoded?.body }) as object) } : { body: decoded?.body }).toEqual({ body });
 });
 

@@ -112,6 +112,9 @@ impl<L: Log> Life<L> {
                     if redis.is_back_or_another(watch.roll().map(|roll| roll.replication_id.as_str())) {
                         self.core.owners.tell_all(|| RoomEvent::CheckHead);
                         self.core.poster.suspect_loss();
+                        for session in self.core.sessions() {
+                            let _ = session.send(SessionEvent::CompareAt);
+                        }
                     } else {
                         self.core.poster.is_calm(started);
                     }

@@ -97,6 +97,7 @@ fn other_value(name: &str) -> &'static str {
         "proxy_protocol" => "true",
         "log_level" => "trace",
         "log_format" => "json",
+        "teams_from" => "token",
         _ => "1024",
     }
 }
@@ -196,6 +197,7 @@ fn a_wrong_type_names_the_setting_and_what_is_accepted() {
         &[],
         &["trusted_proxies = \"10.0.0.0/33\" is refused: accepted is an address or network such as 10.0.0.0/8"],
     );
+    refused(name, "teams_from = \"both\"\n", &[], &["teams_from = \"both\" is refused: accepted is backend or token"]);
     refused(name, "log_format = \"xml\"\n", &[], &["log_format = \"xml\" is refused: accepted is text or json"]);
     refused(
         name,

@@ -109,6 +109,10 @@ name_type!(
     SessionId
 );
 name_type!(
+    /// A post of the game's backend, as it named it: asked for again, it is the same item.
+    PostKey
+);
+name_type!(
     /// The configured name of a gateway node; the same across its lives.
     NodeName
 );

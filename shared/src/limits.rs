@@ -101,6 +101,10 @@ pub const HISTORY_SCAN_ITEMS_MAX: usize = 1_000;
 pub const BLOCKS_MAX: usize = 200;
 /// Channels whose read mark is kept for a player; the oldest go.
 pub const MARKS_MAX: usize = 256;
+/// Rooms that one thing is told to.
+pub const AUDIENCE_ROOMS_MAX: usize = 1_000;
+/// How far around a sector one thing is told.
+pub const WARPS_AROUND_MAX: u32 = 10;
 /// Requests of a session about feeds that wait for their turn; beyond it they are refused as too much.
 pub const REQUESTS_WAITING_MAX: usize = 64;
 /// Items waiting for a connection; a session with more reads on when its socket is ready.

@@ -7,12 +7,13 @@ use proptest::prelude::*;
 use sectorbus::action::{Action, Answer, Facts, RejectCode, Status};
 use sectorbus::ids::{ActorId, Alias, EntryId, FeedId, PlayerId, RoomId, SectorId, Seq, SessionId};
 use sectorbus::limits::INT_ABS_MAX;
+use sectorbus::presence::Shown;
 use sectorbus::protocol::{
     Ack, Act, ActorMarks, Block, Blocks, Change, ChangeBody, ChannelCount, ClientFrame, Codec, Counts, DeltaFrame,
     EntityFields, ErrorCode, ErrorFrame, FeedPlace, FeedPlaceReason, FieldChanges, Fields, Hello, History, Item,
-    Leaving, Limits, Marked, Moved, OwnChange, OwnerChange, Page, PageItem, Ping, Pong, Read, Refused, Reject,
-    RetryAfter, SaidAt, Say, Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source, Unavailable,
-    Unread, Welcome,
+    Leaving, Left, Limits, Marked, Moved, OwnChange, OwnerChange, Page, PageItem, Ping, PlayerPresence, Pong, Presence,
+    Read, Refused, Reject, RetryAfter, RoomSnapshot, SaidAt, Say, Secret, SeqAnswer, ServerFrame, Slot, Snapshot,
+    SnapshotReason, Source, Unavailable, Unread, Welcome,
 };
 use sectorbus::said::{Announcement, Chat, Level, Private, RefusalCode, Said};
 use sectorbus::value::{Field, Value};
@@ -283,6 +284,17 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         ".{0,40}".prop_map(|detail| { ServerFrame::Error(ErrorFrame::new(ErrorCode::InvalidField, detail)) }),
         number().prop_map(|ms| ServerFrame::Leaving(Leaving { reconnect_after_ms: ms })),
         of_feeds(),
+        (entry_id(), any::<u32>(), snapshot()).prop_map(|(id, sum, snapshot)| {
+            let (of, entities) = ("team:red".parse().unwrap(), snapshot.entities);
+            let (room, owner, reason) = (Slot::TEAM, "n1".to_owned(), SnapshotReason::Join);
+            ServerFrame::Room(Box::new(RoomSnapshot { room, of, id, owner, sum, entities, reason }))
+        }),
+        Just(ServerFrame::Left(Left { room: Slot::TEAM, of: RoomId::Global })),
+        (name(), proptest::option::of(number()), proptest::option::of(sector())).prop_map(|(name, seen, sector)| {
+            let (player, status) = (PlayerId::new(&name).unwrap(), Shown::InCombat);
+            let one = PlayerPresence { player, status, devices: 2, last_seen_ms: seen, sector };
+            ServerFrame::Presence(Presence { players: vec![one] })
+        }),
     ]
 }
 

@@ -19,6 +19,7 @@ rules! {
     a_change_of_team_is_told_once_with_a_number_that_grows,
     who_is_in_another_team_does_not_leave_that_one,
     a_player_nobody_has_seen_can_be_in_a_team,
+    what_was_told_and_lost_is_told_again_under_a_higher_number,
     an_arrival_is_told_with_where_the_player_is,
     several_players_are_read_at_once_in_the_order_asked,
     a_change_of_team_without_an_answer_is_made_once,
@@ -105,22 +106,22 @@ async fn only_its_own_generation_shows_a_session(stand: impl Stand) {
     let old = attach(&log, &ann(), "s1", "n1#1").await;
     let own = attach(&log, &ann(), "s1", "n1#1").await;
     let mut following = followed(&log, &RoomId::Player(ann())).await;
-    assert_eq!(log.show(&ann(), &session("s1"), old, Shown::Busy).await, Ok(false));
-    assert_eq!(log.show(&ann(), &session("s2"), own, Shown::Busy).await, Ok(false));
-    assert_eq!(log.show(&player("bob"), &session("s1"), own, Shown::Busy).await, Ok(false));
-    assert_eq!(log.show(&ann(), &session("s1"), own, Shown::Busy).await, Ok(true));
+    assert_eq!(log.show(&ann(), &session("s1"), old, Shown::Busy, 0).await, Ok(false));
+    assert_eq!(log.show(&ann(), &session("s2"), own, Shown::Busy, 0).await, Ok(false));
+    assert_eq!(log.show(&player("bob"), &session("s1"), own, Shown::Busy, 0).await, Ok(false));
+    assert_eq!(log.show(&ann(), &session("s1"), own, Shown::Busy, 0).await, Ok(true));
     assert_eq!(told(&mut following).await.sessions, sessions(&[("n1#1", Shown::Busy)]));
     let number = present(&log).await.number;
-    assert_eq!(log.show(&ann(), &session("s1"), own, Shown::Busy).await, Ok(true));
+    assert_eq!(log.show(&ann(), &session("s1"), own, Shown::Busy, 0).await, Ok(true));
     assert_eq!(present(&log).await.number, number, "a repeat changes nothing");
-    assert_eq!(log.show(&ann(), &session("s1"), own, Shown::InCombat).await, Ok(true));
+    assert_eq!(log.show(&ann(), &session("s1"), own, Shown::InCombat, 0).await, Ok(true));
     assert_eq!(told(&mut following).await.sessions, sessions(&[("n1#1", Shown::InCombat)]), "the repeat was not told");
 }
 
 async fn a_session_that_attaches_again_is_shown_as_online(stand: impl Stand) {
     let log = stand.node().await;
     let own = attach(&log, &ann(), "s1", "n1#1").await;
-    assert_eq!(log.show(&ann(), &session("s1"), own, Shown::Away).await, Ok(true));
+    assert_eq!(log.show(&ann(), &session("s1"), own, Shown::Away, 0).await, Ok(true));
     attach(&log, &ann(), "s1", "n2#1").await;
     assert_eq!(present(&log).await.sessions, sessions(&[("n2#1", Shown::Online)]));
 }
@@ -128,12 +129,12 @@ async fn a_session_that_attaches_again_is_shown_as_online(stand: impl Stand) {
 async fn an_evicted_session_is_not_present(stand: impl Stand) {
     let log = stand.node().await;
     let first = attach(&log, &ann(), "s1", "n1#1").await;
-    log.show(&ann(), &session("s1"), first, Shown::InCombat).await.unwrap();
+    log.show(&ann(), &session("s1"), first, Shown::InCombat, 0).await.unwrap();
     attach(&log, &ann(), "s2", "n2#1").await;
     attach(&log, &ann(), "s3", "n3#1").await;
     let now = present(&log).await.sessions;
     assert_eq!(now, sessions(&[("n2#1", Shown::Online), ("n3#1", Shown::Online)]));
-    assert_eq!(log.show(&ann(), &session("s1"), first, Shown::Busy).await, Ok(false));
+    assert_eq!(log.show(&ann(), &session("s1"), first, Shown::Busy, 0).await, Ok(false));
 }
 
 async fn a_logout_is_told_as_the_end_of_a_session(stand: impl Stand) {
@@ -203,6 +204,21 @@ async fn a_player_nobody_has_seen_can_be_in_a_team(stand: impl Stand) {
     attach(&log, &ann(), "s1", "n1#1").await;
     let at = log.at(&ann()).await.unwrap().unwrap();
     assert_eq!((at.room, at.team), (SectorId::new("start").unwrap(), Some(red)));
+}
+
+async fn what_was_told_and_lost_is_told_again_under_a_higher_number(stand: impl Stand) {
+    let log = stand.node().await;
+    let own = attach(&log, &ann(), "s1", "n1#1").await;
+    let mut following = followed(&log, &RoomId::Player(ann())).await;
+    let now = present(&log).await;
+    assert_eq!(log.show(&ann(), &session("s1"), own, Shown::Online, now.number).await, Ok(true));
+    assert_eq!(present(&log).await, now, "nothing was lost");
+    let lost = now.number + 1_000_000;
+    assert_eq!(log.show(&ann(), &session("s1"), own, Shown::Online, lost).await, Ok(true));
+    let again = told(&mut following).await;
+    assert!(again.number > lost);
+    assert_eq!(again.sessions, now.sessions);
+    assert_eq!(present(&log).await, again);
 }
 
 async fn an_arrival_is_told_with_where_the_player_is(stand: impl Stand) {

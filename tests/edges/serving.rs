@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use sectorbus::action::Action;
 use sectorbus::ids::Seq;
 use sectorbus::log::memory::{MemoryLog, MemoryRegion};
-use sectorbus::protocol::{Act, ClientFrame, Codec, ErrorFrame, Hello, Ping, ServerFrame, Snapshot, Welcome};
+use sectorbus::protocol::{Act, ClientFrame, Codec, ErrorFrame, Hello, Ping, ServerFrame, Slot, Snapshot, Welcome};
 use sectorbus_node::{Node, NodeConfig};
 use sectorbus_tests::cluster::{config, region, start, token};
 use tokio::net::TcpListener;
@@ -107,13 +107,18 @@ impl Speaking {
         self.send(&act(seq, action)).await;
     }
 
-    /// The next frame; `Err`: the connection was closed, with this.
+    /// The next frame, but those of `global`, which come when they come; `Err`: the connection was closed, with this.
     pub(crate) async fn next(&mut self) -> Result<ServerFrame, Seen> {
         loop {
             match self.raw.seen().await {
                 Seen::Message { is_binary, payload } => {
                     assert_eq!(is_binary, self.codec.is_binary());
-                    return Ok(ServerFrame::decode(self.codec, &payload).expect("a frame of the protocol"));
+                    match ServerFrame::decode(self.codec, &payload).expect("a frame of the protocol") {
+                        ServerFrame::Room(room) if room.room == Slot::GLOBAL => {}
+                        ServerFrame::Delta(delta) if delta.room == Slot::GLOBAL => {}
+                        ServerFrame::Owner(owner) if owner.room == Slot::GLOBAL => {}
+                        frame => return Ok(frame),
+                    }
                 }
                 Seen::Ping | Seen::Pong(_) => {}
                 over => return Err(over),

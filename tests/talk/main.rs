@@ -4,3 +4,4 @@
 mod on_memory;
 mod on_redis;
 mod pals;
+mod teams;

@@ -120,6 +120,7 @@ mod tests {
                 OnceKey::Entry { room: "sector:4".parse().expect("a room"), entry: EntryId::new(9, 2), n: 1 },
                 "019281a16593a8736563746f723a34a3392d3201c4026869",
             ),
+            (OnceKey::Backend("noon".parse().expect("a name")), "019281a16ba46e6f6f6ec4026869"),
         ];
         for (name, golden) in names {
             let bytes = encode(&name, b"hi");

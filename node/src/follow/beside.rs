@@ -76,9 +76,10 @@ impl<L: Log> Follow<L> {
         sub.greeting = Greeting::Snapshot(SnapshotReason::Gap);
         let frame = framed(lane, sub.codec, &frames::room(replica, &self.room, reason).encode(sub.codec));
         let version = replica.cursor().version;
+        let presence = replica.state().system().members().get(&sub.player).map_or(0, |member| member.presence);
         Self::hand(&mut self.tally, subscriber, &[frame], version);
         // Each time: what the room lost of the player is told again.
-        self.tell(conn, SessionEvent::Admitted { room: self.room.clone() });
+        self.tell(conn, SessionEvent::Admitted { room: self.room.clone(), presence });
     }
 
     /// A player's membership, or what they are shown as, changed with this entry: before anything that comes after it.

@@ -40,6 +40,8 @@ pub(super) struct Company {
     /// What `at` has, and whether something else is on its way there.
     said: Shown,
     is_saying: bool,
+    /// A number of presence that was told and that `at` has less than: it lost a tail. 0: it has not.
+    lost: u64,
     /// When the client last did anything.
     active: Instant,
     watching: BTreeSet<PlayerId>,
@@ -58,6 +60,7 @@ impl Company {
             asked: Shown::Online,
             said: Shown::Online,
             is_saying: false,
+            lost: 0,
             active: Instant::now(),
             watching: BTreeSet::new(),
             told: BTreeMap::new(),
@@ -159,19 +162,31 @@ impl<L: Log> Session<L> {
     }
 
     pub(super) fn present_changed(&mut self, present: Present) {
-        if present.number > self.company.present.number {
+        let known = self.company.present.number;
+        if present.number > known {
             self.company.present = present;
             self.report_to_team();
+        } else if present.number < known {
+            self.presence_is_lost(known);
         }
     }
 
     /// The room of this name has shown itself.
-    pub(super) fn admitted(&mut self, room: &RoomId) {
+    pub(super) fn admitted(&mut self, room: &RoomId, presence: u64) {
+        if presence > self.company.present.number {
+            self.presence_is_lost(presence);
+        }
         if self.company.team.as_ref().is_some_and(|(_, guard)| guard.room() == room) {
             self.company.is_admitted = true;
             self.tell_team(self.company.team.as_ref().map(|(team, _)| team.clone()));
             self.report_to_team();
         }
+    }
+
+    /// This number was told once, and `at` may have less: whoever heard of it listens to higher ones only.
+    fn presence_is_lost(&mut self, told: u64) {
+        self.company.lost = self.company.lost.max(told);
+        self.say_shown();
     }
 
     /// The team's room does not have the player. If it lost that, or never got it, it is told what `at` says; if it knows
@@ -237,15 +252,16 @@ impl<L: Log> Session<L> {
     /// One word at a time, so that the last one stays.
     pub(super) fn say_shown(&mut self) {
         let wanted = self.company.wanted();
-        if self.company.is_saying || wanted == self.company.said {
+        if self.company.is_saying || (wanted == self.company.said && self.company.lost == 0) {
             return;
         }
         self.company.is_saying = true;
+        let lost = std::mem::take(&mut self.company.lost);
         let (core, events_tx) = (self.core.clone(), self.events_tx.clone());
         let Speaker { player, session, generation, .. } = self.speaker.clone();
         self.core.tasks.spawn("shown", async move {
             // Refused: another connection has the session, and says so itself.
-            while core.log.show(&player, &session, generation, wanted).await.is_err() {
+            while core.log.show(&player, &session, generation, wanted, lost).await.is_err() {
                 tokio::time::sleep(RETRY_AFTER).await;
             }
             let _ = events_tx.send(SessionEvent::ShownAs { shown: wanted });

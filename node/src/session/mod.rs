@@ -35,8 +35,10 @@ use sectorbus::protocol::Secret;
 pub enum SessionEvent {
     /// The room's relay has greeted this connection: it sees the room now. `asked`: what the player is shown as there.
     Live { room: RoomId, hop: Hop, asked: Status },
-    /// A room beside the sector has shown itself.
-    Admitted { room: RoomId },
+    /// A room beside the sector has shown itself; a team's knows the player's presence of this number.
+    Admitted { room: RoomId, presence: u64 },
+    /// Redis may have lost what was told: look whether it has.
+    CompareAt,
     /// A team's room does not know the player (any more).
     NotAdmitted { room: RoomId },
     /// `at` has it that this session is shown as this.

@@ -369,7 +369,8 @@ impl<L: Log> Session<L> {
                 self.asked_to_be(asked.into());
                 self.meet();
             }
-            SessionEvent::Admitted { room } => self.admitted(&room),
+            SessionEvent::Admitted { room, presence } => self.admitted(&room, presence),
+            SessionEvent::CompareAt => return Box::pin(self.compare_at()).await,
             SessionEvent::NotAdmitted { room } => self.not_admitted(&room),
             SessionEvent::ShownAs { shown } => self.shown_is_said(shown),
             SessionEvent::Watched { player } => self.watched_changed(&player),

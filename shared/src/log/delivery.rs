@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{EarsChange, LogEntry};
-use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, RoomId, SessionId};
+use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, PostKey, RoomId, SessionId};
 use crate::log::{Present, TeamAt};
 use crate::mailbox;
 
@@ -39,13 +39,17 @@ pub enum OnceKey {
     /// Post number `n` that follows from an entry of a room's log, perhaps another room than the feed's.
     #[serde(rename = "e")]
     Entry { room: RoomId, entry: EntryId, n: u32 },
+    /// A post of the game's backend.
+    #[serde(rename = "k")]
+    Backend(PostKey),
 }
 
-/// As in the key of Redis. The two kinds cannot meet: no player's name has a `#`.
+/// As in the key of Redis. The kinds cannot meet: no player's name has a `#` or a `!`.
 impl fmt::Display for OnceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OnceKey::Player { player, actor, seq } => write!(f, "{player}:{actor}:{seq}"),
+            OnceKey::Backend(key) => write!(f, "!{key}"),
             OnceKey::Entry { room, entry, n } => write!(f, "#{room}:{entry}:{n}"),
         }
     }

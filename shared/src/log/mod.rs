@@ -136,13 +136,15 @@ pub trait Log: Send + Sync + 'static {
         session: &SessionId,
         generation: Generation,
     ) -> impl Future<Output = LogResult<bool>> + Send;
-    /// Sets what a session is shown as, if that generation is still its own; true if it is.
+    /// Sets what a session is shown as, if that generation is still its own; true if it is. A number of presence up to
+    /// `known` was told: if less is stored, a tail was lost, and who is present is told again under a number above it.
     fn show(
         &self,
         player: &PlayerId,
         session: &SessionId,
         generation: Generation,
         shown: Shown,
+        known: u64,
     ) -> impl Future<Output = LogResult<bool>> + Send;
     /// Changes which team a player is in; the player need not have been seen yet. Answers what is stored afterwards: a
     /// repeat changes nothing.

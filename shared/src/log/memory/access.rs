@@ -292,13 +292,14 @@ impl Log for MemoryLog {
         session: &SessionId,
         generation: Generation,
         shown: Shown,
+        known: u64,
     ) -> LogResult<bool> {
         let (player, session) = (player.clone(), session.clone());
         self.run(move |core| {
             let now_ms = core.time_ms();
             let record = core.db.players.get_mut(&player).filter(|record| record.has(&session, generation));
             let Some(record) = record else { return false };
-            if record.show(&session, shown) {
+            if record.show(&session, shown, known) {
                 let present = record.tell_presence(now_ms, false);
                 core.publish(&RoomId::Player(player), Push::Present(present));
             }

@@ -68,9 +68,11 @@ impl PlayerRecord {
     }
 
     /// True if that changed anything.
-    pub(super) fn show(&mut self, session: &SessionId, shown: Shown) -> bool {
+    pub(super) fn show(&mut self, session: &SessionId, shown: Shown, known: u64) -> bool {
+        let is_behind = self.presence < known;
+        self.presence = self.presence.max(known);
         let stored = self.sessions.get_mut(session);
-        stored.is_some_and(|stored| std::mem::replace(&mut stored.seat.shown, shown) != shown)
+        stored.is_some_and(|stored| std::mem::replace(&mut stored.seat.shown, shown) != shown) || is_behind
     }
 
     /// The answer, and whether anything was written.

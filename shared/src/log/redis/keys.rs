@@ -22,7 +22,7 @@ pub(super) const META: &str = "sb:meta";
 /// | `{<room>}:head` | hash | all scripts on the room | `last`, `owner`, `ring`, `nonce`, `lineage`, `claims` (last 16 nonces with their answers), `feed` (last feed id) | for ever |
 /// | `{<room>}:snap` | hash | `claim` (genesis), `checkpoint`, `restore` | `id`, `lineage`, `public`, `own`, `system`, `dormant` | for ever |
 /// | `{<room>}:feed` | stream | `post` | one field `i` per item: a `stored` record | for ever, newest 10,000 items; of a player's room those of the last 7 d (`player_feed_kept`) |
-/// | `{<room>}:once:<player>:<actor>:<seq>`, `{<room>}:once:#<room>:<entry id>:<n>` | string | `post` | feed id of that post | 7 d |
+/// | `{<room>}:once:<player>:<actor>:<seq>`, `{<room>}:once:#<room>:<entry id>:<n>`, `{<room>}:once:!<key>` | string | `post` | feed id of that post | 7 d |
 /// | `{player:<id>}:ears` | hash | `ears` | `muted` = ms until when, `b:<player>` = blocked, `m:<channel>` = feed id read up to (newest 256) | for ever |
 /// | `{player:<id>}:at` | hash | `attach`, `detach`, `log_out`, `show`, `set_team`, `arrived` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation counter actor`, `p:<session>` = what it is shown as if not `online`, `presence` (number of the last change of these and of `room`), `last_seen` = ms when the last session ended, `team` = `number team role before` (`#`: none), `x:<session>` = ms until when a logged out session is not attached | for ever; `x:` 1 d |
 /// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke` | `token:<jti>` and `player:<id>`, by when they were revoked and by when that is over | until the last is over |

@@ -295,8 +295,9 @@ impl Log for RedisLog {
         session: &SessionId,
         generation: Generation,
         shown: Shown,
+        known: u64,
     ) -> LogResult<bool> {
-        seats::show(self, player, session, generation, shown).await
+        seats::show(self, player, session, generation, shown, known).await
     }
     async fn set_team(&self, player: &PlayerId, change: &SetTeam) -> LogResult<TeamAt> {
         seats::set_team(self, player, change).await

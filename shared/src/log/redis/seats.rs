@@ -57,10 +57,11 @@ pub(super) async fn show(
     session: &SessionId,
     generation: Generation,
     shown: Shown,
+    known: u64,
 ) -> LogResult<bool> {
     let channel = log.keys.channel(&RoomId::Player(player.clone()));
     let call = scripts::SHOW.call(&[log.keys.at(player)]).arg(session.as_str()).arg(generation.0).arg(&channel);
-    let call = call.arg(shown.as_str());
+    let call = call.arg(shown.as_str()).arg(known);
     let mut answer = Answer::of("show", log.requests_of(&channel).script(call).await?)?;
     match answer.text()?.as_str() {
         "DONE" => Ok(true),
