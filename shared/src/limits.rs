@@ -183,6 +183,8 @@ pub const SESSIONS_PER_PLAYER_MAX: usize = 4;
 pub const GRACE: Duration = Duration::from_secs(2);
 /// From the loss of a player's last connection until the player leaves the public state.
 pub const RESUME_WINDOW: Duration = Duration::from_secs(60);
+/// A session compares with the log what it was told in its player's channel: a single publish may vanish.
+pub const PLAYER_COMPARED_EVERY: Duration = Duration::from_secs(30);
 pub const LOGIN_UNCHANGED_AFTER: Duration = Duration::from_secs(2);
 pub const SECRET_BYTES_MIN: usize = 32;
 

@@ -86,10 +86,15 @@ impl Listener {
         self.outbox.has_room_for(ITEM_BYTES)
     }
 
-    /// It may not read any more; said whatever else waits.
+    /// It reads no more; said whatever else waits.
+    pub(super) fn say_ended(&self, at: FeedId) {
+        self.outbox.send(&[self.place(at, FeedPlaceReason::Ended)]);
+    }
+
+    /// It may not read any more.
     pub(super) fn end(&self, at: Option<FeedId>) {
         if let Some(at) = at {
-            self.outbox.send(&[self.place(at, FeedPlaceReason::Ended)]);
+            self.say_ended(at);
         }
         let _ = self.ended_tx.send(Ended { of: self.of.clone(), at });
     }

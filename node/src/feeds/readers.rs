@@ -216,7 +216,12 @@ impl Readers {
     }
 
     pub fn remove(&mut self, id: ReaderId) {
-        self.by_id.remove(&id);
+        if let Some(Reader { new: NewReader { end: ReaderEnd::Connection(listener), .. }, at, standing, .. }) =
+            self.by_id.remove(&id)
+            && !matches!(standing, Standing::Starting(_))
+        {
+            listener.say_ended(at);
+        }
     }
 
     /// The feed cannot be read.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use sectorbus::action::{Action, ActionClass};
 use sectorbus::ids::{ActorId, RoomId, SectorId, Seq};
-use sectorbus::limits::{DEDUPE_BITMAP_BITS, RESYNC_EVERY};
+use sectorbus::limits::{DEDUPE_BITMAP_BITS, PLAYER_COMPARED_EVERY, RESYNC_EVERY};
 use sectorbus::log::{Following, Log, Push};
 use sectorbus::mailbox::{self, mailbox};
 use sectorbus::metrics::NoticeKind;
@@ -82,6 +82,8 @@ pub(super) struct Session<L: Log> {
     last_resync: Option<Instant>,
     heard: Instant,
     pinged: bool,
+    /// When what the log has of this player was last compared, or was heard from then on.
+    compared: Instant,
 }
 
 impl<L: Log> Session<L> {
@@ -134,6 +136,7 @@ impl<L: Log> Session<L> {
             last_resync: None,
             heard: Instant::now(),
             pinged: false,
+            compared: Instant::now(),
         };
         session.enter(attachment.attached.at.room, attachment.attached.at.hop);
         session
@@ -191,7 +194,7 @@ impl<L: Log> Session<L> {
         let silent = self.heard + if self.pinged { heartbeat * 2 } else { heartbeat };
         [self.look_due(), self.reattach_due, self.intake.paused_until(), Some(self.pass.due())]
             .into_iter()
-            .chain([self.company.idle_due()])
+            .chain([self.company.idle_due(), Some(self.compared + PLAYER_COMPARED_EVERY)])
             .flatten()
             .fold(silent, Instant::min)
     }
@@ -202,6 +205,9 @@ impl<L: Log> Session<L> {
         }
         if self.reattach_due.is_some_and(|due| Instant::now() >= due) {
             Box::pin(self.reattach()).await?;
+        }
+        if Instant::now() >= self.compared + PLAYER_COMPARED_EVERY {
+            self.compare_all().await?;
         }
         if Instant::now() >= self.pass.due() {
             self.judge_pass()?;
@@ -428,6 +434,13 @@ impl<L: Log> Session<L> {
         self.send(&ServerFrame::RetryAfter(RetryAfter { ms }));
     }
 
+    /// Whatever was told in the player's channel and not heard.
+    async fn compare_all(&mut self) -> Result<(), End> {
+        self.compared = Instant::now();
+        self.compare_ears();
+        Box::pin(self.compare_at()).await
+    }
+
     /// The player's channel: other sessions of this player, on any node.
     async fn take_push(&mut self, push: Push) -> Result<(), End> {
         match push {
@@ -435,10 +448,7 @@ impl<L: Log> Session<L> {
                 let replaced = session == self.speaker.session && generation > self.speaker.generation;
                 if replaced || self.speaker.generation < floor { self.superseded() } else { Ok(()) }
             }
-            Push::Following => {
-                self.compare_ears();
-                Box::pin(self.compare_at()).await
-            }
+            Push::Following => self.compare_all().await,
             Push::Ears(change) => {
                 self.tell_ears(change);
                 Ok(())

@@ -76,9 +76,10 @@ impl Listening {
         }
     }
 
-    /// Its right to read is gone: it begins again where it was, if the session is shown that room again.
+    /// Its right to read is gone. A sector that the session is shown again begins again where it was: the seat went with a
+    /// lost tail. Who comes back into a team hears nothing that was said meanwhile.
     pub(super) fn has_ended(&mut self, ended: Ended) {
-        if let Some(at) = ended.at {
+        if let Some(at) = ended.at.filter(|_| ended.of.sector().is_some()) {
             self.cursors.insert(ended.of.clone(), at);
         }
         self.guards.retain(|guard| *guard.room() != ended.of);
