@@ -10,7 +10,7 @@ export const FEEDS_MAX = 16;
 const SHOWN_MAX = 500;
 
 /** What a `feed` frame means here; null: nothing that this client knows. `gap`: items that it has not had are missing. */
-export type Placed = "started" | "gap" | "rewound" | "ended" | null;
+export type Placed = "started" | "gap" | "rewound" | "passed" | "ended" | null;
 
 interface Feed {
   /** The last item shown, or where reading began. */
@@ -59,6 +59,9 @@ export class Feeds {
       case "rewound":
         feed.cursor = at;
         return "rewound";
+      case "passed":
+        if (isAfter(at, feed.cursor)) feed.cursor = at;
+        return "passed";
       case "ended":
         feed.reading = false;
         return "ended";

@@ -146,6 +146,8 @@ export interface Refusal {
   readonly code: string;
   readonly detail: string;
   readonly retry: boolean;
+  /** The refused request's number. */
+  readonly n?: number | null | undefined;
   readonly seq?: number | null | undefined;
   readonly retry_after_ms?: number | null | undefined;
 }
@@ -204,6 +206,8 @@ export interface ChannelCount {
   readonly of: string;
   readonly upto?: FeedId | null | undefined;
   readonly unread: number;
+  /** Items after this one were not counted. */
+  readonly counted?: FeedId | null | undefined;
 }
 
 export interface Counts {

@@ -102,6 +102,7 @@ const SCHEMAS: Schemas = {
     code: v.string(),
     detail: v.string(),
     retry: v.boolean(),
+    n: v.nullish(natural),
     seq: v.nullish(natural),
     retry_after_ms: v.nullish(natural),
   }),
@@ -116,7 +117,7 @@ const SCHEMAS: Schemas = {
   marked: v.object({ of: v.string(), upto: feedId }),
   counts: v.object({
     n: natural,
-    channels: v.array(v.object({ of: v.string(), upto: v.nullish(feedId), unread: natural })),
+    channels: v.array(v.object({ of: v.string(), upto: v.nullish(feedId), unread: natural, counted: v.nullish(feedId) })),
   }),
   blocks: v.object({ n: v.nullish(natural), players: texts }),
   room: v.object({
