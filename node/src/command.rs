@@ -7,8 +7,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use sectorbus::action::Action;
-use sectorbus::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, RingVersion, RoomId, SectorId, Seq, SessionId};
-use sectorbus::state::{Answered, BeyondLimit, PlayerRecord};
+use sectorbus::ids::{
+    ActorId, EditKey, Generation, Hop, Incarnation, PlayerId, RingVersion, RoomId, SectorId, Seq, SessionId,
+};
+use sectorbus::state::{Answered, BeyondLimit, Edited, PlayerRecord};
+
+use crate::room::edits::EditRequest;
 
 const FORMAT: u8 = 1;
 
@@ -38,6 +42,8 @@ pub enum Command {
     Arrived { player: PlayerId, hop: Hop, room: Option<SectorId> },
     /// Own this room now.
     Adopt,
+    /// The game's backend changes the room; answered with [`Notice::Edited`].
+    Edit { request: EditRequest },
 }
 
 /// Why a command was not taken.
@@ -49,6 +55,8 @@ pub enum Notice {
     WrongEpoch { epoch: u64 },
     /// The owner's mailbox is full: the command is sent again later.
     Busy,
+    /// What became of an edit, now or when it was asked for first.
+    Edited { key: EditKey, edited: Edited },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -105,6 +105,10 @@ name_type!(
     SessionId
 );
 name_type!(
+    /// An edit of a room, as the game's backend names it: asked for again, it is the same edit.
+    EditKey
+);
+name_type!(
     /// The configured name of a gateway node; the same across its lives.
     NodeName
 );

@@ -38,7 +38,7 @@ impl Key {
             Command::Lost { speaker, .. } => {
                 (speaker, What::Lost { session: speaker.session.clone(), generation: speaker.generation })
             }
-            Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt => return None,
+            Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt | Command::Edit { .. } => return None,
         };
         Some(Key { player: speaker.player.clone(), what })
     }
@@ -50,7 +50,7 @@ fn generation(command: &Command) -> Option<Generation> {
         Command::Act { speaker, .. } | Command::Join { speaker, .. } | Command::Lost { speaker, .. } => {
             Some(speaker.generation)
         }
-        Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt => None,
+        Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt | Command::Edit { .. } => None,
     }
 }
 

@@ -1,12 +1,15 @@
 //! A room as its owner runs it: claim, load, decide batches, append, checkpoint, park.
-//! In reading order: `owner` and `seats` (pure decisions on state), `chain` (what was appended and how to
-//! repair it), `transfers` (what is left of moves), `task` (the loop), `arrivals`, `claim`, `commit`, `posts` (what it
-//! does with the log).
+//! In reading order: `owner`, `seats`, `edits` and `events` (pure decisions on state), `chain` (what was appended and how to
+//! repair it), `transfers` (what is left of moves), `task` (the loop), `arrivals`, `claim`, `commit`, `posts`, `telling`
+//! (what it does with the log).
 
 use std::time::Duration;
 
 pub mod owner;
 pub mod seats;
+
+pub mod edits;
+mod events;
 
 pub mod chain;
 pub mod transfers;
@@ -17,6 +20,7 @@ pub mod arrivals;
 pub mod claim;
 pub mod commit;
 pub mod posts;
+mod telling;
 
 #[cfg(test)]
 mod testing;

@@ -27,6 +27,7 @@ use crate::room::commit::Dropped;
 use crate::room::owner::{Input, Owner};
 use crate::room::posts::PostsOnTheWay;
 use crate::room::seats::SeatLimits;
+use crate::room::telling::Telling;
 use crate::room::transfers::Transfers;
 use crate::room::{arrivals, chain::Chain};
 
@@ -59,6 +60,10 @@ pub enum RoomEvent {
     /// Posts of this room were answered; `None`: one that could not be posted.
     Posted {
         names: Vec<Option<PostName>>,
+    },
+    /// Events up to this entry were told; `None`: they could not be.
+    Told {
+        upto: Option<EntryId>,
     },
     /// The ring changed: this room may map elsewhere now.
     RingChanged,
@@ -108,6 +113,7 @@ pub(super) struct RoomTask<L: Log> {
     /// How often `at` was set again for everybody; an older round ends.
     pub(super) reasserted: Arc<AtomicU64>,
     pub(super) posts: PostsOnTheWay,
+    pub(super) telling: Telling,
     // Hearing my own entries.
     pub(super) unheard: Option<(EntryId, Instant)>,
     pub(super) head_checked: Option<Instant>,
@@ -171,6 +177,7 @@ impl<L: Log> RoomTask<L> {
             resume_window: core.config.resume_window,
         };
         let guard = Follows::pin(core, room);
+        let claim = owned.chain.last();
         let mut task = Self {
             core: core.clone(),
             room: room.clone(),
@@ -194,6 +201,7 @@ impl<L: Log> RoomTask<L> {
             transfers: Transfers::default(),
             reasserted: Arc::default(),
             posts: PostsOnTheWay::default(),
+            telling: Telling::new(claim),
             unheard: None,
             head_checked: None,
             view_rx: core.watch_view(),
@@ -255,8 +263,10 @@ impl<L: Log> RoomTask<L> {
         let unheard = self.unheard.map(|(_, due)| due);
         let forget = self.transfers.next_due().map(|due| self.started + due);
         let park = self.busy_at + self.core.config.park_after;
-        [timer, unheard, forget, self.checkpoint_due, self.arrive_due, self.adopt_due, self.posts.due()]
+        let posts = [self.posts.due(), self.telling.due()];
+        [timer, unheard, forget, self.checkpoint_due, self.arrive_due, self.adopt_due]
             .into_iter()
+            .chain(posts)
             .flatten()
             .fold(park, Instant::min)
     }
@@ -294,6 +304,7 @@ impl<L: Log> RoomTask<L> {
                 }
                 RoomEvent::IncarnationsGone(gone) => inputs.push(Input::IncarnationsGone(gone)),
                 RoomEvent::Posted { names } => self.take_posted(names),
+                RoomEvent::Told { upto } => self.take_told(upto),
                 RoomEvent::RingChanged
                 | RoomEvent::CheckHead
                 | RoomEvent::Checkpoint
@@ -331,6 +342,7 @@ impl<L: Log> RoomTask<L> {
                 None
             }
             Command::Adopt => None,
+            Command::Edit { request } => Some(Input::Edit { from, request }),
             Command::Arrived { player, hop, room } => self.departure_known(player, hop, room),
             command => Some(Input::Command(command)),
         }
@@ -366,11 +378,15 @@ impl<L: Log> RoomTask<L> {
             let mut decided = self.owner.decide(now_ms, self.chain.last().following(), inputs);
             inputs = std::mem::take(&mut decided.left);
             self.core.metrics.batch_commands.record((count - inputs.len()) as f64);
+            let edited = std::mem::take(&mut decided.edited);
             if decided.entry.is_some() || !decided.receipts.is_empty() {
                 self.last_append = Instant::now();
                 self.busy_at = self.last_append;
                 self.count_entry();
                 self.commit(decided).await?;
+            }
+            for (to, key, edited) in edited {
+                self.core.send_notice(&to, &self.room, Notice::Edited { key, edited });
             }
         }
         for player in self.decided.drain(..) {
@@ -378,6 +394,7 @@ impl<L: Log> RoomTask<L> {
         }
         self.send_arrivals();
         self.send_posts();
+        self.tell_events();
         self.check_heard();
         self.checkpoint_if_due().await?;
         self.park_if_idle().await

@@ -28,6 +28,7 @@ use crate::follow::subscriber::WelcomeOnce;
 use crate::session::SessionEvent;
 use crate::session::connection::Wire;
 use crate::session::edges::{End, answer_error, answer_refusal, close, finish, message_of, refuse, send_unavailable};
+use crate::session::goodbye;
 use crate::session::hello::{Attachment, Keys};
 use crate::session::intake::{Intake, Refusal};
 use crate::session::outbox::{Lane, Outbox, framed, ping_frame};
@@ -149,6 +150,7 @@ impl<L: Log> Session<L> {
             }
         }
         self.leave(&end).await;
+        goodbye::tell(&self.core, &self.speaker, &end);
         self.core.unregister_session(self.conn);
         self.core.metrics.sessions.decrement(1.0);
         let (core, outbox, socket) = (self.core.clone(), self.outbox.clone(), self.socket.take());
@@ -383,8 +385,11 @@ impl<L: Log> Session<L> {
                 let replaced = session == self.speaker.session && generation > self.speaker.generation;
                 if replaced || self.speaker.generation < floor { self.superseded() } else { Ok(()) }
             }
+            Push::Kicked { session } if session.as_ref().is_none_or(|session| *session == self.speaker.session) => {
+                Err(close(CloseCode::Kicked))
+            }
             Push::Following => Box::pin(self.compare_at()).await,
-            Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) => Ok(()),
+            Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) | Push::Kicked { .. } => Ok(()),
         }
     }
 

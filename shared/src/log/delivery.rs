@@ -77,6 +77,10 @@ pub enum Push {
         generation: Generation,
         floor: Generation,
     },
+    /// The player's connections, or the named session's, are to be closed (channel of `player:<id>` only).
+    Kicked {
+        session: Option<SessionId>,
+    },
 }
 
 /// A followed room. Dropping it unfollows.

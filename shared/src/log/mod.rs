@@ -7,6 +7,7 @@
 pub mod chain;
 pub mod delivery;
 pub mod members;
+pub mod outward;
 pub mod revocations;
 pub mod seats;
 
@@ -25,6 +26,7 @@ use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RoomId
 pub use chain::*;
 pub use delivery::*;
 pub use members::*;
+pub use outward::*;
 pub use revocations::*;
 pub use seats::*;
 
@@ -136,6 +138,8 @@ pub trait Log: Send + Sync + 'static {
     /// Ends a session for good, whichever connection has it: for as long as its resume tokens live no `attach` seats it
     /// again. A connection that had attached it meanwhile hears of a generation above its own.
     fn log_out(&self, player: &PlayerId, session: &SessionId) -> impl Future<Output = LogResult<()>> + Send;
+    /// Tells the player's sessions on all nodes, or the one named, to close their connections. Nothing is stored.
+    fn kick(&self, player: &PlayerId, session: Option<&SessionId>) -> impl Future<Output = LogResult<()>> + Send;
     /// Revokes until then; answers when that was ([`Revocation::at_ms`]). `None`: `until_ms` is over.
     fn revoke(&self, what: &Revoked, until_ms: u64) -> impl Future<Output = LogResult<Option<u64>>> + Send;
     /// What was revoked after `after_ms`, oldest first, at most `count`.
@@ -148,6 +152,19 @@ pub trait Log: Send + Sync + 'static {
     /// Items with an id above `after`, oldest first, at most `count`.
     fn feed(&self, room: &RoomId, after: FeedId, count: usize)
     -> impl Future<Output = LogResult<Vec<FeedItem>>> + Send;
+    /// Adds a record to a stream; asked again after no answer, it may be there twice.
+    fn note(&self, stream: Outward, record: OutwardRecord) -> impl Future<Output = LogResult<FeedId>> + Send;
+    /// Records with an id below `before` (absent: all), newest first, at most `count`.
+    fn noted(
+        &self,
+        stream: Outward,
+        before: Option<FeedId>,
+        count: usize,
+    ) -> impl Future<Output = LogResult<Vec<OutwardItem>>> + Send;
+    /// Adds events to [`Outward::Events`], each once: those of entries that were told of are passed over.
+    fn tell(&self, tell: Tell) -> impl Future<Output = LogResult<()>> + Send;
+    /// Up to which entry a room's events were told; `None`: never.
+    fn told(&self, room: &RoomId) -> impl Future<Output = LogResult<Option<EntryId>>> + Send;
     /// Follows a room. Never fails: without a connection, `Push::Following` comes when there is one.
     fn follow(&self, room: &RoomId) -> Following;
     /// An owner's own entry was not heard in time, or reached nobody: unless it was told to the room's followers, which may

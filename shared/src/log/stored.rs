@@ -19,6 +19,7 @@ const BATCH: u8 = 2;
 const RECEIPTS: u8 = 3;
 const FEED: u8 = 4;
 const ATTACHED: u8 = 5;
+const KICKED: u8 = 6;
 
 /// Why stored or published bytes are not what they should be. The bytes themselves are not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,8 +70,13 @@ pub fn attached_record(session: &SessionId, generation: Generation, floor: Gener
     with_body(ATTACHED, &[session.to_string(), generation.to_string(), floor.to_string()], &[])
 }
 
+/// Never stored, only published on the player's channel; an empty text: every session.
+pub fn kicked_record(session: Option<&SessionId>) -> Vec<u8> {
+    with_body(KICKED, &[session.map(SessionId::to_string).unwrap_or_default()], &[])
+}
+
 /// What goes over a room's channel: `format, short id, record`. The id is the entry's, the feed item's, for receipts
-/// the head they were checked against, and empty for an attach.
+/// the head they were checked against, and empty for an attach or a kick.
 pub fn published(id: &str, record: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(2 + id.len() + record.len());
     payload.put_u8(FORMAT);
@@ -118,6 +124,13 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
             let floor = Generation(parse(&payload.short()?, "generation")?);
             payload.end()?;
             Ok(Push::Attached { session, generation, floor })
+        }
+        KICKED => {
+            payload.kind()?;
+            let session = payload.short()?;
+            payload.end()?;
+            let session = if session.is_empty() { None } else { Some(parse(&session, "session")?) };
+            Ok(Push::Kicked { session })
         }
         found => Err(Unreadable::Kind { found }),
     }
@@ -263,6 +276,7 @@ mod tests {
             ("published_receipts", published(&id.to_string(), &receipts_record(b"\x01no"))),
             ("published_feed", published(&feed_id.to_string(), &item)),
             ("published_attached", published("", &attached)),
+            ("published_kicked", published("", &kicked_record(Some(&SessionId::new("s1").unwrap())))),
         ]
     }
 
@@ -290,7 +304,11 @@ mod tests {
         let session = SessionId::new("s").unwrap();
         let attached = attached_record(&session, Generation(2), Generation(1));
         let push = read_published(published("", &attached).into()).unwrap();
-        assert_eq!(push, Push::Attached { session, generation: Generation(2), floor: Generation(1) });
+        assert_eq!(push, Push::Attached { session: session.clone(), generation: Generation(2), floor: Generation(1) });
+        for session in [None, Some(session)] {
+            let push = read_published(published("", &kicked_record(session.as_ref())).into()).unwrap();
+            assert_eq!(push, Push::Kicked { session });
+        }
     }
 
     #[test]

@@ -18,14 +18,17 @@ pub mod system;
 
 use std::collections::BTreeMap;
 
-pub use bounds::BeyondLimit;
+pub use bounds::{BeyondLimit, check_fields, check_value};
 pub use checksum::field_hash;
 pub use dedupe::{ActorMarks, Judged};
 pub use delta::{Changes, Delta, EntityChange, FieldChanges, compose};
 pub use draft::Draft;
 pub use entry::{Answered, Entry, OwnChange, OwnChanges, Sums};
 pub use part::{Fields, OwnPart, Part};
-pub use records::{Outgoing, PlayerRecord, Post, PostName, Seat, SessionSeat, SystemChange, Timer, TimerKind};
+pub use records::{
+    EditOutcome, EditRefusal, Edited, Outgoing, PlayerRecord, Post, PostName, Seat, SessionSeat, SystemChange, Timer,
+    TimerKind,
+};
 pub use snapshot::Parts;
 pub use stored::Unreadable;
 pub use system::System;

@@ -4,14 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::dedupe::ActorMarks;
 use super::entry::Answered;
-use super::records::{Outgoing, PlayerRecord, Post, PostName, Seat, SystemChange, Timer};
+use super::records::{Edited, Outgoing, PlayerRecord, Post, PostName, Seat, SystemChange, Timer};
 use super::stored::encode_into;
-use crate::ids::{ActorId, Alias, Hop, PlayerId};
+use crate::ids::{ActorId, Alias, EditKey, Hop, PlayerId};
 use crate::small_map::SmallMap;
 
 type Actors = SmallMap<ActorId, ActorMarks>;
@@ -33,16 +34,39 @@ pub struct System {
 }
 
 /// All but the dormant records, as stored.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub(super) struct Records {
     seats: BTreeMap<PlayerId, Seat>,
     actors: BTreeMap<PlayerId, Actors>,
     outgoing: BTreeMap<PlayerId, Outgoing>,
     incoming: BTreeMap<PlayerId, Hop>,
     timers: BTreeSet<Timer>,
-    /// Came after format 1 was released: absent where there are none, so that both its bytes and these are read.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    // These came after format 1 was released, in this order: absent where there are none of it and of those after it, so
+    // that both its bytes and these are read.
+    #[serde(default)]
     posts: BTreeMap<PostName, Post>,
+    #[serde(default)]
+    edited: BTreeMap<EditKey, Edited>,
+}
+
+impl Serialize for Records {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (has_posts, has_edited) = (!self.posts.is_empty(), !self.edited.is_empty());
+        let fields = if has_edited { 7 } else { 5 + usize::from(has_posts) };
+        let mut stored = serializer.serialize_struct("Records", fields)?;
+        stored.serialize_field("seats", &self.seats)?;
+        stored.serialize_field("actors", &self.actors)?;
+        stored.serialize_field("outgoing", &self.outgoing)?;
+        stored.serialize_field("incoming", &self.incoming)?;
+        stored.serialize_field("timers", &self.timers)?;
+        if has_posts || has_edited {
+            stored.serialize_field("posts", &self.posts)?;
+        }
+        if has_edited {
+            stored.serialize_field("edited", &self.edited)?;
+        }
+        stored.end()
+    }
 }
 
 impl Default for System {
@@ -100,6 +124,11 @@ impl System {
         &self.records.posts
     }
 
+    /// What became of the backend's latest edits.
+    pub fn edited(&self) -> &BTreeMap<EditKey, Edited> {
+        &self.records.edited
+    }
+
     /// The alias the next created entity gets; 1 in an empty room.
     pub fn next_alias(&self) -> u32 {
         self.next_alias
@@ -147,6 +176,7 @@ impl System {
                 }
             }
             SystemChange::Post(name, post) => put(sum, Kind::Post, &mut records.posts, name, post.as_ref()),
+            SystemChange::Edited(key, edited) => put(sum, Kind::Edited, &mut records.edited, key, edited.as_ref()),
         }
     }
 
@@ -160,6 +190,7 @@ impl System {
             SystemChange::Dormant(player, record) => self.dormant(player) == record.as_ref(),
             SystemChange::Timer(timer, set) => self.timers().contains(timer) == *set,
             SystemChange::Post(name, post) => self.posts().get(name) == post.as_ref(),
+            SystemChange::Edited(key, edited) => self.edited().get(key) == edited.as_ref(),
         }
     }
 
@@ -245,7 +276,9 @@ impl Records {
         let incoming = self.incoming.iter().map(|(player, hop)| record_hash(Kind::Incoming, player, hop));
         let timers = self.timers.iter().map(|timer| record_hash(Kind::Timer, timer, &()));
         let posts = self.posts.iter().map(|(name, post)| record_hash(Kind::Post, name, post));
-        seats.chain(actors).chain(outgoing).chain(incoming).chain(timers).chain(posts).fold(0, u32::wrapping_add)
+        let edited = self.edited.iter().map(|(key, edited)| record_hash(Kind::Edited, key, edited));
+        let all = seats.chain(actors).chain(outgoing).chain(incoming).chain(timers).chain(posts).chain(edited);
+        all.fold(0, u32::wrapping_add)
     }
 }
 
@@ -282,6 +315,7 @@ enum Kind {
     Dormant = 5,
     Timer = 6,
     Post = 7,
+    Edited = 8,
 }
 
 /// The low 32 bits of XXH3-64 over the kind byte and the MessagePack of key and value.

@@ -13,8 +13,8 @@ use super::trip::{MemoryLog, connection_lost};
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, SessionId};
 use crate::log::{
     Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, FeedItem,
-    Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Push, Reclaim, Restore,
-    Restored, Revocation, Revoked, Sent, Snapshot, Unsafe,
+    Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Outward, OutwardItem, OutwardRecord, Parked,
+    Posted, Push, Reclaim, Restore, Restored, Revocation, Revoked, Sent, Snapshot, Tell, Unsafe,
 };
 
 impl Log for MemoryLog {
@@ -278,6 +278,14 @@ impl Log for MemoryLog {
         .await
     }
 
+    async fn kick(&self, player: &PlayerId, session: Option<&SessionId>) -> LogResult<()> {
+        let (player, session) = (player.clone(), session.cloned());
+        self.run(move |core| {
+            core.publish(&RoomId::Player(player), Push::Kicked { session });
+        })
+        .await
+    }
+
     async fn revoke(&self, what: &Revoked, until_ms: u64) -> LogResult<Option<u64>> {
         let what = what.clone();
         self.run(move |core| {
@@ -323,6 +331,31 @@ impl Log for MemoryLog {
     async fn feed(&self, room: &RoomId, after: FeedId, count: usize) -> LogResult<Vec<FeedItem>> {
         let room = room.clone();
         self.run(move |core| core.db.rooms.get(&room).map(|r| r.feed.items(after, count)).unwrap_or_default()).await
+    }
+
+    async fn note(&self, stream: Outward, record: OutwardRecord) -> LogResult<FeedId> {
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.outward.note(stream, record, now_ms)
+        })
+        .await
+    }
+
+    async fn noted(&self, stream: Outward, before: Option<FeedId>, count: usize) -> LogResult<Vec<OutwardItem>> {
+        self.run(move |core| core.db.outward.noted(stream, before, count)).await
+    }
+
+    async fn tell(&self, tell: Tell) -> LogResult<()> {
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.outward.tell(tell, now_ms);
+        })
+        .await
+    }
+
+    async fn told(&self, room: &RoomId) -> LogResult<Option<EntryId>> {
+        let room = room.clone();
+        self.run(move |core| core.db.outward.told(&room)).await
     }
 
     fn follow(&self, room: &RoomId) -> Following {

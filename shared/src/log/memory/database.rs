@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::inbox::Inbox;
+use super::outward::OutwardStreams;
 use super::players::PlayerRecord;
 use super::revocations::Revocations;
 use super::room::Room;
@@ -19,6 +20,7 @@ pub(super) struct Database {
     pub(super) rooms: BTreeMap<RoomId, Room>,
     pub(super) players: BTreeMap<PlayerId, PlayerRecord>,
     pub(super) revocations: Revocations,
+    pub(super) outward: OutwardStreams,
 }
 
 impl Database {

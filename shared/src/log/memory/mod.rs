@@ -14,6 +14,7 @@ mod trip;
 mod database;
 mod feed;
 mod inbox;
+mod outward;
 mod players;
 mod records;
 mod revocations;

@@ -35,6 +35,7 @@ pub(super) fn payload(push: &Push) -> Option<Bytes> {
         Push::Attached { session, generation, floor } => {
             stored::published("", &stored::attached_record(session, *generation, *floor))
         }
+        Push::Kicked { session } => stored::published("", &stored::kicked_record(session.as_ref())),
     };
     Some(payload.into())
 }

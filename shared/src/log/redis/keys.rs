@@ -24,7 +24,10 @@ pub(super) const META: &str = "sb:meta";
 /// | `{<room>}:feed` | stream | `post` | one field `i` per item: a `stored` record | for ever, newest 10,000 items |
 /// | `{<room>}:once:<player>:<actor>:<seq>`, `{<room>}:once:#<room>:<entry id>:<n>` | string | `post` | feed id of that post | 7 d |
 /// | `{player:<id>}:at` | hash | `attach`, `detach`, `log_out`, `arrived` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation counter actor`, `x:<session>` = ms until when a logged out session is not attached | for ever; `x:` 1 d |
-/// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke` | `token:<jti>` and `player:<id>`, by when they were revoked and by when that is over | until the last is over |
+/// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke` | `token:<jti>`, `player:<id>`, `ban:<id>`, `unban:<id>`, by when they were revoked and by when that is over | until the last is over |
+/// | `{out}:events` | stream | `note`, `tell` | one event per item, its fields as ARCHITECTURE.md lists them; for consumer groups | for ever, newest 100,000 items |
+/// | `{out}:told` | hash | `tell` | per room the entry up to which its events were told | for ever |
+/// | `{out}:audit` | stream | `note` | what came through the backend's door: who, what, outcome | for ever, newest 100,000 items |
 ///
 /// Channels (sharded pub/sub): `{<room>}` carries `stored::published` payloads, `{members}:alive:<incarnation>` nothing
 /// (its subscribers are counted), `canary:<identity>:<n>` a number.
@@ -84,6 +87,16 @@ impl Keys {
     }
     pub(super) fn revoked_until(&self) -> String {
         format!("{}{{revoked}}:until", self.prefix)
+    }
+
+    pub(super) fn events(&self) -> String {
+        format!("{}{{out}}:events", self.prefix)
+    }
+    pub(super) fn told(&self) -> String {
+        format!("{}{{out}}:told", self.prefix)
+    }
+    pub(super) fn audit(&self) -> String {
+        format!("{}{{out}}:audit", self.prefix)
     }
 
     pub(super) fn at(&self, player: &PlayerId) -> String {

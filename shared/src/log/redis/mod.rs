@@ -1,5 +1,5 @@
 //! The log on Redis: connections, and every operation of [`Log`] as one script. `keys` spells what is stored,
-//! `scripts/*.lua` are the operations, `rooms`, `members`, `inboxes`, `seats`, `feeds` and `region` call them.
+//! `scripts/*.lua` are the operations, `rooms`, `members`, `inboxes`, `seats`, `feeds`, `outward` and `region` call them.
 //! The only place that talks to Redis. Knows nothing of what entries, snapshots and commands mean.
 
 mod keys;
@@ -10,6 +10,7 @@ mod rooms;
 mod feeds;
 mod inboxes;
 mod members;
+mod outward;
 mod region;
 mod revocations;
 mod seats;
@@ -39,8 +40,8 @@ use self::keys::Keys;
 use self::pubsub::PubSub;
 use super::{
     Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, FeedItem,
-    Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Reclaim, Restore, Restored,
-    Revocation, Revoked, Sent, Snapshot, Unsafe,
+    Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Outward, OutwardItem, OutwardRecord, Parked,
+    Posted, Reclaim, Restore, Restored, Revocation, Revoked, Sent, Snapshot, Tell, Unsafe,
 };
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, SessionId};
 use crate::limits::MEMBER_TTL;
@@ -285,6 +286,9 @@ impl Log for RedisLog {
     async fn log_out(&self, player: &PlayerId, session: &SessionId) -> LogResult<()> {
         seats::log_out(self, player, session).await
     }
+    async fn kick(&self, player: &PlayerId, session: Option<&SessionId>) -> LogResult<()> {
+        outward::kick(self, player, session).await
+    }
     async fn revoke(&self, what: &Revoked, until_ms: u64) -> LogResult<Option<u64>> {
         revocations::revoke(self, what, until_ms).await
     }
@@ -303,6 +307,19 @@ impl Log for RedisLog {
     }
     async fn feed(&self, room: &RoomId, after: FeedId, count: usize) -> LogResult<Vec<FeedItem>> {
         feeds::feed(self, room, after, count).await
+    }
+
+    async fn note(&self, stream: Outward, record: OutwardRecord) -> LogResult<FeedId> {
+        outward::note(self, stream, record).await
+    }
+    async fn noted(&self, stream: Outward, before: Option<FeedId>, count: usize) -> LogResult<Vec<OutwardItem>> {
+        outward::noted(self, stream, before, count).await
+    }
+    async fn tell(&self, tell: Tell) -> LogResult<()> {
+        outward::tell(self, tell).await
+    }
+    async fn told(&self, room: &RoomId) -> LogResult<Option<EntryId>> {
+        outward::told(self, room).await
     }
 
     fn follow(&self, room: &RoomId) -> Following {

@@ -43,6 +43,8 @@ scripts! {
     REVOKE = "revoke" after "prelude";
     REVOKED = "revoked" after "prelude";
     ARRIVED = "arrived";
+    KICK = "kick" after "prelude";
+    TELL = "tell" after "prelude";
 }
 
 impl LogScript {
@@ -106,6 +108,8 @@ mod tests {
             &REVOKE,
             &REVOKED,
             &ARRIVED,
+            &KICK,
+            &TELL,
         ];
         for script in all {
             for word in ["KEYS: ", "Checks: ", "Writes: ", "Answers"] {
