@@ -17,6 +17,7 @@ mod follow;
 mod inbox;
 mod load;
 mod members;
+mod outward;
 mod region;
 mod repair;
 mod seats;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, oneshot};
 
 use sectorbus::ids::{EditKey, RoomId};
@@ -70,14 +71,20 @@ impl Desk {
         edited_rx
     }
 
-    /// Resolves when what was sent to a room may have to be sent elsewhere.
-    pub async fn rerouted(&self) {
-        self.rerouted.notified().await;
+    /// Resolves when what was sent to a room since this call may have to be sent elsewhere.
+    pub fn rerouted(&self) -> Notified<'_> {
+        self.rerouted.notified()
     }
 
     pub fn take_notice(&self, room: &RoomId, notice: &Notice) {
-        let Notice::Edited { key, edited } = notice else { return self.rerouted.notify_waiters() };
-        for edited_tx in self.waiting.lock().remove(&(room.clone(), key.clone())).into_iter().flatten() {
+        let mut waiting = self.waiting.lock();
+        let Notice::Edited { key, edited } = notice else {
+            if waiting.keys().any(|(of, _)| of == room) {
+                self.rerouted.notify_waiters();
+            }
+            return;
+        };
+        for edited_tx in waiting.remove(&(room.clone(), key.clone())).into_iter().flatten() {
             let _ = edited_tx.send(edited.clone());
         }
     }
