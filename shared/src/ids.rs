@@ -349,6 +349,8 @@ pub struct FeedId {
 
 impl FeedId {
     pub const START: FeedId = FeedId { ms: 0, n: 0 };
+    /// Nothing comes after it.
+    pub const LAST: FeedId = FeedId { ms: u64::MAX, n: u64::MAX };
 }
 
 impl FromStr for FeedId {

@@ -1,6 +1,6 @@
 //! What leaves the region for the game's backend: events, each once; the audit; a kick; bans and their ends.
 
-use sectorbus::ids::{EntryId, PlayerId, RoomId, SessionId};
+use sectorbus::ids::{EntryId, FeedId, PlayerId, RoomId, SessionId};
 use sectorbus::limits::AUDIT_KEPT;
 use sectorbus::log::{Log, Outward, OutwardRecord, Push, Revoked, Tell};
 
@@ -38,13 +38,15 @@ async fn records_are_read_newest_first_and_page_by_page(stand: impl Stand) {
     }
     assert!(ids.is_sorted());
     let page = b.noted(Outward::Audit, None, 2).await.unwrap();
-    assert_eq!(page.iter().map(|item| (item.id, &item.record)).collect::<Vec<_>>(), [
-        (ids[2], &record("three")),
-        (ids[1], &record("two")),
-    ]);
+    assert_eq!(
+        page.iter().map(|item| (item.id, &item.record)).collect::<Vec<_>>(),
+        [(ids[2], &record("three")), (ids[1], &record("two")),]
+    );
     let rest = b.noted(Outward::Audit, Some(ids[1]), 2).await.unwrap();
     assert_eq!(rest.iter().map(|item| item.id).collect::<Vec<_>>(), [ids[0]]);
     assert_eq!(b.noted(Outward::Audit, Some(ids[0]), AUDIT_KEPT).await.unwrap(), []);
+    assert_eq!(b.noted(Outward::Audit, Some(FeedId::START), 5).await, Ok(Vec::new()));
+    assert_eq!(b.feed(&room("global"), FeedId::LAST, 5).await, Ok(Vec::new()));
     assert_eq!(told(&b).await, Vec::<String>::new(), "the other stream is another one");
 }
 

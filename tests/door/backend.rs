@@ -32,7 +32,8 @@ fn backend(region: &Region, key: &Key, count: usize) -> Command {
 
 /// Runs it until it has taken `count` events; answers what it said of each.
 async fn run(region: &Region, key: &Key, count: usize) -> Result<Vec<serde_json::Value>> {
-    let output = tokio::time::timeout(SOON, backend(region, key, count).output()).await.context("it does not end")??;
+    let output =
+        tokio::time::timeout(SOON, backend(region, key, count).output()).await.context("it does not end")??;
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "{}: {errors}", output.status);
     let said = String::from_utf8(output.stdout)?;

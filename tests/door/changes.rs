@@ -90,7 +90,8 @@ async fn a_change_for_another_version_is_a_conflict_on_redis() -> Result<()> {
     let late = expect_problem(&key.ask(door, "POST", path, &beacon("two", version)).await?, 409, "conflict")?;
     ensure!(late["version"] == version + 1, "a conflict is no version of its own: {late}");
     let alias = made["created"][0].as_u64().context("an alias")?;
-    let set = format!(r#"{{"key":"set","changes":[{{"set":{{"alias":{alias},"fields":{{"name":"<b>","x":null}}}}}}]}}"#);
+    let set =
+        format!(r#"{{"key":"set","changes":[{{"set":{{"alias":{alias},"fields":{{"name":"<b>","x":null}}}}}}]}}"#);
     key.done(door, "POST", path, &set).await?;
     let state = key.done(region.nodes[1].admin(), "GET", "/api/v1/rooms/sector:3", "").await?;
     let entities = state["entities"].as_array().context("entities")?;

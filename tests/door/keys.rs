@@ -42,7 +42,8 @@ async fn a_key_opens_what_its_scopes_name_and_nothing_else_on_redis() -> Result<
     reader.done(node, "GET", "/api/v1/rooms", "").await?;
     expect_problem(&moderator.get(node, "/api/v1/rooms").await?, 403, "lacks_scope")?;
     expect_problem(&reader.get(node, "/api/v1/audit").await?, 403, "lacks_scope")?;
-    for path in ["/api/v1/rooms/sector:1?private=true", "/api/v1/rooms/player:ann/feed", "/api/v1/rooms/team:red/feed"] {
+    for path in ["/api/v1/rooms/sector:1?private=true", "/api/v1/rooms/player:ann/feed", "/api/v1/rooms/team:red/feed"]
+    {
         expect_problem(&reader.get(node, path).await?, 403, "lacks_scope")?;
     }
     let change = r#"{"key":"k","changes":[{"credits":{"player":"ann","delta":1}}]}"#;

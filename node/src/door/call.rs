@@ -81,7 +81,7 @@ impl<L: Log> Call<L> {
             return Ok(B::default());
         }
         self.must_be_json()?;
-        read(&bytes)
+        read(&bytes).map(Option::unwrap_or_default)
     }
 
     fn must_be_json(&self) -> Result<(), Problem> {

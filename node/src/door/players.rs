@@ -53,7 +53,7 @@ async fn at<L: Log>(core: &Core<L>, player: &PlayerId) -> Result<At, Problem> {
 
 /// Where a player is, and through which nodes they are connected.
 #[utoipa::path(get, path = "/api/v1/players/{player}", tag = "read",
-    params(("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$")),
+    params(("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", example = "ann")),
     responses((status = 200, description = "The player", body = PlayerView),
         (status = 404, description = "Never seen", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn presence<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<PlayerView>, Problem> {
@@ -96,7 +96,7 @@ async fn meant<L: Log>(core: &Core<L>, player: &PlayerId, of: &SessionsRequest) 
 
 /// Closes a player's connections, on whatever nodes. Their clients may come back at once.
 #[utoipa::path(post, path = "/api/v1/players/{player}/disconnect", tag = "moderate",
-    params(("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$")), request_body = Option<SessionsRequest>,
+    params(("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", example = "ann")), request_body = Option<SessionsRequest>,
     responses((status = 200, description = "Told to the nodes", body = SessionsDone),
         (status = 404, description = "Never seen", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn disconnect<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<SessionsDone>, Problem> {
@@ -115,7 +115,7 @@ pub async fn disconnect<L: Log>(State(door): State<Door<L>>, request: Request) -
 
 /// Ends a player's sessions for good: none of them can be resumed. The player may log in again.
 #[utoipa::path(post, path = "/api/v1/players/{player}/logout", tag = "moderate",
-    params(("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$")), request_body = Option<SessionsRequest>,
+    params(("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", example = "ann")), request_body = Option<SessionsRequest>,
     responses((status = 200, description = "Ended", body = SessionsDone),
         (status = 404, description = "Never seen", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn log_out<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<SessionsDone>, Problem> {
@@ -191,7 +191,7 @@ async fn hold<L: Log>(core: &Core<L>, what: &Revoked, held: Duration) -> Result<
 
 /// Revokes every token of a player that was issued up to now. Newer ones are good.
 #[utoipa::path(post, path = "/api/v1/players/{player}/revoke", tag = "moderate",
-    params(("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$")), request_body = Option<RevokeRequest>,
+    params(("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", example = "ann")), request_body = Option<RevokeRequest>,
     responses((status = 200, description = "Revoked", body = Revocation)))]
 pub async fn revoke<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<Revocation>, Problem> {
     let mut call = Call::admitted(&door, request, Scope::Moderate).await?;
@@ -221,7 +221,7 @@ pub async fn revoke_token<L: Log>(State(door): State<Door<L>>, request: Request)
 
 /// Keeps a player out: connections are closed, every token is refused, whenever it was issued.
 #[utoipa::path(put, path = "/api/v1/players/{player}/ban", tag = "moderate", request_body = BanRequest,
-    params(("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$")),
+    params(("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", example = "ann")),
     responses((status = 200, description = "Banned", body = Revocation)))]
 pub async fn ban<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<Revocation>, Problem> {
     let mut call = Call::admitted(&door, request, Scope::Moderate).await?;
@@ -240,7 +240,7 @@ pub async fn ban<L: Log>(State(door): State<Door<L>>, request: Request) -> Resul
 
 /// Ends a ban, if there is one. What was revoked stays revoked.
 #[utoipa::path(delete, path = "/api/v1/players/{player}/ban", tag = "moderate",
-    params(("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$")),
+    params(("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", example = "ann")),
     responses((status = 200, description = "Not banned; until when nodes are reminded of it", body = Revocation)))]
 pub async fn unban<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<Revocation>, Problem> {
     let mut call = Call::admitted(&door, request, Scope::Moderate).await?;

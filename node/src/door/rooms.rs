@@ -197,7 +197,7 @@ pub(super) fn must_have_state<L: Log>(core: &Core<L>, room: &RoomId) -> Result<(
 
 /// A room's state as its log has it now.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}", tag = "read",
-    params(("room" = String, Path, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64})$"), StateQuery),
+    params(("room" = String, Path, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64})$", example = "sector:1"), StateQuery),
     responses((status = 200, description = "The room's state", body = RoomView),
         (status = 404, description = "No such room", body = super::problem::ProblemBody, content_type = "application/problem+json")))]
 pub async fn state<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<RoomView>, Problem> {
@@ -259,7 +259,7 @@ pub struct FeedItemView {
 
 /// A room's feed, page by page. Those of players and teams need the scope read_private.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}/feed", tag = "read",
-    params(("room" = String, Path, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64})$"), FeedQuery),
+    params(("room" = String, Path, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64})$", example = "sector:1"), FeedQuery),
     responses((status = 200, description = "A page of the feed", body = FeedPage)))]
 pub async fn feed<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<FeedPage>, Problem> {
     let mut call = Call::admitted(&door, request, Scope::Read).await?;

@@ -34,6 +34,10 @@ pub(super) async fn noted(
     before: Option<FeedId>,
     count: usize,
 ) -> LogResult<Vec<OutwardItem>> {
+    if before == Some(FeedId::START) {
+        // Redis refuses a range that cannot have anything.
+        return Ok(Vec::new());
+    }
     let mut cmd = redis::cmd("XREVRANGE");
     let from = before.map_or_else(|| "+".to_owned(), |before| format!("({before}"));
     cmd.arg(key_of(log, stream).0).arg(from).arg("-").arg("COUNT").arg(count);
