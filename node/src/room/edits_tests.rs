@@ -1,3 +1,5 @@
+//! Edits as an owner decides them, and what the next owner makes of them.
+
 use super::*;
 use crate::room::owner::{Decided, Input};
 use crate::room::testing::{TestRoom, act, incarnation, player, speaker, status};

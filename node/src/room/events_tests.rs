@@ -1,3 +1,5 @@
+//! Events of entries that an owner really decided.
+
 use super::*;
 use crate::command::Command;
 use crate::room::owner::Input;
