@@ -29,6 +29,7 @@ export const CLOSES: ReadonlyMap<number, Close> = new Map([
   [4009, { name: "revoked", again: "with a new token" }],
   [4010, { name: "logged_out", again: "no" }],
   [FLOODING, { name: "flooding", again: "resume" }],
+  [4012, { name: "kicked", again: "resume" }],
 ] as const);
 
 /** No close frame came. */

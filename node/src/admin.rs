@@ -1,4 +1,4 @@
-//! What `admin_listen` serves: liveness, readiness and metrics. Decides nothing: whoever knows tells [`Readiness`].
+//! What `admin_listen` serves: liveness, readiness, metrics and the backend's door. Decides nothing: whoever knows tells [`Readiness`].
 //! The metrics recorder is global to the process and shared by all its nodes; their `node` labels tell them apart.
 
 use std::sync::Arc;
@@ -12,9 +12,11 @@ use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
+use sectorbus::log::Log;
 use sectorbus::metrics::METRICS;
 use serde::Serialize;
 
+use crate::door::Door;
 use crate::routes::{self, AdminEndpoint};
 
 /// Whether this node should get traffic. Starts as not ready: no Redis, not on the ring.
@@ -90,11 +92,12 @@ struct Admin {
 }
 
 /// The router of `admin_listen`.
-pub fn router(readiness: Arc<Readiness>, metrics: PrometheusHandle) -> Router {
+pub fn router<L: Log>(readiness: Arc<Readiness>, metrics: PrometheusHandle, door: &Door<L>) -> Router {
     routes::admin_router(|endpoint| match endpoint {
         AdminEndpoint::Healthz => get(async || "alive\n"),
         AdminEndpoint::Readyz => get(readyz),
         AdminEndpoint::Metrics => get(scrape),
+        AdminEndpoint::Door(endpoint) => door.answer_of(endpoint),
     })
     .with_state(Admin { readiness, metrics })
 }

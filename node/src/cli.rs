@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use sectorbus::ids::{PlayerId, SectorId, TeamId};
+use sectorbus::ids::{NodeName, PlayerId, SectorId, TeamId};
 use sectorbus::log::Revoked;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -13,7 +13,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::auth::{self, AuthError, Claims, Verifier};
-use crate::config::{self, ConfigError, LogFormat, NodeConfig};
+use crate::config::{self, ConfigError, LogFormat, NodeConfig, Scopes};
 use crate::routes;
 
 /// The sectorbus gateway node. Every setting of the file is also an environment variable, SECTORBUS_<SETTING>, which
@@ -43,8 +43,20 @@ enum Command {
     Token(TokenArgs),
     /// Revoke a token or a player: refused and closed on every node within a second
     Revoke(RevokeArgs),
+    /// Print a new key for the game's backend, once, and the line for the setting api_keys
+    ApiKey(ApiKeyArgs),
     /// Print every endpoint: method, path, listener, purpose
     Routes,
+}
+
+#[derive(Debug, Args)]
+struct ApiKeyArgs {
+    /// Names the key in the audit
+    #[arg(value_parser = NodeName::new)]
+    id: NodeName,
+    /// Of publish, state, moderate, read, read_private; several with + or a comma between
+    #[arg(value_parser = Scopes::read)]
+    scopes: Scopes,
 }
 
 #[derive(Debug, Args)]
@@ -129,6 +141,7 @@ impl Cli {
                 let what = jti.map(Revoked::Token).or(player.map(Revoked::Player)).expect("one of them, by its group");
                 Ok(Todo::Revoke { config: Box::new(load(source, env)?), what, kept: Duration::from_secs(for_s) })
             }
+            Some(Command::ApiKey(ApiKeyArgs { id, scopes })) => Ok(Todo::Print(config::new_api_key(&id, scopes))),
             Some(Command::Routes) => Ok(Todo::Print(routes::printed())),
             Some(Command::Token(TokenArgs { source, sub, name, roles, team, sector, ttl_s, jti })) => {
                 let config = load(source, env)?;

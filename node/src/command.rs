@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use sectorbus::action::Action;
 use sectorbus::ids::{
-    ActorId, Generation, Hop, Incarnation, PlayerId, RingVersion, Role, RoomId, SectorId, Seq, SessionId,
+    ActorId, EditKey, Generation, Hop, Incarnation, PlayerId, RingVersion, Role, RoomId, SectorId, Seq, SessionId,
 };
 use sectorbus::log::Present;
-use sectorbus::state::{Answered, BeyondLimit, PlayerRecord};
+use sectorbus::state::{Answered, BeyondLimit, Edited, PlayerRecord};
+
+use crate::room::edits::EditRequest;
 
 const FORMAT: u8 = 1;
 
@@ -49,6 +51,8 @@ pub enum Command {
     Seen { player: PlayerId, name: Option<String>, present: Present },
     /// To `global`: how many players are connected to this node, and how many members it knows.
     Count { incarnation: Incarnation, players: u64, nodes: u64 },
+    /// The game's backend changes the room; answered with [`Notice::Edited`].
+    Edit { request: EditRequest },
 }
 
 /// Why a command was not taken.
@@ -60,6 +64,8 @@ pub enum Notice {
     WrongEpoch { epoch: u64 },
     /// The owner's mailbox is full: the command is sent again later.
     Busy,
+    /// What became of an edit, now or when it was asked for first.
+    Edited { key: EditKey, edited: Edited },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,11 +6,13 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use sectorbus::action::{Answer, RejectCode, Status};
+use sectorbus::ids::{Alias, EntryId};
 use sectorbus::limits::TEXT_BYTES_MAX;
-use sectorbus::state::{ActorMarks, SessionSeat};
+use sectorbus::state::{ActorMarks, EditOutcome, FieldChanges, Fields, SessionSeat};
 use sectorbus::value::{Field, Value};
 
 use super::*;
+use crate::room::edits::Edit;
 
 fn golden_path() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/mail_v1.hex")
@@ -71,6 +73,17 @@ fn mails() -> Vec<Mail> {
     mails.push(noticed(Notice::NotOwner { by: None, ring: RingVersion(6) }));
     mails.push(noticed(Notice::WrongEpoch { epoch: 1_763_870_400_009 }));
     mails.push(noticed(Notice::Busy));
+    let edits = vec![
+        Edit::Credits { player: ann(), delta: -500 },
+        Edit::Create { fields: Fields::from([(Field::KIND, Value::from("beacon"))]) },
+        Edit::Set { alias: Alias(4), fields: FieldChanges::from([(Field::X, Some(Value::Int(7))), (Field::Y, None)]) },
+        Edit::Remove { alias: Alias(5) },
+    ];
+    let key = EditKey::new("bounty-17").unwrap();
+    mails.push(commanded(Command::Edit { request: EditRequest { key: key.clone(), expected: Some(12), edits } }));
+    let outcome = EditOutcome::Done { created: vec![Alias(6)] };
+    let edited = Edited { entry: EntryId::new(1_763_870_400_009, 13), n: 0, asked: 77, outcome };
+    mails.push(noticed(Notice::Edited { key, edited }));
     mails
 }
 

@@ -23,6 +23,7 @@ use crate::clock::{Dice, RegionClock};
 use crate::command::{Command, Mail, Notice};
 use crate::config::NodeConfig;
 use crate::courier::Couriers;
+use crate::door::Desk;
 use crate::edge::Edge;
 use crate::follow::{FollowEvent, Follows};
 use crate::owners::Owners;
@@ -68,6 +69,7 @@ pub struct Core<L: Log> {
     pub people: People,
     pub revocations: Revocations,
     pub edge: Edge,
+    pub desk: Desk,
     incarnation: ArcSwap<Incarnation>,
     view: ArcSwap<View>,
     view_version: watch::Sender<u64>,
@@ -108,6 +110,7 @@ impl<L: Log> Core<L> {
         };
         Arc::new(Self {
             edge: Edge::new(&parts.config, &parts.metrics),
+            desk: Desk::new(&parts.config),
             config: parts.config,
             log: parts.log,
             metrics: parts.metrics,
@@ -262,11 +265,13 @@ impl<L: Log> Core<L> {
     }
 
     pub fn take_notice(&self, room: &RoomId, notice: Notice) {
+        self.desk.take_notice(room, &notice);
         match &notice {
             Notice::NotOwner { by: Some(by), .. } if *by != self.me() => self.set_hint(room, by.clone()),
             // Whoever a hint named does not own it: the ring says whom to ask.
             Notice::NotOwner { .. } => self.clear_hint(room),
             Notice::WrongEpoch { .. } | Notice::Busy => {}
+            Notice::Edited { .. } => return,
         }
         self.follows.tell(room, FollowEvent::Notice(notice));
     }

@@ -21,6 +21,7 @@ pub mod clock;
 pub mod command;
 pub mod core;
 pub mod courier;
+pub mod door;
 pub mod drain;
 pub mod feeds;
 pub mod follow;

@@ -2,6 +2,7 @@
 //! `run` is what production, the demo and the tests all start.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::admin::{self, Readiness};
 use crate::auth::Verifier;
 use crate::config::NodeConfig;
 use crate::core::{Core, Parts};
+use crate::door::Door;
 use crate::life::Life;
 use crate::listen::{BindError, Listeners};
 use crate::resume_token::ResumeKey;
@@ -147,7 +149,9 @@ impl<L: Log> Node<L> {
         core.tasks.spawn("count", people::count::run(core.clone()));
         core.tasks.spawn("watches", people::watches::run(core.clone()));
         let tidied = core.clone();
-        core.tasks.spawn("limits", async move { tidied.edge.keep_tidy().await });
+        core.tasks.spawn("limits", async move {
+            tidied.edge.keep_tidy(|| tidied.desk.forget_the_quiet()).await;
+        });
         core.tasks.spawn("safety", keep_checking_safety(core.clone(), self.readiness.clone()));
     }
 
@@ -157,6 +161,11 @@ impl<L: Log> Node<L> {
 
     pub fn readiness(&self) -> &Arc<Readiness> {
         &self.readiness
+    }
+
+    /// Lets the game's backend in.
+    pub fn open_door(&self, door: &Door<L>) {
+        door.open(self.core.clone(), self.keys.clone());
     }
 
     /// Accepts players on `listener`.
@@ -172,6 +181,7 @@ impl<L: Log> Node<L> {
     /// Takes over those of the settings that a running node may change.
     pub fn take_over(&self, config: &NodeConfig) {
         self.core.edge.take_over(config);
+        self.core.desk.take_over(config);
         self.keys.verifier.reload(&config.jwt);
     }
 
@@ -271,11 +281,13 @@ pub async fn run<L: Log>(
     let recorder = admin::install_recorder_once()?;
     let readiness = Arc::new(Readiness::default());
     let ended = CancellationToken::new();
-    let app = admin::router(readiness.clone(), recorder);
+    let door = Door::closed();
+    let app = admin::router(readiness.clone(), recorder, &door);
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     let serving = axum::serve(listeners.admin, app).with_graceful_shutdown(ended.clone().cancelled_owned());
     let admin_task = tokio::spawn(serving.into_future());
     let start = NodeStart { config, log, address, seed: None, simulated_ring: None, readiness };
-    let outcome = run_to_end(start, listeners.players, &shutdown, settings_rx).await;
+    let outcome = run_to_end(start, listeners.players, &door, &shutdown, settings_rx).await;
     ended.cancel();
     admin_task.abort();
     outcome
@@ -284,6 +296,7 @@ pub async fn run<L: Log>(
 async fn run_to_end<L: Log>(
     start: NodeStart<L>,
     players: tokio::net::TcpListener,
+    door: &Door<L>,
     shutdown: &CancellationToken,
     settings_rx: watch::Receiver<Arc<NodeConfig>>,
 ) -> Result<(), NodeError> {
@@ -293,6 +306,7 @@ async fn run_to_end<L: Log>(
         () = shutdown.cancelled() => return Ok(()),
     };
     node.serve_players(players);
+    node.open_door(door);
     tokio::select! {
         outcome = node.ended() => outcome,
         never = keep_taking_over(&node, settings_rx) => match never {},

@@ -29,6 +29,7 @@ pub struct Revocations(RwLock<Known>);
 struct Known {
     tokens: HashMap<String, Times>,
     players: HashMap<PlayerId, Times>,
+    bans: HashMap<PlayerId, Times>,
 }
 
 impl Revocations {
@@ -37,7 +38,13 @@ impl Revocations {
         let known = self.0.read();
         let by_name = jti.is_some_and(|jti| known.tokens.contains_key(jti));
         let at_ms = known.players.get(player).map(|(at_ms, _)| *at_ms);
-        by_name || at_ms.is_some_and(|at_ms| iat_s.unwrap_or(0).saturating_mul(1000) <= at_ms)
+        let banned = known.bans.contains_key(player);
+        banned || by_name || at_ms.is_some_and(|at_ms| iat_s.unwrap_or(0).saturating_mul(1000) <= at_ms)
+    }
+
+    /// Until when a player is kept out.
+    pub fn banned_until_ms(&self, player: &PlayerId) -> Option<u64> {
+        self.0.read().bans.get(player).map(|(_, until_ms)| *until_ms)
     }
 
     fn learn(&self, revocation: Revocation) {
@@ -46,19 +53,23 @@ impl Revocations {
         match revocation.what {
             Revoked::Token(jti) => drop(known.tokens.insert(jti, times)),
             Revoked::Player(player) => drop(known.players.insert(player, times)),
+            Revoked::Ban(player) => drop(known.bans.insert(player, times)),
+            // They are read in the order they were made.
+            Revoked::Unban(player) => drop(known.bans.remove(&player)),
         }
     }
 
     fn forget(&self, now_ms: u64) {
         let over = |times: &Times| times.1 <= now_ms;
         let known = self.0.read();
-        if !known.tokens.values().chain(known.players.values()).any(over) {
+        if !known.tokens.values().chain(known.players.values()).chain(known.bans.values()).any(over) {
             return;
         }
         drop(known);
         let mut known = self.0.write();
         known.tokens.retain(|_, (_, until_ms)| *until_ms > now_ms);
         known.players.retain(|_, (_, until_ms)| *until_ms > now_ms);
+        known.bans.retain(|_, (_, until_ms)| *until_ms > now_ms);
     }
 }
 
@@ -115,7 +126,13 @@ mod tests {
         assert!(!known.revokes(&ann, None, Some(11)));
         assert!(!known.revokes(&bob, Some("u"), None));
         assert!(known.revokes(&bob, Some("t"), Some(99)));
+        known.learn(Revocation { what: Revoked::Ban(bob.clone()), at_ms: 10_502, until_ms: 15_000 });
+        assert!(known.revokes(&bob, None, Some(99)), "a ban asks for no date");
+        known.learn(Revocation { what: Revoked::Unban(bob.clone()), at_ms: 10_503, until_ms: 15_000 });
+        assert!(!known.revokes(&bob, None, Some(99)) && known.banned_until_ms(&bob).is_none());
+        known.learn(Revocation { what: Revoked::Ban(bob.clone()), at_ms: 10_504, until_ms: 15_000 });
         known.forget(15_000);
+        assert!(!known.revokes(&bob, None, None));
         assert!(!known.revokes(&bob, Some("t"), Some(99)));
         assert!(known.revokes(&ann, None, Some(10)));
     }

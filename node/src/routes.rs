@@ -23,6 +23,26 @@ pub enum AdminEndpoint {
     Healthz,
     Readyz,
     Metrics,
+    Door(DoorEndpoint),
+}
+
+/// Of the game's backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoorEndpoint {
+    OpenApi,
+    Docs,
+    Rooms,
+    Room,
+    Feed,
+    Changes,
+    Player,
+    Disconnect,
+    LogOut,
+    RevokePlayer,
+    RevokeToken,
+    Ban,
+    Unban,
+    Audit,
 }
 
 /// A row of the table.
@@ -52,6 +72,10 @@ const fn admin(endpoint: AdminEndpoint, path: &'static str, purpose: &'static st
     Route { endpoint: Endpoint::Admin(endpoint), method: "GET", path, purpose }
 }
 
+const fn door(endpoint: DoorEndpoint, method: &'static str, path: &'static str, purpose: &'static str) -> Route {
+    Route { endpoint: Endpoint::Admin(AdminEndpoint::Door(endpoint)), method, path, purpose }
+}
+
 pub const ROUTES: &[Route] = &[
     players(PlayersEndpoint::Ws, "/ws", "WebSocket for players: sectorbus.v1.msgpack or sectorbus.v1.json"),
     admin(AdminEndpoint::Healthz, "/healthz", "200 while the process is alive"),
@@ -61,6 +85,50 @@ pub const ROUTES: &[Route] = &[
         "200 when the node serves; 503 with reasons: redis, ring, unsafe_redis, keys, draining",
     ),
     admin(AdminEndpoint::Metrics, "/metrics", "Prometheus text format 0.0.4"),
+    door(
+        DoorEndpoint::OpenApi,
+        "GET",
+        "/api/v1/openapi.json",
+        "what the backend's door is, for programs; without a key",
+    ),
+    door(DoorEndpoint::Docs, "GET", "/api/v1/docs", "the same as a page; without a key"),
+    door(DoorEndpoint::Rooms, "GET", "/api/v1/rooms", "the rooms that are open (scope read)"),
+    door(DoorEndpoint::Room, "GET", "/api/v1/rooms/{room}", "a room's state (read; own fields: read_private)"),
+    door(
+        DoorEndpoint::Feed,
+        "GET",
+        "/api/v1/rooms/{room}/feed",
+        "a room's feed (read; of players and teams: read_private)",
+    ),
+    door(
+        DoorEndpoint::Changes,
+        "POST",
+        "/api/v1/rooms/{room}/changes",
+        "changes a room through its owner, once per key (state)",
+    ),
+    door(DoorEndpoint::Player, "GET", "/api/v1/players/{player}", "where a player is, and their sessions (read)"),
+    door(
+        DoorEndpoint::Disconnect,
+        "POST",
+        "/api/v1/players/{player}/disconnect",
+        "closes a player's connections (moderate)",
+    ),
+    door(
+        DoorEndpoint::LogOut,
+        "POST",
+        "/api/v1/players/{player}/logout",
+        "ends a player's sessions for good (moderate)",
+    ),
+    door(
+        DoorEndpoint::RevokePlayer,
+        "POST",
+        "/api/v1/players/{player}/revoke",
+        "revokes a player's tokens up to now (moderate)",
+    ),
+    door(DoorEndpoint::Ban, "PUT", "/api/v1/players/{player}/ban", "keeps a player out for a time (moderate)"),
+    door(DoorEndpoint::Unban, "DELETE", "/api/v1/players/{player}/ban", "ends a ban (moderate)"),
+    door(DoorEndpoint::RevokeToken, "POST", "/api/v1/tokens/revoke", "revokes a token by its jti (moderate)"),
+    door(DoorEndpoint::Audit, "GET", "/api/v1/audit", "what was changed through the door, by whom (moderate)"),
 ];
 
 /// The router of `listen`: `handler_of` answers every players' endpoint, checked by the compiler.
@@ -89,6 +157,6 @@ where
 pub fn printed() -> String {
     ROUTES
         .iter()
-        .map(|route| format!("{:<6} {:<10} {:<13} {}\n", route.method, route.path, route.listener(), route.purpose))
+        .map(|route| format!("{:<6} {:<36} {:<13} {}\n", route.method, route.path, route.listener(), route.purpose))
         .collect()
 }

@@ -4,8 +4,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use sectorbus::log::memory::MemoryLog;
 use sectorbus::metrics::{AnswerKind, METRICS, Metrics};
 use sectorbus_node::admin::{NotReady, Readiness, install_recorder_once, router};
+use sectorbus_node::door::Door;
 use sectorbus_node::routes::{Endpoint, ROUTES};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 async fn started(readiness: Arc<Readiness>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let app = router(readiness, install_recorder_once().unwrap());
+    let app = router(readiness, install_recorder_once().unwrap(), &Door::<MemoryLog>::closed());
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
 }

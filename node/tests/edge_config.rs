@@ -95,6 +95,7 @@ fn other_value(name: &str) -> &'static str {
         "allowed_origins" => "https://game.example, http://localhost:3000",
         "trusted_proxies" => "10.0.0.0/8,2001:db8::1",
         "proxy_protocol" => "true",
+        "api_keys" => "game:read+state:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "log_level" => "trace",
         "log_format" => "json",
         "teams_from" => "token",

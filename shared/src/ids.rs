@@ -113,6 +113,10 @@ name_type!(
     PostKey
 );
 name_type!(
+    /// An edit of a room, as the game's backend names it: asked for again, it is the same edit.
+    EditKey
+);
+name_type!(
     /// The configured name of a gateway node; the same across its lives.
     NodeName
 );
@@ -353,6 +357,8 @@ pub struct FeedId {
 
 impl FeedId {
     pub const START: FeedId = FeedId { ms: 0, n: 0 };
+    /// Nothing comes after it.
+    pub const LAST: FeedId = FeedId { ms: u64::MAX, n: u64::MAX };
 }
 
 impl FromStr for FeedId {

@@ -143,6 +143,32 @@ pub const POSTS_WAITING_MAX: usize = 256;
 /// Answered posts that follow from an entry are dropped by the next entry, or after this long by one of their own.
 pub const POSTS_DROPPED_AFTER: Duration = Duration::from_secs(5);
 pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;
+
+// The backend's door.
+/// Body of a request.
+pub const DOOR_BODY_BYTES_MAX: usize = 32 * 1024;
+/// Edits of one request.
+pub const EDITS_MAX: usize = 64;
+/// Edits that a room remembers by their key: one asked for again is answered as it was.
+pub const EDITS_REMEMBERED: usize = 256;
+/// From an edit's arrival until the request is given up; asked again, it is the same edit.
+pub const EDIT_ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// Requests without a right of one address, twice as many at once.
+pub const DOOR_FAILURES_PER_S: u32 = 5;
+/// Items of one page.
+pub const DOOR_PAGE_MAX: usize = 1_000;
+/// The longest that a ban or a revocation is kept.
+pub const REVOKED_FOR_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// The end of a ban is kept for nodes that have read the ban.
+pub const UNBAN_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Items kept in the streams `events` and `audit`.
+pub const EVENTS_KEPT: usize = 100_000;
+pub const AUDIT_KEPT: usize = 100_000;
+/// Events of one [`tell`](crate::log::Log::tell).
+pub const TELL_EVENTS_MAX: usize = 100;
+/// Entries of a room without events, until it is noted that there were none.
+pub const TELL_AFTER_ENTRIES: u64 = 200;
+
 /// A batch takes no more commands once its entry may have this many bytes. What one command adds (a player's record, at
 /// most some 130 KiB with all fields, actors and answers full) and the batch's answers (some 50 KiB) fit above it.
 pub const BATCH_ENTRY_BYTES: usize = 512 * 1024;
@@ -215,6 +241,7 @@ const _: () = assert!(2 * FRAMES_PER_S as u64 > DEDUPE_BITMAP_BITS, "all that ma
 const _: () = assert!(STRANGER_FRAMES_MAX > ERRORS_MAX);
 const _: () = assert!(TOKEN_BYTES_MAX + RESUME_TOKEN_BYTES_MAX < FRAME_BYTES_MAX, "a hello with its tokens fits");
 const _: () = assert!(BATCH_ENTRY_BYTES + 256 * 1024 <= ENTRY_BYTES_MAX, "one more command fits into a full batch");
+const _: () = assert!(DOOR_BODY_BYTES_MAX * 8 <= 256 * 1024, "an edit in an entry is at most 4 times its JSON");
 const _: () = assert!(BATCH_COMMANDS_MAX * 256 <= 64 * 1024, "answers of at most 200 bytes take less than 64 KiB");
 const _: () = assert!(POST_BYTES_MAX < POSTS_KEPT_BYTES_MAX, "one post always fits");
 const _: () = assert!(POSTS_KEPT_FOR.as_secs() < ONCE_KEPT_FOR.as_secs(), "what is posted again is the same item");

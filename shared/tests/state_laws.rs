@@ -9,14 +9,16 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use sectorbus::action::{Answer, RejectCode, Status};
 use sectorbus::ids::{
-    ActorId, Alias, EntryId, Generation, Hop, Incarnation, NodeName, PlayerId, RoomId, SectorId, Seq, SessionId,
+    ActorId, Alias, EditKey, EntryId, Generation, Hop, Incarnation, NodeName, PlayerId, RoomId, SectorId, Seq,
+    SessionId,
 };
 use sectorbus::limits::INT_ABS_MAX;
 use sectorbus::presence::Shown;
 use sectorbus::small_map::SmallMap;
 use sectorbus::state::{
-    ActorMarks, Answered, Changes, Delta, Draft, EntityChange, Entry, Fields, Membership, Outgoing, OwnChange, Part,
-    PlayerRecord, Post, PostName, RoomState, Seat, SessionSeat, SystemChange, Timer, TimerKind, compose,
+    ActorMarks, Answered, Changes, Delta, Draft, EditOutcome, Edited, EntityChange, Entry, Fields, Membership,
+    Outgoing, OwnChange, Part, PlayerRecord, Post, PostName, RoomState, Seat, SessionSeat, SystemChange, Timer,
+    TimerKind, compose,
 };
 use sectorbus::value::{Field, Value};
 
@@ -150,6 +152,15 @@ fn post() -> impl Strategy<Value = Post> {
         .prop_map(|(player, body)| Post { to: RoomId::Player(player), body: Bytes::from(body) })
 }
 
+fn edited() -> impl Strategy<Value = Edited> {
+    (1u64..3, 0u32..2, any::<u64>()).prop_map(|(version, n, asked)| Edited {
+        entry: EntryId::new(7, version),
+        n,
+        asked,
+        outcome: EditOutcome::Done { created: vec![Alias(n); n as usize] },
+    })
+}
+
 fn system_change() -> impl Strategy<Value = SystemChange> {
     use proptest::option::of;
     let outgoing = (1u64..9, record()).prop_map(|(hop, record)| Outgoing {
@@ -170,6 +181,8 @@ fn system_change() -> impl Strategy<Value = SystemChange> {
         (timer(), any::<bool>()).prop_map(|(timer, set)| SystemChange::Timer(timer, set)),
         (post_name(), of(post())).prop_map(|(name, post)| SystemChange::Post(name, post)),
         (player(), of(membership())).prop_map(|(player, member)| SystemChange::Member(player, member)),
+        (0u32..3, of(edited()))
+            .prop_map(|(n, edited)| { SystemChange::Edited(EditKey::new(&format!("k{n}")).unwrap(), edited) }),
     ]
 }
 

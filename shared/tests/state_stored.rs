@@ -9,10 +9,12 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use proptest::prelude::*;
 use sectorbus::action::{Answer, RejectCode, Status};
-use sectorbus::ids::{ActorId, EntryId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, Seq, SessionId};
+use sectorbus::ids::{
+    ActorId, Alias, EditKey, EntryId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, Seq, SessionId,
+};
 use sectorbus::state::{
-    ActorMarks, Answered, Draft, Entry, Fields, Outgoing, Parts, PlayerRecord, Post, PostName, RoomState, Seat,
-    SessionSeat, SystemChange, Timer, TimerKind, Unreadable,
+    ActorMarks, Answered, Draft, EditOutcome, EditRefusal, Edited, Entry, Fields, Outgoing, Parts, PlayerRecord, Post,
+    PostName, RoomState, Seat, SessionSeat, SystemChange, Timer, TimerKind, Unreadable,
 };
 use sectorbus::value::{Field, Value};
 
@@ -101,6 +103,25 @@ fn sample_with_posts() -> (RoomState, Entry) {
     (state, entry)
 }
 
+/// The same room without posts, with edits, which came later still.
+fn sample_with_edits() -> (RoomState, Entry) {
+    let (mut state, _) = sample();
+    let mut draft = Draft::new(&mut state, 1_700_000_000_600);
+    let outcomes = [
+        EditOutcome::Done { created: vec![Alias(3), Alias(4)] },
+        EditOutcome::Conflict { version: 9 },
+        EditOutcome::Refused { at: 1, why: EditRefusal::Balance { held: 5 } },
+        EditOutcome::Refused { at: 0, why: EditRefusal::NoEntity },
+    ];
+    for (n, outcome) in outcomes.into_iter().enumerate() {
+        let edited =
+            Edited { entry: EntryId::new(1_700_000_000_100, 8), n: n as u32, asked: u64::MAX - n as u64, outcome };
+        draft.system(SystemChange::Edited(EditKey::new(&format!("bounty-{n}")).unwrap(), Some(edited)));
+    }
+    let entry = draft.finish();
+    (state, entry)
+}
+
 fn named(state: &RoomState) -> [(&'static str, Bytes); 4] {
     let parts = state.to_parts();
     [
@@ -124,6 +145,8 @@ fn write_golden() {
     files.extend(named(&state));
     let (state, entry) = sample_with_posts();
     files.extend([("entry_posts", entry.encode()), ("snapshot_system_posts", state.to_parts().system)]);
+    let (state, entry) = sample_with_edits();
+    files.extend([("entry_edits", entry.encode()), ("snapshot_system_edits", state.to_parts().system)]);
     for (name, bytes) in files {
         let mut text = String::new();
         for line in bytes.chunks(32) {
@@ -165,6 +188,24 @@ fn posts_are_read_and_written_as_they_were_and_take_no_byte_where_there_are_none
     let mut before = sample().0;
     before.apply(&entry).unwrap();
     assert_eq!(before, state);
+}
+
+#[test]
+fn edits_are_read_and_written_as_they_were_and_take_no_byte_where_there_are_none() {
+    let (state, entry) = sample_with_edits();
+    let bytes = golden("entry_edits");
+    assert_eq!(Entry::decode(&bytes), Ok(entry.clone()));
+    assert_eq!(entry.encode(), bytes);
+    let parts = Parts { system: Bytes::from(golden("snapshot_system_edits")), ..state.to_parts() };
+    assert_eq!(RoomState::from_parts(&parts), Ok(state.clone()));
+    assert_eq!(state.to_parts(), parts);
+    for mut before in [sample().0, sample_with_posts().0] {
+        before.apply(&entry).map(|()| assert_eq!(before, state)).unwrap_or_else(|mismatch| {
+            assert_eq!(mismatch.part, "system", "a room with posts is another one");
+        });
+        let parts = before.to_parts();
+        assert_eq!(RoomState::from_parts(&parts).map(|read| read.to_parts()), Ok(parts));
+    }
 }
 
 #[test]

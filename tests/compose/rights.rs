@@ -23,15 +23,17 @@ fn nobody_but_people_may_see_or_change_everything() {
     let users: Vec<_> = acl.lines().filter_map(|line| line.strip_prefix("user ")).collect();
     assert_eq!(
         users.iter().filter_map(|user| user.split(' ').next()).collect::<Vec<_>>(),
-        ["default", "node", "monitor", "operator"]
+        ["default", "node", "monitor", "backend", "operator"]
     );
     assert!(users[0].contains(" off ") && users[0].ends_with("-@all"), "{}", users[0]);
-    for user in &users[..3] {
+    for user in &users[..4] {
         assert!(user.contains("resetkeys") && user.contains("resetchannels") && user.contains("-@all"), "{user}");
         assert!(!user.contains("+@") && !user.contains("allkeys") && !user.contains("~*"), "{user}");
     }
-    let keys: Vec<_> = users[1].split(' ').filter(|word| word.starts_with(['~', '&'])).collect();
-    assert_eq!(keys, ["~sb:eu:*", "~sb:meta", "&sb:eu:*"]);
+    let keys =
+        |user: &str| user.split(' ').filter(|word| word.starts_with(['~', '&'])).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(keys(users[1]), ["~sb:eu:*", "~sb:meta", "&sb:eu:*"]);
+    assert_eq!(keys(users[3]), ["~sb:eu:{out}:events", "~backend:*"]);
 }
 
 /// Comments gone, lines joined, as make-secrets.sh does it.

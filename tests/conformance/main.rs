@@ -18,6 +18,7 @@ mod follow;
 mod inbox;
 mod load;
 mod members;
+mod outward;
 mod people;
 mod region;
 mod repair;

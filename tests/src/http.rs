@@ -1,4 +1,4 @@
-//! GET over HTTP/1.0, for the pages of nodes, Prometheus and HAProxy: no chunks, no second request on a connection.
+//! HTTP/1.0, for the pages and the API of nodes, Prometheus and HAProxy: no chunks, no second request on a connection.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,4 +31,39 @@ pub fn escaped(text: &str) -> String {
         _ => format!("%{byte:02X}"),
     };
     text.bytes().map(escape).collect()
+}
+
+/// What an API said.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// Status line and headers.
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Result<serde_json::Value> {
+        serde_json::from_str(&self.body).with_context(|| format!("{}: not JSON: {}", self.status, self.body))
+    }
+}
+
+/// A request with more headers (each with its line end) and a body.
+pub async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> Result<Answer> {
+    const LONGEST: Duration = Duration::from_secs(20);
+    let asked = async {
+        let mut socket = TcpStream::connect(address).await?;
+        let length = body.len();
+        let head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n{headers}\r\n");
+        socket.write_all(head.as_bytes()).await?;
+        // Whoever refuses a body need not read it.
+        let _ = socket.write_all(body).await;
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer).await;
+        anyhow::Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    let answer = tokio::time::timeout(LONGEST, asked).await.context("no answer")??;
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).context("not an HTTP answer")?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
 }

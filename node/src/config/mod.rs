@@ -2,6 +2,7 @@
 //! environment. Settings come from a TOML file and from `SECTORBUS_*` variables, which win; `settings` holds the table
 //! that both parsing and the README's page follow. Knows nothing of what settings do.
 
+mod api_key;
 mod error;
 mod jwks_url;
 mod jwt;
@@ -22,6 +23,7 @@ use sectorbus::ids::{NodeName, RegionName};
 use sectorbus::limits;
 use sectorbus::rules::MOVE_COOL_DOWN_MS;
 
+pub use api_key::{ApiKey, Scope, Scopes, new_api_key};
 pub use error::{ConfigError, Place, Problem};
 pub use jwks_url::{BadJwksUrl, JwksUrl};
 pub use jwt::JwtConfig;
@@ -130,6 +132,8 @@ pub struct NodeConfig {
     pub entities_per_room_max: usize,
     pub checkpoint_entries: u64,
     pub log_window_entries: u64,
+    /// Of the game's backend; none: only tokens with the role `service` open its door.
+    pub api_keys: Vec<ApiKey>,
     pub drain_deadline: Duration,
     pub log_level: tracing::Level,
     pub log_format: LogFormat,
@@ -181,6 +185,7 @@ impl NodeConfig {
             entities_per_room_max: limits::ENTITIES_PER_ROOM_MAX,
             checkpoint_entries: limits::CHECKPOINT_ENTRIES,
             log_window_entries: limits::LOG_WINDOW_ENTRIES,
+            api_keys: Vec::new(),
             drain_deadline: DRAIN_DEADLINE,
             log_level: tracing::Level::INFO,
             log_format: LogFormat::Text,

@@ -30,6 +30,7 @@ const REREAD: &[&str] = &[
     "address_frames_per_s",
     "address_handshakes_per_s",
     "address_half_open_max",
+    "api_keys",
     "log_level",
 ];
 

@@ -13,6 +13,7 @@ use sectorbus::limits::{
     SECRET_BYTES_MIN, TEXT_BYTES_MAX,
 };
 
+use super::api_key::{self, ApiKey};
 use super::{ENV_PREFIX, JwksUrl, LogFormat, NodeConfig, Origin, RedisUrl, Secret, TeamsFrom};
 
 /// A row of the table.
@@ -49,6 +50,7 @@ pub(super) enum Kind {
     RedisUrlFile(fn(&mut NodeConfig) -> &mut Option<RedisUrl>),
     Origins(fn(&mut NodeConfig) -> &mut Vec<Origin>),
     Networks(fn(&mut NodeConfig) -> &mut Vec<IpNet>),
+    ApiKeys(fn(&mut NodeConfig) -> &mut Vec<ApiKey>),
     LogLevel(fn(&mut NodeConfig) -> &mut tracing::Level),
     LogFormat(fn(&mut NodeConfig) -> &mut LogFormat),
     TeamsFrom(fn(&mut NodeConfig) -> &mut TeamsFrom),
@@ -112,6 +114,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("entities_per_room_max", Kind::Size(16..=65_536, |c| &mut c.entities_per_room_max), "Entities a room may hold."),
     row("checkpoint_entries", Kind::Whole(1..=1_000_000, |c| &mut c.checkpoint_entries), "An owner writes a snapshot after this many entries."),
     row("log_window_entries", Kind::Whole(LOAD_PAGE_ENTRIES as u64..=1_000_000, |c| &mut c.log_window_entries), "Entries kept in a log behind its snapshot, for resuming readers."),
+    row("api_keys", Kind::ApiKeys(|c| &mut c.api_keys), "Keys of the game's backend for /api/v1, as `sectorbus-node api-key` prints them; the key itself is nowhere stored."),
     row("drain_deadline_ms", Kind::Millis(0..=600_000, |c| &mut c.drain_deadline), "From SIGTERM until the node ends, handed over or not."),
     row("log_level", Kind::LogLevel(|c| &mut c.log_level), "Least severe log lines that are written."),
     row("log_format", Kind::LogFormat(|c| &mut c.log_format), "How log lines are written."),
@@ -163,7 +166,7 @@ impl Setting {
 impl Kind {
     /// What was given may hold a secret, and is not repeated: a URL its password, or a key in its query.
     pub(super) fn is_secret(&self) -> bool {
-        matches!(self, Kind::Secret { .. } | Kind::RedisUrl(_) | Kind::JwksUrl(_))
+        matches!(self, Kind::Secret { .. } | Kind::RedisUrl(_) | Kind::JwksUrl(_) | Kind::ApiKeys(_))
     }
 
     fn unit(&self) -> &'static str {
@@ -200,6 +203,7 @@ impl Kind {
             Kind::Networks(_) => {
                 "an address or network such as 10.0.0.0/8, several as a list or separated by commas".to_owned()
             }
+            Kind::ApiKeys(_) => api_key::ACCEPTED.to_owned(),
             Kind::LogLevel(_) => "error, warn, info, debug or trace".to_owned(),
             Kind::LogFormat(_) => "text or json".to_owned(),
             Kind::TeamsFrom(_) => "backend or token".to_owned(),
@@ -220,7 +224,7 @@ impl Kind {
             Kind::Flag(field) => field(config).to_string(),
             Kind::Address(field) => field(config).to_string(),
             Kind::HostPort(_) => "what listen is bound to".to_owned(),
-            Kind::Origins(_) | Kind::Networks(_) => String::new(),
+            Kind::Origins(_) | Kind::Networks(_) | Kind::ApiKeys(_) => String::new(),
             Kind::LogLevel(field) => field(config).as_str().to_ascii_lowercase(),
             Kind::TeamsFrom(field) => field(config).as_str().to_owned(),
             Kind::LogFormat(field) => match field(config) {
@@ -253,6 +257,7 @@ impl Kind {
             }
             Kind::Origins(field) => *field(config) = given.list(Origin::new)?,
             Kind::Networks(field) => *field(config) = given.list(network)?,
+            Kind::ApiKeys(field) => *field(config) = api_key::unique(given.list(ApiKey::read)?)?,
             Kind::LogLevel(field) => *field(config) = log_level(given.text()?)?,
             Kind::LogFormat(field) => *field(config) = log_format(given.text()?)?,
             Kind::TeamsFrom(field) => *field(config) = teams_from(given.text()?)?,

@@ -81,7 +81,7 @@ impl<K: Hash + Eq + Clone> Rate<K> {
         }
     }
 
-    fn forget_the_quiet(&self) {
+    pub fn forget_the_quiet(&self) {
         if let Some(buckets) = &self.0 {
             buckets.limiter.retain_recent();
             buckets.limiter.shrink_to_fit();

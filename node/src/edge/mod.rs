@@ -90,10 +90,11 @@ impl Edge {
     }
 
     /// Keeps the memory of limits to those who were heard lately.
-    pub async fn keep_tidy(&self) {
+    pub async fn keep_tidy(&self, others: impl Fn()) {
         loop {
             tokio::time::sleep(TIDY_EVERY).await;
             self.policy.load().limits.forget_the_quiet();
+            others();
         }
     }
 }

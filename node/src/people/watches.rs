@@ -88,6 +88,7 @@ impl Watches {
             | Push::Receipts { .. }
             | Push::Feed(_)
             | Push::Attached { .. }
+            | Push::Kicked { .. }
             | Push::Ears(_)
             | Push::Team(_) => return,
         }

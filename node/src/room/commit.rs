@@ -52,12 +52,15 @@ enum Put {
 impl<L: Log> RoomTask<L> {
     /// Appends one batch; afterwards the state is committed.
     pub(super) async fn commit(&mut self, decided: Decided) -> ControlFlow<Dropped> {
-        let Decided { entry, receipts, left: _ } = decided;
+        let Decided { entry, receipts, edited: _, left: _ } = decided;
         let bytes = entry.as_ref().map(Entry::encode);
         let published = (!receipts.is_empty()).then(|| encode_receipts(&receipts));
         let id = self.chain.last().following();
         let put = self.put(id, bytes.clone(), published).await?;
         self.count_answers(entry.as_ref(), &receipts);
+        if let Some(entry) = &entry {
+            self.telling.take(&self.room, id, entry);
+        }
         match put {
             Put::Done { receivers } => {
                 if let Some(bytes) = bytes {
@@ -173,6 +176,7 @@ impl<L: Log> RoomTask<L> {
         self.core.metrics.lost_tail.increment(1);
         self.doubt_transfers();
         self.doubt_snapshot();
+        self.telling.doubt();
         loop {
             match self.chain.repair(last) {
                 Repair::Drop => return self.fenced(last.unwrap_or_default()).await,
@@ -297,6 +301,7 @@ impl<L: Log> RoomTask<L> {
         }
         self.doubt_transfers();
         self.doubt_snapshot();
+        self.telling.doubt();
         self.reassert_all();
         ControlFlow::Continue(())
     }
@@ -376,7 +381,8 @@ impl<L: Log> RoomTask<L> {
             && system.incoming().is_empty()
             && !self.has_posts()
             && team::is_quiet(self.owner.state())
-            && global::is_quiet(self.owner.state());
+            && global::is_quiet(self.owner.state())
+            && self.telling.is_done();
         if !idle {
             return ControlFlow::Continue(());
         }

@@ -1,13 +1,15 @@
 //! A room as its owner runs it: claim, load, decide batches, append, checkpoint, park.
-//! In reading order: `owner`, `seats`, `people`, `team` and `global` (pure decisions on state), `chain` (what was appended and how to
-//! repair it), `transfers` (what is left of moves), `task` (the loop), `arrivals`, `claim`, `commit`, `posts` (what it
-//! does with the log).
+//! In reading order: `owner`, `seats`, `people`, `team`, `global`, `edits` and `events` (pure decisions on state), `chain` (what was appended and how to
+//! repair it), `transfers` (what is left of moves), `task` (the loop), `arrivals`, `claim`, `commit`, `posts`, `telling`
+//! (what it does with the log).
 
 use std::time::Duration;
 
 pub mod owner;
 pub mod seats;
 
+pub mod edits;
+mod events;
 pub mod global;
 pub mod people;
 pub mod team;
@@ -21,6 +23,7 @@ pub mod arrivals;
 pub mod claim;
 pub mod commit;
 pub mod posts;
+mod telling;
 
 #[cfg(test)]
 mod testing;

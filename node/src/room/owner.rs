@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sectorbus::action::{Action, Answer, RejectCode};
-use sectorbus::ids::{ActorId, EntryId, Hop, PlayerId, RoomId, SectorId, Seq};
+use sectorbus::ids::{ActorId, EditKey, EntryId, Hop, Incarnation, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::limits::{DEDUPE_BITMAP_BITS, REJECTIONS_UNLOGGED_MAX};
 use sectorbus::rules::{Decision, Effect, Rules};
 use sectorbus::state::Draft;
 use sectorbus::state::Judged;
 use sectorbus::state::RoomState;
 use sectorbus::state::{Answered, Entry};
-use sectorbus::state::{Outgoing, PlayerRecord, Post, PostName, System, SystemChange, TimerKind};
+use sectorbus::state::{Edited, Outgoing, PlayerRecord, Post, PostName, System, SystemChange, TimerKind};
 
 use crate::command::{Command, Receipt, Speaker};
+use crate::room::edits::{self, EditRequest};
 use crate::room::global::Counts;
 use crate::room::seats::{self, Loss, SeatLimits};
 use crate::room::{people, posts, team};
@@ -44,7 +45,12 @@ pub enum Input {
         room: SectorId,
     },
     /// These incarnations are dead: their sessions are lost, without grace.
-    IncarnationsGone(Vec<sectorbus::ids::Incarnation>),
+    IncarnationsGone(Vec<Incarnation>),
+    /// The backend's, asked for through the node named.
+    Edit {
+        from: Incarnation,
+        request: EditRequest,
+    },
     /// Timers are due.
     Tick,
     /// Answered posts go with this batch, whether anything else changes or not.
@@ -57,6 +63,8 @@ pub struct Decided {
     /// Absent: nothing changed, the receipts need a chain check only.
     pub entry: Option<Entry>,
     pub receipts: Vec<Receipt>,
+    /// What became of edits, for whoever asked: said when the entry, if there is one, is committed.
+    pub edited: Vec<(Incarnation, EditKey, Edited)>,
     /// Inputs that did not fit into this entry, in their order: they come first in the next batch.
     pub left: Vec<Input>,
 }
@@ -118,7 +126,7 @@ impl Owner {
     /// an entry. Overdue timers run first, in their order.
     pub fn decide(&mut self, now_ms: u64, entry: EntryId, inputs: Vec<Input>) -> Decided {
         let mut receipts = Vec::new();
-        let mut answers = Vec::new();
+        let (mut answers, mut edited) = (Vec::new(), Vec::new());
         let Self { room, rules, limits, state, rejections, answered_posts, counts, .. } = self;
         let mut draft = Draft::new(state, now_ms);
         let mut batch = Batch {
@@ -131,6 +139,7 @@ impl Owner {
             posts: 0,
             receipts: &mut receipts,
             answers: &mut answers,
+            edited: &mut edited,
         };
         batch.run_timers(&mut draft);
         let drop_posts = inputs.iter().any(|input| matches!(input, Input::DropPosts));
@@ -146,7 +155,7 @@ impl Owner {
         }
         let decided = finish(draft, answers, receipts, rejections);
         self.forget_rejections_of_strangers();
-        Decided { left, ..decided }
+        Decided { left, edited, ..decided }
     }
 
     /// Rejections of actors that the room does not know any more are never asked for again.
@@ -187,7 +196,7 @@ fn finish(
         }
         draft.answer(answered);
     }
-    Decided { entry: Some(draft.finish()), receipts, left: Vec::new() }
+    Decided { entry: Some(draft.finish()), receipts, ..Decided::default() }
 }
 
 fn lifts_mark_too_far(state: &RoomState, answered: &Answered) -> bool {
@@ -206,6 +215,7 @@ struct Batch<'b> {
     posts: u32,
     receipts: &'b mut Vec<Receipt>,
     answers: &'b mut Vec<Answered>,
+    edited: &'b mut Vec<(Incarnation, EditKey, Edited)>,
 }
 
 impl Batch<'_> {
@@ -236,7 +246,8 @@ impl Batch<'_> {
             }
             Input::Elsewhere { player, hop, room } => self.send_after(draft, &player, hop, room),
             // Arrivals come as `TakeIn` once `at` was read; a room that runs is adopted.
-            Input::Command(Command::Arrive { .. } | Command::Adopt) => {}
+            Input::Command(Command::Arrive { .. } | Command::Adopt | Command::Edit { .. }) => {}
+            Input::Edit { from, request } => self.edit(draft, from, request),
             Input::TakeIn { player, hop, record, from } => self.take_in(draft, &player, hop, *record, from.as_ref()),
             Input::ArrivalKnown { player, hop } => {
                 if draft.state().system().incoming().get(&player) == Some(&hop) {
@@ -252,6 +263,13 @@ impl Batch<'_> {
             Input::Tick | Input::DropPosts => {}
         }
         None
+    }
+
+    fn edit(&mut self, draft: &mut Draft<'_>, from: Incarnation, request: EditRequest) {
+        let known = draft.state().system().edited().get(&request.key).cloned();
+        let n = u32::try_from(self.edited.len()).unwrap_or(u32::MAX);
+        let edited = known.unwrap_or_else(|| edits::decide(draft, self.limits, (self.entry, n), &request));
+        self.edited.push((from, request.key, edited));
     }
 
     fn run_timers(&mut self, draft: &mut Draft<'_>) {

@@ -46,9 +46,9 @@ fn post(to: &str, body: &'static str) -> Effect {
 fn carry_out(owner: &mut Owner, entry: EntryId, effects: Vec<Effect>) -> Entry {
     let Owner { room, rules, limits, state, rejections, counts, .. } = owner;
     let mut draft = Draft::new(state, NOW_MS);
-    let (mut receipts, mut answers) = (Vec::new(), Vec::new());
-    let (receipts, answers) = (&mut receipts, &mut answers);
-    let mut batch = Batch { room, rules, limits, rejections, counts, entry, posts: 0, receipts, answers };
+    let (mut receipts, mut answers, mut edited) = (Vec::new(), Vec::new(), Vec::new());
+    let (receipts, answers, edited) = (&mut receipts, &mut answers, &mut edited);
+    let mut batch = Batch { room, rules, limits, rejections, counts, entry, posts: 0, receipts, answers, edited };
     effects.into_iter().for_each(|effect| batch.effect(&mut draft, &ann(), effect));
     draft.finish()
 }

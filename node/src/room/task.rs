@@ -28,6 +28,7 @@ use crate::room::owner::{Input, Owner};
 use crate::room::posts::PostsOnTheWay;
 use crate::room::seats::SeatLimits;
 use crate::room::team;
+use crate::room::telling::Telling;
 use crate::room::transfers::Transfers;
 use crate::room::{arrivals, chain::Chain};
 
@@ -60,6 +61,10 @@ pub enum RoomEvent {
     /// Posts of this room were answered; `None`: one that could not be posted.
     Posted {
         names: Vec<Option<PostName>>,
+    },
+    /// Events up to this entry were told; `None`: they could not be.
+    Told {
+        upto: Option<EntryId>,
     },
     /// The ring changed: this room may map elsewhere now.
     RingChanged,
@@ -109,6 +114,7 @@ pub(super) struct RoomTask<L: Log> {
     /// How often `at` was set again for everybody; an older round ends.
     pub(super) reasserted: Arc<AtomicU64>,
     pub(super) posts: PostsOnTheWay,
+    pub(super) telling: Telling,
     // Hearing my own entries.
     pub(super) unheard: Option<(EntryId, Instant)>,
     pub(super) head_checked: Option<Instant>,
@@ -172,6 +178,7 @@ impl<L: Log> RoomTask<L> {
             resume_window: core.config.resume_window,
         };
         let guard = Follows::pin(core, room);
+        let claim = owned.chain.last();
         let mut task = Self {
             core: core.clone(),
             room: room.clone(),
@@ -195,6 +202,7 @@ impl<L: Log> RoomTask<L> {
             transfers: Transfers::default(),
             reasserted: Arc::default(),
             posts: PostsOnTheWay::default(),
+            telling: Telling::new(claim),
             unheard: None,
             head_checked: None,
             view_rx: core.watch_view(),
@@ -256,8 +264,10 @@ impl<L: Log> RoomTask<L> {
         let unheard = self.unheard.map(|(_, due)| due);
         let forget = self.transfers.next_due().map(|due| self.started + due);
         let park = self.busy_at + self.core.config.park_after;
-        [timer, unheard, forget, self.checkpoint_due, self.arrive_due, self.adopt_due, self.posts.due()]
+        let posts = [self.posts.due(), self.telling.due()];
+        [timer, unheard, forget, self.checkpoint_due, self.arrive_due, self.adopt_due]
             .into_iter()
+            .chain(posts)
             .flatten()
             .fold(park, Instant::min)
     }
@@ -295,6 +305,7 @@ impl<L: Log> RoomTask<L> {
                 }
                 RoomEvent::IncarnationsGone(gone) => inputs.push(Input::IncarnationsGone(gone)),
                 RoomEvent::Posted { names } => self.take_posted(names),
+                RoomEvent::Told { upto } => self.take_told(upto),
                 RoomEvent::RingChanged
                 | RoomEvent::CheckHead
                 | RoomEvent::Checkpoint
@@ -332,6 +343,7 @@ impl<L: Log> RoomTask<L> {
                 None
             }
             Command::Adopt => None,
+            Command::Edit { request } => Some(Input::Edit { from, request }),
             Command::Arrived { player, hop, room } => self.departure_known(player, hop, room),
             command => Some(Input::Command(command)),
         }
@@ -368,11 +380,15 @@ impl<L: Log> RoomTask<L> {
             let mut decided = self.owner.decide(now_ms, self.chain.last().following(), inputs);
             inputs = std::mem::take(&mut decided.left);
             self.core.metrics.batch_commands.record((count - inputs.len()) as f64);
+            let edited = std::mem::take(&mut decided.edited);
             if decided.entry.is_some() || !decided.receipts.is_empty() {
                 self.last_append = Instant::now();
                 self.busy_at = self.last_append;
                 self.count_entry();
                 self.commit(decided).await?;
+            }
+            for (to, key, edited) in edited {
+                self.core.send_notice(&to, &self.room, Notice::Edited { key, edited });
             }
         }
         for player in self.decided.drain(..) {
@@ -380,6 +396,7 @@ impl<L: Log> RoomTask<L> {
         }
         self.send_arrivals();
         self.send_posts();
+        self.tell_events();
         self.check_heard();
         self.checkpoint_if_due().await?;
         self.park_if_idle().await

@@ -9,6 +9,7 @@ pub mod socket;
 pub mod outbox;
 
 pub mod edges;
+mod goodbye;
 pub mod intake;
 
 pub mod hello;

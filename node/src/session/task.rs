@@ -29,6 +29,7 @@ use crate::session::SessionEvent;
 use crate::session::company::Company;
 use crate::session::connection::Wire;
 use crate::session::edges::{End, answer_error, answer_refusal, close, finish, message_of, refuse, send_unavailable};
+use crate::session::goodbye;
 use crate::session::hello::{Attachment, Keys};
 use crate::session::intake::{Intake, Refusal};
 use crate::session::outbox::{Lane, Outbox, framed, ping_frame};
@@ -158,6 +159,7 @@ impl<L: Log> Session<L> {
                 self.follow_player(&room, to, hop);
             }
         }
+        goodbye::tell(&self.core, &self.speaker, &end);
         self.leave(&end).await;
         self.core.unregister_session(self.conn);
         self.core.metrics.sessions.decrement(1.0);
@@ -448,6 +450,9 @@ impl<L: Log> Session<L> {
                 let replaced = session == self.speaker.session && generation > self.speaker.generation;
                 if replaced || self.speaker.generation < floor { self.superseded() } else { Ok(()) }
             }
+            Push::Kicked { session } if session.as_ref().is_none_or(|session| *session == self.speaker.session) => {
+                Err(close(CloseCode::Kicked))
+            }
             Push::Following => self.compare_all().await,
             Push::Ears(change) => {
                 self.tell_ears(change);
@@ -461,7 +466,7 @@ impl<L: Log> Session<L> {
                 self.team_changed(team);
                 Ok(())
             }
-            Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) => Ok(()),
+            Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) | Push::Kicked { .. } => Ok(()),
         }
     }
 }

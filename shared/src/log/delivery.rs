@@ -88,6 +88,10 @@ pub enum Push {
     Present(Present),
     /// The player is in another team, or in another role (channel of `player:<id>` only).
     Team(TeamAt),
+    /// The player's connections, or the named session's, are to be closed (channel of `player:<id>` only).
+    Kicked {
+        session: Option<SessionId>,
+    },
 }
 
 /// A followed room. Dropping it unfollows.

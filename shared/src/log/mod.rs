@@ -8,6 +8,7 @@ pub mod chain;
 pub mod delivery;
 pub mod ears;
 pub mod members;
+pub mod outward;
 pub mod revocations;
 pub mod seats;
 
@@ -28,6 +29,7 @@ pub use chain::*;
 pub use delivery::*;
 pub use ears::*;
 pub use members::*;
+pub use outward::*;
 pub use revocations::*;
 pub use seats::*;
 
@@ -152,6 +154,8 @@ pub trait Log: Send + Sync + 'static {
     /// Ends a session for good, whichever connection has it: for as long as its resume tokens live no `attach` seats it
     /// again. A connection that had attached it meanwhile hears of a generation above its own.
     fn log_out(&self, player: &PlayerId, session: &SessionId) -> impl Future<Output = LogResult<()>> + Send;
+    /// Tells the player's sessions on all nodes, or the one named, to close their connections. Nothing is stored.
+    fn kick(&self, player: &PlayerId, session: Option<&SessionId>) -> impl Future<Output = LogResult<()>> + Send;
     /// Revokes until then; answers when that was ([`Revocation::at_ms`]). `None`: `until_ms` is over.
     fn revoke(&self, what: &Revoked, until_ms: u64) -> impl Future<Output = LogResult<Option<u64>>> + Send;
     /// What was revoked after `after_ms`, oldest first, at most `count`.
@@ -185,6 +189,19 @@ pub trait Log: Send + Sync + 'static {
     /// Part of [`Log::ears`], for everything that is said; may be over.
     fn muted_until_ms(&self, player: &PlayerId) -> impl Future<Output = LogResult<Option<u64>>> + Send;
     fn takes_from(&self, player: &PlayerId, author: &PlayerId) -> impl Future<Output = LogResult<TakesFrom>> + Send;
+    /// Adds a record to a stream; asked again after no answer, it may be there twice.
+    fn note(&self, stream: Outward, record: OutwardRecord) -> impl Future<Output = LogResult<FeedId>> + Send;
+    /// Records with an id below `before` (absent: all), newest first, at most `count`.
+    fn noted(
+        &self,
+        stream: Outward,
+        before: Option<FeedId>,
+        count: usize,
+    ) -> impl Future<Output = LogResult<Vec<OutwardItem>>> + Send;
+    /// Adds events to [`Outward::Events`], each once: those of entries that were told of are passed over.
+    fn tell(&self, tell: Tell) -> impl Future<Output = LogResult<()>> + Send;
+    /// Up to which entry a room's events were told; `None`: never.
+    fn told(&self, room: &RoomId) -> impl Future<Output = LogResult<Option<EntryId>>> + Send;
     /// Follows a room. Never fails: without a connection, `Push::Following` comes when there is one.
     fn follow(&self, room: &RoomId) -> Following;
     /// An owner's own entry was not heard in time, or reached nobody: unless it was told to the room's followers, which may

@@ -9,21 +9,43 @@ pub enum Revoked {
     Token(String),
     /// Every token of the player that was issued before.
     Player(PlayerId),
+    /// Every token of the player, whenever it was issued. Made again, the later time counts, be it sooner.
+    Ban(PlayerId),
+    /// The end of a ban.
+    Unban(PlayerId),
 }
 
 impl Revoked {
-    /// As it is stored: `token:<jti>`, `player:<id>`.
+    /// As it is stored: `token:<jti>`, `player:<id>`, `ban:<id>`, `unban:<id>`.
     pub(super) fn text(&self) -> String {
         match self {
             Revoked::Token(jti) => format!("token:{jti}"),
             Revoked::Player(player) => format!("player:{player}"),
+            Revoked::Ban(player) => format!("ban:{player}"),
+            Revoked::Unban(player) => format!("unban:{player}"),
         }
+    }
+
+    /// What it replaces: of a ban and its end the later one counts.
+    pub(super) fn replaces(&self) -> Option<Revoked> {
+        match self {
+            Revoked::Token(_) | Revoked::Player(_) => None,
+            Revoked::Ban(player) => Some(Revoked::Unban(player.clone())),
+            Revoked::Unban(player) => Some(Revoked::Ban(player.clone())),
+        }
+    }
+
+    /// A later one of the same never ends an earlier one sooner.
+    pub(super) fn only_grows(&self) -> bool {
+        self.replaces().is_none()
     }
 
     pub(super) fn read(text: &str) -> Option<Self> {
         match text.split_once(':')? {
             ("token", jti) if !jti.is_empty() => Some(Revoked::Token(jti.to_owned())),
             ("player", player) => PlayerId::new(player).ok().map(Revoked::Player),
+            ("ban", player) => PlayerId::new(player).ok().map(Revoked::Ban),
+            ("unban", player) => PlayerId::new(player).ok().map(Revoked::Unban),
             _ => None,
         }
     }

@@ -23,6 +23,7 @@ const ATTACHED: u8 = 5;
 const PRESENT: u8 = 6;
 const TEAM: u8 = 7;
 const EARS: u8 = 9;
+const KICKED: u8 = 10;
 
 /// Where no name is: no name has this byte.
 const NOBODY: &str = "#";
@@ -99,8 +100,13 @@ pub fn team_record(team: &TeamAt) -> Vec<u8> {
     with_body(TEAM, &texts, &[])
 }
 
+/// Never stored, only published on the player's channel; an empty text: every session.
+pub fn kicked_record(session: Option<&SessionId>) -> Vec<u8> {
+    with_body(KICKED, &[session.map(SessionId::to_string).unwrap_or_default()], &[])
+}
+
 /// What goes over a room's channel: `format, short id, record`. The id is the entry's, the feed item's, for receipts
-/// the head they were checked against, and empty for an attach.
+/// the head they were checked against, and empty for an attach or a kick.
 pub fn published(id: &str, record: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(2 + id.len() + record.len());
     payload.put_u8(FORMAT);
@@ -164,6 +170,13 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
             let words = [payload.short()?, payload.short()?, payload.short()?, payload.short()?];
             payload.end()?;
             read_team(&words.join(" ")).map(Push::Team)
+        }
+        KICKED => {
+            payload.kind()?;
+            let session = payload.short()?;
+            payload.end()?;
+            let session = if session.is_empty() { None } else { Some(parse(&session, "session")?) };
+            Ok(Push::Kicked { session })
         }
         found => Err(Unreadable::Kind { found }),
     }
@@ -356,6 +369,7 @@ mod tests {
             ("published_mark", published("", &ears_record(&mark))),
             ("published_present", published("", &present_record(&present()))),
             ("published_team", published("", &team_record(&team()))),
+            ("published_kicked", published("", &kicked_record(Some(&SessionId::new("s1").unwrap())))),
         ]
     }
 
@@ -383,7 +397,7 @@ mod tests {
         let session = SessionId::new("s").unwrap();
         let attached = attached_record(&session, Generation(2), Generation(1));
         let push = read_published(published("", &attached).into()).unwrap();
-        assert_eq!(push, Push::Attached { session, generation: Generation(2), floor: Generation(1) });
+        assert_eq!(push, Push::Attached { session: session.clone(), generation: Generation(2), floor: Generation(1) });
         let peer = PlayerId::new("bob").unwrap();
         let changes = [
             EarsChange::Block { peer: peer.clone(), blocked: false },
@@ -397,6 +411,10 @@ mod tests {
         }
         assert_eq!(read_published(published("", &present_record(&present())).into()), Ok(Push::Present(present())));
         assert_eq!(read_published(published("", &team_record(&team())).into()), Ok(Push::Team(team())));
+        for session in [None, Some(session)] {
+            let push = read_published(published("", &kicked_record(session.as_ref())).into()).unwrap();
+            assert_eq!(push, Push::Kicked { session });
+        }
     }
 
     #[test]

@@ -99,6 +99,22 @@ label! {
 }
 
 label! {
+    /// How a request of the game's backend ended.
+    DoorResult, "result" {
+        Ok => "ok",
+        /// Not what is accepted, not there, or in conflict.
+        Refused => "refused",
+        /// No key, or a wrong one.
+        Unauthorized => "unauthorized",
+        /// The key lacks a scope.
+        Forbidden => "forbidden",
+        RateLimited => "rate_limited",
+        /// The log or a room's owner did not answer.
+        Failed => "failed",
+    }
+}
+
+label! {
     /// What an action was answered.
     AnswerKind, "answer" {
         Ack => "ack",

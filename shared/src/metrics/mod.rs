@@ -14,8 +14,8 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 
 pub use handles::{ByCode, ByLabel, Handle, MetricKind};
 pub use labels::{
-    AnswerKind, BeatResult, Channel, ClaimResult, HandshakeResult, JwksResult, Label, LostBy, NoticeKind, RefusedBy,
-    ResumeSource, RevocationsRead, SendResult, TeamChange,
+    AnswerKind, BeatResult, Channel, ClaimResult, DoorResult, HandshakeResult, JwksResult, Label, LostBy, NoticeKind,
+    RefusedBy, ResumeSource, RevocationsRead, SendResult, TeamChange,
 };
 pub use tally::Tally;
 
@@ -189,6 +189,9 @@ node_metrics! {
     inbox_items: Counter, "sectorbus_inbox_items_total", Count, "Commands taken from this node's inbox.";
     sends: ByLabel<SendResult>, "sectorbus_sends_total", Count, "Flushes of commands to another node's inbox, by result.";
     resends: Counter, "sectorbus_resends_total", Count, "Commands sent again for want of an answer.";
+
+    // The backend's door.
+    door_requests: ByLabel<DoorResult>, "sectorbus_door_requests_total", Count, "Requests of the game's backend, by how they ended.";
 
     // Membership and Redis.
     beats: ByLabel<BeatResult>, "sectorbus_beats_total", Count, "Beats, by result.";

@@ -103,13 +103,14 @@ pub enum CloseCode {
     Revoked,
     LoggedOut,
     Flooding,
+    Kicked,
 }
 
 /// Number, name, meaning, what the client may do.
 type CloseRow = (u16, &'static str, &'static str, Retry);
 
 impl CloseCode {
-    pub const ALL: [CloseCode; 18] = [
+    pub const ALL: [CloseCode; 19] = [
         CloseCode::Normal,
         CloseCode::Draining,
         CloseCode::WebsocketViolation,
@@ -128,6 +129,7 @@ impl CloseCode {
         CloseCode::Revoked,
         CloseCode::LoggedOut,
         CloseCode::Flooding,
+        CloseCode::Kicked,
     ];
 
     /// The close frame's status code.
@@ -168,6 +170,7 @@ impl CloseCode {
             CloseCode::Revoked => (4009, "revoked", "the token or its player was revoked", Retry::WithNewToken),
             CloseCode::LoggedOut => (4010, "logged_out", "the client said logout", Retry::No),
             CloseCode::Flooding => (4011, "flooding", "too much was sent, again and again", Retry::Resume),
+            CloseCode::Kicked => (4012, "kicked", "the game's backend closed this connection", Retry::Resume),
         }
     }
 }

@@ -28,7 +28,8 @@ pub enum BeyondLimit {
     Answers { count: usize },
 }
 
-pub(super) fn check_value(field: Field, value: &Value) -> Result<(), BeyondLimit> {
+/// One value, before it enters a room's state from outside.
+pub fn check_value(field: Field, value: &Value) -> Result<(), BeyondLimit> {
     match value {
         Value::Int(n) if n.unsigned_abs() > INT_ABS_MAX as u64 => Err(BeyondLimit::Int { field: field.0, value: *n }),
         Value::Text(text) if text.len() > TEXT_BYTES_MAX => {
@@ -42,7 +43,8 @@ pub(super) fn check_count(count: usize) -> Result<(), BeyondLimit> {
     if count > FIELDS_PER_ENTITY_MAX { Err(BeyondLimit::Fields { count }) } else { Ok(()) }
 }
 
-pub(super) fn check_fields(fields: &Fields) -> Result<(), BeyondLimit> {
+/// A whole entity's fields, before they enter a room's state from outside.
+pub fn check_fields(fields: &Fields) -> Result<(), BeyondLimit> {
     check_count(fields.len())?;
     fields.iter().try_for_each(|(field, value)| check_value(*field, value))
 }

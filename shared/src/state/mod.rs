@@ -18,7 +18,7 @@ pub mod system;
 
 use std::collections::BTreeMap;
 
-pub use bounds::BeyondLimit;
+pub use bounds::{BeyondLimit, check_fields, check_value};
 pub use checksum::field_hash;
 pub use dedupe::{ActorMarks, Judged};
 pub use delta::{Changes, Delta, EntityChange, FieldChanges, compose};
@@ -26,7 +26,8 @@ pub use draft::Draft;
 pub use entry::{Answered, Entry, OwnChange, OwnChanges, Sums};
 pub use part::{Fields, OwnPart, Part};
 pub use records::{
-    Membership, Outgoing, PlayerRecord, Post, PostName, Seat, SessionSeat, SystemChange, Timer, TimerKind,
+    EditOutcome, EditRefusal, Edited, Membership, Outgoing, PlayerRecord, Post, PostName, Seat, SessionSeat,
+    SystemChange, Timer, TimerKind,
 };
 pub use snapshot::Parts;
 pub use stored::Unreadable;

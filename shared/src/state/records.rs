@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::dedupe::ActorMarks;
 use super::part::Fields;
 use crate::action::Status;
-use crate::ids::{ActorId, Alias, EntryId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, SessionId};
+use crate::ids::{
+    ActorId, Alias, EditKey, EntryId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, SessionId,
+};
 use crate::presence::Shown;
 use crate::small_map::SmallMap;
 
@@ -110,6 +112,56 @@ pub struct Membership {
     pub sessions: Vec<(Incarnation, Shown)>,
 }
 
+/// What became of an edit by the game's backend, kept so that the same edit is not made twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edited {
+    /// The entry it was decided in, and its place there, from 0: the oldest is forgotten first.
+    pub entry: EntryId,
+    pub n: u32,
+    /// Of what was asked for: another edit under the same key is a mistake.
+    pub asked: u64,
+    pub outcome: EditOutcome,
+}
+
+/// Stored under one-letter names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EditOutcome {
+    /// All of it was done; the entities that were created, in the order asked.
+    #[serde(rename = "d")]
+    Done {
+        #[serde(deserialize_with = "super::stored::growing")]
+        created: Vec<Alias>,
+    },
+    /// The room was at another version than was expected; nothing was done.
+    #[serde(rename = "c")]
+    Conflict { version: u64 },
+    /// Edit number `at`, from 0, cannot be done, so that nothing was.
+    #[serde(rename = "r")]
+    Refused { at: u32, why: EditRefusal },
+}
+
+/// Why an edit cannot be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EditRefusal {
+    /// The player is neither present in this room nor asleep in it.
+    #[serde(rename = "p")]
+    NotHere,
+    /// A player would hold less than none, or more than a number can say; `held` now.
+    #[serde(rename = "b")]
+    Balance { held: i64 },
+    #[serde(rename = "e")]
+    NoEntity,
+    /// The room itself keeps this field, or this entity.
+    #[serde(rename = "k")]
+    Kept,
+    /// More entities, or fields, than there may be.
+    #[serde(rename = "f")]
+    Full,
+    /// A value is larger than it may be.
+    #[serde(rename = "v")]
+    Beyond,
+}
+
 /// One absolute change of the system part; `None` removes the record. Stored under one-letter names: entries stay
 /// small.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +184,8 @@ pub enum SystemChange {
     Post(PostName, Option<Post>),
     #[serde(rename = "m")]
     Member(PlayerId, Option<Membership>),
+    #[serde(rename = "e")]
+    Edited(EditKey, Option<Edited>),
 }
 
 /// Names the record a change is about: two changes of one record in a batch leave the later.
@@ -145,6 +199,7 @@ pub(super) enum RecordKey {
     Timer(Timer),
     Post(PostName),
     Member(PlayerId),
+    Edited(EditKey),
 }
 
 impl SystemChange {
@@ -158,6 +213,7 @@ impl SystemChange {
             SystemChange::Timer(timer, _) => RecordKey::Timer(timer.clone()),
             SystemChange::Post(name, _) => RecordKey::Post(*name),
             SystemChange::Member(player, _) => RecordKey::Member(player.clone()),
+            SystemChange::Edited(key, _) => RecordKey::Edited(key.clone()),
         }
     }
 }

@@ -10,9 +10,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::dedupe::ActorMarks;
 use super::entry::Answered;
-use super::records::{Membership, Outgoing, PlayerRecord, Post, PostName, Seat, SystemChange, Timer};
+use super::records::{Edited, Membership, Outgoing, PlayerRecord, Post, PostName, Seat, SystemChange, Timer};
 use super::stored::encode_into;
-use crate::ids::{ActorId, Alias, Hop, PlayerId};
+use crate::ids::{ActorId, Alias, EditKey, Hop, PlayerId};
 use crate::small_map::SmallMap;
 
 type Actors = SmallMap<ActorId, ActorMarks>;
@@ -45,26 +45,30 @@ pub(super) struct Records {
     posts: BTreeMap<PostName, Post>,
     #[serde(default)]
     members: BTreeMap<PlayerId, Membership>,
+    #[serde(default)]
+    edited: BTreeMap<EditKey, Edited>,
 }
 
-/// Posts and members came after format 1 was released: at the end, and absent where there are none, so that both its
-/// bytes and these are read.
+/// Posts and what follows came after format 1 was released, in this order: absent where there are none of it and of those
+/// after it, so that both its bytes and these are read.
 impl Serialize for Records {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let with_members = !self.members.is_empty();
-        let with_posts = with_members || !self.posts.is_empty();
-        let fields = 5 + usize::from(with_posts) + usize::from(with_members);
-        let mut records = serializer.serialize_struct("Records", fields)?;
+        let later = [self.posts.is_empty(), self.members.is_empty(), self.edited.is_empty()];
+        let kept = later.iter().rposition(|is_empty| !is_empty).map_or(0, |last| last + 1);
+        let mut records = serializer.serialize_struct("Records", 5 + kept)?;
         records.serialize_field("seats", &self.seats)?;
         records.serialize_field("actors", &self.actors)?;
         records.serialize_field("outgoing", &self.outgoing)?;
         records.serialize_field("incoming", &self.incoming)?;
         records.serialize_field("timers", &self.timers)?;
-        if with_posts {
+        if kept > 0 {
             records.serialize_field("posts", &self.posts)?;
         }
-        if with_members {
+        if kept > 1 {
             records.serialize_field("members", &self.members)?;
+        }
+        if kept > 2 {
+            records.serialize_field("edited", &self.edited)?;
         }
         records.end()
     }
@@ -135,6 +139,11 @@ impl System {
         self.records.members.get(player).is_some_and(|member| member.alias.is_some())
     }
 
+    /// What became of the backend's latest edits.
+    pub fn edited(&self) -> &BTreeMap<EditKey, Edited> {
+        &self.records.edited
+    }
+
     /// The alias the next created entity gets; 1 in an empty room.
     pub fn next_alias(&self) -> u32 {
         self.next_alias
@@ -185,6 +194,7 @@ impl System {
             SystemChange::Member(player, member) => {
                 put(sum, Kind::Member, &mut records.members, player, member.as_ref());
             }
+            SystemChange::Edited(key, edited) => put(sum, Kind::Edited, &mut records.edited, key, edited.as_ref()),
         }
     }
 
@@ -199,6 +209,7 @@ impl System {
             SystemChange::Timer(timer, set) => self.timers().contains(timer) == *set,
             SystemChange::Post(name, post) => self.posts().get(name) == post.as_ref(),
             SystemChange::Member(player, member) => self.members().get(player) == member.as_ref(),
+            SystemChange::Edited(key, edited) => self.edited().get(key) == edited.as_ref(),
         }
     }
 
@@ -285,8 +296,9 @@ impl Records {
         let timers = self.timers.iter().map(|timer| record_hash(Kind::Timer, timer, &()));
         let posts = self.posts.iter().map(|(name, post)| record_hash(Kind::Post, name, post));
         let members = self.members.iter().map(|(player, member)| record_hash(Kind::Member, player, member));
+        let edited = self.edited.iter().map(|(key, edited)| record_hash(Kind::Edited, key, edited));
         let of_players = seats.chain(actors).chain(outgoing).chain(incoming).chain(members);
-        of_players.chain(timers).chain(posts).fold(0, u32::wrapping_add)
+        of_players.chain(timers).chain(posts).chain(edited).fold(0, u32::wrapping_add)
     }
 }
 
@@ -324,6 +336,7 @@ enum Kind {
     Timer = 6,
     Post = 7,
     Member = 8,
+    Edited = 9,
 }
 
 /// The low 32 bits of XXH3-64 over the kind byte and the MessagePack of key and value.

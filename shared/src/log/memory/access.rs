@@ -15,8 +15,9 @@ use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RoomId
 use crate::limits::PLAYER_FEED_KEPT_FOR;
 use crate::log::{
     Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange,
-    EarsChanged, FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Push,
-    Reclaim, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom, TeamAt, Unsafe,
+    EarsChanged, FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Outward, OutwardItem,
+    OutwardRecord, Parked, Posted, Push, Reclaim, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot,
+    TakesFrom, TeamAt, Tell, Unsafe,
 };
 use crate::presence::Shown;
 
@@ -439,6 +440,39 @@ impl Log for MemoryLog {
             _ => TakesFrom::Yes,
         })
         .await
+    }
+
+    async fn kick(&self, player: &PlayerId, session: Option<&SessionId>) -> LogResult<()> {
+        let (player, session) = (player.clone(), session.cloned());
+        self.run(move |core| {
+            core.publish(&RoomId::Player(player), Push::Kicked { session });
+        })
+        .await
+    }
+
+    async fn note(&self, stream: Outward, record: OutwardRecord) -> LogResult<FeedId> {
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.outward.note(stream, record, now_ms)
+        })
+        .await
+    }
+
+    async fn noted(&self, stream: Outward, before: Option<FeedId>, count: usize) -> LogResult<Vec<OutwardItem>> {
+        self.run(move |core| core.db.outward.noted(stream, before, count)).await
+    }
+
+    async fn tell(&self, tell: Tell) -> LogResult<()> {
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.outward.tell(tell, now_ms);
+        })
+        .await
+    }
+
+    async fn told(&self, room: &RoomId) -> LogResult<Option<EntryId>> {
+        let room = room.clone();
+        self.run(move |core| core.db.outward.told(&room)).await
     }
 
     fn follow(&self, room: &RoomId) -> Following {

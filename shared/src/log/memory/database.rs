@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ears::PlayerEars;
 use super::inbox::Inbox;
+use super::outward::OutwardStreams;
 use super::players::PlayerRecord;
 use super::revocations::Revocations;
 use super::room::Room;
@@ -24,6 +25,7 @@ pub(super) struct Database {
     /// Of players who need not have been seen yet.
     pub(super) teams: BTreeMap<PlayerId, TeamAt>,
     pub(super) revocations: Revocations,
+    pub(super) outward: OutwardStreams,
 }
 
 impl Database {

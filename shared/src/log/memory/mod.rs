@@ -15,6 +15,7 @@ mod database;
 mod ears;
 mod feed;
 mod inbox;
+mod outward;
 mod players;
 mod records;
 mod revocations;

@@ -16,7 +16,8 @@ impl Revocations {
         let newest = self.0.values().map(|(at_ms, _)| *at_ms).max().unwrap_or(0);
         let at_ms = (newest + 1).max(time_ms);
         // A later revocation of the same never ends an earlier one sooner.
-        let kept_until_ms = self.0.get(what).map_or(0, |(_, until_ms)| *until_ms);
+        let kept_until_ms = self.0.get(what).filter(|_| what.only_grows()).map_or(0, |(_, until_ms)| *until_ms);
+        what.replaces().map(|replaced| self.0.remove(&replaced));
         self.0.insert(what.clone(), (at_ms, until_ms.max(kept_until_ms)));
         Some(at_ms)
     }

@@ -31,6 +31,10 @@ pub(super) async fn post(log: &RedisLog, room: &RoomId, once: &OnceKey, body: By
 }
 
 pub(super) async fn feed(log: &RedisLog, room: &RoomId, after: FeedId, count: usize) -> LogResult<Vec<FeedItem>> {
+    if after == FeedId::LAST {
+        // Redis refuses a range that cannot have anything.
+        return Ok(Vec::new());
+    }
     let mut cmd = redis::cmd("XRANGE");
     cmd.arg(log.keys.feed(room)).arg(format!("({after}")).arg("+").arg("COUNT").arg(count);
     read_items(Answer::of("feed", log.pool.command(&cmd).await?)?)

@@ -11,6 +11,7 @@ mod ears;
 mod feeds;
 mod inboxes;
 mod members;
+mod outward;
 mod region;
 mod revocations;
 mod seats;
@@ -40,8 +41,9 @@ use self::keys::Keys;
 use self::pubsub::PubSub;
 use super::{
     Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange,
-    EarsChanged, FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Reclaim,
-    Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom, TeamAt, Unsafe,
+    EarsChanged, FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Outward, OutwardItem,
+    OutwardRecord, Parked, Posted, Reclaim, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom,
+    TeamAt, Tell, Unsafe,
 };
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, SessionId};
 use crate::limits::{MEMBER_TTL, PLAYER_FEED_KEPT_FOR};
@@ -345,6 +347,22 @@ impl Log for RedisLog {
     }
     async fn takes_from(&self, player: &PlayerId, author: &PlayerId) -> LogResult<TakesFrom> {
         ears::takes_from(self, player, author).await
+    }
+
+    async fn kick(&self, player: &PlayerId, session: Option<&SessionId>) -> LogResult<()> {
+        outward::kick(self, player, session).await
+    }
+    async fn note(&self, stream: Outward, record: OutwardRecord) -> LogResult<FeedId> {
+        outward::note(self, stream, record).await
+    }
+    async fn noted(&self, stream: Outward, before: Option<FeedId>, count: usize) -> LogResult<Vec<OutwardItem>> {
+        outward::noted(self, stream, before, count).await
+    }
+    async fn tell(&self, tell: Tell) -> LogResult<()> {
+        outward::tell(self, tell).await
+    }
+    async fn told(&self, room: &RoomId) -> LogResult<Option<EntryId>> {
+        outward::told(self, room).await
     }
 
     fn follow(&self, room: &RoomId) -> Following {

@@ -8,7 +8,12 @@ use crate::log::{LogResult, Revocation, Revoked};
 /// `None`: it would be over already.
 pub(super) async fn revoke(log: &RedisLog, what: &Revoked, until_ms: u64) -> LogResult<Option<u64>> {
     let keys = [log.keys.revoked(), log.keys.revoked_until()];
-    let call = scripts::REVOKE.call(&keys).arg(what.text()).arg(until_ms);
+    let call = scripts::REVOKE
+        .call(&keys)
+        .arg(what.text())
+        .arg(until_ms)
+        .arg(u8::from(what.only_grows()))
+        .arg(what.replaces().map(|replaced| replaced.text()).unwrap_or_default());
     let mut answer = Answer::of("revoke", log.requests_of(&keys[0]).script(call).await?)?;
     match answer.text()?.as_str() {
         "OK" => answer.parse().map(Some),

@@ -46,6 +46,8 @@ scripts! {
     REVOKE = "revoke" after "prelude";
     REVOKED = "revoked" after "prelude";
     ARRIVED = "arrived" after "prelude" after "presence";
+    KICK = "kick" after "prelude";
+    TELL = "tell" after "prelude";
 }
 
 impl LogScript {
@@ -112,6 +114,8 @@ mod tests {
             &REVOKE,
             &REVOKED,
             &ARRIVED,
+            &KICK,
+            &TELL,
         ];
         for script in all {
             for word in ["KEYS: ", "Checks: ", "Writes: ", "Answers"] {

@@ -1,0 +1,56 @@
+//! Every change that comes through the door has its row before it is done, and another one with its outcome after. A
+//! change whose row cannot be written is not done.
+
+use sectorbus::ids::FeedId;
+use sectorbus::log::{Log, Outward, OutwardRecord};
+
+use crate::door::call::Call;
+use crate::door::problem::Problem;
+
+/// Of a request, in a row.
+const DETAIL_CHARS_MAX: usize = 2_000;
+
+/// The row of a change that is under way.
+pub struct Row {
+    id: FeedId,
+    what: &'static str,
+    who: String,
+}
+
+impl<L: Log> Call<L> {
+    /// Writes the row; only then may the change be made.
+    pub async fn audited(&self, what: &'static str, about: &str, detail: &str) -> Result<Row, Problem> {
+        let who = self.caller.who.clone();
+        let detail = detail.chars().take(DETAIL_CHARS_MAX).collect();
+        let address = self.caller.address.to_string();
+        let row = [
+            ("what", what.to_owned()),
+            ("who", who.clone()),
+            ("address", address),
+            ("about", about.to_owned()),
+            ("detail", detail),
+        ];
+        match self.core.log.note(Outward::Audit, record(row)).await {
+            Ok(id) => Ok(Row { id, what, who }),
+            Err(error) => {
+                tracing::warn!(%error, what, "nothing is changed: its row in the audit cannot be written");
+                Err(Problem::unavailable("audit_unavailable", "the audit cannot be written: nothing was changed"))
+            }
+        }
+    }
+
+    /// Notes what became of it; a row without an outcome says that nobody knows.
+    pub async fn outcome<T>(&self, row: Row, outcome: Result<T, Problem>) -> Result<T, Problem> {
+        let said = outcome.as_ref().map_or_else(|problem| problem.code(), |_| "done");
+        let of = [("what", row.what.to_owned()), ("who", row.who), ("of", row.id.to_string())];
+        let of = of.into_iter().chain([("outcome", said.to_owned())]);
+        if let Err(error) = self.core.log.note(Outward::Audit, record(of)).await {
+            tracing::warn!(%error, row = %row.id, outcome = said, "the outcome is not in the audit");
+        }
+        outcome
+    }
+}
+
+fn record(fields: impl IntoIterator<Item = (&'static str, String)>) -> OutwardRecord {
+    fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect()
+}

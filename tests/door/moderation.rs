@@ -1,0 +1,100 @@
+//! What a moderator does through the door holds on every node, and is in the audit before it is done.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, ensure};
+use sectorbus::protocol::CloseCode;
+use sectorbus_tests::region::Region;
+use sectorbus_tests::wire::{Player, PlayerOptions, Told};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::{Key, SOON};
+
+fn was_closed(told: &Told, code: CloseCode) -> bool {
+    told.closes.iter().any(|(number, _)| *number == code.number())
+}
+
+/// Whoever was refused does not try again by itself, and nodes hear of the end of a ban within a second.
+async fn let_in_again(name: &str, nodes: &[SocketAddr]) -> Result<Player> {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let player = Player::start(name, nodes, PlayerOptions::default());
+        player.until(SOON, "let in or refused", |told| told.client.is_live() || !told.closes.is_empty()).await?;
+        if player.told().client.is_live() {
+            return Ok(player);
+        }
+        ensure!(Instant::now() < deadline, "{name} is kept out for ever");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disconnected_player_comes_back_and_a_banned_one_does_not_until_it_is_over_on_redis() -> Result<()> {
+    let key = Key::of_everything();
+    let region = Region::start_with(&["a", "b"], |settings| settings.with("api_keys", &key.entry)).await?;
+    let (nodes, door) = (region.addresses(), region.nodes[0].admin());
+    // On the other node than the one that is asked.
+    let ann = Player::start("ann", &nodes[1..], PlayerOptions::default());
+    let bob = Player::start("bob", &nodes[1..], PlayerOptions::default());
+    ann.settled(SOON).await?;
+    bob.settled(SOON).await?;
+    let seen = key.done(door, "GET", "/api/v1/players/ann", "").await?;
+    ensure!(seen["online"] == true && seen["sessions"][0]["node"] == "b", "{seen}");
+
+    let told = key.done(door, "POST", "/api/v1/players/ann/disconnect", "").await?;
+    ensure!(told["sessions"].as_array().is_some_and(|sessions| sessions.len() == 1), "{told}");
+    ann.until(SOON, "the kick", |told| was_closed(told, CloseCode::Kicked)).await?;
+    ann.until(SOON, "ann is back", |told| told.connections >= 2 && told.client.is_live()).await?;
+    let other = r#"{"session":"another"}"#;
+    key.done(door, "POST", "/api/v1/players/ann/disconnect", other).await?;
+
+    key.done(door, "PUT", "/api/v1/players/ann/ban", r#"{"for_s":600,"reason":"flooding the chat"}"#).await?;
+    ann.until(SOON, "the ban", |told| was_closed(told, CloseCode::Revoked)).await?;
+    for node in nodes.chunks(1) {
+        let again = Player::start("ann", node, PlayerOptions::default());
+        again.until(SOON, "the refusal of a banned player", |told| !told.closes.is_empty()).await?;
+        ensure!(!again.told().client.is_live(), "a banned player is let in");
+    }
+    let banned = key.done(door, "GET", "/api/v1/players/ann", "").await?;
+    ensure!(banned["banned_until_ms"].is_u64() && banned["online"] == false, "{banned}");
+    key.done(door, "DELETE", "/api/v1/players/ann/ban", "").await?;
+    let back = let_in_again("ann", &nodes).await?;
+
+    key.done(door, "POST", "/api/v1/players/ann/logout", "{}").await?;
+    back.until(SOON, "the end of the session", |told| was_closed(told, CloseCode::Superseded)).await?;
+    ensure!(bob.told().closes.is_empty() && bob.told().connections == 1, "another player noticed");
+
+    let audit = key.done(door, "GET", "/api/v1/audit?limit=100", "").await?;
+    let rows = audit["rows"].as_array().context("rows")?;
+    let asked: Vec<&Value> = rows.iter().rev().filter(|row| row["of"].is_null()).collect();
+    let whats: Vec<&str> = asked.iter().filter_map(|row| row["what"].as_str()).collect();
+    ensure!(whats == ["disconnect", "disconnect", "ban", "unban", "log_out"], "{audit}");
+    for row in &asked {
+        ensure!(row["who"] == "key:backend" && row["address"] == "127.0.0.1" && row["about"] == "player:ann", "{row}");
+        let outcome = rows.iter().find(|other| other["of"] == row["id"]).context("an outcome")?;
+        ensure!(outcome["outcome"] == "done" && outcome["id"].as_str() > row["id"].as_str(), "{outcome}");
+    }
+    ensure!(asked[2]["detail"].as_str().is_some_and(|detail| detail.contains("flooding the chat")), "{audit}");
+    let older = format!("/api/v1/audit?before={}&limit=1000", asked[1]["id"].as_str().context("an id")?);
+    let older = key.done(door, "GET", &older, "").await?;
+    ensure!(older["rows"].as_array().is_some_and(|rows| rows.len() == 2), "{older}");
+    region.passed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_audit_nothing_is_changed_on_redis() -> Result<()> {
+    let key = Key::of_everything();
+    let region = Region::start_with(&["a"], |settings| settings.with("api_keys", &key.entry)).await?;
+    let (nodes, door) = (region.addresses(), region.nodes[0].admin());
+    let ann = Player::start("ann", &nodes, PlayerOptions::default());
+    ann.settled(SOON).await?;
+    // The stream's key holds something else: no row can be written.
+    let mut redis = region.redis.connection().await?;
+    redis::cmd("SET").arg("sb:test:{out}:audit").arg("x").query_async::<()>(&mut redis).await?;
+    let refused = key.ask(door, "PUT", "/api/v1/players/ann/ban", r#"{"for_s":600}"#).await?;
+    crate::expect_problem(&refused, 503, "audit_unavailable")?;
+    let bans: Vec<String> =
+        redis::cmd("ZRANGE").arg("sb:test:{revoked}:at").arg(0).arg(-1).query_async(&mut redis).await?;
+    ensure!(bans.is_empty() && ann.told().closes.is_empty(), "{bans:?}");
+    region.passed()
+}
