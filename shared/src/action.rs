@@ -44,6 +44,8 @@ pub enum ActionClass {
     Travel,
     /// Showing oneself: `status`.
     Presence,
+    /// Asking workers: the frame `call`.
+    Calling,
 }
 
 impl Action {

@@ -8,7 +8,7 @@ use sectorbus::action::{Action, Answer, Facts, RejectCode, Status};
 use sectorbus::ids::{ActorId, Alias, EntryId, PlayerId, SectorId, Seq, SessionId};
 use sectorbus::limits::INT_ABS_MAX;
 use sectorbus::protocol::{
-    Ack, Act, ActorMarks, Change, ChangeBody, ClientFrame, Codec, DeltaFrame, EntityFields, ErrorCode, ErrorFrame,
+    Ack, Act, ActorMarks, Body, Call, CallFailed, CallFailure, CallReply, Change, ChangeBody, ClientFrame, Codec, DeltaFrame, EntityFields, ErrorCode, ErrorFrame,
     FieldChanges, Fields, Hello, Leaving, Limits, Moved, OwnChange, OwnerChange, Ping, Pong, Reject, RetryAfter,
     Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source, Unavailable, Welcome,
 };
@@ -90,7 +90,33 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
         number().prop_map(|t| ClientFrame::Ping(Ping { t })),
         Just(ClientFrame::Bye {}),
         Just(ClientFrame::Logout {}),
+        call().prop_map(ClientFrame::Call),
     ]
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    let leaf = prop_oneof![
+        Just(Body::Null),
+        any::<bool>().prop_map(Body::Bool),
+        (-INT_ABS_MAX..=INT_ABS_MAX).prop_map(Body::Int),
+        ".{0,20}".prop_map(Body::Text),
+    ];
+    leaf.prop_recursive(4, 16, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Body::List),
+            btree_map(".{0,8}".prop_map(String::from), inner, 0..4).prop_map(Body::Map),
+        ]
+    })
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let conversation = proptest::option::of(name());
+    (seq(), name(), body(), conversation).prop_map(|(n, service, body, conversation)| Call {
+        n: n.0,
+        service: service.parse().unwrap(),
+        body,
+        conversation: conversation.map(|name| name.parse().unwrap()),
+    })
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
@@ -195,6 +221,13 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         (number(), number()).prop_map(|(t, now_ms)| ServerFrame::Pong(Pong { t, now_ms })),
         ".{0,40}".prop_map(|detail| { ServerFrame::Error(ErrorFrame::new(ErrorCode::InvalidField, detail)) }),
         number().prop_map(|ms| ServerFrame::Leaving(Leaving { reconnect_after_ms: ms })),
+        (number(), name(), name(), body()).prop_map(|(n, service, conversation, body)| {
+            let (service, conversation) = (service.parse().unwrap(), conversation.parse().unwrap());
+            ServerFrame::Reply(Box::new(CallReply { n, service, conversation, body }))
+        }),
+        (number(), proptest::option::of(number())).prop_map(|(n, retry_after_ms)| {
+            ServerFrame::CallFailed(CallFailed { n, code: CallFailure::TooMany, retry_after_ms })
+        }),
     ]
 }
 

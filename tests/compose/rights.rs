@@ -68,6 +68,7 @@ fn command(word: &str) -> String {
     match word {
         "SCRIPT" => "script|load".to_owned(),
         "PUBSUB" => "pubsub|shardnumsub".to_owned(),
+        "XGROUP" => "xgroup|create".to_owned(),
         word => word.to_lowercase(),
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use sectorbus::log::{Log, LogError};
-use sectorbus::metrics::{HandshakeResult, NoticeKind};
+use sectorbus::metrics::{CallResult, HandshakeResult, NoticeKind};
 use sectorbus::protocol::{
-    BadFrame, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Pong, ServerFrame, Unavailable,
+    BadFrame, CallFailed, CallFailure, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Pong, ServerFrame, Unavailable,
 };
 
 use crate::core::Core;
@@ -155,7 +155,7 @@ pub(super) async fn attach_while_open<L: Log>(
                 let error = ErrorFrame { seq: Some(act.seq), ..too_early() };
                 answer_error(core, outbox, codec, error, intake)?;
             }
-            Ok(ClientFrame::Resync {} | ClientFrame::Refresh(_) | ClientFrame::Logout {}) => {
+            Ok(ClientFrame::Resync {} | ClientFrame::Refresh(_) | ClientFrame::Logout {} | ClientFrame::Call(_)) => {
                 answer_error(core, outbox, codec, too_early(), intake)?;
             }
             Ok(ClientFrame::Ping(ping)) => {
@@ -226,8 +226,14 @@ pub(super) fn answer_refusal<L: Log>(
     if refusal.flooding {
         return Err(close(CloseCode::Flooding));
     }
-    let seq = if let Some(ClientFrame::Act(act)) = refused { Some(act.seq) } else { None };
     let ms = u64::try_from(refusal.retry_after.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+    if let Some(ClientFrame::Call(call)) = refused {
+        let failed = CallFailed { n: call.n, code: CallFailure::TooMany, retry_after_ms: Some(ms) };
+        core.metrics.calls.count(CallResult::TooMany);
+        outbox.send(&[framed(Lane::Critical, codec, &ServerFrame::CallFailed(failed).encode(codec))]);
+        return Ok(());
+    }
+    let seq = if let Some(ClientFrame::Act(act)) = refused { Some(act.seq) } else { None };
     let detail = format!("{}: send it again after {ms} ms", refusal.by.limit());
     let error = ErrorFrame { seq, retry_after_ms: Some(ms), ..ErrorFrame::new(ErrorCode::RateLimited, detail) };
     core.metrics.errors.count(error.code.name());

@@ -11,6 +11,7 @@ pub mod edges;
 pub mod intake;
 
 pub mod hello;
+mod calls;
 mod pass;
 mod renewal;
 
@@ -20,6 +21,7 @@ pub mod task;
 
 pub mod connection;
 
+use crate::calls::CallStep;
 use sectorbus::ids::{Generation, Hop, RoomId, SectorId, Seq};
 use sectorbus::protocol::Secret;
 
@@ -54,6 +56,8 @@ pub enum SessionEvent {
     Leaving { reconnect_after_ms: u64 },
     /// This life of the node was expired: attach and join again under the new one.
     Reincarnated,
+    /// A call of this session went on, or is over.
+    Call { n: u64, step: CallStep },
     /// The outbox takes no more frames.
     OutboxClosed,
 }

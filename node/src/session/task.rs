@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use sectorbus::action::Action;
+use sectorbus::action::{Action, ActionClass};
 use sectorbus::ids::{ActorId, RoomId, SectorId, Seq};
 use sectorbus::limits::{DEDUPE_BITMAP_BITS, RESYNC_EVERY};
 use sectorbus::log::{Attach, Following, Log, LogError, Push};
@@ -26,6 +26,7 @@ use crate::follow::FollowEvent;
 use crate::follow::replica::Known;
 use crate::follow::subscriber::WelcomeOnce;
 use crate::session::SessionEvent;
+use crate::session::calls::OpenCalls;
 use crate::session::connection::Wire;
 use crate::session::edges::{End, answer_error, answer_refusal, close, finish, message_of, refuse, send_unavailable};
 use crate::session::hello::{Attachment, Keys};
@@ -74,6 +75,7 @@ pub(super) struct Session<L: Log> {
     reattach_due: Option<Instant>,
     /// Actions without an answer.
     pending: BTreeMap<Seq, Action>,
+    pub(super) calls: OpenCalls,
     intake: Intake,
     last_resync: Option<Instant>,
     heard: Instant,
@@ -123,6 +125,7 @@ impl<L: Log> Session<L> {
             attached_at: Instant::now(),
             reattach_due: None,
             pending: BTreeMap::new(),
+            calls: OpenCalls::default(),
             intake: wire.intake,
             last_resync: None,
             heard: Instant::now(),
@@ -151,6 +154,7 @@ impl<L: Log> Session<L> {
         self.leave(&end).await;
         self.core.unregister_session(self.conn);
         self.core.metrics.sessions.decrement(1.0);
+        self.core.metrics.calls_open.decrement(self.calls.len() as f64);
         let (core, outbox, socket) = (self.core.clone(), self.outbox.clone(), self.socket.take());
         // What it follows and holds is let go before the peer is given time to read.
         drop(self);
@@ -182,7 +186,7 @@ impl<L: Log> Session<L> {
     fn next_due(&self) -> Instant {
         let heartbeat = self.core.config.heartbeat;
         let silent = self.heard + if self.pinged { heartbeat * 2 } else { heartbeat };
-        [self.look_due(), self.reattach_due, self.intake.paused_until(), Some(self.pass.due())]
+        [self.look_due(), self.reattach_due, self.intake.paused_until(), Some(self.pass.due()), self.calls.due()]
             .into_iter()
             .flatten()
             .fold(silent, Instant::min)
@@ -198,6 +202,7 @@ impl<L: Log> Session<L> {
         if Instant::now() >= self.pass.due() {
             self.judge_pass()?;
         }
+        self.time_out_calls();
         let silent = self.heard.elapsed();
         if silent >= self.core.config.heartbeat * 2 {
             return Err(close(CloseCode::Silent));
@@ -244,13 +249,18 @@ impl<L: Log> Session<L> {
     }
 
     fn take_class(&mut self, frame: &ClientFrame) -> Result<(), Refusal> {
-        let ClientFrame::Act(act) = frame else { return Ok(()) };
-        self.intake.take_action(&self.core.edge, act.action.class())
+        let class = match frame {
+            ClientFrame::Act(act) => act.action.class(),
+            ClientFrame::Call(_) => ActionClass::Calling,
+            _ => return Ok(()),
+        };
+        self.intake.take_action(&self.core.edge, class)
     }
 
     fn take_frame(&mut self, frame: ClientFrame) -> Result<(), End> {
         match frame {
             ClientFrame::Act(act) => self.act(act.seq, act.action),
+            ClientFrame::Call(call) => self.call(call),
             ClientFrame::Resync {} => self.resync(),
             ClientFrame::Ping(ping) => {
                 let now_ms = self.core.clock.now_ms();
@@ -356,6 +366,7 @@ impl<L: Log> Session<L> {
                 return Err(close(CloseCode::Draining));
             }
             SessionEvent::Reincarnated => return Box::pin(self.reattach()).await,
+            SessionEvent::Call { n, step } => return self.call_went_on(n, step),
             SessionEvent::OutboxClosed => return Err(self.closed()),
         }
         Ok(())
@@ -383,7 +394,12 @@ impl<L: Log> Session<L> {
                 let replaced = session == self.speaker.session && generation > self.speaker.generation;
                 if replaced || self.speaker.generation < floor { self.superseded() } else { Ok(()) }
             }
-            Push::Following => Box::pin(self.compare_at()).await,
+            Push::Following => {
+                self.place_calls_again();
+                Box::pin(self.compare_at()).await
+            }
+            Push::Replied { actor, n, reply } if actor == self.actor => self.call_answered(n, reply),
+            Push::Replied { .. } => Ok(()),
             Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::LogEntry;
+use super::{LogEntry, Reply};
 use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, RoomId, SessionId};
 use crate::mailbox;
 
@@ -76,6 +76,12 @@ pub enum Push {
         session: SessionId,
         generation: Generation,
         floor: Generation,
+    },
+    /// A call of this player was answered (channel of `player:<id>` only).
+    Replied {
+        actor: ActorId,
+        n: u64,
+        reply: Reply,
     },
 }
 

@@ -8,8 +8,8 @@ use std::str::FromStr;
 
 use bytes::{BufMut, Bytes};
 
-use super::{ClaimBody, FeedItem, Lineage, LogBody, LogEntry, Push, SeatedAt};
-use crate::ids::{EntryId, FeedId, Generation, Incarnation, Nonce, SessionId};
+use super::{ClaimBody, FeedItem, Lineage, LogBody, LogEntry, Push, Reply, SeatedAt};
+use crate::ids::{ActorId, EntryId, FeedId, Generation, Incarnation, Nonce, SessionId};
 
 /// First byte of every record and payload written by this release. The next format will be 2, and readable beside it.
 pub const FORMAT: u8 = 1;
@@ -19,6 +19,7 @@ const BATCH: u8 = 2;
 const RECEIPTS: u8 = 3;
 const FEED: u8 = 4;
 const ATTACHED: u8 = 5;
+const REPLIED: u8 = 8;
 
 /// Why stored or published bytes are not what they should be. The bytes themselves are not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,8 +70,14 @@ pub fn attached_record(session: &SessionId, generation: Generation, floor: Gener
     with_body(ATTACHED, &[session.to_string(), generation.to_string(), floor.to_string()], &[])
 }
 
+/// Never stored, only published on the player's channel.
+pub fn replied_record(actor: ActorId, n: u64, reply: &Reply) -> Vec<u8> {
+    let texts = [actor.to_string(), n.to_string(), reply.callee.to_string(), reply.conversation.to_string()];
+    with_body(REPLIED, &texts, &reply.body)
+}
+
 /// What goes over a room's channel: `format, short id, record`. The id is the entry's, the feed item's, for receipts
-/// the head they were checked against, and empty for an attach.
+/// the head they were checked against, and empty for an attach or a reply.
 pub fn published(id: &str, record: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(2 + id.len() + record.len());
     payload.put_u8(FORMAT);
@@ -118,6 +125,14 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
             let floor = Generation(parse(&payload.short()?, "generation")?);
             payload.end()?;
             Ok(Push::Attached { session, generation, floor })
+        }
+        REPLIED => {
+            payload.kind()?;
+            let actor = ActorId(parse(&payload.short()?, "actor")?);
+            let n = parse(&payload.short()?, "number")?;
+            let (callee, conversation) =
+                (parse(&payload.short()?, "callee")?, parse(&payload.short()?, "conversation")?);
+            Ok(Push::Replied { actor, n, reply: Reply { callee, conversation, body: payload.0 } })
         }
         found => Err(Unreadable::Kind { found }),
     }
@@ -242,6 +257,11 @@ mod tests {
         }
     }
 
+    fn reply() -> Reply {
+        let (callee, conversation) = ("aria".parse().unwrap(), "c1".parse().unwrap());
+        Reply { callee, conversation, body: Bytes::from_static(b"{}") }
+    }
+
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|b| format!("{b:02x}")).collect()
     }
@@ -263,6 +283,7 @@ mod tests {
             ("published_receipts", published(&id.to_string(), &receipts_record(b"\x01no"))),
             ("published_feed", published(&feed_id.to_string(), &item)),
             ("published_attached", published("", &attached)),
+            ("published_replied", published("", &replied_record(ActorId(7), 3, &reply()))),
         ]
     }
 
@@ -291,6 +312,8 @@ mod tests {
         let attached = attached_record(&session, Generation(2), Generation(1));
         let push = read_published(published("", &attached).into()).unwrap();
         assert_eq!(push, Push::Attached { session, generation: Generation(2), floor: Generation(1) });
+        let push = read_published(published("", &replied_record(ActorId(7), 3, &reply())).into()).unwrap();
+        assert_eq!(push, Push::Replied { actor: ActorId(7), n: 3, reply: reply() });
     }
 
     #[test]

@@ -14,8 +14,8 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 
 pub use handles::{ByCode, ByLabel, Handle, MetricKind};
 pub use labels::{
-    AnswerKind, BeatResult, ClaimResult, HandshakeResult, JwksResult, Label, LostBy, NoticeKind, RefusedBy,
-    ResumeSource, RevocationsRead, SendResult,
+    AnswerKind, BeatResult, CallResult, ClaimResult, HandshakeResult, JwksResult, Label, LostBy, NoticeKind, RefusedBy,
+    ReplyResult, ResumeSource, RevocationsRead, SendResult,
 };
 pub use tally::Tally;
 
@@ -139,6 +139,12 @@ node_metrics! {
     // Actions and answers.
     actions: ByLabel<AnswerKind>, "sectorbus_actions_total", Count, "Actions answered by rooms owned here, by answer.";
     notices: ByLabel<NoticeKind>, "sectorbus_notices_total", Count, "Notices sent to clients whose actions stay pending.";
+
+    // Calls to workers.
+    calls: ByLabel<CallResult>, "sectorbus_calls_total", Count, "Calls of sessions here that ended, by how.";
+    calls_open: Gauge, "sectorbus_calls_open", Count, "Calls of sessions here without an answer yet.";
+    call_seconds: Histogram, "sectorbus_call_seconds", Seconds, "From a call to its answer.";
+    replies: ByLabel<ReplyResult>, "sectorbus_replies_total", Count, "Answers of workers that this node took in, by what they came to.";
 
     // The owner's log.
     entries_appended: Counter, "sectorbus_entries_appended_total", Count, "Entries this node put into logs.";

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{BadFrame, Codec, Secret, decode};
+use super::{BadFrame, Call, Codec, Secret, decode};
 use crate::action::Action;
 use crate::ids::{ActorId, EntryId, SectorId, Seq};
 use crate::limits::{
@@ -27,6 +27,8 @@ pub enum ClientFrame {
     Bye {},
     /// Brings a newer token of the same player, before the present one expires.
     Refresh(Refresh),
+    /// Asks a worker outside the nodes.
+    Call(Call),
     /// Leaves now, and ends the session for good: its resume token is worth nothing any more, on any node.
     Logout {},
 }
@@ -84,7 +86,7 @@ pub struct Refresh {
 
 impl ClientFrame {
     /// Every client frame's name.
-    pub const NAMES: &'static [&'static str] = &["hello", "act", "resync", "ping", "bye", "refresh", "logout"];
+    pub const NAMES: &'static [&'static str] = &["hello", "act", "resync", "ping", "bye", "refresh", "logout", "call"];
 
     pub fn name(&self) -> &'static str {
         match self {
@@ -95,6 +97,7 @@ impl ClientFrame {
             ClientFrame::Bye {} => "bye",
             ClientFrame::Refresh(_) => "refresh",
             ClientFrame::Logout {} => "logout",
+            ClientFrame::Call(_) => "call",
         }
     }
 
@@ -124,6 +127,7 @@ impl ClientFrame {
                 .or_else(|detail| refuse(None, detail)),
             ClientFrame::Act(_) | ClientFrame::Resync {} | ClientFrame::Ping(_) => Ok(()),
             ClientFrame::Bye {} | ClientFrame::Logout {} => Ok(()),
+            ClientFrame::Call(call) => call.check_limits().or_else(|detail| refuse(None, detail)),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! in the node, what state means in `state`. Uses only `ids`, `limits`, `value` and `action`.
 
 mod bad_frame;
+mod body;
+mod calls;
 mod client;
 mod codes;
 mod decode;
@@ -13,6 +15,8 @@ mod secret;
 mod server;
 
 pub use bad_frame::{BadFrame, Consequence};
+pub use body::Body;
+pub use calls::{Call, CallFailed, CallFailure, CallReply};
 pub use client::{Act, ClientFrame, Hello, Ping, Refresh};
 pub use codes::{CloseCode, ErrorCode, Retry};
 pub use delta::{Change, ChangeBody, DeltaFrame, encode_delta};

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::fields::{self, FieldChanges, Fields};
-use super::{BadFrame, Codec, DeltaFrame, ErrorCode, Secret, Slot, decode, delta, encode_delta};
+use super::{BadFrame, CallFailed, CallReply, Codec, DeltaFrame, ErrorCode, Secret, Slot, decode, delta, encode_delta};
 use crate::action::{Answer, Facts, RejectCode};
 use crate::ids::{ActorId, Alias, EntryId, PlayerId, SectorId, Seq, SessionId};
 use crate::limits;
@@ -30,6 +30,8 @@ pub enum ServerFrame {
     Leaving(Leaving),
     Expiring(Expiring),
     Refreshed(Refreshed),
+    Reply(Box<CallReply>),
+    CallFailed(CallFailed),
 }
 
 /// The answer to `hello`. Then a `snapshot` (source snapshot) or what came after the cursor (source replica or log).
@@ -304,6 +306,8 @@ impl ServerFrame {
         "leaving",
         "expiring",
         "refreshed",
+        "reply",
+        "call_failed",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -323,6 +327,8 @@ impl ServerFrame {
             ServerFrame::Leaving(_) => "leaving",
             ServerFrame::Expiring(_) => "expiring",
             ServerFrame::Refreshed(_) => "refreshed",
+            ServerFrame::Reply(_) => "reply",
+            ServerFrame::CallFailed(_) => "call_failed",
         }
     }
 

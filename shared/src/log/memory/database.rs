@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::calls::Calls;
 use super::inbox::Inbox;
 use super::players::PlayerRecord;
 use super::revocations::Revocations;
@@ -19,6 +20,7 @@ pub(super) struct Database {
     pub(super) rooms: BTreeMap<RoomId, Room>,
     pub(super) players: BTreeMap<PlayerId, PlayerRecord>,
     pub(super) revocations: Revocations,
+    pub(super) calls: Calls,
 }
 
 impl Database {

@@ -35,6 +35,7 @@ pub(super) fn payload(push: &Push) -> Option<Bytes> {
         Push::Attached { session, generation, floor } => {
             stored::published("", &stored::attached_record(session, *generation, *floor))
         }
+        Push::Replied { actor, n, reply } => stored::published("", &stored::replied_record(*actor, *n, reply)),
     };
     Some(payload.into())
 }

@@ -7,6 +7,7 @@ mod scripts;
 
 mod rooms;
 
+mod calls;
 mod feeds;
 mod inboxes;
 mod members;
@@ -33,16 +34,17 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rand::Rng;
 
+use self::calls::Groups;
 use self::connections::{Connection, Pool};
 use self::inboxes::Inboxes;
 use self::keys::Keys;
 use self::pubsub::PubSub;
 use super::{
-    Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, FeedItem,
-    Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Parked, Posted, Reclaim, Restore, Restored,
-    Revocation, Revoked, Sent, Snapshot, Unsafe,
+    Append, Appended, At, Attach, Attached, Beat, Beaten, CallAnswered, CallEnd, CallName, CallOpened, CallWork, Checkpoint, Checkpointed, Claim, Claimed, FeedItem,
+    Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, OpenCall, Opened, Parked, Posted, Queued, Reclaim, Reply, ReplyId, Restore, Restored,
+    Revocation, Revoked, Sent, Snapshot, Unsafe, WrittenReply,
 };
-use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, SessionId};
+use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, NodeName, PlayerId, RegionName, RoomId, SectorId, SessionId};
 use crate::limits::MEMBER_TTL;
 
 /// Until an append, claim, post or send is answered; then it is ambiguous.
@@ -118,6 +120,7 @@ pub struct RedisLog {
     beats: Connection,
     pool: Pool,
     inboxes: Inboxes,
+    groups: Groups,
     pubsub: PubSub,
     /// Incarnations whose `alive` channel is followed here: one, but for tests that play several nodes.
     alive: Mutex<BTreeSet<Incarnation>>,
@@ -158,7 +161,8 @@ impl RedisLog {
         Ok(Self {
             pubsub: PubSub::start(&pushing, canaries, &requests),
             beats: Connection::start(pushing, "beats", config.member_ttl / 2),
-            inboxes: Inboxes::new(plain),
+            inboxes: Inboxes::new(plain.clone()),
+            groups: Groups::new(plain),
             region: config.region,
             alive: Mutex::default(),
             requests,
@@ -303,6 +307,25 @@ impl Log for RedisLog {
     }
     async fn feed(&self, room: &RoomId, after: FeedId, count: usize) -> LogResult<Vec<FeedItem>> {
         feeds::feed(self, room, after, count).await
+    }
+
+    async fn open_call(&self, call: OpenCall) -> LogResult<CallOpened> {
+        calls::open(self, call).await
+    }
+    async fn queue_call(&self, work: CallWork) -> LogResult<Queued> {
+        calls::queue(self, work).await
+    }
+    async fn end_call(&self, call: &CallName, end: CallEnd) -> LogResult<Option<Reply>> {
+        calls::end(self, call, end).await
+    }
+    async fn answer_call(&self, reply: &ReplyId, body: Bytes) -> LogResult<CallAnswered> {
+        calls::answer(self, reply, body).await
+    }
+    async fn take_replies(&self, reader: &NodeName, wait: Duration) -> LogResult<Vec<WrittenReply>> {
+        calls::take_replies(self, reader, wait).await
+    }
+    async fn drop_replies(&self, taken: &[FeedId]) -> LogResult<()> {
+        calls::drop_replies(self, taken).await
     }
 
     fn follow(&self, room: &RoomId) -> Following {
