@@ -13,8 +13,8 @@ class Redis:
             self("AUTH", at.username or "default", urllib.parse.unquote(at.password))
 
     def __call__(self, *words):
-        words = [str(word).encode() for word in words]
-        self.socket.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
+        words = [b"$%d\r\n%s\r\n" % (len(word), word) for word in (str(word).encode() for word in words)]
+        self.socket.sendall(b"*%d\r\n" % len(words) + b"".join(words))
         return self.answer()
 
     def answer(self):
@@ -45,8 +45,7 @@ def work(redis, region, name=f"python-{os.getpid()}", claim_ms=5000):
     try:
         redis("XGROUP", "CREATE", calls, "workers", "0", "MKSTREAM")
     except RuntimeError as error:
-        if "BUSYGROUP" not in str(error):
-            raise
+        assert "BUSYGROUP" in str(error), error
     while True:  # What a worker that died has left, else what is new.
         items = redis("XAUTOCLAIM", calls, "workers", name, claim_ms, "0-0", "COUNT", 10)[1]
         if not items:
@@ -57,6 +56,5 @@ def work(redis, region, name=f"python-{os.getpid()}", claim_ms=5000):
             body = json.dumps({"text": text_for(redis, region, call)})
             redis("XADD", call["reply_to"], "MAXLEN", "~", 10000, "*", "id", call["id"], "body", body)
             redis("XACK", calls, "workers", at), redis("XDEL", calls, at)
-
 
 work(Redis(sys.argv[1]), *sys.argv[2:])
