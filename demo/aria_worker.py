@@ -49,7 +49,7 @@ def work(redis, region, name=f"python-{os.getpid()}", claim_ms=5000):
     while True:  # What a worker that died has left, else what is new.
         items = redis("XAUTOCLAIM", calls, "workers", name, claim_ms, "0-0", "COUNT", 10)[1]
         if not items:
-            found = redis("XREADGROUP", "GROUP", "workers", name, "COUNT", 10, "BLOCK", 500, "STREAMS", calls, ">")
+            found = redis("XREADGROUP", "GROUP", "workers", name, "COUNT", 10, "BLOCK", claim_ms, "STREAMS", calls, ">")
             items = found[0][1] if found else []
         for at, words in items:
             call = dict(zip(words[::2], words[1::2]))

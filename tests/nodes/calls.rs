@@ -19,17 +19,20 @@ const CALLS: &str = "sb:test:{service:aria}:calls";
 struct Worker(Child);
 
 impl Worker {
-    fn start(region: &Region, name: &str) -> Result<Self> {
+    /// It looks every `look_ms` for calls that another has had that long.
+    fn start(region: &Region, name: &str, look_ms: &str) -> Result<Self> {
         let python = std::env::var_os("SECTORBUS_PYTHON").unwrap_or_else(|| "python3".into());
         let mut command = Command::new(python);
-        command.arg(repository("demo/aria_worker.py")).args([&region.redis.url(), "test", name, "500"]);
+        command.arg(repository("demo/aria_worker.py")).args([&region.redis.url(), "test", name, look_ms]);
         Ok(Self(command.stdin(Stdio::null()).spawn().context("a Python")?))
     }
 
-    /// SIGSTOP, while it waits for work.
-    async fn freeze(&self, region: &Region) -> Result<()> {
+    /// SIGSTOP, while it waits for work: what comes is given to it, and it does nothing about it.
+    async fn start_frozen(region: &Region, name: &str) -> Result<Self> {
+        let worker = Self::start(region, name, "600000")?;
         until(async || Ok(pending(region).await?.0 == "0" && readers(region).await? > 0), "a worker").await?;
-        self.signal("STOP")
+        worker.signal("STOP")?;
+        Ok(worker)
     }
 
     fn thaw(&self) -> Result<()> {
@@ -97,7 +100,7 @@ fn sector_of(player: &Player) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_python_worker_answers_from_the_players_own_sector_on_redis() -> Result<()> {
     let region = Region::start(&["a", "b"]).await?;
-    let _worker = Worker::start(&region, "w1")?;
+    let worker = Worker::start(&region, "w1", "500")?;
     joined_by_a_worker(&region).await?;
     for (at, codec) in Codec::ALL.into_iter().enumerate() {
         let options = PlayerOptions { codec, ..PlayerOptions::default() };
@@ -114,30 +117,30 @@ async fn the_python_worker_answers_from_the_players_own_sector_on_redis() -> Res
     assert_eq!(pending(&region).await?.0, "0");
     assert_eq!(region.metric("sectorbus_calls_total{result=\"answered\"}").await?, 6.0);
     assert_eq!(region.metric("sectorbus_replies_total{result=\"taken\"}").await?, 6.0);
+    drop(worker);
     region.passed()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_of_a_worker_that_is_killed_is_answered_by_another_on_redis() -> Result<()> {
     let region = Region::start(&["a"]).await?;
-    let mut first = Worker::start(&region, "w1")?;
-    first.freeze(&region).await?;
+    let mut first = Worker::start_frozen(&region, "w1").await?;
     let player = Player::start("ann", &region.addresses(), PlayerOptions::default());
     player.settled(SOON).await?;
     let n = player.call("aria", Body::from("where am I"));
     until(async || Ok(pending(&region).await?.1.as_deref() == Some("w1")), "the call is the first worker's").await?;
     first.0.kill()?;
-    let _second = Worker::start(&region, "w2")?;
+    let second = Worker::start(&region, "w2", "500")?;
     assert_eq!(text_of(&player, n).await?, format!("You are in sector {}.", sector_of(&player)));
     until(async || Ok(pending(&region).await?.0 == "0"), "it is nobody's any more").await?;
+    drop(second);
     region.passed()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_goes_on_on_another_node_after_its_node_is_killed_on_redis() -> Result<()> {
     let mut region = Region::start(&["a", "b"]).await?;
-    let worker = Worker::start(&region, "w1")?;
-    worker.freeze(&region).await?;
+    let worker = Worker::start_frozen(&region, "w1").await?;
     let player = Player::start("ann", &region.addresses(), PlayerOptions::default());
     player.settled(SOON).await?;
     let heard = player.call("aria", Body::from("where am I"));
@@ -153,19 +156,17 @@ async fn a_call_goes_on_on_another_node_after_its_node_is_killed_on_redis() -> R
     // One piece of work: nothing else was ever put into the stream.
     let mut connection = region.redis.connection().await?;
     let written: redis::Value = redis::cmd("XINFO").arg("STREAM").arg(CALLS).query_async(&mut connection).await?;
-    let text = format!("{written:?}");
-    assert!(text.contains("entries-added"), "{text}");
     let fields: std::collections::HashMap<String, redis::Value> = redis::from_redis_value(written)?;
     assert_eq!(fields.get("entries-added"), Some(&redis::Value::Int(1)));
     assert_eq!(region.metric("sectorbus_replies_total{result=\"taken\"}").await?, 1.0);
+    drop(worker);
     region.passed()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_came_while_the_player_was_away_is_given_by_the_next_node_on_redis() -> Result<()> {
     let mut region = Region::start(&["a", "b"]).await?;
-    let worker = Worker::start(&region, "w1")?;
-    worker.freeze(&region).await?;
+    let worker = Worker::start_frozen(&region, "w1").await?;
     let player = Player::start("ann", &region.addresses(), PlayerOptions::default());
     player.settled(SOON).await?;
     let sector = sector_of(&player);
@@ -178,5 +179,6 @@ async fn an_answer_that_came_while_the_player_was_away_is_given_by_the_next_node
     player.set_nodes(&[region.nodes[1].address()]);
     player.come_back();
     assert_eq!(text_of(&player, n).await?, format!("You are in sector {sector}."));
+    drop(worker);
     region.passed()
 }
