@@ -69,7 +69,11 @@ fn reply(ask: &str, player: &PlayerId, sector: &SectorId, room: &RoomState) -> S
             let is_other = text_of(fields, Field::PLAYER) != Some(player.as_str());
             is_other.then(|| text_of(fields, Field::NAME).or_else(|| text_of(fields, Field::PLAYER))).flatten()
         });
-        if ships.is_empty() { "You are alone here.".to_owned() } else { format!("Here with you: {}.", ships.join(", ")) }
+        if ships.is_empty() {
+            "You are alone here.".to_owned()
+        } else {
+            format!("Here with you: {}.", ships.join(", "))
+        }
     } else if asks("where") {
         format!("You are in sector {sector}.")
     } else {
@@ -83,11 +87,7 @@ fn list(room: &RoomState, kind: &str, field: Field, some: &str, none: &str) -> S
 }
 
 /// Of each entity of a kind, in the order of their names.
-fn texts(
-    room: &RoomState,
-    kind: &str,
-    text: impl Fn(&sectorbus::state::Fields) -> Option<&str>,
-) -> Vec<String> {
+fn texts(room: &RoomState, kind: &str, text: impl Fn(&sectorbus::state::Fields) -> Option<&str>) -> Vec<String> {
     let of_kind = room.public().iter().filter(|(_, fields)| text_of(fields, Field::KIND) == Some(kind));
     let mut found: Vec<String> = of_kind.filter_map(|(_, fields)| text(fields).map(str::to_owned)).collect();
     found.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));

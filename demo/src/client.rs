@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use sectorbus::action::{Action, Answer, RejectCode};
 use sectorbus::ids::{ActorId, Alias, ConversationId, EntryId, SectorId, Seq};
 use sectorbus::protocol::{
-    Act, ActorMarks, Body, Call, CallFailure, ChangeBody, ClientFrame, DeltaFrame, Hello, OwnChange, Secret, ServerFrame, Slot, Snapshot,
-    SnapshotReason, Source,
+    Act, ActorMarks, Body, Call, CallFailure, ChangeBody, ClientFrame, DeltaFrame, Hello, OwnChange, Secret,
+    ServerFrame, Slot, Snapshot, SnapshotReason, Source,
 };
 use sectorbus::small_map::SmallMap;
 use sectorbus::state::field_hash;

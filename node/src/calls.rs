@@ -42,7 +42,9 @@ pub struct Asked {
 #[derive(Debug, Clone)]
 pub enum CallStep {
     /// A worker may have it; too late after `left`.
-    Waiting { left: Duration },
+    Waiting {
+        left: Duration,
+    },
     Ended(Result<Reply, CallFailure>),
 }
 

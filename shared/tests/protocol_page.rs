@@ -9,8 +9,8 @@ use sectorbus::action::{Action, RejectCode};
 use sectorbus::ids::{ActorId, EntryId, SectorId, Seq};
 use sectorbus::limits;
 use sectorbus::protocol::{
-    Act, BadFrame, Body, Call, CallFailed, CallFailure, ChangeBody, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Fields, Hello, Ping,
-    RetryAfter, ServerFrame, Slot, Snapshot, Welcome,
+    Act, BadFrame, Body, Call, CallFailed, CallFailure, ChangeBody, ClientFrame, CloseCode, Codec, Consequence,
+    ErrorCode, ErrorFrame, Fields, Hello, Ping, RetryAfter, ServerFrame, Slot, Snapshot, Welcome,
 };
 use sectorbus::value::{Field, Value};
 

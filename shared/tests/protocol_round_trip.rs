@@ -8,9 +8,10 @@ use sectorbus::action::{Action, Answer, Facts, RejectCode, Status};
 use sectorbus::ids::{ActorId, Alias, EntryId, PlayerId, SectorId, Seq, SessionId};
 use sectorbus::limits::INT_ABS_MAX;
 use sectorbus::protocol::{
-    Ack, Act, ActorMarks, Body, Call, CallFailed, CallFailure, CallReply, Change, ChangeBody, ClientFrame, Codec, DeltaFrame, EntityFields, ErrorCode, ErrorFrame,
-    FieldChanges, Fields, Hello, Leaving, Limits, Moved, OwnChange, OwnerChange, Ping, Pong, Reject, RetryAfter,
-    Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source, Unavailable, Welcome,
+    Ack, Act, ActorMarks, Body, Call, CallFailed, CallFailure, CallReply, Change, ChangeBody, ClientFrame, Codec,
+    DeltaFrame, EntityFields, ErrorCode, ErrorFrame, FieldChanges, Fields, Hello, Leaving, Limits, Moved, OwnChange,
+    OwnerChange, Ping, Pong, Reject, RetryAfter, Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason,
+    Source, Unavailable, Welcome,
 };
 use sectorbus::value::{Field, Value};
 

@@ -43,8 +43,7 @@ impl Stage {
     }
 
     async fn taken(&self) -> TakenCall {
-        let mut taken =
-            self.worker.take_calls(&oracle(), "w", Duration::from_secs(3600), SOON).await.expect("a log");
+        let mut taken = self.worker.take_calls(&oracle(), "w", Duration::from_secs(3600), SOON).await.expect("a log");
         assert_eq!(taken.len(), 1, "{taken:?}");
         taken.remove(0)
     }
@@ -102,8 +101,10 @@ async fn aria_answers_from_the_players_own_sector() {
         assert!(warps.contains(to.as_str()), "{to} is not in {warps}");
     }
     let ports = asked_aria(&mut stage.ann, "any ports?").await;
-    let is_port = |fields: &&sectorbus_tests::client::Fields| fields.get(&Field::KIND).and_then(Value::as_text) == Some("port");
-    let shown: Vec<_> = view.entities.values().filter(is_port).filter_map(|port| port.get(&Field::NAME)?.as_text()).collect();
+    let is_port =
+        |fields: &&sectorbus_tests::client::Fields| fields.get(&Field::KIND).and_then(Value::as_text) == Some("port");
+    let shown: Vec<_> =
+        view.entities.values().filter(is_port).filter_map(|port| port.get(&Field::NAME)?.as_text()).collect();
     assert!(!shown.is_empty() && shown.iter().all(|name| ports.contains(name)), "{shown:?}: {ports}");
     assert!(asked_aria(&mut stage.ann, "help").await.starts_with("Ask me"));
     assert!(asked_aria(&mut stage.ann, "what is love").await.starts_with("I do not know"));
@@ -129,7 +130,10 @@ async fn a_service_without_workers_is_unknown_and_may_be_called_again_when_it_ha
     // The frame is taken while ann listens.
     stage.ann.until(Duration::from_millis(100), |_| false).await;
     let taken = stage.taken().await;
-    assert_eq!((&taken.work.body[..], taken.work.sector.clone()), (&b"\"?\""[..], stage.ann.client.view.as_ref().expect("a view").sector.clone()));
+    assert_eq!(
+        (&taken.work.body[..], taken.work.sector.clone()),
+        (&b"\"?\""[..], stage.ann.client.view.as_ref().expect("a view").sector.clone())
+    );
     stage.worker.finish_call(&taken, "{\"yes\":[1,null,true]}".into()).await.expect("a log");
     let body = ended(&mut stage.ann, n, SOON).await.expect("an answer");
     assert_eq!(body.to_json(), b"{\"yes\":[1,null,true]}");

@@ -90,8 +90,7 @@ impl<L: Log> Session<L> {
             if waiting.due.take_if(|due| *due <= now).is_none() {
                 continue;
             }
-            let (n, core, events_tx, asked) =
-                (*n, self.core.clone(), self.events_tx.clone(), waiting.asked.clone());
+            let (n, core, events_tx, asked) = (*n, self.core.clone(), self.events_tx.clone(), waiting.asked.clone());
             self.core.tasks.spawn("call", async move {
                 let step = calls::time_out(&core, &asked.name).await;
                 let _ = events_tx.send(SessionEvent::Call { n, step });

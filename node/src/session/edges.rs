@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use sectorbus::log::{Log, LogError};
 use sectorbus::metrics::{CallResult, HandshakeResult, NoticeKind};
 use sectorbus::protocol::{
-    BadFrame, CallFailed, CallFailure, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Pong, ServerFrame, Unavailable,
+    BadFrame, CallFailed, CallFailure, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Pong,
+    ServerFrame, Unavailable,
 };
 
 use crate::core::Core;

@@ -10,8 +10,8 @@ pub mod outbox;
 pub mod edges;
 pub mod intake;
 
-pub mod hello;
 mod calls;
+pub mod hello;
 mod pass;
 mod renewal;
 

@@ -12,9 +12,10 @@ use super::region::Core;
 use super::trip::{MemoryLog, connection_lost};
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, NodeName, PlayerId, RoomId, SectorId, SessionId};
 use crate::log::{
-    Append, Appended, At, Attach, Attached, Beat, Beaten, CallAnswered, CallEnd, CallName, CallOpened, CallWork, Checkpoint, Checkpointed, Claim, Claimed, FeedItem,
-    Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, OpenCall, Opened, Parked, Posted, Push, Queued, Reclaim, Reply, ReplyId, Restore,
-    Restored, Revocation, Revoked, Sent, Snapshot, Unsafe, WrittenReply,
+    Append, Appended, At, Attach, Attached, Beat, Beaten, CallAnswered, CallEnd, CallName, CallOpened, CallWork,
+    Checkpoint, Checkpointed, Claim, Claimed, FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey,
+    OpenCall, Opened, Parked, Posted, Push, Queued, Reclaim, Reply, ReplyId, Restore, Restored, Revocation, Revoked,
+    Sent, Snapshot, Unsafe, WrittenReply,
 };
 
 impl Log for MemoryLog {

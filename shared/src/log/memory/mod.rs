@@ -5,12 +5,12 @@
 //! the same seed the same run. Must be used inside a tokio runtime, and knows nothing of what the bytes mean.
 
 mod access;
-mod workplace;
 mod delivery;
 mod faults;
 mod oracle;
 mod region;
 mod trip;
+mod workplace;
 
 mod calls;
 mod database;

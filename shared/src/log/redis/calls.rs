@@ -189,7 +189,16 @@ impl Workplace for RedisLog {
     async fn finish_call(&self, taken: &TakenCall, body: Bytes) -> LogResult<()> {
         let (replies, call) = (self.keys.replies(), &taken.work.call);
         let mut written = redis::cmd("XADD");
-        written.arg(&replies).arg("MAXLEN").arg("~").arg(CALLS_QUEUED_MAX).arg("*").arg("id").arg(call.reply.to_string()).arg("body").arg(&body[..]);
+        written
+            .arg(&replies)
+            .arg("MAXLEN")
+            .arg("~")
+            .arg(CALLS_QUEUED_MAX)
+            .arg("*")
+            .arg("id")
+            .arg(call.reply.to_string())
+            .arg("body")
+            .arg(&body[..]);
         self.requests_of(&replies).command(&written).await?;
         drop_items(self, &self.keys.calls(&call.callee), WORKERS, &[taken.at]).await
     }

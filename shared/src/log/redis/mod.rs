@@ -40,11 +40,14 @@ use self::inboxes::Inboxes;
 use self::keys::Keys;
 use self::pubsub::PubSub;
 use super::{
-    Append, Appended, At, Attach, Attached, Beat, Beaten, CallAnswered, CallEnd, CallName, CallOpened, CallWork, Checkpoint, Checkpointed, Claim, Claimed, FeedItem,
-    Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, OpenCall, Opened, Parked, Posted, Queued, Reclaim, Reply, ReplyId, Restore, Restored,
-    Revocation, Revoked, Sent, Snapshot, Unsafe, WrittenReply,
+    Append, Appended, At, Attach, Attached, Beat, Beaten, CallAnswered, CallEnd, CallName, CallOpened, CallWork,
+    Checkpoint, Checkpointed, Claim, Claimed, FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey,
+    OpenCall, Opened, Parked, Posted, Queued, Reclaim, Reply, ReplyId, Restore, Restored, Revocation, Revoked, Sent,
+    Snapshot, Unsafe, WrittenReply,
 };
-use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, NodeName, PlayerId, RegionName, RoomId, SectorId, SessionId};
+use crate::ids::{
+    EntryId, FeedId, Generation, Hop, Incarnation, NodeName, PlayerId, RegionName, RoomId, SectorId, SessionId,
+};
 use crate::limits::MEMBER_TTL;
 
 /// Until an append, claim, post or send is answered; then it is ambiguous.
