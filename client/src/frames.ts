@@ -25,9 +25,33 @@ export type Action =
   | { readonly move: { readonly to: string } }
   | { readonly status: { readonly status: Status } };
 
+/** What is called and answered. Numbers are whole, and at most 2^53 - 1 either way. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+export interface Call {
+  readonly n: number;
+  readonly service: string;
+  readonly body: Json;
+  readonly conversation?: string;
+}
+
+export interface CallReply {
+  readonly n: number;
+  readonly service: string;
+  readonly conversation: string;
+  readonly body: Json;
+}
+
+export interface CallFailed {
+  readonly n: number;
+  readonly code: string;
+  readonly retry_after_ms?: number | null | undefined;
+}
+
 export type ClientFrame =
   | { readonly hello: Hello }
   | { readonly act: { readonly seq: number; readonly action: Action } }
+  | { readonly call: Call }
   | { readonly resync: Empty }
   | { readonly ping: { readonly t: number } }
   | { readonly refresh: { readonly token: string } }
@@ -156,6 +180,8 @@ export interface ServerFrames {
   readonly expiring: { readonly expires_ms: number };
   readonly refreshed: { readonly expires_ms: number };
   readonly leaving: { readonly reconnect_after_ms: number };
+  readonly reply: CallReply;
+  readonly call_failed: CallFailed;
 }
 
 /** Name and body, so that a `switch` on the name knows the body. */

@@ -2,6 +2,7 @@
 // an argument; must not know sockets, tokens or when to connect.
 
 import { Actions, type PendingAction } from "./actions.js";
+import { Calls, type CallOutcome } from "./calls.js";
 import { Clock } from "./clock.js";
 import { FieldNames } from "./fields.js";
 import type { Action, ClientFrame, Delta, Hello, Own, Refusal, Reject, ServerFrame, Snapshot, Source, Welcome } from "./frames.js";
@@ -43,6 +44,7 @@ export interface LiveEvent {
 export interface SessionEvents {
   send(frame: ClientFrame): void;
   settled(action: PendingAction, answer: Answer): void;
+  called(n: number, outcome: CallOutcome): void;
   /** The first state of a connection is there. */
   live(event: LiveEvent): void;
   /** Everything was replaced, for this reason. */
@@ -64,6 +66,7 @@ export interface SessionEvents {
 export class Session {
   readonly clock = new Clock();
   readonly actions: Actions;
+  readonly calls: Calls;
   welcome: Welcome | null = null;
   room: Room | null = null;
   private isLive = false;
@@ -77,6 +80,7 @@ export class Session {
 
   constructor(private readonly events: SessionEvents) {
     this.actions = new Actions((action, answer) => events.settled(action, answer));
+    this.calls = new Calls((n, outcome) => events.called(n, outcome));
   }
 
   /** The last checksum agreed, and no version is missing. */
@@ -91,6 +95,7 @@ export class Session {
     this.resyncDueAt = null;
     this.greetAgainAt = null;
     actions.restart();
+    this.calls.restart();
     this.greeting = {
       token,
       features: [],
@@ -133,13 +138,14 @@ export class Session {
     for (const { seq, action } of this.actions.takeDue(now, this.welcome.limits.seq_window)) {
       this.events.send({ act: { seq, action } });
     }
+    for (const call of this.calls.takeDue(now)) this.events.send({ call });
   }
 
   /** When to call `flush` if nothing happens before; null: not at all. */
   wakeAt(now: number): number | null {
     const due = [this.greetAgainAt];
     if (this.isLive && this.welcome !== null) {
-      due.push(this.resyncDueAt, this.actions.nextDue(now, this.welcome.limits.seq_window));
+      due.push(this.resyncDueAt, this.actions.nextDue(now, this.welcome.limits.seq_window), this.calls.nextDue());
     }
     const times = due.filter((at) => at !== null);
     return times.length === 0 ? null : Math.min(...times);
@@ -170,6 +176,11 @@ export class Session {
         return void this.actions.settle(body.seq, { ack: { version: body.version } });
       case "reject":
         return this.rejected(body);
+      case "reply":
+        return this.calls.settle(body.n, { reply: { body: body.body, conversation: body.conversation } });
+      case "call_failed":
+        if (typeof body.retry_after_ms === "number") return this.calls.sendAgain(body.n, now + body.retry_after_ms);
+        return this.calls.settle(body.n, { failed: { code: body.code } });
       case "retry_after":
         this.actions.hold(now + body.ms);
         return this.events.notice({ kind: "busy", retryAfterMs: body.ms });
@@ -195,6 +206,7 @@ export class Session {
     this.actions.limit(welcome.limits.actions_per_s ?? 0);
     this.clock.welcome(welcome.now_ms, now);
     this.actions.welcome(welcome.actor);
+    this.calls.welcome(welcome.actor);
     // With a snapshot the marks come in it, and the copy is kept as it is until then.
     if (welcome.source === "snapshot") return;
     // The answers are told here, their state only by the frames behind: a cut between them must not hide how far that was.

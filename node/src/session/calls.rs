@@ -9,13 +9,11 @@ use tokio::time::Instant;
 use sectorbus::limits::CALLS_OPEN_MAX;
 use sectorbus::log::{CallName, Log, Reply};
 use sectorbus::metrics::CallResult;
-use sectorbus::protocol::{
-    Body, Call, CallFailed, CallFailure, CallReply, CloseCode, ErrorCode, ErrorFrame, ServerFrame,
-};
+use sectorbus::protocol::{Body, Call, CallFailed, CallFailure, CallReply, ErrorCode, ErrorFrame, ServerFrame};
 
 use crate::calls::{self, Asked, CallStep};
 use crate::session::SessionEvent;
-use crate::session::edges::{End, close};
+use crate::session::edges::End;
 use crate::session::task::Session;
 
 /// Calls that the client waits for, by their number.
@@ -99,13 +97,12 @@ impl<L: Log> Session<L> {
     }
 
     /// What the log says of a call.
-    pub(super) fn call_went_on(&mut self, n: u64, step: CallStep) -> Result<(), End> {
+    pub(super) fn call_went_on(&mut self, n: u64, step: CallStep) {
         match step {
             CallStep::Waiting { left } => {
                 if let Some(waiting) = self.calls.0.get_mut(&n) {
                     waiting.due = Some(Instant::now() + left);
                 }
-                Ok(())
             }
             CallStep::Ended(Ok(reply)) => self.call_answered(n, reply),
             CallStep::Ended(Err(failure)) => {
@@ -113,24 +110,22 @@ impl<L: Log> Session<L> {
                     self.core.metrics.calls_open.decrement(1.0);
                     self.fail_call(n, failure);
                 }
-                Ok(())
             }
         }
     }
 
     /// Heard or found: whichever comes second finds no call that waits.
-    pub(super) fn call_answered(&mut self, n: u64, reply: Reply) -> Result<(), End> {
-        let Some(waiting) = self.calls.0.remove(&n) else { return Ok(()) };
+    pub(super) fn call_answered(&mut self, n: u64, reply: Reply) {
+        let Some(waiting) = self.calls.0.remove(&n) else { return };
         self.core.metrics.calls_open.decrement(1.0);
         let Ok(body) = Body::from_json(&reply.body, usize::MAX) else {
-            tracing::error!("the log holds an answer that is not JSON");
-            return Err(close(CloseCode::Internal));
+            tracing::error!("the log holds an answer that no client can read");
+            return self.fail_call(n, CallFailure::Unavailable);
         };
         self.core.metrics.calls.count(CallResult::Answered);
         self.core.metrics.call_seconds.record(waiting.since.elapsed().as_secs_f64());
         let Reply { callee: service, conversation, .. } = reply;
         self.send(&ServerFrame::Reply(Box::new(CallReply { n, service, conversation, body })));
-        Ok(())
     }
 
     fn fail_call(&self, n: u64, code: CallFailure) {

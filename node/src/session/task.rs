@@ -366,7 +366,7 @@ impl<L: Log> Session<L> {
                 return Err(close(CloseCode::Draining));
             }
             SessionEvent::Reincarnated => return Box::pin(self.reattach()).await,
-            SessionEvent::Call { n, step } => return self.call_went_on(n, step),
+            SessionEvent::Call { n, step } => self.call_went_on(n, step),
             SessionEvent::OutboxClosed => return Err(self.closed()),
         }
         Ok(())
@@ -398,8 +398,12 @@ impl<L: Log> Session<L> {
                 self.place_calls_again();
                 Box::pin(self.compare_at()).await
             }
-            Push::Replied { actor, n, reply } if actor == self.actor => self.call_answered(n, reply),
-            Push::Replied { .. } => Ok(()),
+            Push::Replied { actor, n, reply } => {
+                if actor == self.actor {
+                    self.call_answered(n, reply);
+                }
+                Ok(())
+            }
             Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) => Ok(()),
         }
     }
