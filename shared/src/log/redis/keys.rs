@@ -121,6 +121,7 @@ impl Keys {
 mod tests {
     use super::*;
     use crate::ids::{ActorId, EntryId};
+    use crate::log::CallName;
 
     #[test]
     fn keys_of_one_room_share_a_slot() {
@@ -135,6 +136,12 @@ mod tests {
         assert_eq!(keys.once(&room, &once), "sb:eu:{sector:12}:once:ann:3:7");
         let once = OnceKey::Entry { room: "team:red".parse().unwrap(), entry: EntryId::new(5, 6), n: 1 };
         assert_eq!(keys.once(&room, &once), "sb:eu:{sector:12}:once:#team:red:5-6:1");
-        assert!(keys.at(&player).starts_with(&keys.channel(&RoomId::Player(player))));
+        let of_player =
+            [keys.at(&player), keys.player_calls(&player), keys.player_answers(&player), keys.player_talks(&player)];
+        let channel = keys.channel(&RoomId::Player(player.clone()));
+        assert!(of_player.iter().all(|key| key.starts_with(&channel)), "{of_player:?}");
+        let (aria, call) = (Callee::new("aria").unwrap(), CallName { player, actor: ActorId(3), n: 7 });
+        assert_eq!(keys.calls(&aria), "sb:eu:{service:aria}:calls");
+        assert!(keys.queued(&aria, &ReplyId::new(call, 1)).starts_with("sb:eu:{service:aria}:queued:0"));
     }
 }
