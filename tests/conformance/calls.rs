@@ -33,6 +33,8 @@ rules! {
     a_waiting_worker_wakes_when_work_comes,
     a_written_reply_is_given_to_one_node_and_to_another_if_that_one_keeps_it,
     an_unanswered_request_about_a_call_may_be_repeated,
+    calls_and_replies_outlive_a_restart_of_the_server,
+    what_went_with_a_lost_tail_is_unknown_and_may_be_called_again,
 }
 
 fn aria() -> Callee {
@@ -334,4 +336,45 @@ async fn an_unanswered_request_about_a_call_may_be_repeated(stand: impl Stand) {
     assert_eq!(taken.iter().filter(|taken| taken.work.call == call).count(), 1);
     stand.unanswered(&log, "ann", log.answer_call(&call.reply, bytes("2"))).await;
     assert_eq!(answer(&log, &call.reply, "2").await, CallAnswered::Already);
+}
+
+async fn calls_and_replies_outlive_a_restart_of_the_server(mut stand: impl Stand) {
+    let log = with_aria(stand.node().await).await;
+    let (first, second) = (opened(&log, request("ann", 1, 0)).await, opened(&log, request("ann", 2, 0)).await);
+    queue(&log, &first).await;
+    queue(&log, &second).await;
+    let taken = take(&log, "w1", NEVER).await;
+    answered(async || log.finish_call(&taken[0], bytes("1")).await).await;
+    eventually("the reply", async || replies(&log, "n1").await.into_iter().next()).await;
+    stand.restart().await;
+    assert_eq!(opened(&log, request("ann", 2, 1)).await, second);
+    assert_eq!(queue(&log, &second).await, Queued::Ok);
+    let claimed = eventually("what the first worker had", async || {
+        take(&log, "w2", Duration::from_millis(1)).await.into_iter().next()
+    });
+    assert_eq!(claimed.await.work.call, second);
+    let again = eventually("the reply again", async || replies(&log, "n2").await.into_iter().next()).await;
+    assert_eq!(again.reply, Some(first.reply.clone()));
+    assert_eq!(answer(&log, &first.reply, "1").await, CallAnswered::Ok);
+}
+
+async fn what_went_with_a_lost_tail_is_unknown_and_may_be_called_again(mut stand: impl Stand) {
+    let log = stand.node().await;
+    stand.mark().await;
+    let log = with_aria(log).await;
+    let call = opened(&log, request("ann", 1, 0)).await;
+    queue(&log, &call).await;
+    let taken = take(&log, "w1", NEVER).await;
+    answered(async || log.finish_call(&taken[0], bytes("1")).await).await;
+    eventually("the reply", async || replies(&log, "n1").await.into_iter().next()).await;
+    stand.lose_tail().await;
+    assert_eq!(answer(&log, &call.reply, "1").await, CallAnswered::Unknown);
+    assert!(replies(&log, "n1").await.is_empty());
+    let again = opened(&log, request("ann", 1, 1)).await;
+    assert_ne!(again.reply, call.reply);
+    // A worker that reads on makes its group again.
+    assert!(take(&log, "w1", NEVER).await.is_empty());
+    assert_eq!(queue(&log, &again).await, Queued::Ok);
+    let taken = eventually("the work", async || take(&log, "w1", NEVER).await.into_iter().next()).await;
+    assert_eq!(taken.work.call, again);
 }
