@@ -2,6 +2,7 @@
 // an argument; must not know sockets, tokens or when to connect.
 
 import { Actions, type PendingAction } from "./actions.js";
+import { Calls, type CallOutcome } from "./calls.js";
 import { Clock } from "./clock.js";
 import { FieldNames } from "./fields.js";
 import type { Action, ClientFrame, Delta, Hello, Own, Refusal, Reject, ServerFrame, Snapshot, Source, Welcome } from "./frames.js";
@@ -45,6 +46,7 @@ export interface LiveEvent {
 export interface SessionEvents {
   send(frame: ClientFrame): void;
   settled(action: PendingAction, answer: Answer): void;
+  called(n: number, outcome: CallOutcome): void;
   /** The first state of a connection is there. */
   live(event: LiveEvent): void;
   /** Everything was replaced, for this reason. */
@@ -67,6 +69,7 @@ export class Session {
   readonly clock = new Clock();
   readonly actions: Actions;
   readonly talk = new Talk();
+  readonly calls: Calls;
   welcome: Welcome | null = null;
   room: Room | null = null;
   private isLive = false;
@@ -84,6 +87,7 @@ export class Session {
     readonly feeds: boolean,
   ) {
     this.actions = new Actions((action, answer) => events.settled(action, answer));
+    this.calls = new Calls((n, outcome) => events.called(n, outcome));
   }
 
   /** The last checksum agreed, and no version is missing. */
@@ -99,6 +103,7 @@ export class Session {
     this.resyncDueAt = null;
     this.greetAgainAt = null;
     actions.restart();
+    this.calls.restart();
     this.greeting = {
       token,
       features: this.feeds ? [FEATURE] : [],
@@ -148,13 +153,15 @@ export class Session {
       this.events.send({ act: { seq, action } });
     }
     for (const frame of this.talk.takeDue(now, this.sector)) this.events.send(frame);
+    for (const call of this.calls.takeDue(now)) this.events.send({ call });
   }
 
   /** When to call `flush` if nothing happens before; null: not at all. */
   wakeAt(now: number): number | null {
     const due = [this.greetAgainAt];
     if (this.isLive && this.welcome !== null) {
-      due.push(this.resyncDueAt, this.actions.nextDue(now, this.welcome.limits.seq_window), this.talk.nextDue());
+      const { seq_window: window } = this.welcome.limits;
+      due.push(this.resyncDueAt, this.actions.nextDue(now, window), this.talk.nextDue(), this.calls.nextDue());
     }
     const times = due.filter((at) => at !== null);
     return times.length === 0 ? null : Math.min(...times);
@@ -185,6 +192,11 @@ export class Session {
         return void this.actions.settle(body.seq, { ack: { version: body.version } });
       case "reject":
         return this.rejected(body);
+      case "reply":
+        return this.calls.settle(body.n, { reply: { body: body.body, conversation: body.conversation } });
+      case "call_failed":
+        if (typeof body.retry_after_ms === "number") return this.calls.sendAgain(body.n, now + body.retry_after_ms);
+        return this.calls.settle(body.n, { failed: { code: body.code } });
       case "retry_after":
         this.actions.hold(now + body.ms);
         return this.events.notice({ kind: "busy", retryAfterMs: body.ms });
@@ -214,6 +226,7 @@ export class Session {
     this.clock.welcome(welcome.now_ms, now);
     this.actions.welcome(welcome.actor);
     this.talk.welcome(welcome);
+    this.calls.welcome(welcome.actor);
     // With a snapshot the marks come in it, and the copy is kept as it is until then.
     if (welcome.source === "snapshot") return;
     // The answers are told here, their state only by the frames behind: a cut between them must not hide how far that was.

@@ -162,7 +162,12 @@ impl<L: Log> Follow<L> {
         match push {
             Push::Following => self.catch_up_both().await,
             // What was missed is read after the next `Following`.
-            Push::Lost | Push::Attached { .. } | Push::Ears(_) | Push::Present(_) | Push::Team(_) => {}
+            Push::Lost
+            | Push::Attached { .. }
+            | Push::Ears(_)
+            | Push::Present(_)
+            | Push::Team(_)
+            | Push::Replied { .. } => {}
             Push::Entry(entry) => self.take_entry(entry).await,
             Push::Receipts { at, body } => self.take_receipts(at, &body).await,
             Push::Feed(item) => self.take_feed_item(item).await,

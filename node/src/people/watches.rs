@@ -89,7 +89,8 @@ impl Watches {
             | Push::Feed(_)
             | Push::Attached { .. }
             | Push::Ears(_)
-            | Push::Team(_) => return,
+            | Push::Team(_)
+            | Push::Replied { .. } => return,
         }
         self.wake.notify_one();
     }

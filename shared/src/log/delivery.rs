@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{EarsChange, LogEntry};
+use super::{EarsChange, LogEntry, Reply};
 use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, RoomId, SessionId};
 use crate::log::{Present, TeamAt};
 use crate::mailbox;
@@ -84,6 +84,12 @@ pub enum Push {
     Present(Present),
     /// The player is in another team, or in another role (channel of `player:<id>` only).
     Team(TeamAt),
+    /// A call of this player was answered (channel of `player:<id>` only).
+    Replied {
+        actor: ActorId,
+        n: u64,
+        reply: Reply,
+    },
 }
 
 /// A followed room. Dropping it unfollows.

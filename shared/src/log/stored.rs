@@ -8,8 +8,8 @@ use std::str::FromStr;
 
 use bytes::{BufMut, Bytes};
 
-use super::{ClaimBody, EarsChange, FeedItem, Lineage, LogBody, LogEntry, Present, Push, SeatedAt, TeamAt};
-use crate::ids::{EntryId, FeedId, Generation, Incarnation, Nonce, SessionId};
+use super::{ClaimBody, EarsChange, FeedItem, Lineage, LogBody, LogEntry, Present, Push, Reply, SeatedAt, TeamAt};
+use crate::ids::{ActorId, EntryId, FeedId, Generation, Incarnation, Nonce, SessionId};
 use crate::presence::Shown;
 
 /// First byte of every record and payload written by this release. The next format will be 2, and readable beside it.
@@ -26,6 +26,7 @@ const EARS: u8 = 9;
 
 /// Where no name is: no name has this byte.
 const NOBODY: &str = "#";
+const REPLIED: u8 = 8;
 
 /// Why stored or published bytes are not what they should be. The bytes themselves are not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,8 +100,14 @@ pub fn team_record(team: &TeamAt) -> Vec<u8> {
     with_body(TEAM, &texts, &[])
 }
 
+/// Never stored, only published on the player's channel.
+pub fn replied_record(actor: ActorId, n: u64, reply: &Reply) -> Vec<u8> {
+    let texts = [actor.to_string(), n.to_string(), reply.callee.to_string(), reply.conversation.to_string()];
+    with_body(REPLIED, &texts, &reply.body)
+}
+
 /// What goes over a room's channel: `format, short id, record`. The id is the entry's, the feed item's, for receipts
-/// the head they were checked against, and empty for an attach.
+/// the head they were checked against, and empty for an attach or a reply.
 pub fn published(id: &str, record: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(2 + id.len() + record.len());
     payload.put_u8(FORMAT);
@@ -164,6 +171,14 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
             let words = [payload.short()?, payload.short()?, payload.short()?, payload.short()?];
             payload.end()?;
             read_team(&words.join(" ")).map(Push::Team)
+        }
+        REPLIED => {
+            payload.kind()?;
+            let actor = ActorId(parse(&payload.short()?, "actor")?);
+            let n = parse(&payload.short()?, "number")?;
+            let (callee, conversation) =
+                (parse(&payload.short()?, "callee")?, parse(&payload.short()?, "conversation")?);
+            Ok(Push::Replied { actor, n, reply: Reply { callee, conversation, body: payload.0 } })
         }
         found => Err(Unreadable::Kind { found }),
     }
@@ -329,6 +344,11 @@ mod tests {
         TeamAt { number: 1_700_000_000_006, team: Some(named), before: None }
     }
 
+    fn reply() -> Reply {
+        let (callee, conversation) = ("aria".parse().unwrap(), "c1".parse().unwrap());
+        Reply { callee, conversation, body: Bytes::from_static(b"{}") }
+    }
+
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|b| format!("{b:02x}")).collect()
     }
@@ -356,6 +376,7 @@ mod tests {
             ("published_mark", published("", &ears_record(&mark))),
             ("published_present", published("", &present_record(&present()))),
             ("published_team", published("", &team_record(&team()))),
+            ("published_replied", published("", &replied_record(ActorId(7), 3, &reply()))),
         ]
     }
 
@@ -397,6 +418,8 @@ mod tests {
         }
         assert_eq!(read_published(published("", &present_record(&present())).into()), Ok(Push::Present(present())));
         assert_eq!(read_published(published("", &team_record(&team())).into()), Ok(Push::Team(team())));
+        let push = read_published(published("", &replied_record(ActorId(7), 3, &reply())).into()).unwrap();
+        assert_eq!(push, Push::Replied { actor: ActorId(7), n: 3, reply: reply() });
     }
 
     #[test]

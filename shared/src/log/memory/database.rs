@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::calls::Calls;
 use super::ears::PlayerEars;
 use super::inbox::Inbox;
 use super::players::PlayerRecord;
@@ -24,6 +25,7 @@ pub(super) struct Database {
     /// Of players who need not have been seen yet.
     pub(super) teams: BTreeMap<PlayerId, TeamAt>,
     pub(super) revocations: Revocations,
+    pub(super) calls: Calls,
 }
 
 impl Database {

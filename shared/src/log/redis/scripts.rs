@@ -46,6 +46,10 @@ scripts! {
     REVOKE = "revoke" after "prelude";
     REVOKED = "revoked" after "prelude";
     ARRIVED = "arrived" after "prelude" after "presence";
+    CALL_OPEN = "call_open" after "prelude";
+    CALL_QUEUE = "call_queue";
+    CALL_END = "call_end" after "prelude";
+    CALL_ANSWER = "call_answer" after "prelude";
 }
 
 impl LogScript {
@@ -112,6 +116,10 @@ mod tests {
             &REVOKE,
             &REVOKED,
             &ARRIVED,
+            &CALL_OPEN,
+            &CALL_QUEUE,
+            &CALL_END,
+            &CALL_ANSWER,
         ];
         for script in all {
             for word in ["KEYS: ", "Checks: ", "Writes: ", "Answers"] {
