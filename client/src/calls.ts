@@ -2,6 +2,7 @@
 // argument, what is to be sent is answered; must not know sockets.
 
 import type { Call, Json } from "./frames.js";
+import { Numbers } from "./numbers.js";
 
 /** How a call ended. `failed`: a code of PROTOCOL.md; `left`: the client left before. */
 export type CallOutcome =
@@ -20,17 +21,20 @@ interface Entry {
 }
 
 export class Calls {
-  private nextN = 1;
   private actor: number | null = null;
   /** In the order of n. */
   private readonly entries = new Map<number, Entry>();
 
   /** `settled` hears of every call once. */
-  constructor(private readonly settled: (n: number, outcome: CallOutcome) => void) {}
+  constructor(
+    private readonly settled: (n: number, outcome: CallOutcome) => void,
+    private readonly numbers = new Numbers(),
+  ) {}
 
   add(service: string, body: Json, conversation: string | undefined): number {
-    const n = this.nextN++;
-    const call = { n, service, body: checkedBody(body), ...(conversation !== undefined && { conversation }) };
+    const checked = checkedBody(body);
+    const n = this.numbers.next();
+    const call = { n, service, body: checked, ...(conversation !== undefined && { conversation }) };
     this.entries.set(n, { call, sent: false, notBefore: -Infinity });
     return n;
   }

@@ -9,7 +9,7 @@ export const FEEDS_MAX = 16;
 /** Names of shown items that are kept of each feed: what a rewind posts again is among them, or very old. */
 const SHOWN_MAX = 500;
 
-/** What a `feed` frame means here; null: nothing that this client knows. `gap`: items that it has not had are missing. */
+/** What a `feed` frame means here; null: nothing to tell anybody. `gap`: items that it has not had are missing. */
 export type Placed = "started" | "gap" | "rewound" | "ended" | null;
 
 interface Feed {
@@ -62,6 +62,10 @@ export class Feeds {
       case "ended":
         feed.reading = false;
         return "ended";
+      case "passed":
+        // Nothing is missing up to there.
+        if (isAfter(at, feed.cursor)) feed.cursor = at;
+        return null;
       default:
         return null;
     }

@@ -170,7 +170,10 @@ export interface Refusal {
   readonly code: string;
   readonly detail: string;
   readonly retry: boolean;
+  /** Of the refused action. */
   readonly seq?: number | null | undefined;
+  /** Of the refused request or call. */
+  readonly n?: number | null | undefined;
   readonly retry_after_ms?: number | null | undefined;
 }
 
@@ -196,7 +199,7 @@ export interface Item extends PageItem {
 export interface FeedPlace {
   readonly of: string;
   readonly at: FeedId;
-  /** `started`, `gap`, `rewound`, `ended`; a newer server may have more. */
+  /** `started`, `gap`, `rewound`, `passed`, `ended`; a newer server may have more. */
   readonly why: string;
 }
 
@@ -228,6 +231,8 @@ export interface ChannelCount {
   readonly of: string;
   readonly upto?: FeedId | null | undefined;
   readonly unread: number;
+  /** Items after this id were not counted. */
+  readonly counted: FeedId;
 }
 
 export interface Counts {

@@ -7,6 +7,7 @@ import { Clock } from "./clock.js";
 import { FieldNames } from "./fields.js";
 import type { Action, ClientFrame, Delta, Hello, Own, Refusal, Reject, ServerFrame, Snapshot, Source, Welcome } from "./frames.js";
 import { rejected, type Answer } from "./marks.js";
+import { Numbers } from "./numbers.js";
 import { Room, type RoomView, type Step } from "./room.js";
 import { FEATURE, Talk } from "./talk.js";
 
@@ -15,7 +16,7 @@ const SECTOR_SLOT = 0;
 const AGAIN_AFTER_MS = 250;
 /** An error with this code is about a `refresh`. */
 const BAD_TOKEN = "bad_token";
-/** One with one of these codes and without a seq may be about any frame but an action. */
+/** One with one of these codes and without a number may be about any frame that has none. */
 const OF_ANY: readonly string[] = ["rate_limited", "not_in_sector"];
 const OF_REFRESH: readonly string[] = [BAD_TOKEN, ...OF_ANY];
 
@@ -68,7 +69,7 @@ export interface SessionEvents {
 export class Session {
   readonly clock = new Clock();
   readonly actions: Actions;
-  readonly talk = new Talk();
+  readonly talk: Talk;
   readonly calls: Calls;
   welcome: Welcome | null = null;
   room: Room | null = null;
@@ -87,7 +88,9 @@ export class Session {
     readonly feeds: boolean,
   ) {
     this.actions = new Actions((action, answer) => events.settled(action, answer));
-    this.calls = new Calls((n, outcome) => events.called(n, outcome));
+    const numbers = new Numbers();
+    this.talk = new Talk(numbers);
+    this.calls = new Calls((n, outcome) => events.called(n, outcome), numbers);
   }
 
   /** The last checksum agreed, and no version is missing. */
@@ -214,7 +217,7 @@ export class Session {
       case "refreshed":
         return this.events.refreshed();
       default:
-        return this.talk.take(frame, now + this.clock.offset);
+        return this.talk.take(frame);
     }
   }
 
@@ -297,19 +300,32 @@ export class Session {
     this.events.restart(code);
   }
 
-  private refused({ code, detail, retry, seq, retry_after_ms }: Refusal, now: number): void {
+  private refused({ code, detail, retry, seq, n, retry_after_ms }: Refusal, now: number): void {
     const retryAfterMs = retry_after_ms ?? AGAIN_AFTER_MS;
     this.events.notice(retry ? { kind: "limited", retryAfterMs } : { kind: "refused", code, detail });
     if (typeof seq === "number") {
       if (retry) this.actions.sendAgain(seq, now + retryAfterMs);
       else this.actions.settle(seq, rejected(code, { detail }));
+    } else if (typeof n === "number") {
+      this.requestRefused(n, code, detail, retry ? now + retryAfterMs : null);
     } else if (this.greeting !== null) {
       if (retry) this.greetAgainAt = now + retryAfterMs;
     } else {
       // Nothing says which frame it was: all that may have been are sent again, which does no harm.
       if (retry && this.broken !== null) this.resync(now + retryAfterMs);
-      if (retry && OF_ANY.includes(code)) this.talk.sendAgain(now + retryAfterMs);
+      if (retry && OF_ANY.includes(code)) this.talk.markAgain(now + retryAfterMs);
       if (OF_REFRESH.includes(code)) this.events.notRefreshed(code === BAD_TOKEN ? null : retryAfterMs);
+    }
+  }
+
+  /** Requests and calls have one series of numbers: only one of the two knows this one. `again`: when it may be sent again. */
+  private requestRefused(n: number, code: string, detail: string, again: number | null): void {
+    if (again === null) {
+      this.talk.refuse(n, code, { detail });
+      this.calls.settle(n, { failed: { code } });
+    } else {
+      this.talk.askAgain(n, again);
+      this.calls.sendAgain(n, again);
     }
   }
 }

@@ -43,7 +43,7 @@ test.each(received)("$name is read alike in both codecs: $json", ({ name, json, 
   expect(CODECS.json.decode(json)).toEqual({ name, body });
   const decoded = CODECS.msgpack.decode(msgpack);
   expect(decoded?.name).toBe(name);
-  const isState = ["snapshot", "moved", "delta", "own"].includes(name);
+  const isState = ["snapshot", "moved", "delta", "own", "room"].includes(name);
   expect(isState ? { ...(named({ body: decoded?.body }) as object) } : { body: decoded?.body }).toEqual({ body });
 });
 

@@ -107,6 +107,7 @@ const SCHEMAS: Schemas = {
     detail: v.string(),
     retry: v.boolean(),
     seq: v.nullish(natural),
+    n: v.nullish(natural),
     retry_after_ms: v.nullish(natural),
   }),
   expiring: v.object({ expires_ms: natural }),
@@ -120,7 +121,7 @@ const SCHEMAS: Schemas = {
   marked: v.object({ of: v.string(), upto: feedId }),
   counts: v.object({
     n: natural,
-    channels: v.array(v.object({ of: v.string(), upto: v.nullish(feedId), unread: natural })),
+    channels: v.array(v.object({ of: v.string(), upto: v.nullish(feedId), unread: natural, counted: feedId })),
   }),
   blocks: v.object({ n: v.nullish(natural), players: texts }),
   room: v.object({
