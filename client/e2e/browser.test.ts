@@ -104,3 +104,15 @@ test("two players see each other move, their node is killed, both go on, and not
   expect(await counter("duplicated").textContent()).toBe("0");
   expect(complaints).toEqual([]);
 });
+
+test("Aria answers a player from the sector they are in", async () => {
+  const pane = new Pane(demo.page, "B");
+  const answered = async (question: string, answer: string): Promise<void> => {
+    await demo.page.getByLabel("Player B", { exact: true }).getByLabel("Ask Aria", { exact: true }).fill(question);
+    await pane.part("ask").getByRole("button").click();
+    await pane.part("aria").getByText(answer).waitFor();
+  };
+  await answered("Where am I?", `You are in sector ${await pane.sector()}.`);
+  await answered("<b>what?</b>", "<b>what?</b> I do not know about that.");
+  expect(demo.complaints).toEqual([]);
+});

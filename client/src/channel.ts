@@ -42,8 +42,8 @@ export class HeldChannel implements Channel {
   private unreadHere = 0;
   /** Unread ones that are not held here: older than all that are. */
   private unreadElsewhere = 0;
-  /** When the server counted, by its clock. */
-  private countedAt = -Infinity;
+  /** Every item up to here is held, or in one of the two; null: nothing was counted. */
+  private counted: FeedId | null = null;
 
   constructor(
     readonly name: string,
@@ -62,7 +62,7 @@ export class HeldChannel implements Channel {
   add(message: Message): boolean {
     if (this.messages.some(({ msg }) => msg === message.msg)) return false;
     // After a reconnect what was missed comes behind the count that has it already.
-    if (message.at <= this.countedAt) this.foundHere([message]);
+    this.foundHere([message]);
     this.keep([...this.messages, message]);
     return true;
   }
@@ -84,29 +84,40 @@ export class HeldChannel implements Channel {
     return this.unreadElsewhere === 0;
   }
 
-  /** The server's count of items after `upto`. It may be older than the mark here: then it says nothing new. */
-  count(upto: FeedId | null, unread: number, regionNow: number): void {
+  /**
+   * The server's count of items after `upto`, up to `counted`; null: there are none. It may be older than the mark here: then it
+   * says nothing new.
+   */
+  count(upto: FeedId | null, unread: number, counted: FeedId | null): void {
     if (this.readUpto !== null && (upto === null || compareFeedIds(upto, this.readUpto) < 0)) return;
     this.readUpto = upto;
-    this.countedAt = regionNow;
+    this.counted = counted;
     this.unreadHere = this.unreadOf(this.messages);
-    this.unreadElsewhere = Math.max(0, unread - this.unreadHere);
+    this.unreadElsewhere = Math.max(0, unread - this.unreadOf(this.messages.filter(({ id }) => this.wasCounted(id))));
   }
 
-  /** These were counted elsewhere until now. */
+  /** Those of these that were counted were elsewhere until now. */
   private foundHere(messages: readonly Message[]): void {
-    this.unreadElsewhere = Math.max(0, this.unreadElsewhere - this.unreadOf(messages));
+    const counted = messages.filter(({ id }) => this.wasCounted(id));
+    this.unreadElsewhere = Math.max(0, this.unreadElsewhere - this.unreadOf(counted));
   }
 
   private keep(messages: readonly Message[]): void {
     const over = Math.max(0, messages.length - CHANNEL_MESSAGES_MAX);
-    this.unreadElsewhere += this.unreadOf(messages.slice(0, over));
+    const dropped = messages.slice(0, over);
+    const last = dropped.at(-1);
+    this.unreadElsewhere += this.unreadOf(dropped);
+    if (last !== undefined && !this.wasCounted(last.id)) this.counted = last.id;
     this.messages = messages.slice(over);
     this.unreadHere = this.unreadOf(this.messages);
   }
 
   private unreadOf(messages: readonly Message[]): number {
     return messages.filter(({ id, mine }) => !mine && this.isUnread(id)).length;
+  }
+
+  private wasCounted(id: FeedId): boolean {
+    return this.counted !== null && compareFeedIds(id, this.counted) <= 0;
   }
 
   private isUnread(id: FeedId): boolean {

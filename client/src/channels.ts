@@ -70,12 +70,12 @@ export class Channels implements ChannelsView {
   }
 
   /** The server's counts of this moment; a channel that is not among them has neither mark nor unread items. */
-  count(counts: readonly ChannelCount[], regionNow: number): void {
-    const counted = new Map(counts.map(({ of, upto, unread }) => [of, { upto: upto ?? null, unread }]));
+  count(counts: readonly ChannelCount[]): void {
+    const counted = new Map(counts.map((count) => [count.of, count]));
     for (const name of new Set([...this.held.keys(), ...counted.keys()])) {
-      const { upto, unread } = counted.get(name) ?? { upto: null, unread: 0 };
+      const count = counted.get(name);
       const channel = this.channel(name);
-      channel.count(upto, unread, regionNow);
+      channel.count(count?.upto ?? null, count?.unread ?? 0, count?.counted ?? null);
       this.changed(channel);
     }
   }

@@ -1,10 +1,11 @@
 // The client as applications use it: joins the link (when and where to connect) and the session (what frames do).
 
 import type { PendingAction } from "./actions.js";
+import type { CallOutcome } from "./calls.js";
 import { CODECS, type CodecName } from "./codec/codec.js";
 import type { ChannelsView } from "./channels.js";
 import type { FeedId } from "./feedid.js";
-import type { Action, ChannelCount, Delta, Own } from "./frames.js";
+import type { Action, ChannelCount, Delta, Json, Own } from "./frames.js";
 import { Link, type ClientState, type DropEvent, type LeaveEvent } from "./link.js";
 import { Listeners, type Unsubscribe } from "./listeners.js";
 import type { Answer } from "./marks.js";
@@ -69,6 +70,7 @@ export class Client {
   private readonly now_: () => number;
   private readonly session: Session;
   private readonly link: Link;
+  private readonly callers = new Map<number, (outcome: CallOutcome) => void>();
   private readonly resolvers = new Map<PendingAction, (outcome: Outcome) => void>();
   private readonly heard = {
     state: new Listeners<StateEvent>(),
@@ -88,6 +90,10 @@ export class Client {
     this.session = new Session({
       send: (frame) => this.link.send(frame),
       settled: (action, answer) => this.settled(action, answer),
+      called: (n, outcome) => {
+        this.callers.get(n)?.(outcome);
+        this.callers.delete(n);
+      },
       live: (event) => {
         if (this.link.becameLive()) heard.reconnect.emit(event);
       },
@@ -215,6 +221,19 @@ export class Client {
     return this.session.talk.channels;
   }
 
+  /**
+   * Asks a worker of a service. Comes exactly once, over all reconnects, and never rejects. `conversation`: that of an earlier
+   * reply, which this goes on from.
+   */
+  call(service: string, body: Json, conversation?: string): Promise<CallOutcome> {
+    if (this.state === "left") throw new Error("call: this client has left");
+    if (!/^[A-Za-z0-9_-]{1,64}$/.test(service)) throw new RangeError("call: a service is a name");
+    const n = this.session.calls.add(service, body, conversation);
+    const outcome = new Promise<CallOutcome>((resolve) => this.callers.set(n, resolve));
+    this.wake();
+    return outcome;
+  }
+
   /** Goes to this one of its urls now, and back to it when it can; null: any will do. */
   prefer(url: string | null): void {
     this.link.prefer(url);
@@ -286,6 +305,7 @@ export class Client {
     this.session.dropped();
     this.session.talk.leave(event.name);
     for (const pending of this.pending) this.settled(pending, { unknown: { reason: event.name } });
+    this.session.calls.settleAll("left");
     this.heard.leave.emit(event);
   }
 

@@ -9,8 +9,8 @@ export const FEEDS_MAX = 16;
 /** Names of shown items that are kept of each feed: what a rewind posts again is among them, or very old. */
 const SHOWN_MAX = 500;
 
-/** What a `feed` frame means here; null: nothing that this client knows. `gap`: items that it has not had are missing. */
-export type Placed = "started" | "gap" | "rewound" | "passed" | "ended" | null;
+/** What a `feed` frame means here; null: nothing to tell anybody. `gap`: items that it has not had are missing. */
+export type Placed = "started" | "gap" | "rewound" | "ended" | null;
 
 interface Feed {
   /** The last item shown, or where reading began. */
@@ -59,12 +59,13 @@ export class Feeds {
       case "rewound":
         feed.cursor = at;
         return "rewound";
-      case "passed":
-        if (isAfter(at, feed.cursor)) feed.cursor = at;
-        return "passed";
       case "ended":
         feed.reading = false;
         return "ended";
+      case "passed":
+        // Nothing is missing up to there.
+        if (isAfter(at, feed.cursor)) feed.cursor = at;
+        return null;
       default:
         return null;
     }

@@ -29,9 +29,33 @@ export type Action =
   | { readonly move: { readonly to: string } }
   | { readonly status: { readonly status: Status } };
 
+/** What is called and answered. Numbers are whole, and at most 2^53 - 1 either way. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+export interface Call {
+  readonly n: number;
+  readonly service: string;
+  readonly body: Json;
+  readonly conversation?: string;
+}
+
+export interface CallReply {
+  readonly n: number;
+  readonly service: string;
+  readonly conversation: string;
+  readonly body: Json;
+}
+
+export interface CallFailed {
+  readonly n: number;
+  readonly code: string;
+  readonly retry_after_ms?: number | null | undefined;
+}
+
 export type ClientFrame =
   | { readonly hello: Hello }
   | { readonly act: { readonly seq: number; readonly action: Action } }
+  | { readonly call: Call }
   | { readonly resync: Empty }
   | { readonly ping: { readonly t: number } }
   | { readonly refresh: { readonly token: string } }
@@ -146,9 +170,10 @@ export interface Refusal {
   readonly code: string;
   readonly detail: string;
   readonly retry: boolean;
-  /** The refused request's number. */
-  readonly n?: number | null | undefined;
+  /** Of the refused action. */
   readonly seq?: number | null | undefined;
+  /** Of the refused request or call. */
+  readonly n?: number | null | undefined;
   readonly retry_after_ms?: number | null | undefined;
 }
 
@@ -174,7 +199,7 @@ export interface Item extends PageItem {
 export interface FeedPlace {
   readonly of: string;
   readonly at: FeedId;
-  /** `started`, `gap`, `rewound`, `ended`; a newer server may have more. */
+  /** `started`, `gap`, `rewound`, `passed`, `ended`; a newer server may have more. */
   readonly why: string;
 }
 
@@ -206,8 +231,8 @@ export interface ChannelCount {
   readonly of: string;
   readonly upto?: FeedId | null | undefined;
   readonly unread: number;
-  /** Items after this one were not counted. */
-  readonly counted?: FeedId | null | undefined;
+  /** Items after this id were not counted. */
+  readonly counted: FeedId;
 }
 
 export interface Counts {
@@ -271,6 +296,8 @@ export interface ServerFrames {
   readonly room: RoomSnapshot;
   readonly left: { readonly room: number; readonly of: string };
   readonly presence: { readonly players: readonly PlayerPresence[] };
+  readonly reply: CallReply;
+  readonly call_failed: CallFailed;
 }
 
 /** Name and body, so that a `switch` on the name knows the body. */

@@ -5,10 +5,11 @@ export type { Asked, ConnectOptions, DeltaEvent, Outcome, OwnEvent, StateEvent }
 export type { PendingAction } from "./actions.js";
 export type { Channel, Message } from "./channel.js";
 export type { ChannelEvent, ChannelsView } from "./channels.js";
+export type { CallOutcome } from "./calls.js";
 export type { CodecName } from "./codec/codec.js";
 export { compose } from "./compose.js";
 export { compareFeedIds, timeOf, type FeedId } from "./feedid.js";
-export type { Action, Change, ChannelCount, Delta, Facts, FieldChanges, Own, Source, Status, Value } from "./frames.js";
+export type { Action, Change, ChannelCount, Delta, Facts, FieldChanges, Json, Own, Source, Status, Value } from "./frames.js";
 export type { ClientState, DropEvent, LeaveEvent } from "./link.js";
 export type { Unsubscribe } from "./listeners.js";
 export type { Answer } from "./marks.js";

@@ -3,6 +3,7 @@
 
 import type { Blocks, ClientFrame, Counts, Facts, Page, SaidAt } from "./frames.js";
 import type { FeedId } from "./feedid.js";
+import { Numbers } from "./numbers.js";
 import { Pace } from "./pace.js";
 import { Refused } from "./refused.js";
 
@@ -41,15 +42,16 @@ interface Entry {
 export class Requests {
   /** Whose numbers these are. */
   private actor: number | null = null;
-  private nextN = 1;
   /** By n, in its order. */
   private entries = new Map<number, Entry>();
   private readonly pace = new Pace();
 
+  constructor(private readonly numbers = new Numbers()) {}
+
   /** Rejects with `Refused`. */
   ask<K extends Kind>(kind: K, body: Asks[K]): Promise<Answers[K]> {
     return new Promise((resolve, reject) => {
-      this.entries.set(this.nextN++, { kind, body, sent: false, notBefore: -Infinity, resolve, reject });
+      this.entries.set(this.numbers.next(), { kind, body, sent: false, notBefore: -Infinity, resolve, reject });
     });
   }
 
@@ -66,8 +68,8 @@ export class Requests {
     this.pace.limit(perS);
     if (this.actor !== null && this.actor !== actor) {
       const waiting = [...this.entries.values()];
-      this.entries = new Map(waiting.map((entry, at) => [at + 1, entry]));
-      this.nextN = waiting.length + 1;
+      this.numbers.restart();
+      this.entries = new Map(waiting.map((entry) => [this.numbers.next(), entry]));
     }
     this.actor = actor;
   }
@@ -80,10 +82,10 @@ export class Requests {
     }
   }
 
-  /** The server took some frame not, and no error says which: all are sent again then, which does nothing twice. */
-  sendAgain(at: number): void {
-    for (const entry of this.entries.values()) {
-      if (!entry.sent) continue;
+  /** This one was not taken, and is sent again then; without a number all are, which does nothing twice. */
+  sendAgain(at: number, n?: number): void {
+    for (const [number, entry] of this.entries) {
+      if (!entry.sent || (n !== undefined && number !== n)) continue;
       entry.sent = false;
       entry.notBefore = at;
       this.pace.pause(entry.kind, at);

@@ -2,10 +2,12 @@
 // an argument; must not know sockets, tokens or when to connect.
 
 import { Actions, type PendingAction } from "./actions.js";
+import { Calls, type CallOutcome } from "./calls.js";
 import { Clock } from "./clock.js";
 import { FieldNames } from "./fields.js";
 import type { Action, ClientFrame, Delta, Hello, Own, Refusal, Reject, ServerFrame, Snapshot, Source, Welcome } from "./frames.js";
 import { rejected, type Answer } from "./marks.js";
+import { Numbers } from "./numbers.js";
 import { Room, type RoomView, type Step } from "./room.js";
 import { FEATURE, Talk } from "./talk.js";
 
@@ -14,7 +16,7 @@ const SECTOR_SLOT = 0;
 const AGAIN_AFTER_MS = 250;
 /** An error with this code is about a `refresh`. */
 const BAD_TOKEN = "bad_token";
-/** One with one of these codes and without a seq may be about any frame but an action. */
+/** One with one of these codes and without a number may be about any frame that has none. */
 const OF_ANY: readonly string[] = ["rate_limited", "not_in_sector"];
 const OF_REFRESH: readonly string[] = [BAD_TOKEN, ...OF_ANY];
 
@@ -45,6 +47,7 @@ export interface LiveEvent {
 export interface SessionEvents {
   send(frame: ClientFrame): void;
   settled(action: PendingAction, answer: Answer): void;
+  called(n: number, outcome: CallOutcome): void;
   /** The first state of a connection is there. */
   live(event: LiveEvent): void;
   /** Everything was replaced, for this reason. */
@@ -66,7 +69,8 @@ export interface SessionEvents {
 export class Session {
   readonly clock = new Clock();
   readonly actions: Actions;
-  readonly talk = new Talk();
+  readonly talk: Talk;
+  readonly calls: Calls;
   welcome: Welcome | null = null;
   room: Room | null = null;
   private isLive = false;
@@ -84,6 +88,9 @@ export class Session {
     readonly feeds: boolean,
   ) {
     this.actions = new Actions((action, answer) => events.settled(action, answer));
+    const numbers = new Numbers();
+    this.talk = new Talk(numbers);
+    this.calls = new Calls((n, outcome) => events.called(n, outcome), numbers);
   }
 
   /** The last checksum agreed, and no version is missing. */
@@ -99,6 +106,7 @@ export class Session {
     this.resyncDueAt = null;
     this.greetAgainAt = null;
     actions.restart();
+    this.calls.restart();
     this.greeting = {
       token,
       features: this.feeds ? [FEATURE] : [],
@@ -148,13 +156,15 @@ export class Session {
       this.events.send({ act: { seq, action } });
     }
     for (const frame of this.talk.takeDue(now, this.sector)) this.events.send(frame);
+    for (const call of this.calls.takeDue(now)) this.events.send({ call });
   }
 
   /** When to call `flush` if nothing happens before; null: not at all. */
   wakeAt(now: number): number | null {
     const due = [this.greetAgainAt];
     if (this.isLive && this.welcome !== null) {
-      due.push(this.resyncDueAt, this.actions.nextDue(now, this.welcome.limits.seq_window), this.talk.nextDue());
+      const { seq_window: window } = this.welcome.limits;
+      due.push(this.resyncDueAt, this.actions.nextDue(now, window), this.talk.nextDue(), this.calls.nextDue());
     }
     const times = due.filter((at) => at !== null);
     return times.length === 0 ? null : Math.min(...times);
@@ -185,6 +195,11 @@ export class Session {
         return void this.actions.settle(body.seq, { ack: { version: body.version } });
       case "reject":
         return this.rejected(body);
+      case "reply":
+        return this.calls.settle(body.n, { reply: { body: body.body, conversation: body.conversation } });
+      case "call_failed":
+        if (typeof body.retry_after_ms === "number") return this.calls.sendAgain(body.n, now + body.retry_after_ms);
+        return this.calls.settle(body.n, { failed: { code: body.code } });
       case "retry_after":
         this.actions.hold(now + body.ms);
         return this.events.notice({ kind: "busy", retryAfterMs: body.ms });
@@ -202,7 +217,7 @@ export class Session {
       case "refreshed":
         return this.events.refreshed();
       default:
-        return this.talk.take(frame, now + this.clock.offset);
+        return this.talk.take(frame);
     }
   }
 
@@ -214,6 +229,7 @@ export class Session {
     this.clock.welcome(welcome.now_ms, now);
     this.actions.welcome(welcome.actor);
     this.talk.welcome(welcome);
+    this.calls.welcome(welcome.actor);
     // With a snapshot the marks come in it, and the copy is kept as it is until then.
     if (welcome.source === "snapshot") return;
     // The answers are told here, their state only by the frames behind: a cut between them must not hide how far that was.
@@ -284,19 +300,32 @@ export class Session {
     this.events.restart(code);
   }
 
-  private refused({ code, detail, retry, seq, retry_after_ms }: Refusal, now: number): void {
+  private refused({ code, detail, retry, seq, n, retry_after_ms }: Refusal, now: number): void {
     const retryAfterMs = retry_after_ms ?? AGAIN_AFTER_MS;
     this.events.notice(retry ? { kind: "limited", retryAfterMs } : { kind: "refused", code, detail });
     if (typeof seq === "number") {
       if (retry) this.actions.sendAgain(seq, now + retryAfterMs);
       else this.actions.settle(seq, rejected(code, { detail }));
+    } else if (typeof n === "number") {
+      this.requestRefused(n, code, detail, retry ? now + retryAfterMs : null);
     } else if (this.greeting !== null) {
       if (retry) this.greetAgainAt = now + retryAfterMs;
     } else {
       // Nothing says which frame it was: all that may have been are sent again, which does no harm.
       if (retry && this.broken !== null) this.resync(now + retryAfterMs);
-      if (retry && OF_ANY.includes(code)) this.talk.sendAgain(now + retryAfterMs);
+      if (retry && OF_ANY.includes(code)) this.talk.markAgain(now + retryAfterMs);
       if (OF_REFRESH.includes(code)) this.events.notRefreshed(code === BAD_TOKEN ? null : retryAfterMs);
+    }
+  }
+
+  /** Requests and calls have one series of numbers: only one of the two knows this one. `again`: when it may be sent again. */
+  private requestRefused(n: number, code: string, detail: string, again: number | null): void {
+    if (again === null) {
+      this.talk.refuse(n, code, { detail });
+      this.calls.settle(n, { failed: { code } });
+    } else {
+      this.talk.askAgain(n, again);
+      this.calls.sendAgain(n, again);
     }
   }
 }

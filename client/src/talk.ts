@@ -5,7 +5,8 @@ import type { Message } from "./channel.js";
 import { Channels } from "./channels.js";
 import { FEED_ID, timeOf, type FeedId } from "./feedid.js";
 import { Feeds } from "./feeds.js";
-import type { Blocks, ChannelCount, ClientFrame, FeedPlace, Item, Page, PageItem, ServerFrame, Welcome } from "./frames.js";
+import type { Blocks, ChannelCount, ClientFrame, Facts, FeedPlace, Item, Page, PageItem, ServerFrame, Welcome } from "./frames.js";
+import { Numbers } from "./numbers.js";
 import { Reads } from "./reads.js";
 import { HERE, Requests } from "./requests.js";
 import { asSaid, authorOf, channelOf, feedOf, isPlayer, isRoom, known, playerRoom } from "./said.js";
@@ -33,11 +34,15 @@ export class Talk {
   blocks: ReadonlySet<string> = new Set();
   readonly channels = new Channels((name) => this.feeds.isReading(feedOf(name, this.me)));
   private readonly feeds = new Feeds();
-  private readonly requests = new Requests();
+  private readonly requests: Requests;
   private readonly reads = new Reads();
   private player: string | null = null;
   /** The node of this connection knows feeds too. */
   private isOn = false;
+
+  constructor(numbers = new Numbers()) {
+    this.requests = new Requests(numbers);
+  }
 
   /** For `hello`. */
   get cursors(): Record<string, FeedId> {
@@ -100,8 +105,7 @@ export class Talk {
     this.requests.refuseAll("left", { reason });
   }
 
-  /** `regionNow`: by the server's clock, ms since 1970. */
-  take(frame: ServerFrame, regionNow: number): void {
+  take(frame: ServerFrame): void {
     const { name, body } = frame;
     switch (name) {
       case "said":
@@ -115,7 +119,7 @@ export class Talk {
       case "page":
         return this.paged(body);
       case "counts":
-        this.channels.count(body.channels, regionNow);
+        this.channels.count(body.channels);
         return this.requests.settle("unread", body.n, body);
       case "marked":
         this.reads.marked(body.of, body.upto);
@@ -126,10 +130,25 @@ export class Talk {
     }
   }
 
-  /** Some frame was not taken, or cannot be answered now. */
+  /** Nothing can be answered now. */
   sendAgain(at: number): void {
     this.requests.sendAgain(at);
     this.reads.sendAgain(at);
+  }
+
+  /** Some frame without a number was not taken: of those here, that is a mark. */
+  markAgain(at: number): void {
+    this.reads.sendAgain(at);
+  }
+
+  /** This request was not taken: it is sent again then. */
+  askAgain(n: number, at: number): void {
+    this.requests.sendAgain(at, n);
+  }
+
+  /** This request never will be. */
+  refuse(n: number, code: string, facts: Facts): void {
+    this.requests.refuse(n, code, facts);
   }
 
   /** What to send now; it counts as sent. */

@@ -190,7 +190,7 @@ test("a mark is sent at most once a second, and on every connection until it was
 
 test("unread are those of others behind the mark, held here or not", () => {
   const channel = new HeldChannel("global", isOpen);
-  channel.count("9-0", 5, 20);
+  channel.count("9-0", 5, "20-0");
   expect(channel.unread).toBe(5);
   // It was counted before it came.
   channel.add(message("15-0"));
@@ -201,7 +201,7 @@ test("unread are those of others behind the mark, held here or not", () => {
   channel.merge([message("8-0"), message("10-0"), message("11-0"), message("15-0")]);
   expect([ids(channel), channel.unread]).toEqual([["8-0", "10-0", "11-0", "15-0", "30-0", "31-0"], 6]);
   expect([channel.read("11-0"), channel.unread]).toEqual([true, 2]);
-  channel.count("9-0", 7, 40);
+  channel.count("9-0", 7, "40-0");
   expect(channel.unread).toBe(2);
   channel.read("10-0");
   expect([channel.readUpto, channel.read("31-0"), channel.unread]).toEqual(["11-0", true, 0]);
@@ -209,10 +209,28 @@ test("unread are those of others behind the mark, held here or not", () => {
 
 test("a mark before everything that is held leaves the rest to the server's count", () => {
   const channel = new HeldChannel("global", isOpen);
-  channel.count(null, 5, 0);
+  channel.count(null, 5, "12-0");
   expect([channel.read("7-0"), channel.unread]).toEqual([false, 5]);
-  channel.count("7-0", 1, 0);
+  channel.count("7-0", 1, "12-0");
   expect(channel.unread).toBe(1);
+});
+
+test("a count says nothing of what came after it", () => {
+  const channel = new HeldChannel("global", isOpen);
+  channel.add(message("20-1"));
+  channel.count("9-0", 5, "20-0");
+  expect(channel.unread).toBe(6);
+  channel.merge([message("15-0"), message("20-2")]);
+  expect(channel.unread).toBe(7);
+});
+
+test("a feed that was passed goes on from there, and nothing of it is missing", () => {
+  const feeds = new Feeds();
+  feeds.place({ of: "global", at: "9-0", why: "started" });
+  expect(feeds.place({ of: "global", at: "12-0", why: "passed" })).toBeNull();
+  expect(feeds.cursors(null)).toEqual({ global: "12-0" });
+  feeds.place({ of: "global", at: "11-0", why: "passed" });
+  expect([feeds.cursors(null), feeds.isReading("global")]).toEqual([{ global: "12-0" }, true]);
 });
 
 test("a channel keeps its latest messages, and what it drops unread still counts", () => {

@@ -7,8 +7,10 @@ import { FieldNames } from "../src/fields.js";
 import type { ClientFrame } from "../src/frames.js";
 import { bytes, examples, PAGE, VECTORS } from "./page.js";
 
-const CLIENT_FRAMES =
-  ["hello", "act", "resync", "ping", "refresh", "logout", "bye", "say", "history", "read", "unread", "block", "watch"];
+const CLIENT_FRAMES = [
+  ...["hello", "act", "resync", "ping", "refresh", "logout", "bye"],
+  ...["say", "history", "read", "unread", "block", "watch", "call"],
+];
 const names = new FieldNames(VECTORS.field_names);
 
 const nameOf = (json: string): string => Object.keys(JSON.parse(json) as object)[0] ?? "";

@@ -104,7 +104,7 @@ describe("saying", () => {
   });
 
   test.each([
-    ["rate_limited", { error: { code: "rate_limited", detail: "", retry: true, retry_after_ms: 700 } }],
+    ["rate_limited", { error: { code: "rate_limited", detail: "", retry: true, n: 2, retry_after_ms: 700 } }],
     ["unavailable", { unavailable: { retry_after_ms: 700 } }],
   ])("what was not taken (%s) stays pending and is sent again when the server said so", async (_, frame) => {
     const { client } = await talking();
@@ -116,6 +116,22 @@ describe("saying", () => {
     expect(says()).toEqual([{ n: 2, to: "global", text: "hello" }, { n: 2, to: "global", text: "hello" }]);
     say({ said: { n: 2, id: "10-0", msg: "m1" } });
     await expect(said).resolves.toMatchObject({ id: "10-0" });
+  });
+
+  test("an error about one request ends that one, or has it sent again, and no other", async () => {
+    const { client } = await talking();
+    const [first, second] = [client.say("global", "one"), client.say("global", "two")];
+    const called = client.call("aria", "?");
+    expect(FakeSocket.last.frames("call")).toMatchObject([{ n: 4 }]);
+    say({ error: { code: "invalid_field", detail: "why", retry: false, n: 2 } });
+    await expect(first).rejects.toMatchObject({ code: "invalid_field", facts: { detail: "why" } });
+    say({ error: { code: "rate_limited", detail: "", retry: true, n: 3, retry_after_ms: 100 } });
+    await settle(101);
+    expect(says().map((each) => (each as { n: number }).n)).toEqual([2, 3, 3]);
+    say({ said: { n: 3, id: "10-0", msg: "m1" } });
+    await expect(second).resolves.toMatchObject({ id: "10-0" });
+    say({ error: { code: "invalid_field", detail: "why", retry: false, n: 4 } });
+    expect(await called).toEqual({ failed: { code: "invalid_field" } });
   });
 
   test("a node that does not know feeds is told nothing; what waits is said on one that does", async () => {
@@ -289,7 +305,7 @@ describe("questions", () => {
 describe("unread", () => {
   test("is what others said after the mark; whatever device set it", async () => {
     const { client } = await talking();
-    counts([{ of: "global", upto: "9-0", unread: 0 }, { of: "player:bob", unread: 3 }]);
+    counts([{ of: "global", upto: "9-0", unread: 0, counted: "9-0" }, { of: "player:bob", unread: 3, counted: "8-0" }]);
     say(chat("global", `${NOW + 10}-0`, "a"));
     say(chat("global", `${NOW + 11}-0`, "b", { from: "ann" }));
     say(chat("global", `${NOW + 12}-0`, "c"));
@@ -301,17 +317,21 @@ describe("unread", () => {
     expect(FakeSocket.last.frames("unread")).toHaveLength(1);
     say({ marked: { of: "player:bob", upto: "7-0" } });
     expect(FakeSocket.last.frames("unread")).toHaveLength(2);
-    counts([{ of: "player:bob", upto: "7-0", unread: 1 }, { of: "global", upto: `${NOW + 10}-0`, unread: 1 }]);
+    const counted = `${NOW + 12}-0`;
+    counts([
+      { of: "player:bob", upto: "7-0", unread: 1, counted },
+      { of: "global", upto: `${NOW + 10}-0`, unread: 1, counted },
+    ]);
     expect(unread(client)).toEqual({ global: 1, "player:bob": 1 });
   });
 
   test("what was missed is counted once, though the count and the items both tell of it", async () => {
     const { client } = await talking();
-    counts([{ of: "global", upto: "9-0", unread: 0 }]);
+    counts([{ of: "global", upto: "9-0", unread: 0, counted: "9-0" }]);
     FakeSocket.last.end(1006);
     const socket = await nextSocket();
     socket.say(recovered([], { ...FEEDS, now_ms: NOW + 60_000 }));
-    counts([{ of: "global", upto: "9-0", unread: 3 }]);
+    counts([{ of: "global", upto: "9-0", unread: 3, counted: `${NOW + 20_003}-0` }]);
     expect(unread(client)).toEqual({ global: 3 });
     socket.say(feed("global", "9-0"));
     for (let at = 1; at <= 3; at += 1) socket.say(chat("global", `${NOW + 20_000 + at}-0`, String(at)));

@@ -23,7 +23,7 @@ export class Pane {
     const find = (name) => root.querySelector(`[data-part="${name}"]`);
     this.parts = Object.fromEntries(
       ["name", "link", "node", "sector", "owner", "version", "sum", "warps", "drive", "statuses", "ships", "ports",
-        "credits", "actions", "again", "spoil", "log", "chat"].map((name) => [name, find(name)]),
+        "credits", "actions", "again", "spoil", "log", "chat", "ask", "aria"].map((name) => [name, find(name)]),
     );
     this.log = new EventLog(this.parts.log);
     this.chat = new ChatPanel(this.parts.chat);
@@ -34,10 +34,15 @@ export class Pane {
   /** Whose state is shown; given afterwards because it reports to this pane. */
   attach(player) {
     this.player = player;
-    const { node, again, spoil, statuses } = this.parts;
+    const { node, again, spoil, statuses, ask } = this.parts;
     node.onchange = () => player.client?.prefer(node.value || null);
     again.onclick = () => player.start();
     spoil.onclick = () => player.spoil();
+    ask.onsubmit = (event) => {
+      event.preventDefault();
+      player.ask(ask.elements.text.value);
+      ask.reset();
+    };
     statuses.replaceChildren(...STATUSES.map((status) =>
       make("button", { type: "button", "data-status": status, onclick: () => player.act({ status: { status } }) }, capital(status))));
     // The drive's countdown and the state of the connection change without an event.
@@ -71,6 +76,7 @@ export class Pane {
     if (client && client !== this.chat.client) this.chat.attach(client);
     this.chat.draw();
     this.drawActions();
+    this.drawTalk();
     this.showDrive(room);
   }
 
@@ -164,6 +170,12 @@ export class Pane {
     const list = this.player.asked.slice(-8).reverse();
     refill(this.parts.actions, list.map((entry) => `${entry.seq}${JSON.stringify(entry.outcome)}`).join(" "), () => list.map(row));
     this.parts.actions.dataset.empty = String(list.length === 0);
+  }
+
+  drawTalk() {
+    const talk = this.player.talk.slice(-8).reverse();
+    refill(this.parts.aria, JSON.stringify(talk), () => talk.map(({ asked, said }) =>
+      make("li", {}, make("span", { class: "quiet" }, `${asked} `), said ?? "…")));
   }
 
   showDrive(room) {

@@ -18,6 +18,9 @@ export class Player {
     this.droppedAt = null;
     /** Pending actions and the latest answered ones, oldest first: {seq, action, since, took, outcome}. */
     this.asked = [];
+    /** What Aria was asked and has said, oldest first: {asked, said}. */
+    this.talk = [];
+    this.conversation = undefined;
   }
 
   /** Connects; a client that is there leaves. */
@@ -72,6 +75,20 @@ export class Player {
       entry.took = performance.now() - entry.since;
       this.changed();
     });
+    this.changed();
+  }
+
+  /** Asks Aria, in the conversation that goes on with her. */
+  async ask(text) {
+    if (!this.client || this.client.state === "left") return;
+    const entry = { asked: text, said: null };
+    this.talk.push(entry);
+    while (this.talk.length > ASKED_MAX) this.talk.shift();
+    this.changed();
+    const { reply, failed } = await this.client.call("aria", { ask: text }, this.conversation);
+    // One that is over is begun anew by the next question.
+    this.conversation = reply?.conversation;
+    entry.said = reply ? String(reply.body?.text ?? JSON.stringify(reply.body)) : `(no answer: ${failed.code})`;
     this.changed();
   }
 

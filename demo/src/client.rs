@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use sectorbus::action::{Action, Answer, RejectCode};
-use sectorbus::ids::{ActorId, Alias, EntryId, PlayerId, SectorId, Seq};
+use sectorbus::ids::{ActorId, Alias, ConversationId, EntryId, PlayerId, SectorId, Seq};
 use sectorbus::protocol::{
-    Act, ActorMarks, ChangeBody, ClientFrame, DeltaFrame, FEEDS, Hello, OwnChange, PlayerPresence, Secret, ServerFrame,
-    Slot, Snapshot, SnapshotReason, Source,
+    Act, ActorMarks, Body, Call, CallFailure, ChangeBody, ClientFrame, DeltaFrame, FEEDS, Hello, OwnChange,
+    PlayerPresence, Secret, ServerFrame, Slot, Snapshot, SnapshotReason, Source,
 };
 use sectorbus::small_map::SmallMap;
 use sectorbus::state::field_hash;
@@ -102,6 +102,9 @@ pub struct Client {
     pub next_seq: u64,
     pub pending: BTreeMap<Seq, Action>,
     pub answers: BTreeMap<Seq, Answer>,
+    /// Calls without an answer, and the answers to others.
+    pub calls: BTreeMap<u64, Call>,
+    pub replies: BTreeMap<u64, Result<(ConversationId, Body), CallFailure>>,
     pub view: Option<View>,
     /// One per welcome.
     pub welcomes: Vec<Recovered>,
@@ -163,6 +166,21 @@ impl Client {
         self.next_seq += 1;
         self.pending.insert(seq, action.clone());
         ClientFrame::Act(Act { seq, action })
+    }
+
+    /// A new call, open until answered.
+    pub fn call(&mut self, service: &str, body: Body, conversation: Option<ConversationId>) -> ClientFrame {
+        let n = self.heard.next_request();
+        let call = Call { n, service: service.parse().expect("a name"), body, conversation };
+        self.calls.insert(n, call.clone());
+        ClientFrame::Call(call)
+    }
+
+    fn call_ended(&mut self, n: u64, end: Result<(ConversationId, Body), CallFailure>) {
+        if self.calls.remove(&n).is_none() {
+            self.broken.push(format!("call {n} was answered when it was not open: {end:?}"));
+        }
+        self.replies.insert(n, end);
     }
 
     /// Ready to act: the first state of this connection is there.
@@ -233,6 +251,14 @@ impl Client {
             }
             ServerFrame::Leaving(leaving) => {
                 self.leaving = Some(leaving.reconnect_after_ms);
+                Vec::new()
+            }
+            ServerFrame::Reply(reply) => {
+                self.call_ended(reply.n, Ok((reply.conversation, reply.body)));
+                Vec::new()
+            }
+            ServerFrame::CallFailed(failed) => {
+                self.call_ended(failed.n, Err(failed.code));
                 Vec::new()
             }
             // Its token outlives it.
@@ -403,7 +429,8 @@ impl Client {
 
     fn send_pending(&self) -> Vec<ClientFrame> {
         let acts = self.pending.iter().map(|(seq, action)| Act { seq: *seq, action: action.clone() });
-        acts.map(ClientFrame::Act).chain(self.heard.send_pending()).collect()
+        let acts = acts.map(ClientFrame::Act);
+        acts.chain(self.heard.send_pending()).chain(self.calls.values().cloned().map(ClientFrame::Call)).collect()
     }
 }
 

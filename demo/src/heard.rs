@@ -48,28 +48,29 @@ impl Heard {
         rooms.filter_map(|room| Some((room.clone(), *self.cursors.get(room)?))).collect()
     }
 
-    fn next(&mut self) -> RequestNo {
+    /// A number for a request of any kind: all are one series.
+    pub(super) fn next_request(&mut self) -> RequestNo {
         self.requests += 1;
         self.requests
     }
 
     /// Something to say; pending until it is answered.
     pub fn say(&mut self, to: RoomId, text: &str) -> ClientFrame {
-        let say = Say { n: self.next(), to, text: text.to_owned() };
+        let say = Say { n: self.next_request(), to, text: text.to_owned() };
         self.saying.insert(say.n, say.clone());
         ClientFrame::Say(say)
     }
 
     pub fn history(&mut self, of: RoomId, before: Option<FeedId>, limit: u32) -> ClientFrame {
-        ClientFrame::History(History { n: self.next(), of, before, limit: Some(limit) })
+        ClientFrame::History(History { n: self.next_request(), of, before, limit: Some(limit) })
     }
 
     pub fn unread(&mut self) -> ClientFrame {
-        ClientFrame::Unread(Unread { n: self.next() })
+        ClientFrame::Unread(Unread { n: self.next_request() })
     }
 
     pub fn block(&mut self, player: PlayerId, blocked: bool) -> ClientFrame {
-        ClientFrame::Block(Block { n: self.next(), player, blocked })
+        ClientFrame::Block(Block { n: self.next_request(), player, blocked })
     }
 
     pub fn read(&self, of: RoomId, upto: FeedId) -> ClientFrame {

@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use sectorbus::ids::SectorId;
 use sectorbus::log::redis::RedisLog;
-use sectorbus::log::{Log, LogResult, Opened};
+use sectorbus::log::{Log, LogResult, Opened, Workplace};
 use sectorbus_node::admin;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::aria;
 use crate::bot::Report;
 use crate::cluster::{Cluster, NodeView};
 use crate::failover::FailoverClock;
@@ -91,18 +92,19 @@ impl Demo {
         }
     }
 
-    fn start_on<L: Log>(world: World, log: Arc<L>, failover: FailoverClock) -> Result<Self> {
+    fn start_on<L: Log + Workplace>(world: World, log: Arc<L>, failover: FailoverClock) -> Result<Self> {
         let cluster = Cluster::start(world.clone())?;
         let fleet = Arc::new(Fleet::start(&world, &cluster, &failover));
         let (live_tx, live) = watch::channel(Arc::new(Live { nodes: cluster.views(), ..Live::default() }));
         let lookout = Lookout {
-            rooms: Rooms::new(log, world.map.sectors()),
+            rooms: Rooms::new(log.clone(), world.map.sectors()),
             oracle: Oracle::default(),
             cluster: cluster.clone(),
             fleet: fleet.clone(),
             failover: failover.clone(),
         };
         tokio::spawn(lookout.run(live_tx));
+        tokio::spawn(async move { aria::run(log, "demo").await });
         Ok(Self { world, cluster, fleet, live, failover })
     }
 

@@ -17,6 +17,7 @@ pub mod routes;
 
 pub mod adopt;
 pub mod alike;
+pub mod calls;
 pub mod clock;
 pub mod command;
 pub mod core;

@@ -29,7 +29,7 @@ use crate::listen::{BindError, Listeners};
 use crate::resume_token::ResumeKey;
 use crate::session::hello::Keys;
 use crate::tasks::Tasks;
-use crate::{adopt, drain, follow, people, players, revocations};
+use crate::{adopt, calls, drain, follow, people, players, revocations};
 
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 const CHECK_SAFETY_EVERY: Duration = Duration::from_secs(60);
@@ -144,6 +144,7 @@ impl<L: Log> Node<L> {
             }
         });
         core.tasks.spawn("revocations", revocations::run(core.clone()));
+        core.tasks.spawn("replies", calls::take_replies(core.clone()));
         core.tasks.spawn("adoption", adopt::run(core.clone()));
         core.tasks.spawn("heads", follow::heads::run(core.clone()));
         core.tasks.spawn("count", people::count::run(core.clone()));

@@ -48,6 +48,8 @@ pub enum ActionClass {
     Chat,
     /// Asking about feeds, and marking them; the same.
     Asking,
+    /// Asking workers: the frame `call`.
+    Calling,
 }
 
 impl Action {

@@ -120,6 +120,14 @@ name_type!(
     /// The configured name of a gateway node; the same across its lives.
     NodeName
 );
+name_type!(
+    /// What players may call and workers answer for: the `service` of a `call`.
+    Callee
+);
+name_type!(
+    /// Calls to one callee that belong together; only the player who began it continues it.
+    ConversationId
+);
 
 /// Unit of state, order and ownership. Written `sector:<id>`, `team:<id>`, `player:<id>`, `global`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

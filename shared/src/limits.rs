@@ -178,6 +178,32 @@ pub const BATCH_COMMANDS_MAX: usize = 256;
 pub const LINGER_ABOVE_ENTRIES_PER_S: u32 = 50;
 pub const LINGER_MAX: Duration = Duration::from_millis(10);
 
+// Calls to workers.
+/// Until a call times out.
+pub const CALL_ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+/// After its deadline a call is still known by its name, and so is its answer.
+pub const CALL_KEPT_FOR: Duration = Duration::from_secs(60);
+/// Open calls of one player, over all sessions.
+pub const CALLS_OPEN_MAX: usize = 4;
+/// Calls of one player that are over and still known.
+pub const CALLS_KEPT: usize = 16;
+/// Of a call, as JSON.
+pub const CALL_BODY_BYTES_MAX: usize = 4 * 1024;
+/// Of an answer, as JSON.
+pub const REPLY_BODY_BYTES_MAX: usize = 16 * 1024;
+/// Maps and arrays within each other in what is called and answered.
+pub const CALL_BODY_DEPTH_MAX: usize = 12;
+/// From a conversation's last call on.
+pub const CONVERSATION_KEPT_FOR: Duration = Duration::from_secs(3600);
+/// Conversations of one player that may be continued.
+pub const CONVERSATIONS_KEPT: usize = 16;
+/// Calls kept in a callee's stream; the oldest go first.
+pub const CALLS_QUEUED_MAX: usize = 10_000;
+/// Read from a stream of calls or replies at once.
+pub const CALLS_TAKEN_MAX: usize = 64;
+/// An answer that a node took and did not deal with is another's after this.
+pub const REPLY_TAKEN_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
 // Membership and ownership.
 pub const BEAT_EVERY: Duration = Duration::from_millis(500);
 pub const MEMBER_TTL: Duration = Duration::from_secs(2);
@@ -246,4 +272,7 @@ const _: () = assert!(BATCH_COMMANDS_MAX * 256 <= 64 * 1024, "answers of at most
 const _: () = assert!(POST_BYTES_MAX < POSTS_KEPT_BYTES_MAX, "one post always fits");
 const _: () = assert!(POSTS_KEPT_FOR.as_secs() < ONCE_KEPT_FOR.as_secs(), "what is posted again is the same item");
 const _: () = assert!(MEMBERS_PER_TEAM_MAX <= ENTITIES_PER_ROOM_MAX);
+const _: () = assert!(CALL_BODY_DEPTH_MAX + 3 < FRAME_DEPTH_MAX, "in a frame, a body is within two maps");
+const _: () = assert!(CALL_BODY_BYTES_MAX < FRAME_BYTES_MAX);
+const _: () = assert!(REPLY_TAKEN_AGAIN_AFTER.as_secs() * 5 < CALL_ANSWERED_WITHIN.as_secs());
 const _: () = assert!(CANARY_EVERY.as_millis() * 2 <= CANARY_MISSING_AFTER.as_millis());

@@ -9,8 +9,8 @@ use sectorbus::action::{Action, RejectCode};
 use sectorbus::ids::{ActorId, EntryId, FeedId, RoomId, SectorId, Seq};
 use sectorbus::limits;
 use sectorbus::protocol::{
-    Act, BadFrame, ChangeBody, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Fields, Hello, Ping,
-    RetryAfter, ServerFrame, Slot, Snapshot, Welcome,
+    Act, BadFrame, Body, Call, CallFailed, CallFailure, ChangeBody, ClientFrame, CloseCode, Codec, Consequence,
+    ErrorCode, ErrorFrame, Fields, Hello, Ping, RetryAfter, ServerFrame, Slot, Snapshot, Welcome,
 };
 use sectorbus::said::RefusalCode;
 use sectorbus::value::{Field, Value};
@@ -139,7 +139,7 @@ fn rows_of(name: &str) -> BTreeSet<&'static str> {
 }
 
 /// Names of maps in a frame that are keyed by something else than field names of frames.
-const KEYED_BY_OTHERS: [&str; 6] = ["own", "fields", "set", "facts", "action", "feeds"];
+const KEYED_BY_OTHERS: [&str; 7] = ["own", "fields", "set", "facts", "action", "feeds", "body"];
 
 /// Every key of a map inside a frame, but those of state fields, facts and actions.
 fn inner_keys(value: &serde_json::Value, keys: &mut BTreeSet<String>) {
@@ -205,6 +205,9 @@ fn every_field_of_the_code_is_a_row() {
         device: Some("d".into()),
     };
     let action = Action::Move { to: sector };
+    let conversation = Some("c".parse().unwrap());
+    let call = Call { n: 1, service: "aria".parse().unwrap(), body: Body::Null, conversation };
+    let failed = CallFailed { n: 1, code: CallFailure::TooMany, retry_after_ms: Some(1) };
     let error = ErrorFrame {
         code: ErrorCode::UnknownAction,
         detail: String::new(),
@@ -217,6 +220,8 @@ fn every_field_of_the_code_is_a_row() {
         Frame::Client(ClientFrame::Hello(hello)),
         Frame::Client(ClientFrame::Act(Act { seq, action })),
         Frame::Client(ClientFrame::Ping(Ping { t: 1 })),
+        Frame::Client(ClientFrame::Call(call)),
+        Frame::Server(ServerFrame::CallFailed(failed)),
         Frame::Server(ServerFrame::RetryAfter(RetryAfter { ms: 1 })),
         Frame::Server(ServerFrame::Error(error)),
     ];
@@ -283,6 +288,10 @@ fn facts_of_a_rejection_are_named_with_their_code() {
 #[test]
 fn the_tables_of_codes_are_the_codes() {
     for code in ErrorCode::ALL {
+        let retry = if code.retry() { "yes" } else { "no" };
+        assert_row(&format!("| `{}` | {} | {retry} |", code.name(), code.meaning()));
+    }
+    for code in CallFailure::ALL {
         let retry = if code.retry() { "yes" } else { "no" };
         assert_row(&format!("| `{}` | {} | {retry} |", code.name(), code.meaning()));
     }
@@ -371,6 +380,11 @@ fn the_table_of_limits_is_the_code() {
         ("actors kept per player", limits::ACTORS_KEPT as u64),
         ("players watched", limits::WATCHED_PLAYERS_MAX as u64),
         ("sessions per player", limits::SESSIONS_PER_PLAYER_MAX as u64),
+        ("body of a call, as JSON", limits::CALL_BODY_BYTES_MAX as u64),
+        ("maps and arrays within each other in a body", limits::CALL_BODY_DEPTH_MAX as u64),
+        ("body of a reply, as JSON", limits::REPLY_BODY_BYTES_MAX as u64),
+        ("calls open per player", limits::CALLS_OPEN_MAX as u64),
+        ("time to answer a call", ms(limits::CALL_ANSWERED_WITHIN)),
         ("entities per room", limits::ENTITIES_PER_ROOM_MAX as u64),
         ("fields per entity", limits::FIELDS_PER_ENTITY_MAX as u64),
         ("text of `say`", limits::SAY_CHARS_MAX as u64),

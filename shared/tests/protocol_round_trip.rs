@@ -9,11 +9,11 @@ use sectorbus::ids::{ActorId, Alias, EntryId, FeedId, PlayerId, RoomId, SectorId
 use sectorbus::limits::INT_ABS_MAX;
 use sectorbus::presence::Shown;
 use sectorbus::protocol::{
-    Ack, Act, ActorMarks, Block, Blocks, Change, ChangeBody, ChannelCount, ClientFrame, Codec, Counts, DeltaFrame,
-    EntityFields, ErrorCode, ErrorFrame, FeedPlace, FeedPlaceReason, FieldChanges, Fields, Hello, History, Item,
-    Leaving, Left, Limits, Marked, Moved, OwnChange, OwnerChange, Page, PageItem, Ping, PlayerPresence, Pong, Presence,
-    Read, Refused, Reject, RetryAfter, RoomSnapshot, SaidAt, Say, Secret, SeqAnswer, ServerFrame, Slot, Snapshot,
-    SnapshotReason, Source, Unavailable, Unread, Welcome,
+    Ack, Act, ActorMarks, Block, Blocks, Body, Call, CallFailed, CallFailure, CallReply, Change, ChangeBody,
+    ChannelCount, ClientFrame, Codec, Counts, DeltaFrame, EntityFields, ErrorCode, ErrorFrame, FeedPlace,
+    FeedPlaceReason, FieldChanges, Fields, Hello, History, Item, Leaving, Left, Limits, Marked, Moved, OwnChange,
+    OwnerChange, Page, PageItem, Ping, PlayerPresence, Pong, Presence, Read, Refused, Reject, RetryAfter, RoomSnapshot,
+    SaidAt, Say, Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source, Unavailable, Unread, Welcome,
 };
 use sectorbus::said::{Announcement, Chat, Level, Private, RefusalCode, Said};
 use sectorbus::value::{Field, Value};
@@ -178,7 +178,33 @@ fn client_frame() -> impl Strategy<Value = ClientFrame> {
         Just(ClientFrame::Bye {}),
         Just(ClientFrame::Logout {}),
         request(),
+        call().prop_map(ClientFrame::Call),
     ]
+}
+
+fn body() -> impl Strategy<Value = Body> {
+    let leaf = prop_oneof![
+        Just(Body::Null),
+        any::<bool>().prop_map(Body::Bool),
+        (-INT_ABS_MAX..=INT_ABS_MAX).prop_map(Body::Int),
+        ".{0,20}".prop_map(Body::Text),
+    ];
+    leaf.prop_recursive(4, 16, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Body::List),
+            btree_map(".{0,8}".prop_map(String::from), inner, 0..4).prop_map(Body::Map),
+        ]
+    })
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let conversation = proptest::option::of(name());
+    (seq(), name(), body(), conversation).prop_map(|(n, service, body, conversation)| Call {
+        n: n.0,
+        service: service.parse().unwrap(),
+        body,
+        conversation: conversation.map(|name| name.parse().unwrap()),
+    })
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
@@ -294,6 +320,13 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
             let (player, status) = (PlayerId::new(&name).unwrap(), Shown::InCombat);
             let one = PlayerPresence { player, status, devices: 2, last_seen_ms: seen, sector };
             ServerFrame::Presence(Presence { players: vec![one] })
+        }),
+        (number(), name(), name(), body()).prop_map(|(n, service, conversation, body)| {
+            let (service, conversation) = (service.parse().unwrap(), conversation.parse().unwrap());
+            ServerFrame::Reply(Box::new(CallReply { n, service, conversation, body }))
+        }),
+        (number(), proptest::option::of(number())).prop_map(|(n, retry_after_ms)| {
+            ServerFrame::CallFailed(CallFailed { n, code: CallFailure::TooMany, retry_after_ms })
         }),
     ]
 }

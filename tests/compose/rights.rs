@@ -18,12 +18,19 @@ fn the_nodes_may_run_what_the_sources_name_and_nothing_else() {
 }
 
 #[test]
+fn a_worker_may_run_what_the_demos_worker_says_and_nothing_else() {
+    let source = std::fs::read_to_string(repository("demo/aria_worker.py")).expect("a worker");
+    let said = source.split("redis(\"").skip(1).filter_map(|rest| rest.split('"').next()).map(command);
+    assert_eq!(allowed("worker"), said.chain(["hello", "auth", "ping"].map(str::to_owned)).collect());
+}
+
+#[test]
 fn nobody_but_people_may_see_or_change_everything() {
     let acl = acl();
     let users: Vec<_> = acl.lines().filter_map(|line| line.strip_prefix("user ")).collect();
     assert_eq!(
         users.iter().filter_map(|user| user.split(' ').next()).collect::<Vec<_>>(),
-        ["default", "node", "monitor", "backend", "operator"]
+        ["default", "node", "worker", "monitor", "backend", "operator"]
     );
     assert!(users[0].contains(" off ") && users[0].ends_with("-@all"), "{}", users[0]);
     for user in &users[..4] {
@@ -70,6 +77,7 @@ fn command(word: &str) -> String {
     match word {
         "SCRIPT" => "script|load".to_owned(),
         "PUBSUB" => "pubsub|shardnumsub".to_owned(),
+        "XGROUP" => "xgroup|create".to_owned(),
         word => word.to_lowercase(),
     }
 }

@@ -5,10 +5,10 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use sectorbus::ids::{Incarnation, RegionName, RoomId};
-use sectorbus::log::{Log, LogResult};
+use sectorbus::log::{Log, LogResult, Workplace};
 
 pub(crate) trait Stand {
-    type Log: Log;
+    type Log: Log + Workplace;
 
     /// A new node's access, connected. Dropping it closes its connections.
     async fn node(&self) -> Self::Log {

@@ -1,6 +1,7 @@
 //! What a node process does in its life that is no invariant: whom it shows as gone, how it brings players back, when it
 //! refuses to start, how it leaves. Real processes on a real redis-server.
 
+mod calls;
 mod encrypted;
 mod hostile;
 mod keys;

@@ -4,7 +4,7 @@
 import * as v from "valibot";
 
 import { FEED_ID } from "../feedid.js";
-import type { OtherSaid, ServerFrame, ServerFrames } from "../frames.js";
+import type { Json, OtherSaid, ServerFrame, ServerFrames } from "../frames.js";
 
 const integer = v.pipe(v.number(), v.safeInteger());
 const natural = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
@@ -14,6 +14,10 @@ const value = v.union([integer, v.string()]);
 const entryId = v.pipe(v.string(), v.regex(/^\d{1,16}-\d{1,16}$/));
 const facts = v.record(v.string(), value);
 const fields = v.record(v.string(), v.nullable(value));
+
+const json: v.GenericSchema<unknown, Json> = v.lazy(() =>
+  v.union([v.null(), v.boolean(), integer, v.string(), v.array(json), v.record(v.string(), json)]),
+);
 
 const marks = v.array(
   v.object({
@@ -102,8 +106,8 @@ const SCHEMAS: Schemas = {
     code: v.string(),
     detail: v.string(),
     retry: v.boolean(),
-    n: v.nullish(natural),
     seq: v.nullish(natural),
+    n: v.nullish(natural),
     retry_after_ms: v.nullish(natural),
   }),
   expiring: v.object({ expires_ms: natural }),
@@ -117,7 +121,7 @@ const SCHEMAS: Schemas = {
   marked: v.object({ of: v.string(), upto: feedId }),
   counts: v.object({
     n: natural,
-    channels: v.array(v.object({ of: v.string(), upto: v.nullish(feedId), unread: natural, counted: v.nullish(feedId) })),
+    channels: v.array(v.object({ of: v.string(), upto: v.nullish(feedId), unread: natural, counted: feedId })),
   }),
   blocks: v.object({ n: v.nullish(natural), players: texts }),
   room: v.object({
@@ -141,6 +145,8 @@ const SCHEMAS: Schemas = {
       }),
     ),
   }),
+  reply: v.object({ n: natural, service: v.string(), conversation: v.string(), body: json }),
+  call_failed: v.object({ n: natural, code: v.string(), retry_after_ms: v.nullish(natural) }),
 };
 
 /** A message that is no frame of the protocol. */

@@ -167,7 +167,8 @@ impl<L: Log> Follow<L> {
             | Push::Kicked { .. }
             | Push::Ears(_)
             | Push::Present(_)
-            | Push::Team(_) => {}
+            | Push::Team(_)
+            | Push::Replied { .. } => {}
             Push::Entry(entry) => self.take_entry(entry).await,
             Push::Receipts { at, body } => self.take_receipts(at, &body).await,
             Push::Feed(item) => self.take_feed_item(item).await,

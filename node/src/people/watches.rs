@@ -90,7 +90,8 @@ impl Watches {
             | Push::Attached { .. }
             | Push::Kicked { .. }
             | Push::Ears(_)
-            | Push::Team(_) => return,
+            | Push::Team(_)
+            | Push::Replied { .. } => return,
         }
         self.wake.notify_one();
     }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use sectorbus::log::{Log, LogError};
-use sectorbus::metrics::{HandshakeResult, NoticeKind};
+use sectorbus::metrics::{CallResult, HandshakeResult, NoticeKind};
 use sectorbus::protocol::{
-    BadFrame, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Pong, ServerFrame, Unavailable,
+    BadFrame, CallFailed, CallFailure, ClientFrame, CloseCode, Codec, Consequence, ErrorCode, ErrorFrame, Pong,
+    ServerFrame, Unavailable,
 };
 
 use crate::core::Core;
@@ -160,7 +161,8 @@ pub(super) async fn attach_while_open<L: Log>(
                 | ClientFrame::History(_)
                 | ClientFrame::Read(_)
                 | ClientFrame::Unread(_)
-                | ClientFrame::Block(_)),
+                | ClientFrame::Block(_)
+                | ClientFrame::Call(_)),
             ) => {
                 let error = ErrorFrame { n: frame.request_no(), ..too_early() };
                 answer_error(core, outbox, codec, error, intake)?;
@@ -236,8 +238,14 @@ pub(super) fn answer_refusal<L: Log>(
     if refusal.flooding {
         return Err(close(CloseCode::Flooding));
     }
-    let seq = if let Some(ClientFrame::Act(act)) = refused { Some(act.seq) } else { None };
     let ms = u64::try_from(refusal.retry_after.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+    if let Some(ClientFrame::Call(call)) = refused {
+        let failed = CallFailed { n: call.n, code: CallFailure::TooMany, retry_after_ms: Some(ms) };
+        core.metrics.calls.count(CallResult::TooMany);
+        outbox.send(&[framed(Lane::Critical, codec, &ServerFrame::CallFailed(failed).encode(codec))]);
+        return Ok(());
+    }
+    let seq = if let Some(ClientFrame::Act(act)) = refused { Some(act.seq) } else { None };
     let detail = format!("{}: send it again after {ms} ms", refusal.by.limit());
     let n = refused.and_then(ClientFrame::request_no);
     let error = ErrorFrame { seq, n, retry_after_ms: Some(ms), ..ErrorFrame::new(ErrorCode::RateLimited, detail) };

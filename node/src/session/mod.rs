@@ -12,6 +12,7 @@ pub mod edges;
 mod goodbye;
 pub mod intake;
 
+mod calls;
 pub mod hello;
 mod pass;
 mod renewal;
@@ -26,6 +27,7 @@ pub mod task;
 
 pub mod connection;
 
+use crate::calls::CallStep;
 use sectorbus::action::Status;
 use sectorbus::ids::{Generation, Hop, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::presence::Shown;
@@ -72,6 +74,8 @@ pub enum SessionEvent {
     Leaving { reconnect_after_ms: u64 },
     /// This life of the node was expired: attach and join again under the new one.
     Reincarnated,
+    /// A call of this session went on, or is over.
+    Call { n: u64, step: CallStep },
     /// The outbox takes no more frames.
     OutboxClosed,
 }

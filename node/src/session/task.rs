@@ -26,6 +26,7 @@ use crate::follow::FollowEvent;
 use crate::follow::replica::Known;
 use crate::follow::subscriber::WelcomeOnce;
 use crate::session::SessionEvent;
+use crate::session::calls::OpenCalls;
 use crate::session::company::Company;
 use crate::session::connection::Wire;
 use crate::session::edges::{End, answer_error, answer_refusal, close, finish, message_of, refuse, send_unavailable};
@@ -79,6 +80,7 @@ pub(super) struct Session<L: Log> {
     pub(super) reattach_due: Option<Instant>,
     /// Actions without an answer.
     pending: BTreeMap<Seq, Action>,
+    pub(super) calls: OpenCalls,
     intake: Intake,
     last_resync: Option<Instant>,
     heard: Instant,
@@ -133,6 +135,7 @@ impl<L: Log> Session<L> {
             attached_at: Instant::now(),
             reattach_due: None,
             pending: BTreeMap::new(),
+            calls: OpenCalls::default(),
             intake: wire.intake,
             last_resync: None,
             heard: Instant::now(),
@@ -163,6 +166,7 @@ impl<L: Log> Session<L> {
         self.leave(&end).await;
         self.core.unregister_session(self.conn);
         self.core.metrics.sessions.decrement(1.0);
+        self.core.metrics.calls_open.decrement(self.calls.len() as f64);
         let (core, outbox, socket) = (self.core.clone(), self.outbox.clone(), self.socket.take());
         // What it follows and holds is let go before the peer is given time to read.
         drop(self);
@@ -194,7 +198,7 @@ impl<L: Log> Session<L> {
     fn next_due(&self) -> Instant {
         let heartbeat = self.core.config.heartbeat;
         let silent = self.heard + if self.pinged { heartbeat * 2 } else { heartbeat };
-        [self.look_due(), self.reattach_due, self.intake.paused_until(), Some(self.pass.due())]
+        [self.look_due(), self.reattach_due, self.intake.paused_until(), Some(self.pass.due()), self.calls.due()]
             .into_iter()
             .chain([self.company.idle_due(), Some(self.compared + PLAYER_COMPARED_EVERY)])
             .flatten()
@@ -215,6 +219,7 @@ impl<L: Log> Session<L> {
             self.judge_pass()?;
         }
         self.say_shown();
+        self.time_out_calls();
         let silent = self.heard.elapsed();
         if silent >= self.core.config.heartbeat * 2 {
             return Err(close(CloseCode::Silent));
@@ -271,6 +276,7 @@ impl<L: Log> Session<L> {
             ClientFrame::History(_) | ClientFrame::Read(_) | ClientFrame::Unread(_) | ClientFrame::Block(_) => {
                 ActionClass::Asking
             }
+            ClientFrame::Call(_) => ActionClass::Calling,
             _ => return Ok(()),
         };
         self.intake.take_action(&self.core.edge, class)
@@ -282,6 +288,7 @@ impl<L: Log> Session<L> {
         }
         match frame {
             ClientFrame::Act(act) => self.act(act.seq, act.action),
+            ClientFrame::Call(call) => self.call(call),
             ClientFrame::Resync {} => self.resync(),
             ClientFrame::Ping(ping) => {
                 let now_ms = self.core.clock.now_ms();
@@ -416,6 +423,7 @@ impl<L: Log> Session<L> {
                 return Err(close(CloseCode::Draining));
             }
             SessionEvent::Reincarnated => return Box::pin(self.reattach()).await,
+            SessionEvent::Call { n, step } => self.call_went_on(n, step),
             SessionEvent::OutboxClosed => return Err(self.closed()),
         }
         Ok(())
@@ -453,7 +461,16 @@ impl<L: Log> Session<L> {
             Push::Kicked { session } if session.as_ref().is_none_or(|session| *session == self.speaker.session) => {
                 Err(close(CloseCode::Kicked))
             }
-            Push::Following => self.compare_all().await,
+            Push::Following => {
+                self.place_calls_again();
+                self.compare_all().await
+            }
+            Push::Replied { actor, n, reply } => {
+                if actor == self.actor {
+                    self.call_answered(n, reply);
+                }
+                Ok(())
+            }
             Push::Ears(change) => {
                 self.tell_ears(change);
                 Ok(())

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{EarsChange, LogEntry};
+use super::{EarsChange, LogEntry, Reply};
 use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, PostKey, RoomId, SessionId};
 use crate::log::{Present, TeamAt};
 use crate::mailbox;
@@ -91,6 +91,12 @@ pub enum Push {
     /// The player's connections, or the named session's, are to be closed (channel of `player:<id>` only).
     Kicked {
         session: Option<SessionId>,
+    },
+    /// A call of this player was answered (channel of `player:<id>` only).
+    Replied {
+        actor: ActorId,
+        n: u64,
+        reply: Reply,
     },
 }
 

@@ -4,6 +4,7 @@
 //! [`memory`] (embedded default; injects faults). Everything stored is bytes here: what an entry, a snapshot part or a
 //! command means is decided by `state` and by the node; ids, prevs, lineage and ownership are this module's own.
 
+pub mod calls;
 pub mod chain;
 pub mod delivery;
 pub mod ears;
@@ -22,9 +23,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, SessionId};
+use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, NodeName, PlayerId, RoomId, SectorId, SessionId};
 use crate::presence::Shown;
 
+pub use calls::*;
 pub use chain::*;
 pub use delivery::*;
 pub use ears::*;
@@ -202,6 +204,23 @@ pub trait Log: Send + Sync + 'static {
     fn tell(&self, tell: Tell) -> impl Future<Output = LogResult<()>> + Send;
     /// Up to which entry a room's events were told; `None`: never.
     fn told(&self, room: &RoomId) -> impl Future<Output = LogResult<Option<EntryId>>> + Send;
+    /// Opens a call beside its player, who has at most `limits::CALLS_OPEN_MAX` open; or finds the one of this name.
+    fn open_call(&self, call: OpenCall) -> impl Future<Output = LogResult<CallOpened>> + Send;
+    /// Gives an open call to the workers of its callee.
+    fn queue_call(&self, work: CallWork) -> impl Future<Output = LogResult<Queued>> + Send;
+    /// Ends a call without an answer, unless it has one.
+    fn end_call(&self, call: &CallName, end: CallEnd) -> impl Future<Output = LogResult<Option<Reply>>> + Send;
+    /// Answers an open call and tells the followers of its player.
+    fn answer_call(&self, reply: &ReplyId, body: Bytes) -> impl Future<Output = LogResult<CallAnswered>> + Send;
+    /// Answers that workers have written, each given to one node; again, to any, if that one does not drop it within
+    /// `limits::REPLY_TAKEN_AGAIN_AFTER`. Waits up to `wait` for the first.
+    fn take_replies(
+        &self,
+        reader: &NodeName,
+        wait: Duration,
+    ) -> impl Future<Output = LogResult<Vec<WrittenReply>>> + Send;
+    /// These answers were dealt with.
+    fn drop_replies(&self, taken: &[FeedId]) -> impl Future<Output = LogResult<()>> + Send;
     /// Follows a room. Never fails: without a connection, `Push::Following` comes when there is one.
     fn follow(&self, room: &RoomId) -> Following;
     /// An owner's own entry was not heard in time, or reached nobody: unless it was told to the room's followers, which may

@@ -8,8 +8,8 @@ use std::str::FromStr;
 
 use bytes::{BufMut, Bytes};
 
-use super::{ClaimBody, EarsChange, FeedItem, Lineage, LogBody, LogEntry, Present, Push, SeatedAt, TeamAt};
-use crate::ids::{EntryId, FeedId, Generation, Incarnation, Nonce, SessionId};
+use super::{ClaimBody, EarsChange, FeedItem, Lineage, LogBody, LogEntry, Present, Push, Reply, SeatedAt, TeamAt};
+use crate::ids::{ActorId, EntryId, FeedId, Generation, Incarnation, Nonce, SessionId};
 use crate::presence::Shown;
 
 /// First byte of every record and payload written by this release. The next format will be 2, and readable beside it.
@@ -22,6 +22,7 @@ const FEED: u8 = 4;
 const ATTACHED: u8 = 5;
 const PRESENT: u8 = 6;
 const TEAM: u8 = 7;
+const REPLIED: u8 = 8;
 const EARS: u8 = 9;
 const KICKED: u8 = 10;
 
@@ -105,8 +106,14 @@ pub fn kicked_record(session: Option<&SessionId>) -> Vec<u8> {
     with_body(KICKED, &[session.map(SessionId::to_string).unwrap_or_default()], &[])
 }
 
+/// Never stored, only published on the player's channel.
+pub fn replied_record(actor: ActorId, n: u64, reply: &Reply) -> Vec<u8> {
+    let texts = [actor.to_string(), n.to_string(), reply.callee.to_string(), reply.conversation.to_string()];
+    with_body(REPLIED, &texts, &reply.body)
+}
+
 /// What goes over a room's channel: `format, short id, record`. The id is the entry's, the feed item's, for receipts
-/// the head they were checked against, and empty for an attach or a kick.
+/// the head they were checked against, and empty for what is of a player.
 pub fn published(id: &str, record: &[u8]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(2 + id.len() + record.len());
     payload.put_u8(FORMAT);
@@ -177,6 +184,14 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
             payload.end()?;
             let session = if session.is_empty() { None } else { Some(parse(&session, "session")?) };
             Ok(Push::Kicked { session })
+        }
+        REPLIED => {
+            payload.kind()?;
+            let actor = ActorId(parse(&payload.short()?, "actor")?);
+            let n = parse(&payload.short()?, "number")?;
+            let (callee, conversation) =
+                (parse(&payload.short()?, "callee")?, parse(&payload.short()?, "conversation")?);
+            Ok(Push::Replied { actor, n, reply: Reply { callee, conversation, body: payload.0 } })
         }
         found => Err(Unreadable::Kind { found }),
     }
@@ -342,6 +357,11 @@ mod tests {
         TeamAt { number: 1_700_000_000_006, team: Some(named), before: None }
     }
 
+    fn reply() -> Reply {
+        let (callee, conversation) = ("aria".parse().unwrap(), "c1".parse().unwrap());
+        Reply { callee, conversation, body: Bytes::from_static(b"{}") }
+    }
+
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|b| format!("{b:02x}")).collect()
     }
@@ -370,6 +390,7 @@ mod tests {
             ("published_present", published("", &present_record(&present()))),
             ("published_team", published("", &team_record(&team()))),
             ("published_kicked", published("", &kicked_record(Some(&SessionId::new("s1").unwrap())))),
+            ("published_replied", published("", &replied_record(ActorId(7), 3, &reply()))),
         ]
     }
 
@@ -415,6 +436,8 @@ mod tests {
             let push = read_published(published("", &kicked_record(session.as_ref())).into()).unwrap();
             assert_eq!(push, Push::Kicked { session });
         }
+        let push = read_published(published("", &replied_record(ActorId(7), 3, &reply())).into()).unwrap();
+        assert_eq!(push, Push::Replied { actor: ActorId(7), n: 3, reply: reply() });
     }
 
     #[test]

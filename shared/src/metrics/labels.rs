@@ -123,6 +123,33 @@ label! {
 }
 
 label! {
+    /// How a call ended.
+    CallResult, "result" {
+        Answered => "answered",
+        TimedOut => "timeout",
+        TooMany => "too_many",
+        UnknownCallee => "unknown_service",
+        UnknownConversation => "unknown_conversation",
+        /// The log could not be reached.
+        Unavailable => "unavailable",
+    }
+}
+
+label! {
+    /// What a worker's answer came to.
+    ReplyResult, "result" {
+        Taken => "taken",
+        /// Another answer came first.
+        Already => "already",
+        TooLate => "too_late",
+        /// It leads to no call.
+        Unknown => "unknown",
+        /// Its body is not what clients can read.
+        Refused => "refused",
+    }
+}
+
+label! {
     /// Why an action is still pending.
     NoticeKind, "kind" {
         RetryAfter => "retry_after",

@@ -14,8 +14,8 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 
 pub use handles::{ByCode, ByLabel, Handle, MetricKind};
 pub use labels::{
-    AnswerKind, BeatResult, Channel, ClaimResult, DoorResult, HandshakeResult, JwksResult, Label, LostBy, NoticeKind,
-    RefusedBy, ResumeSource, RevocationsRead, SendResult, TeamChange,
+    AnswerKind, BeatResult, CallResult, Channel, ClaimResult, DoorResult, HandshakeResult, JwksResult, Label, LostBy,
+    NoticeKind, RefusedBy, ReplyResult, ResumeSource, RevocationsRead, SendResult, TeamChange,
 };
 pub use tally::Tally;
 
@@ -143,6 +143,12 @@ node_metrics! {
     // Feeds, as clients meet them.
     said: ByLabel<Channel>, "sectorbus_said_total", Count, "Things said by players and posted, by channel.";
     says_refused: ByCode, "sectorbus_says_refused_total", Count, "Things not said, by why.";
+
+    // Calls to workers.
+    calls: ByLabel<CallResult>, "sectorbus_calls_total", Count, "Calls of sessions here that ended, by how.";
+    calls_open: Gauge, "sectorbus_calls_open", Count, "Calls of sessions here without an answer yet.";
+    call_seconds: Histogram, "sectorbus_call_seconds", Seconds, "From a call to its answer.";
+    replies: ByLabel<ReplyResult>, "sectorbus_replies_total", Count, "Answers of workers that this node took in, by what they came to.";
 
     // The owner's log.
     entries_appended: Counter, "sectorbus_entries_appended_total", Count, "Entries this node put into logs.";

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{BadFrame, Block, Codec, History, Read, Say, Secret, Unread, decode};
+use super::{BadFrame, Block, Call, Codec, History, Read, Say, Secret, Unread, decode};
 use crate::action::Action;
 use crate::ids::{ActorId, EntryId, FeedId, PlayerId, RoomId, SectorId, Seq};
 use crate::limits::{
@@ -30,6 +30,8 @@ pub enum ClientFrame {
     Bye {},
     /// Brings a newer token of the same player, before the present one expires.
     Refresh(Refresh),
+    /// Asks a worker outside the nodes.
+    Call(Call),
     /// Leaves now, and ends the session for good: its resume token is worth nothing any more, on any node.
     Logout {},
     /// Says something to a room or a player.
@@ -110,7 +112,7 @@ impl ClientFrame {
     /// Every client frame's name.
     pub const NAMES: &'static [&'static str] = &[
         "hello", "act", "resync", "ping", "bye", "refresh", "logout", "say", "history", "read", "unread", "block",
-        "watch",
+        "watch", "call",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -128,16 +130,18 @@ impl ClientFrame {
             ClientFrame::Unread(_) => "unread",
             ClientFrame::Block(_) => "block",
             ClientFrame::Watch(_) => "watch",
+            ClientFrame::Call(_) => "call",
         }
     }
 
-    /// The number under which it is answered, if it is a request about feeds.
+    /// The number under which it is answered, if it is a request: about feeds, or a call.
     pub fn request_no(&self) -> Option<u64> {
         match self {
             ClientFrame::Say(Say { n, .. })
             | ClientFrame::History(History { n, .. })
             | ClientFrame::Unread(Unread { n })
-            | ClientFrame::Block(Block { n, .. }) => Some(*n),
+            | ClientFrame::Block(Block { n, .. })
+            | ClientFrame::Call(Call { n, .. }) => Some(*n),
             _ => None,
         }
     }
@@ -179,6 +183,7 @@ impl ClientFrame {
             | ClientFrame::Unread(Unread { n })
             | ClientFrame::Block(Block { n, .. }) => check_number(*n).or_else(|detail| refuse(None, detail)),
             ClientFrame::Read(_) => Ok(()),
+            ClientFrame::Call(call) => call.check_limits().or_else(|detail| refuse(None, detail)),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! in the node, what state means in `state`. Uses only `ids`, `limits`, `value`, `action` and `said`.
 
 mod bad_frame;
+mod body;
+mod calls;
 mod client;
 mod codes;
 mod decode;
@@ -14,6 +16,8 @@ mod secret;
 mod server;
 
 pub use bad_frame::{BadFrame, Consequence};
+pub use body::Body;
+pub use calls::{Call, CallFailed, CallFailure, CallReply};
 pub use client::{Act, ClientFrame, Hello, Ping, Refresh, Watch};
 pub use codes::{CloseCode, ErrorCode, Retry};
 pub use delta::{Change, ChangeBody, DeltaFrame, encode_delta};

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::fields::{self, FieldChanges, Fields};
 use super::{
-    BadFrame, Blocks, Codec, Counts, DeltaFrame, ErrorCode, FeedPlace, Item, Marked, Page, Refused, SaidAt, Secret,
-    Slot, decode, delta, encode_delta,
+    BadFrame, Blocks, CallFailed, CallReply, Codec, Counts, DeltaFrame, ErrorCode, FeedPlace, Item, Marked, Page,
+    Refused, SaidAt, Secret, Slot, decode, delta, encode_delta,
 };
 use crate::action::{Answer, Facts, RejectCode};
 use crate::ids::{ActorId, Alias, EntryId, PlayerId, RoomId, SectorId, Seq, SessionId};
@@ -45,6 +45,8 @@ pub enum ServerFrame {
     Room(Box<RoomSnapshot>),
     Left(Left),
     Presence(Presence),
+    Reply(Box<CallReply>),
+    CallFailed(CallFailed),
 }
 
 /// The answer to `hello`. Then a `snapshot` (source snapshot) or what came after the cursor (source replica or log).
@@ -378,6 +380,8 @@ impl ServerFrame {
         "room",
         "left",
         "presence",
+        "reply",
+        "call_failed",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -408,6 +412,8 @@ impl ServerFrame {
             ServerFrame::Room(_) => "room",
             ServerFrame::Left(_) => "left",
             ServerFrame::Presence(_) => "presence",
+            ServerFrame::Reply(_) => "reply",
+            ServerFrame::CallFailed(_) => "call_failed",
         }
     }
 

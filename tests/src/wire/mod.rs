@@ -12,8 +12,8 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use sectorbus::action::Action;
-use sectorbus::ids::{EntryId, PlayerId, RoomId, SectorId, Seq};
-use sectorbus::protocol::{Change, ClientFrame, Codec, RequestNo, ServerFrame, Slot, SnapshotReason};
+use sectorbus::ids::{ConversationId, EntryId, PlayerId, RoomId, SectorId, Seq};
+use sectorbus::protocol::{Body, Change, ClientFrame, Codec, RequestNo, ServerFrame, Slot, SnapshotReason};
 use sectorbus::value::{Field, Value};
 use sectorbus_demo::heard::Heard;
 use sectorbus_node::auth::{Claims, mint};
@@ -215,6 +215,21 @@ impl Player {
             self.order(Order::Send(frame));
         }
         told.client.heard.last_request()
+    }
+
+    /// Calls a service in a new conversation; the call is open until it is answered, whatever happens to the connection.
+    pub fn call(&self, service: &str, body: Body) -> u64 {
+        self.call_in(service, body, None)
+    }
+
+    pub fn call_in(&self, service: &str, body: Body, conversation: Option<ConversationId>) -> u64 {
+        let mut told = self.told();
+        let frame = told.client.call(service, body, conversation);
+        let n = *told.client.calls.keys().last().expect("this call");
+        if told.client.is_live() {
+            self.order(Order::Send(frame));
+        }
+        n
     }
 
     pub fn send(&self, frame: ClientFrame) {

@@ -11,13 +11,14 @@ use super::ears::PlayerEars;
 use super::players::{self, PlayerRecord};
 use super::region::Core;
 use super::trip::{MemoryLog, connection_lost};
-use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, SessionId};
+use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, NodeName, PlayerId, RoomId, SectorId, SessionId};
 use crate::limits::PLAYER_FEED_KEPT_FOR;
 use crate::log::{
-    Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange,
-    EarsChanged, FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Outward, OutwardItem,
-    OutwardRecord, Parked, Posted, Push, Reclaim, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot,
-    TakesFrom, TeamAt, Tell, Unsafe,
+    Append, Appended, At, Attach, Attached, Beat, Beaten, CallAnswered, CallEnd, CallName, CallOpened, CallWork,
+    Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange, EarsChanged, FeedItem, Following, Heads, Leave, Log,
+    LogEntry, LogResult, OnceKey, OpenCall, Opened, Outward, OutwardItem, OutwardRecord, Parked, Posted, Push, Queued,
+    Reclaim, Reply, ReplyId, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom, TeamAt, Tell,
+    Unsafe, WrittenReply,
 };
 use crate::presence::Shown;
 
@@ -473,6 +474,52 @@ impl Log for MemoryLog {
     async fn told(&self, room: &RoomId) -> LogResult<Option<EntryId>> {
         let room = room.clone();
         self.run(move |core| core.db.outward.told(&room)).await
+    }
+
+    async fn open_call(&self, call: OpenCall) -> LogResult<CallOpened> {
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.calls.open(&call, now_ms)
+        })
+        .await
+    }
+
+    async fn queue_call(&self, work: CallWork) -> LogResult<Queued> {
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            let queued = core.db.calls.queue(work, now_ms);
+            core.calls_bell.notify_waiters();
+            queued
+        })
+        .await
+    }
+
+    async fn end_call(&self, call: &CallName, end: CallEnd) -> LogResult<Option<Reply>> {
+        let call = call.clone();
+        self.run(move |core| core.db.calls.end(&call, end)).await
+    }
+
+    async fn answer_call(&self, reply: &ReplyId, body: Bytes) -> LogResult<CallAnswered> {
+        let id = reply.clone();
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            let (answered, reply) = core.db.calls.answer(&id, body, now_ms);
+            if let Some(reply) = reply {
+                let CallName { player, actor, n } = id.call;
+                core.publish(&RoomId::Player(player), Push::Replied { actor, n, reply });
+            }
+            answered
+        })
+        .await
+    }
+
+    async fn take_replies(&self, _reader: &NodeName, wait: Duration) -> LogResult<Vec<WrittenReply>> {
+        self.take_in_turn(wait, |calls, now_ms| calls.take_replies(now_ms)).await
+    }
+
+    async fn drop_replies(&self, taken: &[FeedId]) -> LogResult<()> {
+        let taken = taken.to_vec();
+        self.run(move |core| core.db.calls.drop_replies(&taken)).await
     }
 
     fn follow(&self, room: &RoomId) -> Following {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::calls::Calls;
 use super::ears::PlayerEars;
 use super::inbox::Inbox;
 use super::outward::OutwardStreams;
@@ -26,6 +27,7 @@ pub(super) struct Database {
     pub(super) teams: BTreeMap<PlayerId, TeamAt>,
     pub(super) revocations: Revocations,
     pub(super) outward: OutwardStreams,
+    pub(super) calls: Calls,
 }
 
 impl Database {

@@ -10,7 +10,9 @@ mod faults;
 mod oracle;
 mod region;
 mod trip;
+mod workplace;
 
+mod calls;
 mod database;
 mod ears;
 mod feed;

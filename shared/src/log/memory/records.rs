@@ -39,6 +39,7 @@ pub(super) fn payload(push: &Push) -> Option<Bytes> {
         Push::Present(present) => stored::published("", &stored::present_record(present)),
         Push::Team(team) => stored::published("", &stored::team_record(team)),
         Push::Kicked { session } => stored::published("", &stored::kicked_record(session.as_ref())),
+        Push::Replied { actor, n, reply } => stored::published("", &stored::replied_record(*actor, *n, reply)),
     };
     Some(payload.into())
 }

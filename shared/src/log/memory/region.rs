@@ -71,6 +71,8 @@ pub(super) struct Core {
     /// Counts restarts: operations in flight across one lose their answer.
     pub(super) connection_epoch: u64,
     inbox_bells: BTreeMap<Incarnation, Arc<Notify>>,
+    /// Rings when there may be work or a reply for whoever waits for one.
+    pub(super) calls_bell: Arc<Notify>,
     /// Gives pushes at one instant their order.
     pub(super) next_sequence: u64,
 }
@@ -91,6 +93,7 @@ impl MemoryRegion {
             replication: 1,
             connection_epoch: 0,
             inbox_bells: BTreeMap::new(),
+            calls_bell: Arc::default(),
             next_sequence: 0,
             config,
         };
@@ -201,6 +204,7 @@ impl Core {
 
     pub(super) fn ring_all_inboxes(&self) {
         self.inbox_bells.values().for_each(|bell| bell.notify_waiters());
+        self.calls_bell.notify_waiters();
     }
 
     /// Records and publishes a new entry written by a handle; answers the receivers.

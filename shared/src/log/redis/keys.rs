@@ -1,7 +1,7 @@
 //! Every key and channel in Redis: who writes it, what is in it, how long it lives. The one place that spells them.
 
-use crate::ids::{Incarnation, PlayerId, RegionName, RoomId};
-use crate::log::OnceKey;
+use crate::ids::{Callee, Incarnation, PlayerId, RegionName, RoomId};
+use crate::log::{OnceKey, ReplyId};
 
 /// Written to `sb:meta`; a node refuses a region with another number.
 pub(super) const REGION_FORMAT: &str = "1";
@@ -29,6 +29,13 @@ pub(super) const META: &str = "sb:meta";
 /// | `{out}:events` | stream | `note`, `tell` | one event per item, its fields as ARCHITECTURE.md lists them; for consumer groups | for ever, newest 100,000 items |
 /// | `{out}:told` | hash | `tell` | per room the entry up to which its events were told | for ever |
 /// | `{out}:audit` | stream | `note` | what came through the backend's door: who, what, outcome | for ever, newest 100,000 items |
+/// | `{player:<id>}:calls` | hash | `call_open`, `call_answer`, `call_end` | `<actor>:<n>` = `state deadline_ms secret callee conversation`; the state is `o`pen, `a`nswered or `t`imed out | until the last call's deadline + 60 s |
+/// | `{player:<id>}:answers` | hash | `call_answer` | `<actor>:<n>` = body | 90 s after the last answer |
+/// | `{player:<id>}:talks` | sorted set | `call_open` | `<callee> <conversation>`, by when it is over; the newest 16 | 1 h after the last call |
+/// | `{service:<name>}:calls` | stream, group `workers` | the workers' XGROUP CREATE, `call_queue` | fields `id`, `reply_to`, `player`, `sector`, `conversation`, `deadline_ms`, `body` | for ever, newest 10,000 items; workers remove what they answered |
+/// | `{service:<name>}:queued:<reply id>` | string | `call_queue` | empty: it was queued | until the call's deadline + 60 s |
+/// | `{replies}:stream` | stream, group `nodes` | the workers' XADD | fields `id`, `body` | until a node has taken it |
+/// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke` | `token:<jti>` and `player:<id>`, by when they were revoked and by when that is over | until the last is over |
 ///
 /// Channels (sharded pub/sub): `{<room>}` carries `stored::published` payloads, `{members}:alive:<incarnation>` nothing
 /// (its subscribers are counted), `canary:<identity>:<n>` a number.
@@ -107,12 +114,33 @@ impl Keys {
     pub(super) fn at(&self, player: &PlayerId) -> String {
         format!("{}{{player:{player}}}:at", self.prefix)
     }
+
+    pub(super) fn player_calls(&self, player: &PlayerId) -> String {
+        format!("{}{{player:{player}}}:calls", self.prefix)
+    }
+    pub(super) fn player_answers(&self, player: &PlayerId) -> String {
+        format!("{}{{player:{player}}}:answers", self.prefix)
+    }
+    pub(super) fn player_talks(&self, player: &PlayerId) -> String {
+        format!("{}{{player:{player}}}:talks", self.prefix)
+    }
+    pub(super) fn calls(&self, callee: &Callee) -> String {
+        format!("{}{{service:{callee}}}:calls", self.prefix)
+    }
+    pub(super) fn queued(&self, callee: &Callee, reply: &ReplyId) -> String {
+        format!("{}{{service:{callee}}}:queued:{reply}", self.prefix)
+    }
+    /// One for the region: few keys to wait on, and what was written to it outlives the node that read it.
+    pub(super) fn replies(&self) -> String {
+        format!("{}{{replies}}:stream", self.prefix)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::{ActorId, EntryId};
+    use crate::log::CallName;
 
     #[test]
     fn keys_of_one_room_share_a_slot() {
@@ -127,6 +155,12 @@ mod tests {
         assert_eq!(keys.once(&room, &once), "sb:eu:{sector:12}:once:ann:3:7");
         let once = OnceKey::Entry { room: "team:red".parse().unwrap(), entry: EntryId::new(5, 6), n: 1 };
         assert_eq!(keys.once(&room, &once), "sb:eu:{sector:12}:once:#team:red:5-6:1");
-        assert!(keys.at(&player).starts_with(&keys.channel(&RoomId::Player(player))));
+        let of_player =
+            [keys.at(&player), keys.player_calls(&player), keys.player_answers(&player), keys.player_talks(&player)];
+        let channel = keys.channel(&RoomId::Player(player.clone()));
+        assert!(of_player.iter().all(|key| key.starts_with(&channel)), "{of_player:?}");
+        let (aria, call) = (Callee::new("aria").unwrap(), CallName { player, actor: ActorId(3), n: 7 });
+        assert_eq!(keys.calls(&aria), "sb:eu:{service:aria}:calls");
+        assert!(keys.queued(&aria, &ReplyId::new(call, 1)).starts_with("sb:eu:{service:aria}:queued:0"));
     }
 }

@@ -7,6 +7,7 @@ mod scripts;
 
 mod rooms;
 
+mod calls;
 mod ears;
 mod feeds;
 mod inboxes;
@@ -35,17 +36,21 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rand::Rng;
 
+use self::calls::Groups;
 use self::connections::{Connection, Pool};
 use self::inboxes::Inboxes;
 use self::keys::Keys;
 use self::pubsub::PubSub;
 use super::{
-    Append, Appended, At, Attach, Attached, Beat, Beaten, Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange,
-    EarsChanged, FeedItem, Following, Heads, Leave, Log, LogEntry, LogResult, OnceKey, Opened, Outward, OutwardItem,
-    OutwardRecord, Parked, Posted, Reclaim, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom,
-    TeamAt, Tell, Unsafe,
+    Append, Appended, At, Attach, Attached, Beat, Beaten, CallAnswered, CallEnd, CallName, CallOpened, CallWork,
+    Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange, EarsChanged, FeedItem, Following, Heads, Leave, Log,
+    LogEntry, LogResult, OnceKey, OpenCall, Opened, Outward, OutwardItem, OutwardRecord, Parked, Posted, Queued,
+    Reclaim, Reply, ReplyId, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom, TeamAt, Tell,
+    Unsafe, WrittenReply,
 };
-use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, SessionId};
+use crate::ids::{
+    EntryId, FeedId, Generation, Hop, Incarnation, NodeName, PlayerId, RegionName, RoomId, SectorId, SessionId,
+};
 use crate::limits::{MEMBER_TTL, PLAYER_FEED_KEPT_FOR};
 use crate::presence::Shown;
 
@@ -125,6 +130,7 @@ pub struct RedisLog {
     beats: Connection,
     pool: Pool,
     inboxes: Inboxes,
+    groups: Groups,
     pubsub: PubSub,
     player_feed_kept: Duration,
     /// Incarnations whose `alive` channel is followed here: one, but for tests that play several nodes.
@@ -166,7 +172,8 @@ impl RedisLog {
         Ok(Self {
             pubsub: PubSub::start(&pushing, canaries, &requests),
             beats: Connection::start(pushing, "beats", config.member_ttl / 2),
-            inboxes: Inboxes::new(plain),
+            inboxes: Inboxes::new(plain.clone()),
+            groups: Groups::new(plain),
             region: config.region,
             player_feed_kept: config.player_feed_kept,
             alive: Mutex::default(),
@@ -363,6 +370,25 @@ impl Log for RedisLog {
     }
     async fn told(&self, room: &RoomId) -> LogResult<Option<EntryId>> {
         outward::told(self, room).await
+    }
+
+    async fn open_call(&self, call: OpenCall) -> LogResult<CallOpened> {
+        calls::open(self, call).await
+    }
+    async fn queue_call(&self, work: CallWork) -> LogResult<Queued> {
+        calls::queue(self, work).await
+    }
+    async fn end_call(&self, call: &CallName, end: CallEnd) -> LogResult<Option<Reply>> {
+        calls::end(self, call, end).await
+    }
+    async fn answer_call(&self, reply: &ReplyId, body: Bytes) -> LogResult<CallAnswered> {
+        calls::answer(self, reply, body).await
+    }
+    async fn take_replies(&self, reader: &NodeName, wait: Duration) -> LogResult<Vec<WrittenReply>> {
+        calls::take_replies(self, reader, wait).await
+    }
+    async fn drop_replies(&self, taken: &[FeedId]) -> LogResult<()> {
+        calls::drop_replies(self, taken).await
     }
 
     fn follow(&self, room: &RoomId) -> Following {

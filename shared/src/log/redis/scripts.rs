@@ -48,6 +48,10 @@ scripts! {
     ARRIVED = "arrived" after "prelude" after "presence";
     KICK = "kick" after "prelude";
     TELL = "tell" after "prelude";
+    CALL_OPEN = "call_open" after "prelude";
+    CALL_QUEUE = "call_queue";
+    CALL_END = "call_end" after "prelude";
+    CALL_ANSWER = "call_answer" after "prelude";
 }
 
 impl LogScript {
@@ -116,6 +120,10 @@ mod tests {
             &ARRIVED,
             &KICK,
             &TELL,
+            &CALL_OPEN,
+            &CALL_QUEUE,
+            &CALL_END,
+            &CALL_ANSWER,
         ];
         for script in all {
             for word in ["KEYS: ", "Checks: ", "Writes: ", "Answers"] {

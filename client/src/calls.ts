@@ -1,0 +1,93 @@
+// The player's calls to workers: numbered, kept until their one end, sent again on each connection. Pure: time comes as an
+// argument, what is to be sent is answered; must not know sockets.
+
+import type { Call, Json } from "./frames.js";
+import { Numbers } from "./numbers.js";
+
+/** How a call ended. `failed`: a code of PROTOCOL.md; `left`: the client left before. */
+export type CallOutcome =
+  | { readonly reply: { readonly body: Json; readonly conversation: string } }
+  | { readonly failed: { readonly code: string } };
+
+/** The server takes no more of one player. */
+const OPEN_MAX = 4;
+const BODY_BYTES_MAX = 4096;
+
+interface Entry {
+  readonly call: Call;
+  /** On this connection. */
+  sent: boolean;
+  notBefore: number;
+}
+
+export class Calls {
+  private actor: number | null = null;
+  /** In the order of n. */
+  private readonly entries = new Map<number, Entry>();
+
+  /** `settled` hears of every call once. */
+  constructor(
+    private readonly settled: (n: number, outcome: CallOutcome) => void,
+    private readonly numbers = new Numbers(),
+  ) {}
+
+  add(service: string, body: Json, conversation: string | undefined): number {
+    const checked = checkedBody(body);
+    const n = this.numbers.next();
+    const call = { n, service, body: checked, ...(conversation !== undefined && { conversation }) };
+    this.entries.set(n, { call, sent: false, notBefore: -Infinity });
+    return n;
+  }
+
+  /** A new connection: what is open must be sent on it again. */
+  restart(): void {
+    for (const entry of this.entries.values()) entry.sent = false;
+  }
+
+  /** The server's word on the actor: another one than before knows nothing of the calls of the old. */
+  welcome(actor: number): void {
+    if (this.actor !== null && this.actor !== actor) this.settleAll("unknown_actor");
+    this.actor = actor;
+  }
+
+  takeDue(now: number): Call[] {
+    const due = this.waiting().filter((entry) => entry.notBefore <= now);
+    for (const entry of due) entry.sent = true;
+    return due.map(({ call }) => call);
+  }
+
+  /** When to look again for one that waits for its time only; null: there is none. */
+  nextDue(): number | null {
+    const next = Math.min(...this.waiting().map((entry) => entry.notBefore));
+    return next === Infinity ? null : next;
+  }
+
+  /** This call was not taken: it is sent again then. */
+  sendAgain(n: number, at: number): void {
+    const entry = this.entries.get(n);
+    if (entry !== undefined) Object.assign(entry, { sent: false, notBefore: at });
+  }
+
+  settle(n: number, outcome: CallOutcome): void {
+    if (this.entries.delete(n)) this.settled(n, outcome);
+  }
+
+  settleAll(code: string): void {
+    for (const n of [...this.entries.keys()]) this.settle(n, { failed: { code } });
+  }
+
+  /** The oldest that may be open and were not sent. */
+  private waiting(): Entry[] {
+    return [...this.entries.values()].slice(0, OPEN_MAX).filter((entry) => !entry.sent);
+  }
+}
+
+/** As every codec writes it. What the server would refuse is refused here, where the caller hears of it. */
+function checkedBody(body: Json): Json {
+  const text = JSON.stringify(body, (_, value: unknown) => {
+    if (typeof value === "number" && !Number.isSafeInteger(value)) throw new RangeError("call: only whole numbers");
+    return value;
+  });
+  if (new TextEncoder().encode(text).length > BODY_BYTES_MAX) throw new RangeError("call: a body has at most 4096 bytes as JSON");
+  return JSON.parse(text) as Json;
+}

@@ -1,0 +1,79 @@
+// Calls to workers: each has one end, however often connections come and go.
+
+import { expect, test } from "vitest";
+
+import { eachTestAnew, FakeSocket, nextSocket, player, playing, recovered, settle, snapshot, welcome } from "./fake.js";
+
+eachTestAnew();
+
+const reply = (n: number, body: unknown, conversation = "c-1") => ({ reply: { n, service: "aria", conversation, body } });
+const failed = (n: number, code: string, more: object = {}) => ({ call_failed: { n, code, ...more } });
+const sent = () => FakeSocket.last.frames("call").map((call) => (call as { n: number }).n);
+
+test("a call is sent once and ends with its reply, whose conversation goes on", async () => {
+  const { client } = await playing();
+  const first = client.call("aria", { ask: "where am I?" });
+  expect(FakeSocket.last.frames("call")).toEqual([{ n: 1, service: "aria", body: { ask: "where am I?" } }]);
+  FakeSocket.last.say(reply(1, { text: "here" }));
+  FakeSocket.last.say(reply(1, { text: "again" }));
+  expect(await first).toEqual({ reply: { body: { text: "here" }, conversation: "c-1" } });
+  void client.call("aria", [true, null, 2, "x"], "c-1");
+  expect(FakeSocket.last.frames("call")[1]).toEqual({ n: 2, service: "aria", body: [true, null, 2, "x"], conversation: "c-1" });
+});
+
+test("a call waits for the first state, and an open one is sent again on the next connection", async () => {
+  const { client } = player();
+  const outcome = client.call("aria", "?");
+  await settle();
+  FakeSocket.last.open();
+  FakeSocket.last.say(welcome());
+  expect(sent()).toEqual([]);
+  FakeSocket.last.say(snapshot());
+  expect(sent()).toEqual([1]);
+  FakeSocket.last.end(1006);
+  (await nextSocket()).say(recovered());
+  expect(sent()).toEqual([1]);
+  FakeSocket.last.say(reply(1, 7));
+  expect(await outcome).toEqual({ reply: { body: 7, conversation: "c-1" } });
+});
+
+test("four are open at a time, and one that came too often is sent again as told", async () => {
+  const { client } = await playing();
+  const outcomes = [1, 2, 3, 4, 5].map((n) => client.call("aria", n));
+  expect(sent()).toEqual([1, 2, 3, 4]);
+  FakeSocket.last.say(failed(2, "timeout"));
+  expect(await outcomes[1]).toEqual({ failed: { code: "timeout" } });
+  expect(sent()).toEqual([1, 2, 3, 4, 5]);
+  FakeSocket.last.say(failed(5, "too_many", { retry_after_ms: 100 }));
+  await settle(99);
+  expect(sent()).toHaveLength(5);
+  await settle(1);
+  expect(sent()).toEqual([1, 2, 3, 4, 5, 5]);
+  FakeSocket.last.say(failed(5, "too_many"));
+  expect(await outcomes[4]).toEqual({ failed: { code: "too_many" } });
+});
+
+test("a client that leaves, or gets another actor, ends what is open", async () => {
+  const { client } = await playing();
+  const first = client.call("aria", 1);
+  FakeSocket.last.end(1006);
+  const next = await nextSocket();
+  next.say(welcome({ actor: 4 }));
+  next.say(snapshot());
+  expect(await first).toEqual({ failed: { code: "unknown_actor" } });
+  const second = client.call("aria", 2);
+  client.leave();
+  FakeSocket.last.end(1000, "normal");
+  expect(await second).toEqual({ failed: { code: "left" } });
+  expect(() => client.call("aria", 3)).toThrow("left");
+});
+
+test("what the server would refuse is refused at once", async () => {
+  const { client } = await playing();
+  expect(() => client.call("no name", 1)).toThrow(RangeError);
+  expect(() => client.call("aria", 1.5)).toThrow(RangeError);
+  expect(() => client.call("aria", { deep: [2 ** 53] })).toThrow(RangeError);
+  expect(() => client.call("aria", "x".repeat(4095))).toThrow(RangeError);
+  void client.call("aria", "x".repeat(4094));
+  expect(sent()).toHaveLength(1);
+});
