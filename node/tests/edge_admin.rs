@@ -109,6 +109,7 @@ async fn every_metric_is_exported_with_its_help() {
     let metrics = Metrics::new("all");
     metrics.closes.count("normal");
     metrics.errors.count("unknown_frame");
+    metrics.says_refused.count("muted");
     for histogram in
         [&metrics.append_seconds, &metrics.batch_commands, &metrics.failover_seconds, &metrics.beat_seconds]
     {

@@ -90,6 +90,7 @@ fn other_value(name: &str) -> &'static str {
         "beat_ms" => "300",
         "sessions_per_player" | "realtime_frames_per_s" => "20",
         "member_ttl_ms" | "resume_window_ms" => "9000",
+        "player_feed_kept_ms" => "90000",
         "message_bytes_max" => "12288",
         "violations_max" => "5",
         "allowed_origins" => "https://game.example, http://localhost:3000",

@@ -8,7 +8,8 @@ use sectorbus::log::Log;
 use sectorbus::state::{Outgoing, PlayerRecord};
 
 use crate::command::Command;
-use crate::room::owner::{self, Input};
+use crate::room::owner::Input;
+use crate::room::seats;
 use crate::room::task::{RoomEvent, RoomTask};
 
 /// Sets `at`, until answered. Some: it names a later move of the player, and where that led.
@@ -64,7 +65,7 @@ impl<L: Log> RoomTask<L> {
         from: Option<SectorId>,
         at: Option<(SectorId, Hop)>,
     ) -> Option<Input> {
-        let seen = |hop| owner::has_seen(self.owner.state().system(), &player, hop);
+        let seen = |hop| seats::has_seen(self.owner.state().system(), &player, hop);
         let hop = match at.filter(|(_, its_hop)| *its_hop >= hop) {
             None => hop,
             Some(_) if seen(hop) => {

@@ -13,7 +13,7 @@ use sectorbus::state::Draft;
 use sectorbus::state::Judged;
 use sectorbus::state::RoomState;
 use sectorbus::state::{Answered, Entry};
-use sectorbus::state::{Edited, Outgoing, PlayerRecord, Post, PostName, System, SystemChange, TimerKind};
+use sectorbus::state::{Edited, Outgoing, PlayerRecord, Post, PostName, SystemChange, TimerKind};
 
 use crate::command::{Command, Receipt, Speaker};
 use crate::room::edits::{self, EditRequest};
@@ -240,7 +240,7 @@ impl Batch<'_> {
                     Err(receipt) => self.receipts.push(receipt),
                 }
             }
-            Input::Command(Command::Arrived { player, hop, .. }) => forget_outgoing(draft, &player, hop),
+            Input::Command(Command::Arrived { player, hop, .. }) => seats::forget_outgoing(draft, &player, hop),
             Input::Command(command @ (Command::Member { .. } | Command::Seen { .. } | Command::Count { .. })) => {
                 self.receipts.extend(people::take(draft, self.room, self.counts, command));
             }
@@ -436,7 +436,7 @@ impl Batch<'_> {
         mut record: PlayerRecord,
         from: Option<&SectorId>,
     ) {
-        if has_seen(draft.state().system(), player, hop) {
+        if seats::has_seen(draft.state().system(), player, hop) {
             return;
         }
         // A player on the way cannot be refused; one who is new is nowhere yet, and asks again.
@@ -452,7 +452,7 @@ impl Batch<'_> {
         if draft.state().system().seat(player).is_some() {
             seats::take_out(draft, player);
         }
-        forget_outgoing(draft, player, hop);
+        seats::forget_outgoing(draft, player, hop);
         draft.system(SystemChange::Incoming(player.clone(), Some(hop)));
         seats::put_in(draft, self.limits, player, record);
     }
@@ -484,21 +484,6 @@ impl Batch<'_> {
         };
         record.hop = hop;
         draft.system(SystemChange::Outgoing(player.clone(), Some(Outgoing { hop, to: room, record })));
-    }
-}
-
-/// This arrival, or a later one, is part of the state.
-pub fn has_seen(system: &System, player: &PlayerId, hop: Hop) -> bool {
-    system.incoming().get(player).is_some_and(|incoming| *incoming >= hop)
-        || system.seat(player).is_some_and(|seat| seat.hop >= hop)
-        || system.dormant(player).is_some_and(|record| record.hop >= hop)
-        || system.outgoing().get(player).is_some_and(|out| out.hop > hop)
-}
-
-fn forget_outgoing(draft: &mut Draft<'_>, player: &PlayerId, hop: Hop) {
-    let outgoing = draft.state().system().outgoing().get(player);
-    if outgoing.is_some_and(|outgoing| outgoing.hop <= hop) {
-        draft.system(SystemChange::Outgoing(player.clone(), None));
     }
 }
 

@@ -300,6 +300,22 @@ fn clear_timers(draft: &mut Draft<'_>, player: &PlayerId) {
     }
 }
 
+/// This arrival, or a later one, is part of the state.
+pub fn has_seen(system: &System, player: &PlayerId, hop: Hop) -> bool {
+    system.incoming().get(player).is_some_and(|incoming| *incoming >= hop)
+        || system.seat(player).is_some_and(|seat| seat.hop >= hop)
+        || system.dormant(player).is_some_and(|record| record.hop >= hop)
+        || system.outgoing().get(player).is_some_and(|out| out.hop > hop)
+}
+
+/// A player who has arrived where they were sent, or later, is not on the way any more.
+pub fn forget_outgoing(draft: &mut Draft<'_>, player: &PlayerId, hop: Hop) {
+    let outgoing = draft.state().system().outgoing().get(player);
+    if outgoing.is_some_and(|outgoing| outgoing.hop <= hop) {
+        draft.system(SystemChange::Outgoing(player.clone(), None));
+    }
+}
+
 #[cfg(test)]
 #[path = "seats_tests.rs"]
 mod tests;

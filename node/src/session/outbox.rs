@@ -65,11 +65,10 @@ pub enum Handed {
     Closed,
 }
 
-/// What became of a frame that was offered.
+/// What became of a frame that was offered. `Full`: too much waits; [`Drained::feeds_wait`] says when there is room again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offered {
     Taken,
-    /// Too much waits: [`Drained::feeds_wait`] says when there is room again.
     Full,
     Closed,
 }

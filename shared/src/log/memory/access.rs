@@ -4,13 +4,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
 use super::delivery;
 use super::ears::PlayerEars;
 use super::players::{self, PlayerRecord};
 use super::region::Core;
-use super::trip::{MemoryLog, connection_lost};
+use super::trip::MemoryLog;
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, NodeName, PlayerId, RoomId, SectorId, SessionId};
 use crate::limits::PLAYER_FEED_KEPT_FOR;
 use crate::log::{
@@ -223,32 +222,7 @@ impl Log for MemoryLog {
         after: FeedId,
         wait: Duration,
     ) -> LogResult<Vec<(FeedId, Bytes)>> {
-        let deadline = Instant::now() + wait;
-        let (bell, sent_in_epoch) = {
-            let mut core = self.shared.core.lock();
-            (core.inbox_bell(incarnation), core.connection_epoch)
-        };
-        let mut after = after;
-        loop {
-            let rung = bell.notified();
-            tokio::pin!(rung);
-            rung.as_mut().enable();
-            let of = incarnation.clone();
-            let taken = self.run(move |core| core.db.inboxes.get_mut(&of).map(|inbox| inbox.take(after))).await?;
-            match taken {
-                Some(items) if !items.is_empty() || Instant::now() >= deadline => return Ok(items),
-                Some(_) => {}
-                None => {
-                    self.create_inbox(incarnation).await?;
-                    after = FeedId::START;
-                }
-            }
-            let _ = tokio::time::timeout_at(deadline, rung).await;
-            if self.shared.core.lock().connection_epoch != sent_in_epoch {
-                self.thaw().await;
-                return Err(connection_lost());
-            }
-        }
+        self.take_from_inbox(incarnation, after, wait).await
     }
 
     async fn attach(&self, attach: Attach) -> LogResult<Option<Attached>> {
@@ -500,17 +474,7 @@ impl Log for MemoryLog {
     }
 
     async fn answer_call(&self, reply: &ReplyId, body: Bytes) -> LogResult<CallAnswered> {
-        let id = reply.clone();
-        self.run(move |core| {
-            let now_ms = core.time_ms();
-            let (answered, reply) = core.db.calls.answer(&id, body, now_ms);
-            if let Some(reply) = reply {
-                let CallName { player, actor, n } = id.call;
-                core.publish(&RoomId::Player(player), Push::Replied { actor, n, reply });
-            }
-            answered
-        })
-        .await
+        self.answer(reply.clone(), body).await
     }
 
     async fn take_replies(&self, _reader: &NodeName, wait: Duration) -> LogResult<Vec<WrittenReply>> {

@@ -23,6 +23,7 @@ mod records;
 mod revocations;
 mod rng;
 mod room;
+mod take;
 
 pub use faults::{Ambiguity, Latency};
 pub use oracle::{Appearance, Publication, RoomDump};

@@ -8,13 +8,27 @@ use tokio::time::Instant;
 
 use super::calls::Calls;
 use super::trip::{MemoryLog, connection_lost};
-use crate::ids::Callee;
-use crate::log::{LogResult, TakenCall, Workplace};
+use crate::ids::{Callee, RoomId};
+use crate::log::{CallAnswered, CallName, LogResult, Push, ReplyId, TakenCall, Workplace};
 
 /// What is pending elsewhere becomes due without a bell.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 impl MemoryLog {
+    /// Answers an open call and tells the followers of its player.
+    pub(super) async fn answer(&self, id: ReplyId, body: Bytes) -> LogResult<CallAnswered> {
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            let (answered, reply) = core.db.calls.answer(&id, body, now_ms);
+            if let Some(reply) = reply {
+                let CallName { player, actor, n } = id.call;
+                core.publish(&RoomId::Player(player), Push::Replied { actor, n, reply });
+            }
+            answered
+        })
+        .await
+    }
+
     /// Waits up to `wait` until `take` brings something. `take` is one atomic step on the region, given its TIME.
     pub(super) async fn take_in_turn<T: Send + 'static>(
         &self,
