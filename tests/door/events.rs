@@ -109,3 +109,29 @@ async fn joins_moves_disconnects_and_leaves_are_told_once_though_an_owner_is_kil
     ensure!(consumer.of("move", "ann").count() == 1 && consumer.heard.iter().all(|event| event["kind"] != "gap"));
     region.passed()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_owner_had_not_told_is_told_by_the_next_one_on_redis() -> Result<()> {
+    let key = Key::of_everything();
+    let mut region = Region::start_with(&["a", "b"], |settings| settings.with("api_keys", &key.entry)).await?;
+    let mut consumer = Consumer::join(&region).await?;
+    let ann = Player::start("ann", &region.addresses(), PlayerOptions::default());
+    ann.settled(SOON).await?;
+    consumer.until("join", "ann", 1).await?;
+    let join = consumer.heard[0].clone();
+    let state = key.done(region.nodes[0].admin(), "GET", &format!("/api/v1/rooms/{}", join["room"]), "").await?;
+    let owner = region.position(state["node"].as_str().context("an owner")?);
+    region.nodes[owner].freeze()?;
+    // As if it had been killed before it told anything: the room's claim is the last entry that was told of.
+    let log = format!("sb:test:{{{}}}:log", join["room"]);
+    let first: redis::streams::StreamRangeReply =
+        redis::cmd("XRANGE").arg(log).arg("-").arg("+").arg("COUNT").arg(1).query_async(&mut consumer.redis).await?;
+    let claim = &first.ids.first().context("a claim")?.id;
+    let mut told = redis::cmd("HSET");
+    told.arg("sb:test:{out}:told").arg(&join["room"]).arg(claim).query_async::<()>(&mut consumer.redis).await?;
+    region.nodes[owner].kill9()?;
+    consumer.until("join", "ann", 2).await?;
+    let joins: Vec<_> = consumer.of("join", "ann").collect();
+    ensure!(joins[0] == joins[1], "known as the same: {joins:?}");
+    region.passed()
+}
