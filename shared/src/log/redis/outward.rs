@@ -16,11 +16,11 @@ fn key_of(log: &RedisLog, stream: Outward) -> (String, usize) {
 pub(super) async fn note(log: &RedisLog, stream: Outward, record: OutwardRecord) -> LogResult<FeedId> {
     let (key, kept) = key_of(log, stream);
     let mut cmd = redis::cmd("XADD");
-    cmd.arg(key).arg("MAXLEN").arg("=").arg(kept).arg("*");
+    cmd.arg(&key).arg("MAXLEN").arg("=").arg(kept).arg("*");
     for (field, value) in &record {
         cmd.arg(field).arg(value);
     }
-    match log.pool.command(&cmd).await? {
+    match log.requests_of(&key).command(&cmd).await? {
         redis::Value::BulkString(id) => {
             std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok()).ok_or_else(|| wrong("note"))
         }
@@ -72,9 +72,10 @@ pub(super) async fn tell(log: &RedisLog, tell: Tell) -> LogResult<()> {
 }
 
 pub(super) async fn told(log: &RedisLog, room: &RoomId) -> LogResult<Option<EntryId>> {
+    let key = log.keys.told();
     let mut cmd = redis::cmd("HGET");
-    cmd.arg(log.keys.told()).arg(room.to_string());
-    match log.pool.command(&cmd).await? {
+    cmd.arg(&key).arg(room.to_string());
+    match log.requests_of(&key).command(&cmd).await? {
         redis::Value::Nil => Ok(None),
         redis::Value::BulkString(id) => {
             std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok()).map(Some).ok_or_else(|| wrong("told"))
