@@ -24,7 +24,7 @@ const REGION: &str = "eu";
 const PLAYERS: usize = 8;
 const SEED: u64 = 3;
 /// Labels that a series may have: a target's, a metric's (`MetricDoc::label`), a histogram's, an alert's.
-const LABELS: [&str; 15] = [
+const LABELS: [&str; 16] = [
     "__name__",
     "job",
     "instance",
@@ -34,6 +34,7 @@ const LABELS: [&str; 15] = [
     "answer",
     "kind",
     "by",
+    "channel",
     "source",
     "code",
     "le",
