@@ -270,3 +270,19 @@ fn every_action_is_known_by_name() {
         }
     }
 }
+
+#[test]
+fn a_request_that_is_refused_is_named_by_its_number_if_that_can_be_read() {
+    for (text, n) in [
+        (r#"{"history":{"n":5,"of":"global","limit":0}}"#, Some(5)),
+        (r#"{"say":{"n":6,"to":"galaxy:1","text":"hi"}}"#, Some(6)),
+        (r#"{"say":{"n":7,"to":"global"}}"#, Some(7)),
+        (r#"{"say":{"n":"x","to":"global","text":"hi"}}"#, None),
+        (r#"{"say":{"to":"global","text":"hi"}}"#, None),
+    ] {
+        for decoded in both(text) {
+            let Consequence::Answer(error) = decoded.unwrap_err().consequence() else { panic!("{text} closes") };
+            assert_eq!((error.code, error.n), (ErrorCode::InvalidField, n), "{text}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What can be wrong with a message, said so that its author can fix it, and what follows from it.
 
-use super::{CloseCode, ErrorCode, ErrorFrame};
+use super::{CloseCode, ErrorCode, ErrorFrame, RequestNo};
 use crate::ids::Seq;
 
 /// Why a message is not a frame.
@@ -16,7 +16,8 @@ pub enum BadFrame {
     #[error("action {name:?} is unknown: one of {accepted:?}")]
     UnknownAction { seq: Option<Seq>, name: String, accepted: &'static [&'static str] },
     #[error("{frame}: {detail}")]
-    InvalidField { frame: &'static str, seq: Option<Seq>, detail: String },
+    /// `n`: of a request, if it could be read.
+    InvalidField { frame: &'static str, seq: Option<Seq>, n: Option<RequestNo>, detail: String },
 }
 
 /// What the server does about a bad frame.
@@ -30,13 +31,13 @@ pub enum Consequence {
 
 impl BadFrame {
     pub fn consequence(&self) -> Consequence {
-        let (code, seq) = match self {
+        let (code, seq, n) = match self {
             BadFrame::TooLarge { .. } => return Consequence::Close(CloseCode::FrameTooLarge),
             BadFrame::Malformed(_) => return Consequence::Close(CloseCode::BadFrame),
-            BadFrame::UnknownFrame { .. } => (ErrorCode::UnknownFrame, None),
-            BadFrame::UnknownAction { seq, .. } => (ErrorCode::UnknownAction, *seq),
-            BadFrame::InvalidField { seq, .. } => (ErrorCode::InvalidField, *seq),
+            BadFrame::UnknownFrame { .. } => (ErrorCode::UnknownFrame, None, None),
+            BadFrame::UnknownAction { seq, .. } => (ErrorCode::UnknownAction, *seq, None),
+            BadFrame::InvalidField { seq, n, .. } => (ErrorCode::InvalidField, *seq, *n),
         };
-        Consequence::Answer(ErrorFrame { seq, ..ErrorFrame::new(code, self.to_string()) })
+        Consequence::Answer(ErrorFrame { seq, n, ..ErrorFrame::new(code, self.to_string()) })
     }
 }

@@ -164,7 +164,8 @@ impl ClientFrame {
     }
 
     fn check_limits(&self) -> Result<(), BadFrame> {
-        let refuse = |seq, detail: String| Err(BadFrame::InvalidField { frame: self.name(), seq, detail });
+        let n = self.request_no();
+        let refuse = |seq, detail: String| Err(BadFrame::InvalidField { frame: self.name(), seq, n, detail });
         match self {
             ClientFrame::Hello(hello) => hello.check_limits().or_else(|detail| refuse(None, detail)),
             ClientFrame::Act(act) if act.seq.0 == 0 => refuse(None, "seq: 1 and up".into()),

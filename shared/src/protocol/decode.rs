@@ -2,6 +2,7 @@
 //! it, lengths that fit), so that reading types afterwards cannot be made to allocate; then serde reads the fields.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use rmp::Marker;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{BadFrame, Codec};
+use super::{BadFrame, Codec, RequestNo};
 use crate::ids::Seq;
 use crate::limits::{FRAME_DEPTH_MAX, INT_ABS_MAX};
 
@@ -43,7 +44,12 @@ pub(super) fn check(codec: Codec, message: &[u8], accepted: &'static [&'static s
 
 /// Reads the fields of a message that [`check`] found well-formed.
 pub(super) fn read<T: DeserializeOwned>(codec: Codec, message: &[u8], frame: &'static str) -> Result<T, BadFrame> {
-    parse(codec, message).map_err(|detail| BadFrame::InvalidField { frame, seq: None, detail })
+    parse(codec, message).map_err(|detail| BadFrame::InvalidField {
+        frame,
+        seq: None,
+        n: number_of(codec, message),
+        detail,
+    })
 }
 
 /// Says more about an `act` that could not be read: its seq, and whether its action is unknown.
@@ -56,8 +62,19 @@ pub(super) fn explain_bad_act(codec: Codec, message: &[u8], bad: BadFrame) -> Ba
         Ok(ActName { act: OnlyAction { action } }) if !ACTION_NAMES.contains(&action.name.as_str()) => {
             BadFrame::UnknownAction { seq, name: cut(&action.name), accepted: ACTION_NAMES }
         }
-        _ => BadFrame::InvalidField { frame: "act", seq, detail },
+        _ => BadFrame::InvalidField { frame: "act", seq, n: None, detail },
     }
+}
+
+/// The number of a request of which some other field cannot be read.
+fn number_of(codec: Codec, message: &[u8]) -> Option<RequestNo> {
+    parse::<BTreeMap<String, OnlyNumber>>(codec, message).ok()?.into_values().next()?.n
+}
+
+#[derive(Deserialize)]
+struct OnlyNumber {
+    #[serde(default)]
+    n: Option<RequestNo>,
 }
 
 #[derive(Deserialize)]

@@ -125,7 +125,7 @@ pub(super) fn check_versions(delta: DeltaFrame) -> Result<DeltaFrame, BadFrame> 
 }
 
 fn bad_delta(detail: &str) -> BadFrame {
-    BadFrame::InvalidField { frame: "delta", seq: None, detail: detail.into() }
+    BadFrame::InvalidField { frame: "delta", seq: None, n: None, detail: detail.into() }
 }
 
 /// Reads a message that `decode::check_msgpack` found well-formed.
