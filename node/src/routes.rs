@@ -42,6 +42,13 @@ pub enum DoorEndpoint {
     RevokeToken,
     Ban,
     Unban,
+    Mute,
+    Unmute,
+    Announce,
+    Answer,
+    Team,
+    JoinTeam,
+    LeaveTeam,
     Audit,
 }
 
@@ -127,6 +134,23 @@ pub const ROUTES: &[Route] = &[
     ),
     door(DoorEndpoint::Ban, "PUT", "/api/v1/players/{player}/ban", "keeps a player out for a time (moderate)"),
     door(DoorEndpoint::Unban, "DELETE", "/api/v1/players/{player}/ban", "ends a ban (moderate)"),
+    door(DoorEndpoint::Mute, "PUT", "/api/v1/players/{player}/mute", "keeps a player from saying anything (moderate)"),
+    door(DoorEndpoint::Unmute, "DELETE", "/api/v1/players/{player}/mute", "lets a player speak again (moderate)"),
+    door(DoorEndpoint::Announce, "POST", "/api/v1/announce", "tells an audience something, once per key (publish)"),
+    door(DoorEndpoint::Answer, "POST", "/api/v1/calls/{reply_id}", "answers a player's call (publish)"),
+    door(DoorEndpoint::Team, "GET", "/api/v1/teams/{team}", "who is in a team (read)"),
+    door(
+        DoorEndpoint::JoinTeam,
+        "PUT",
+        "/api/v1/teams/{team}/members/{player}",
+        "takes a player into a team, or changes their role (state)",
+    ),
+    door(
+        DoorEndpoint::LeaveTeam,
+        "DELETE",
+        "/api/v1/teams/{team}/members/{player}",
+        "takes a player out of a team (state)",
+    ),
     door(DoorEndpoint::RevokeToken, "POST", "/api/v1/tokens/revoke", "revokes a token by its jti (moderate)"),
     door(DoorEndpoint::Audit, "GET", "/api/v1/audit", "what was changed through the door, by whom (moderate)"),
 ];

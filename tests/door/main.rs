@@ -6,6 +6,7 @@ mod events;
 mod fuzz;
 mod keys;
 mod moderation;
+mod tells;
 
 use std::net::SocketAddr;
 use std::time::Duration;

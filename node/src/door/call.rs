@@ -1,5 +1,6 @@
 //! A request that was let in, and the strict reading of what it carries. Everything in it is hostile until read.
 
+use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,6 @@ use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use sectorbus::ids::BadId;
 use sectorbus::limits::DOOR_BODY_BYTES_MAX;
 use sectorbus::log::{Log, LogError, LogResult};
 
@@ -52,12 +52,12 @@ impl<L: Log> Call<L> {
     }
 
     /// An id in the path.
-    pub async fn id<T: FromStr<Err = BadId>>(&mut self, name: &str) -> Result<T, Problem> {
+    pub async fn id<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<T, Problem> {
         let params = RawPathParams::from_request_parts(&mut self.parts, &()).await;
         let params = params.map_err(|_| Problem::unprocessable("bad_path", "the path is not UTF-8"))?;
         let given = params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
         let given = given.ok_or_else(|| Problem::not_found(name))?;
-        given.parse().map_err(|why: BadId| {
+        given.parse().map_err(|why: T::Err| {
             Problem::unprocessable("bad_id", format!("{name} in the path is not one")).accepted(why.to_string())
         })
     }

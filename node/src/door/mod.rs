@@ -1,6 +1,6 @@
 //! The door for the game's backend: `/api/v1` on `admin_listen`. In reading order: `admission` (who calls, and may they),
 //! `call` (a request that was let in), `problem` (why not), `audit` (no change without its row), then what can be asked
-//! for: `rooms`, `edits`, `players`, `trail`; `openapi` describes it all from the code.
+//! for: `rooms`, `edits`, `tells`, `teams`, `players`, `mute`, `trail`; `openapi` describes it all from the code.
 
 pub mod admission;
 
@@ -10,8 +10,11 @@ pub mod problem;
 pub mod audit;
 
 pub mod edits;
+pub mod mute;
 pub mod players;
 pub mod rooms;
+pub mod teams;
+pub mod tells;
 pub mod trail;
 
 pub mod openapi;
@@ -74,6 +77,13 @@ impl<L: Log> Door<L> {
             DoorEndpoint::RevokeToken => post(players::revoke_token::<L>),
             DoorEndpoint::Ban => put(players::ban::<L>),
             DoorEndpoint::Unban => delete(players::unban::<L>),
+            DoorEndpoint::Announce => post(tells::announce::<L>),
+            DoorEndpoint::Answer => post(tells::answer::<L>),
+            DoorEndpoint::Team => get(teams::roster::<L>),
+            DoorEndpoint::JoinTeam => put(teams::join::<L>),
+            DoorEndpoint::LeaveTeam => delete(teams::leave::<L>),
+            DoorEndpoint::Mute => put(mute::mute::<L>),
+            DoorEndpoint::Unmute => delete(mute::unmute::<L>),
             DoorEndpoint::Audit => get(trail::audit::<L>),
         };
         router.layer(middleware::from_fn_with_state(self.clone(), count::<L>)).with_state(self.clone())

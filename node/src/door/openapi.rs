@@ -8,7 +8,7 @@ use utoipa::openapi::{Content, Ref, RefOr, Response as Described, ResponseBuilde
 use utoipa::{Modify, OpenApi};
 
 use crate::door::problem::ProblemBody;
-use crate::door::{edits, players, rooms, trail};
+use crate::door::{edits, mute, players, rooms, teams, tells, trail};
 
 const PAGE: &str = include_str!("../../assets/door.html");
 /// The page is all of one piece.
@@ -20,7 +20,8 @@ const ONLY_ITSELF: &str =
     info(title = "sectorbus: the door for the game's backend", description = "Every change is in the audit before it is done."),
     paths(
         rooms::list, rooms::state, rooms::feed, edits::change, players::presence, players::disconnect,
-        players::log_out, players::revoke, players::revoke_token, players::ban, players::unban, trail::audit
+        players::log_out, players::revoke, players::revoke_token, players::ban, players::unban, mute::mute, mute::unmute,
+        tells::announce, tells::answer, teams::roster, teams::join, teams::leave, trail::audit
     ),
     components(schemas(ProblemBody, rooms::FieldValue, rooms::NewValue)),
     modifiers(&Common)

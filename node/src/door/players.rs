@@ -1,4 +1,4 @@
-//! One player, from outside: where they are, and what a moderator may do about them. Muting and notes are not here.
+//! One player, from outside: where they are, and what a moderator may do about them. Muting is `mute`'s, notes are not here.
 
 use std::time::Duration;
 
@@ -174,7 +174,8 @@ pub struct Revocation {
     until_ms: u64,
 }
 
-fn held_for(seconds: u64) -> Result<Duration, Problem> {
+/// A time as asked for.
+pub(super) fn held_for(seconds: u64) -> Result<Duration, Problem> {
     let asked = Duration::from_secs(seconds);
     if (Duration::from_secs(1)..=REVOKED_FOR_MAX).contains(&asked) {
         return Ok(asked);
