@@ -45,6 +45,9 @@ pub const FRAMES_PER_S: u32 = 100;
 pub const FRAME_UNIT_BYTES: usize = 1024;
 /// Actions of one player and class.
 pub const ACTIONS_PER_S: u32 = 20;
+/// What `history` and `unread` count as: they read hundreds of items.
+pub const HISTORY_UNITS: u32 = 5;
+pub const UNREAD_UNITS: u32 = 10;
 /// This many seconds with something refused, within [`VIOLATIONS_WINDOW`], close the connection.
 pub const VIOLATIONS_MAX: u32 = 3;
 pub const VIOLATIONS_WINDOW: Duration = Duration::from_secs(10);

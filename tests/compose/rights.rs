@@ -33,14 +33,14 @@ fn nobody_but_people_may_see_or_change_everything() {
         ["default", "node", "worker", "monitor", "backend", "operator"]
     );
     assert!(users[0].contains(" off ") && users[0].ends_with("-@all"), "{}", users[0]);
-    for user in &users[..4] {
+    for user in &users[..5] {
         assert!(user.contains("resetkeys") && user.contains("resetchannels") && user.contains("-@all"), "{user}");
         assert!(!user.contains("+@") && !user.contains("allkeys") && !user.contains("~*"), "{user}");
     }
     let keys =
         |user: &str| user.split(' ').filter(|word| word.starts_with(['~', '&'])).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(keys(users[1]), ["~sb:eu:*", "~sb:meta", "&sb:eu:*"]);
-    assert_eq!(keys(users[3]), ["~sb:eu:{out}:events", "~backend:*"]);
+    assert_eq!(keys(users[4]), ["~sb:eu:{out}:events", "~backend:*"]);
 }
 
 /// Comments gone, lines joined, as make-secrets.sh does it.

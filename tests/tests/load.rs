@@ -86,6 +86,15 @@ fn chat_is_heard_once_by_everybody() {
 }
 
 #[test]
+fn ten_thousand_things_are_heard_by_two_hundred_sessions_without_loss() {
+    let figures = "p50_ms p99_ms p999_ms deliveries_per_s node_cpu_s_per_million redis_cpu_s_per_million \
+        bytes_per_player_per_s lost duplicated";
+    let summary = summary(figures, "chat --sessions 200 --speakers 50 --rate 400 --seconds 25 --warm-up-s 0");
+    assert_eq!((summary.lost, summary.duplicated), (Some(0.0), Some(0.0)));
+    assert!(summary.deliveries_per_s.expect("deliveries") >= 79_000.0, "10,000 times 200 in 25 s");
+}
+
+#[test]
 fn failover_loses_no_acked_action() {
     let summary =
         summary("acked lost duplicated failover_ms_p50 failover_ms_p99", "failover --kills 1 --nodes 2 --rooms 3");

@@ -102,10 +102,11 @@ impl Intake {
         })
     }
 
-    pub(super) fn take_action(&mut self, edge: &Edge, class: ActionClass) -> Result<(), Refusal> {
+    /// `units`: what asks the log for much counts as several.
+    pub(super) fn take_action(&mut self, edge: &Edge, class: ActionClass, units: u32) -> Result<(), Refusal> {
         let Some(player) = &self.player else { return Ok(()) };
         let policy = edge.policy();
-        let taken = policy.limits.player_actions.take(&(player.clone(), class), 1);
+        let taken = policy.limits.player_actions.take(&(player.clone(), class), units);
         taken.map_err(|wait| self.violates(RefusedBy::PlayerActions, wait, policy.limits.violations_max))
     }
 
@@ -223,7 +224,7 @@ mod tests {
     async fn each_class_of_action_has_its_own_limit() {
         let edge = edge(|config| config.actions_per_s = 5);
         let mut ann = intake("ann", [192, 0, 2, 1]);
-        let mut taken = |class| (0..100).filter(|_| ann.take_action(&edge, class).is_ok()).count();
+        let mut taken = |class| (0..100).filter(|_| ann.take_action(&edge, class, 1).is_ok()).count();
         assert_eq!(taken(ActionClass::Travel), 10);
         assert_eq!(taken(ActionClass::Presence), 10);
         assert!(!ann.is_paused(), "other frames are still read");

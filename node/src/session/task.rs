@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use sectorbus::action::{Action, ActionClass};
 use sectorbus::ids::{ActorId, RoomId, SectorId, Seq};
-use sectorbus::limits::{DEDUPE_BITMAP_BITS, PLAYER_COMPARED_EVERY, RESYNC_EVERY};
+use sectorbus::limits::{DEDUPE_BITMAP_BITS, HISTORY_UNITS, PLAYER_COMPARED_EVERY, RESYNC_EVERY, UNREAD_UNITS};
 use sectorbus::log::{Following, Log, Push};
 use sectorbus::mailbox::{self, mailbox};
 use sectorbus::metrics::NoticeKind;
@@ -270,16 +270,16 @@ impl<L: Log> Session<L> {
     }
 
     fn take_class(&mut self, frame: &ClientFrame) -> Result<(), Refusal> {
-        let class = match frame {
-            ClientFrame::Act(act) => act.action.class(),
-            ClientFrame::Say(_) => ActionClass::Chat,
-            ClientFrame::History(_) | ClientFrame::Read(_) | ClientFrame::Unread(_) | ClientFrame::Block(_) => {
-                ActionClass::Asking
-            }
-            ClientFrame::Call(_) => ActionClass::Calling,
+        let (class, units) = match frame {
+            ClientFrame::Act(act) => (act.action.class(), 1),
+            ClientFrame::Say(_) => (ActionClass::Chat, 1),
+            ClientFrame::Read(_) | ClientFrame::Block(_) => (ActionClass::Asking, 1),
+            ClientFrame::History(_) => (ActionClass::Asking, HISTORY_UNITS),
+            ClientFrame::Unread(_) => (ActionClass::Asking, UNREAD_UNITS),
+            ClientFrame::Call(_) => (ActionClass::Calling, 1),
             _ => return Ok(()),
         };
-        self.intake.take_action(&self.core.edge, class)
+        self.intake.take_action(&self.core.edge, class, units)
     }
 
     fn take_frame(&mut self, frame: ClientFrame) -> Result<(), End> {

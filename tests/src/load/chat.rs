@@ -27,7 +27,7 @@ use crate::load::wire::{Arrived, Sender, Wire};
 /// After the last join, before the first word.
 const SETTLE: Duration = Duration::from_secs(2);
 /// After the last word, for its last delivery.
-const LAST_WITHIN: Duration = Duration::from_secs(10);
+const LAST_WITHIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct ChatArgs {
