@@ -105,8 +105,9 @@ impl FeedCursor {
         }
     }
 
-    /// An id alone does not tell: a Redis whose clock is behind may give it a second time.
-    fn may_have_seen(&self, id: FeedId, name: Option<&OnceKey>) -> bool {
+    /// It is not of another branch: taken, or further back than is remembered. An id alone does not tell: a Redis whose clock
+    /// is behind may give it a second time.
+    pub fn may_have_seen(&self, id: FeedId, name: Option<&OnceKey>) -> bool {
         let found = self.seen.binary_search_by_key(&id, |(seen, _)| *seen).ok().and_then(|at| self.seen.get(at));
         id <= self.floor || found.is_some_and(|(_, seen)| seen.as_ref() == name)
     }

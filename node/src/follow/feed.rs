@@ -314,9 +314,18 @@ impl<L: Log> Follow<L> {
     /// A page that was read for one reader.
     fn take_page(&mut self, id: ReaderId, rewinds: u64, items: Vec<FeedItem>) {
         self.ask_feed_rights();
-        let tail = self.feed.at().filter(|_| rewinds == self.feed.rewinds);
-        let Some(tail) = tail else { return self.feed.readers.want_again(id) };
-        let items = items.into_iter().map(|item| (item.id, item.prev, item::read(item))).collect();
+        let cursor = self.feed.cursor.as_ref().filter(|_| rewinds == self.feed.rewinds);
+        let Some(cursor) = cursor else { return self.feed.readers.want_again(id) };
+        let tail = cursor.at();
+        let items: Vec<_> = items.into_iter().map(|item| (item.id, item.prev, item::read(item))).collect();
+        // Read before Redis lost them, and never heard here: the relay was not rewound, and is on another branch.
+        let is_known = |(id, _, item): &(FeedId, FeedId, Option<Arc<Item>>)| {
+            *id > tail || cursor.may_have_seen(*id, item.as_ref().map(|item| &item.name))
+        };
+        if !items.iter().all(is_known) {
+            self.feed.must_read = true;
+            return self.feed.readers.want_again(id);
+        }
         if !self.feed.readers.take_page(id, tail, items) {
             self.feed.must_read = true;
         }

@@ -81,8 +81,8 @@ fn assert_all_there(reader: &Seen) {
     bodies.sort();
     let mut asked: Vec<_> = WRITERS.iter().flat_map(|w| (1..=POSTS).map(move |seq| format!("{w} {seq}"))).collect();
     asked.sort();
-    assert_eq!(bodies, asked);
     reader.assert_once();
+    assert_eq!(bodies, asked);
 }
 
 #[tokio::test(start_paused = true)]
