@@ -84,7 +84,7 @@ impl Heard {
 
     /// What was said in a room, or to and by this player, as it came.
     pub fn texts(&self, of: &RoomId) -> Vec<&str> {
-        self.items.iter().filter(|item| item.of == *of).map(|item| text_of(&item.said)).collect()
+        self.items.iter().filter(|item| item.of == *of).map(|item| item.said.text()).collect()
     }
 
     pub(super) fn send_pending(&self) -> impl Iterator<Item = ClientFrame> {
@@ -202,13 +202,5 @@ impl Heard {
         self.saying.remove(&refused.n);
         self.refused.insert(refused.n, refused.code);
         self.said.contains_key(&refused.n).then(|| format!("{} was said and refused", refused.n))
-    }
-}
-
-pub fn text_of(said: &Said) -> &str {
-    match said {
-        Said::Chat(chat) => &chat.text,
-        Said::Private(private) => &private.text,
-        Said::Announcement(announcement) => &announcement.text,
     }
 }

@@ -79,6 +79,14 @@ impl Said {
         }
     }
 
+    pub fn text(&self) -> &str {
+        match self {
+            Said::Chat(chat) => &chat.text,
+            Said::Private(private) => &private.text,
+            Said::Announcement(announcement) => &announcement.text,
+        }
+    }
+
     /// Said between this player and the one who reads.
     pub fn is_with(&self, peer: &PlayerId) -> bool {
         matches!(self, Said::Private(private) if private.from == *peer || private.to == *peer)

@@ -174,7 +174,7 @@ async fn private_messages_wait_for_who_is_away_and_come_once_to_each_device() {
 }
 
 fn texts(page: &Page) -> Vec<&str> {
-    page.items.iter().map(|item| sectorbus_demo::heard::text_of(&item.said)).collect()
+    page.items.iter().map(|item| item.said.text()).collect()
 }
 
 async fn page(pals: &mut Pals, pal: usize, of: &str, before: Option<FeedId>, limit: u32) -> Page {

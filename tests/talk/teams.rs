@@ -56,6 +56,13 @@ async fn a_team_hears_itself_and_a_removed_member_nothing_that_is_posted_later()
             clients[1].heard.places[places..].iter().any(|place| place.of == team)
         })
         .await;
+        // Not on a new connection either, whatever cursor the client brings.
+        pals.0[1].connect(&nodes[(seed as usize) % 3]);
+        let places = pals.heard(1).places.len();
+        pals.until("bob listens on a new connection", |clients| {
+            clients[1].heard.places[places..].iter().any(|place| place.of == team)
+        })
+        .await;
         pals.say(0, "team:red", "welcome back");
         pals.heard_by(&[0], "team:red", 7).await;
         let back = |clients: &[&sectorbus_tests::client::Client]| {

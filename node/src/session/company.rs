@@ -178,7 +178,8 @@ impl<L: Log> Session<L> {
         }
         if self.company.team.as_ref().is_some_and(|(_, guard)| guard.room() == room) {
             self.company.is_admitted = true;
-            self.tell_team(self.company.team.as_ref().map(|(team, _)| team.clone()));
+            let since_ms = self.company.team_at.as_ref().map_or(0, |at| at.number);
+            self.tell_team(self.company.team.as_ref().map(|(team, _)| (team.clone(), since_ms)));
             self.report_to_team();
         }
     }

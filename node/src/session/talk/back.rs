@@ -13,6 +13,11 @@ use super::Talking;
 use crate::feeds::Item;
 use crate::feeds::item;
 
+/// A page goes to the client at once: several must fit beside answers that wait.
+const PAGE_BYTES_MAX: usize = 32 * 1024;
+/// What an item has beside its text and its name.
+const ITEM_BYTES: usize = 200;
+
 impl<L: Log> Talking<L> {
     pub(super) async fn history(&self, history: History, here: &SectorId) {
         let History { n, of, before, limit } = history;
@@ -66,7 +71,8 @@ impl<L: Log> Talking<L> {
             }
             let ended = count < FEED_PAGE_ITEMS || last.is_none_or(|last| last.ms < oldest_ms);
             if ended || scanned >= HISTORY_SCAN_ITEMS_MAX {
-                return Some((found, last.filter(|_| !ended)));
+                let (page, before) = page_of(found.into_iter(), limit);
+                return Some((page, before.or(last.filter(|_| !ended))));
             }
             at = last;
         }
@@ -144,11 +150,17 @@ impl<L: Log> Talking<L> {
     }
 }
 
-/// The first `limit`, and the last of them if there are more.
+/// The first `limit` of at most [`PAGE_BYTES_MAX`], one at least, and the last of them if there are more.
 fn page_of(items: impl Iterator<Item = PageItem>, limit: usize) -> (Vec<PageItem>, Option<FeedId>) {
-    let mut page: Vec<PageItem> = items.take(limit + 1).collect();
-    let more = page.len() > limit;
-    page.truncate(limit);
-    let before = page.last().map(|last| last.id).filter(|_| more);
+    let (mut page, mut bytes, mut more) = (Vec::new(), 0, false);
+    for item in items {
+        bytes += ITEM_BYTES + item.msg.len() + item.said.text().len();
+        if page.len() == limit || bytes > PAGE_BYTES_MAX && !page.is_empty() {
+            more = true;
+            break;
+        }
+        page.push(item);
+    }
+    let before = page.last().map(|last: &PageItem| last.id).filter(|_| more);
     (page, before)
 }

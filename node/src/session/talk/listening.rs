@@ -119,9 +119,14 @@ impl<L: Log> Talking<L> {
         self.listening.cursors.retain(|other, _| !matches!(other, RoomId::Sector(_)));
     }
 
-    /// While the roster has the player.
-    pub(super) fn listen_to_team(&mut self, team: Option<TeamId>) {
-        let room = team.map(RoomId::Team);
+    /// While the roster has the player. A cursor from before the player came in is of no use: what was said meanwhile was
+    /// for others.
+    pub(super) fn listen_to_team(&mut self, team: Option<(TeamId, u64)>) {
+        let room = team.map(|(team, since_ms)| {
+            let room = RoomId::Team(team);
+            self.listening.cursors.retain(|of, cursor| *of != room || cursor.ms >= since_ms);
+            room
+        });
         if let Some(room) = &room
             && self.listening.listens_to(room)
         {

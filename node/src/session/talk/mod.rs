@@ -56,8 +56,8 @@ enum Order {
     },
     /// The session sees this sector.
     Here(SectorId),
-    /// The roster of this team has the player; `None`: of none any more.
-    Team(Option<TeamId>),
+    /// The roster of this team has the player, since then (ms since 1970); `None`: of none any more.
+    Team(Option<(TeamId, u64)>),
     /// The socket took all that waited, and items had not fitted.
     Ready,
     Changed(EarsChange),
@@ -168,7 +168,7 @@ impl<L: Log> Session<L> {
         }
     }
 
-    pub(super) fn tell_team(&self, team: Option<TeamId>) {
+    pub(super) fn tell_team(&self, team: Option<(TeamId, u64)>) {
         if let Some(talk) = &self.talk {
             talk.tell(Order::Team(team));
         }

@@ -92,6 +92,10 @@ impl<L: Log> Talking<L> {
     /// To the other first: what the author's own feed says was said has reached the other's. Answers the place in the
     /// author's. Both have one name; a repeat makes up for a node that died in between.
     async fn post_private(&self, to: &PlayerId, once: &OnceKey, said: &Said) -> Option<FeedId> {
+        // A number that was used for somebody else says nothing to this one.
+        if let Some(id) = self.posted_before(&RoomId::Player(to.clone()), once).await {
+            return Some(id);
+        }
         let id = self.post_to(&RoomId::Player(to.clone()), once, said).await?;
         if *to == self.player {
             return Some(id);
