@@ -48,6 +48,8 @@ pub const ACTIONS_PER_S: u32 = 20;
 /// What `history` and `unread` count as: they read hundreds of items.
 pub const HISTORY_UNITS: u32 = 5;
 pub const UNREAD_UNITS: u32 = 10;
+/// What `watch` counts as: one, and one for so many players each; each is followed and read.
+pub const WATCHED_PER_UNIT: u32 = 5;
 /// This many seconds with something refused, within [`VIOLATIONS_WINDOW`], close the connection.
 pub const VIOLATIONS_MAX: u32 = 3;
 pub const VIOLATIONS_WINDOW: Duration = Duration::from_secs(10);

@@ -86,11 +86,6 @@ impl Said {
             Said::Announcement(announcement) => &announcement.text,
         }
     }
-
-    /// Said between this player and the one who reads.
-    pub fn is_with(&self, peer: &PlayerId) -> bool {
-        matches!(self, Said::Private(private) if private.from == *peer || private.to == *peer)
-    }
 }
 
 /// Why nothing was said, asked or changed. It was not and will not be done as it was sent.

@@ -1,5 +1,5 @@
-//! Three node processes on a redis-server. Until the backend has its door, a test changes teams as a node of its own
-//! would: through the log, and by commands to the team's owner.
+//! Three node processes on a redis-server. A test changes teams as a node of its own would: through the log, and by
+//! commands to the team's owner. Through the backend's door: `tests/door`.
 
 use std::time::Duration;
 

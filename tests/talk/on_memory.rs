@@ -159,9 +159,17 @@ async fn private_messages_wait_for_who_is_away_and_come_once_to_each_device() {
     let phone = pals.add("bob", &nodes[0]).await;
     pals.heard_by(&[phone], "player:bob", 3).await;
     let last = pals.heard(1).cursors[&room("player:bob")];
+    // A mark of another channel hides none of them: what ann said is still unread.
     pals.ask(1, |heard| heard.read(room("player:bob"), last));
     pals.until("marked on both", |clients| {
         [1, phone].iter().all(|pal| clients[*pal].heard.marks.get(&room("player:bob")) == Some(&last))
+    })
+    .await;
+    let laptop = pals.add("bob", &nodes[1]).await;
+    pals.heard_by(&[laptop], "player:bob", 3).await;
+    pals.ask(1, |heard| heard.read(room("player:ann"), last));
+    pals.until("read on both", |clients| {
+        [1, phone].iter().all(|pal| clients[*pal].heard.marks.get(&room("player:ann")) == Some(&last))
     })
     .await;
     let tablet = pals.add("bob", &nodes[1]).await;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use sectorbus::ids::{PlayerId, RoomId, TeamId};
 use sectorbus::limits::IDLE_AFTER;
-use sectorbus::log::{At, Log, Present, TeamAt};
+use sectorbus::log::{At, Log, LogError, Present, TeamAt};
 use sectorbus::presence::Shown;
 use sectorbus::protocol::{PlayerPresence, Presence, ServerFrame, SnapshotReason};
 
@@ -262,8 +262,12 @@ impl<L: Log> Session<L> {
         let Speaker { player, session, generation, .. } = self.speaker.clone();
         self.core.tasks.spawn("shown", async move {
             // Refused: another connection has the session, and says so itself.
-            while core.log.show(&player, &session, generation, wanted, lost).await.is_err() {
-                tokio::time::sleep(RETRY_AFTER).await;
+            loop {
+                match core.log.show(&player, &session, generation, wanted, lost).await {
+                    Ok(_) => break,
+                    Err(LogError::Corrupt(what)) => return tracing::error!(%player, what, "a session cannot be shown"),
+                    Err(_) => tokio::time::sleep(RETRY_AFTER).await,
+                }
             }
             let _ = events_tx.send(SessionEvent::ShownAs { shown: wanted });
         });
@@ -337,14 +341,19 @@ fn living<L: Log>(core: &Core<L>, present: &Present) -> Present {
 /// then. A player who came back meanwhile is.
 pub(super) async fn farewell<L: Log>(core: Arc<Core<L>>, speaker: Speaker, team: Option<TeamId>) {
     let Speaker { player, session, generation, .. } = &speaker;
-    while core.log.detach(player, session, *generation).await.is_err() {
-        tokio::time::sleep(RETRY_AFTER).await;
+    loop {
+        match core.log.detach(player, session, *generation).await {
+            Ok(_) => break,
+            Err(LogError::Corrupt(what)) => return tracing::error!(%player, what, "a session cannot be detached"),
+            Err(_) => tokio::time::sleep(RETRY_AFTER).await,
+        }
     }
     let Some(team) = team else { return };
     tokio::time::sleep(core.config.grace).await;
     let at = loop {
         match core.log.at(player).await {
             Ok(at) => break at,
+            Err(LogError::Corrupt(what)) => return tracing::error!(%player, what, "a player's place cannot be read"),
             Err(_) => tokio::time::sleep(RETRY_AFTER).await,
         }
     };

@@ -11,7 +11,9 @@ use tokio::time::Instant;
 
 use sectorbus::action::{Action, ActionClass};
 use sectorbus::ids::{ActorId, RoomId, SectorId, Seq};
-use sectorbus::limits::{DEDUPE_BITMAP_BITS, HISTORY_UNITS, PLAYER_COMPARED_EVERY, RESYNC_EVERY, UNREAD_UNITS};
+use sectorbus::limits::{
+    DEDUPE_BITMAP_BITS, HISTORY_UNITS, PLAYER_COMPARED_EVERY, RESYNC_EVERY, UNREAD_UNITS, WATCHED_PER_UNIT,
+};
 use sectorbus::log::{Following, Log, Push};
 use sectorbus::mailbox::{self, mailbox};
 use sectorbus::metrics::NoticeKind;
@@ -274,6 +276,7 @@ impl<L: Log> Session<L> {
             ClientFrame::Act(act) => (act.action.class(), 1),
             ClientFrame::Say(_) => (ActionClass::Chat, 1),
             ClientFrame::Read(_) | ClientFrame::Block(_) => (ActionClass::Asking, 1),
+            ClientFrame::Watch(watch) => (ActionClass::Asking, 1 + watch.players.len() as u32 / WATCHED_PER_UNIT),
             ClientFrame::History(_) => (ActionClass::Asking, HISTORY_UNITS),
             ClientFrame::Unread(_) => (ActionClass::Asking, UNREAD_UNITS),
             ClientFrame::Call(_) => (ActionClass::Calling, 1),

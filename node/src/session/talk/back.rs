@@ -119,7 +119,7 @@ impl<L: Log> Talking<L> {
     }
 
     /// Which channel of the player's own feed something belongs to: the other player, or the player for the rest.
-    fn peer_of(&self, said: &Said) -> PlayerId {
+    pub(super) fn peer_of(&self, said: &Said) -> PlayerId {
         match said {
             Said::Private(private) if private.from == self.player => private.to.clone(),
             Said::Private(private) => private.from.clone(),

@@ -13,7 +13,7 @@ use sectorbus::protocol::Codec;
 use super::{Start, Talking};
 use crate::core::ConnId;
 use crate::feeds::listener::{Blocked, Ended};
-use crate::feeds::{FeedEvent, FeedFrom, Listener, NewReader, ReaderEnd, Rights};
+use crate::feeds::{FeedEvent, FeedFrom, Item, Listener, NewReader, ReaderEnd, Rights};
 use crate::follow::{FollowEvent, FollowGuard, Follows};
 use crate::people::teams;
 use crate::session::outbox::Outbox;
@@ -145,16 +145,20 @@ impl<L: Log> Talking<L> {
         self.listening.listen(guard, from, rights);
     }
 
-    /// A device that never read this player's feed is told what the player has not read yet, up to a page of history.
+    /// A device that never read this player's feed begins before the oldest item that is above the mark of its own channel,
+    /// as far as history goes back; after everything, if all is read.
     async fn unread_from(&self, own: &RoomId) -> FeedId {
-        let read_upto = self.ears.marks.get(own).copied().unwrap_or_default();
         let items = self.items_before(own, None, HISTORY_ITEMS).await.unwrap_or_default();
         let oldest_ms = self.oldest_own_ms();
         let kept = items.iter().filter(|item| item.id.ms >= oldest_ms);
-        let (Some(first), Some(newest)) = (kept.clone().next_back(), kept.clone().next()) else {
-            return items.first().map(|newest| newest.id).unwrap_or_default();
+        let is_unread = |item: &Item| {
+            let Some(said) = item.said().filter(|said| said.author() != Some(&self.player)) else { return false };
+            let mark = self.ears.marks.get(&RoomId::Player(self.peer_of(said)));
+            mark.is_none_or(|upto| item.id > *upto)
         };
-        read_upto.max(first.prev).min(newest.id)
+        let oldest_unread = kept.rev().find(|item| is_unread(item));
+        let newest = items.first().map(|newest| newest.id).unwrap_or_default();
+        oldest_unread.map_or(newest, |oldest| oldest.prev)
     }
 }
 
