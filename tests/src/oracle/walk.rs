@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
 use sectorbus::ids::{EntryId, RoomId};
+use sectorbus::limits::LINEAGE_EPOCHS;
 use sectorbus::log::redis::RedisLog;
 use sectorbus::log::{Log, LogBody, LogEntry};
 use sectorbus::state::{Entry, Parts, RoomState};
@@ -41,15 +42,16 @@ pub(super) async fn read_room(log: &RedisLog, room: &RoomId, genesis: RoomState)
     let head = walk.room.head.last;
     ensure!(walk.cursor >= head, "the head says {head}, the entries end at {}", walk.cursor);
     let Walk { cursor, epochs, mut room } = walk;
-    let of_lineage = room
-        .head
-        .lineage
-        .0
-        .iter()
-        .filter(|known| room.restored_at.is_empty() || known.epoch >= room.restored_at[0].epoch);
-    for known in of_lineage {
+    let from = room.restored_at.first().map_or(0, |restored| restored.epoch);
+    let lineage = &room.head.lineage.0;
+    for known in lineage.iter().filter(|known| known.epoch >= from) {
         let last = epochs.get(&known.epoch);
         ensure!(last == Some(&known.version), "the lineage has {known}, the log's epoch ends at {last:?}");
+    }
+    let ended = epochs.range(from..head.epoch).rev().take(LINEAGE_EPOCHS);
+    for (epoch, version) in ended {
+        let end = EntryId::new(*epoch, *version);
+        ensure!(lineage.contains(&end), "the log's epoch ended at {end}, which the lineage {lineage:?} does not have");
     }
     room.head.last = cursor;
     Ok(Some(room))
