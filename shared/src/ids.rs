@@ -117,6 +117,10 @@ name_type!(
     EditKey
 );
 name_type!(
+    /// What happened, in the game's own words.
+    EventName
+);
+name_type!(
     /// The configured name of a gateway node; the same across its lives.
     NodeName
 );

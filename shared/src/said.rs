@@ -5,8 +5,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::ids::PlayerId;
+use crate::action::Facts;
+use crate::ids::{EventName, PlayerId};
 use crate::limits::SAY_CHARS_MAX;
+use crate::value::Value;
 
 /// One thing said in a feed. In both codecs a map of one; stored compactly. Kinds are only ever added: a reader passes
 /// over those it does not know.
@@ -19,6 +21,10 @@ pub enum Said {
     Private(Private),
     /// Said by whoever runs the universe.
     Announcement(Announcement),
+    /// What a player or a team should know of; in that player's feed, or that team's.
+    Notice(Notice),
+    /// Something that happened in the universe, told to an audience.
+    Event(Event),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +48,36 @@ pub struct Private {
 pub struct Announcement {
     pub level: Level,
     pub text: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    pub kind: NoticeKind,
+    pub level: Level,
+    /// By kind, see PROTOCOL.md.
+    pub about: Facts,
+}
+
+/// What a notice is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeKind {
+    /// Somebody wrote the player's name.
+    Mention,
+    /// Something in a sector of the player's is attacked.
+    Attack,
+    /// The team changed.
+    Team,
+    /// From whoever runs the universe, to this player.
+    System,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    pub name: EventName,
+    pub level: Level,
+    /// In the words of the game.
+    pub about: Facts,
 }
 
 /// How much something matters to whom it is told.
@@ -75,15 +111,32 @@ impl Said {
         match self {
             Said::Chat(chat) => Some(&chat.from),
             Said::Private(private) => Some(&private.from),
-            Said::Announcement(_) => None,
+            Said::Announcement(_) | Said::Notice(_) | Said::Event(_) => None,
         }
     }
 
+    /// The words of it; empty where it has none.
     pub fn text(&self) -> &str {
         match self {
             Said::Chat(chat) => &chat.text,
             Said::Private(private) => &private.text,
             Said::Announcement(announcement) => &announcement.text,
+            Said::Notice(Notice { about, .. }) | Said::Event(Event { about, .. }) => {
+                about.get("text").and_then(Value::as_text).unwrap_or_default()
+            }
+        }
+    }
+
+    /// How many bytes of text there are in it, about.
+    pub fn text_bytes(&self) -> usize {
+        let of_facts = |about: &Facts| {
+            let bytes = |(name, value): (&String, &Value)| name.len() + value.as_text().map_or(8, str::len);
+            about.iter().map(bytes).sum()
+        };
+        match self {
+            Said::Chat(_) | Said::Private(_) | Said::Announcement(_) => self.text().len(),
+            Said::Notice(notice) => of_facts(&notice.about),
+            Said::Event(event) => of_facts(&event.about),
         }
     }
 }
@@ -188,6 +241,22 @@ mod tests {
             (
                 Said::Announcement(Announcement { level: Level::Critical, text: "hi".into() }),
                 "0181ac616e6e6f756e63656d656e7492a8637269746963616ca26869",
+            ),
+            (
+                Said::Notice(Notice {
+                    kind: NoticeKind::Mention,
+                    level: Level::Info,
+                    about: Facts::from([("n".to_owned(), Value::Int(7)), ("room".to_owned(), Value::from("global"))]),
+                }),
+                "0181a66e6f7469636593a76d656e74696f6ea4696e666f82a16e07a4726f6f6da6676c6f62616c",
+            ),
+            (
+                Said::Event(Event {
+                    name: EventName::new("market-opens").expect("a name"),
+                    level: Level::Info,
+                    about: Facts::from([("port".to_owned(), Value::from("p1"))]),
+                }),
+                "0181a56576656e7493ac6d61726b65742d6f70656e73a4696e666f81a4706f7274a27031",
             ),
         ];
         for (said, golden) in said {

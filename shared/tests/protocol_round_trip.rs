@@ -15,7 +15,7 @@ use sectorbus::protocol::{
     OwnerChange, Page, PageItem, Ping, PlayerPresence, Pong, Presence, Read, Refused, Reject, RetryAfter, RoomSnapshot,
     SaidAt, Say, Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source, Unavailable, Unread, Welcome,
 };
-use sectorbus::said::{Announcement, Chat, Level, Private, RefusalCode, Said};
+use sectorbus::said::{Announcement, Chat, Event, Level, Notice, NoticeKind, Private, RefusalCode, Said};
 use sectorbus::value::{Field, Value};
 
 fn number() -> impl Strategy<Value = u64> {
@@ -139,6 +139,12 @@ fn said() -> impl Strategy<Value = Said> {
             text
         })),
         text().prop_map(|text| Said::Announcement(Announcement { level: Level::Warning, text })),
+        facts().prop_map(|about| Said::Notice(Notice { kind: NoticeKind::Attack, level: Level::Info, about })),
+        facts().prop_map(|about| Said::Event(Event {
+            name: "market-opens".parse().expect("a name"),
+            level: Level::Critical,
+            about
+        })),
     ]
 }
 

@@ -154,7 +154,7 @@ impl<L: Log> Talking<L> {
 fn page_of(items: impl Iterator<Item = PageItem>, limit: usize) -> (Vec<PageItem>, Option<FeedId>) {
     let (mut page, mut bytes, mut more) = (Vec::new(), 0, false);
     for item in items {
-        bytes += ITEM_BYTES + item.msg.len() + item.said.text().len();
+        bytes += ITEM_BYTES + item.msg.len() + item.said.text_bytes();
         if page.len() == limit || bytes > PAGE_BYTES_MAX && !page.is_empty() {
             more = true;
             break;
