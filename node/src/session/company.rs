@@ -23,6 +23,8 @@ use crate::session::SessionEvent;
 use crate::session::task::Session;
 
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// `at` says where a player has arrived within a round trip: after this it was not heard, or went with a lost tail.
+const AT_FOLLOWS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Boxed: an idle connection pays for little of it.
 pub(super) struct Company {
@@ -42,6 +44,8 @@ pub(super) struct Company {
     is_saying: bool,
     /// A number of presence that was told and that `at` has less than: it lost a tail. 0: it has not.
     lost: u64,
+    /// When to read `at`: the session sees its player elsewhere than was last heard.
+    astray_due: Option<Instant>,
     /// When the client last did anything.
     active: Instant,
     watching: BTreeSet<PlayerId>,
@@ -61,6 +65,7 @@ impl Company {
             said: Shown::Online,
             is_saying: false,
             lost: 0,
+            astray_due: None,
             active: Instant::now(),
             watching: BTreeSet::new(),
             told: BTreeMap::new(),
@@ -77,8 +82,16 @@ impl Company {
     }
 
     /// When the session is idle, if it is not yet.
-    pub(super) fn idle_due(&self) -> Option<Instant> {
+    fn idle_due(&self) -> Option<Instant> {
         (self.wanted() == self.asked && self.asked != Shown::Away).then_some(self.active + IDLE_AFTER)
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        [self.idle_due(), self.astray_due].into_iter().flatten().min()
+    }
+
+    pub(super) fn is_astray(&self) -> bool {
+        self.astray_due.is_some_and(|due| Instant::now() >= due)
     }
 
     fn rooms(&self) -> impl Iterator<Item = &FollowGuard> {
@@ -165,10 +178,18 @@ impl<L: Log> Session<L> {
         let known = self.company.present.number;
         if present.number > known {
             self.company.present = present;
+            self.look_where_at_is();
             self.report_to_team();
         } else if present.number < known {
             self.presence_is_lost(known);
         }
+    }
+
+    /// Whether what was heard of `at` is where the session sees its player.
+    pub(super) fn look_where_at_is(&mut self) {
+        let seen = self.place.as_ref().filter(|place| place.live).map(|place| &place.sector);
+        let is_astray = seen.is_some_and(|sector| self.company.present.room.as_ref() != Some(sector));
+        self.company.astray_due = is_astray.then(|| Instant::now() + AT_FOLLOWS_WITHIN);
     }
 
     /// The room of this name has shown itself.

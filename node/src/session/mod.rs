@@ -13,6 +13,7 @@ mod goodbye;
 pub mod intake;
 
 mod calls;
+mod channel;
 pub mod hello;
 mod pass;
 mod renewal;

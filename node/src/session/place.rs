@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use sectorbus::ids::{Hop, RoomId, SectorId};
 use sectorbus::limits::LOGIN_UNCHANGED_AFTER;
-use sectorbus::log::Log;
+use sectorbus::log::{At, Log};
 use sectorbus::protocol::SnapshotReason;
 use sectorbus::rules;
 
@@ -167,6 +167,7 @@ impl<L: Log> Session<L> {
         if place.at != place.sector {
             self.set_at(hop);
         }
+        self.look_where_at_is();
         self.route_pending();
     }
 
@@ -180,6 +181,15 @@ impl<L: Log> Session<L> {
                 tokio::time::sleep(ASK_FOR).await;
             }
         });
+    }
+
+    /// `at` as stored. One that lost where the player went is told again by whoever sees them.
+    pub(super) fn compare_place(&mut self, at: &At) {
+        let is_behind = |place: &Place| place.live && at.room != place.sector && at.hop < place.followed;
+        if let Some(hop) = self.place.as_ref().filter(|place| is_behind(place)).map(|place| place.followed) {
+            self.set_at(hop);
+        }
+        self.look_where_at_is();
     }
 
     /// The room does not have the player (any more): look again soon.

@@ -24,6 +24,7 @@ impl<L: Log> Session<L> {
             Err(_) => return Ok(()),
         };
         self.company_at(&at);
+        self.compare_place(&at);
         match at.sessions.get(&self.speaker.session) {
             Some(seat) if seat.generation > self.speaker.generation => self.superseded(),
             None if self.speaker.generation < at.floor => self.superseded(),

@@ -14,7 +14,7 @@ use sectorbus::ids::{ActorId, RoomId, SectorId, Seq};
 use sectorbus::limits::{
     DEDUPE_BITMAP_BITS, HISTORY_UNITS, PLAYER_COMPARED_EVERY, RESYNC_EVERY, UNREAD_UNITS, WATCHED_PER_UNIT,
 };
-use sectorbus::log::{Following, Log, Push};
+use sectorbus::log::{Following, Log};
 use sectorbus::mailbox::{self, mailbox};
 use sectorbus::metrics::NoticeKind;
 use sectorbus::protocol::{
@@ -88,7 +88,7 @@ pub(super) struct Session<L: Log> {
     heard: Instant,
     pinged: bool,
     /// When what the log has of this player was last compared, or was heard from then on.
-    compared: Instant,
+    pub(super) compared: Instant,
 }
 
 impl<L: Log> Session<L> {
@@ -202,7 +202,7 @@ impl<L: Log> Session<L> {
         let silent = self.heard + if self.pinged { heartbeat * 2 } else { heartbeat };
         [self.look_due(), self.reattach_due, self.intake.paused_until(), Some(self.pass.due()), self.calls.due()]
             .into_iter()
-            .chain([self.company.idle_due(), Some(self.compared + PLAYER_COMPARED_EVERY)])
+            .chain([self.company.due(), Some(self.compared + PLAYER_COMPARED_EVERY)])
             .flatten()
             .fold(silent, Instant::min)
     }
@@ -216,6 +216,9 @@ impl<L: Log> Session<L> {
         }
         if Instant::now() >= self.compared + PLAYER_COMPARED_EVERY {
             self.compare_all().await?;
+        } else if self.company.is_astray() {
+            self.look_where_at_is();
+            Box::pin(self.compare_at()).await?;
         }
         if Instant::now() >= self.pass.due() {
             self.judge_pass()?;
@@ -445,49 +448,6 @@ impl<L: Log> Session<L> {
     fn notice_busy(&self, ms: u64) {
         self.core.metrics.notices.count(NoticeKind::RetryAfter);
         self.send(&ServerFrame::RetryAfter(RetryAfter { ms }));
-    }
-
-    /// Whatever was told in the player's channel and not heard.
-    async fn compare_all(&mut self) -> Result<(), End> {
-        self.compared = Instant::now();
-        self.compare_ears();
-        Box::pin(self.compare_at()).await
-    }
-
-    /// The player's channel: other sessions of this player, on any node.
-    async fn take_push(&mut self, push: Push) -> Result<(), End> {
-        match push {
-            Push::Attached { session, generation, floor } => {
-                let replaced = session == self.speaker.session && generation > self.speaker.generation;
-                if replaced || self.speaker.generation < floor { self.superseded() } else { Ok(()) }
-            }
-            Push::Kicked { session } if session.as_ref().is_none_or(|session| *session == self.speaker.session) => {
-                Err(close(CloseCode::Kicked))
-            }
-            Push::Following => {
-                self.place_calls_again();
-                self.compare_all().await
-            }
-            Push::Replied { actor, n, reply } => {
-                if actor == self.actor {
-                    self.call_answered(n, reply);
-                }
-                Ok(())
-            }
-            Push::Ears(change) => {
-                self.tell_ears(change);
-                Ok(())
-            }
-            Push::Present(present) => {
-                self.present_changed(present);
-                Ok(())
-            }
-            Push::Team(team) => {
-                self.team_changed(team);
-                Ok(())
-            }
-            Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) | Push::Kicked { .. } => Ok(()),
-        }
     }
 }
 
