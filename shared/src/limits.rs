@@ -246,6 +246,8 @@ pub const LOGIN_UNCHANGED_AFTER: Duration = Duration::from_secs(2);
 pub const SECRET_BYTES_MIN: usize = 32;
 
 // Rooms for people.
+/// Teams that a player left one after the other and whose rosters have not heard of it.
+pub const TEAMS_UNSETTLED_MAX: usize = 8;
 /// Members of one team; each is an entity of its room.
 pub const MEMBERS_PER_TEAM_MAX: usize = 1_000;
 /// A team's room remembers for this long who is no member any more: what comes later of the membership is refused by then.

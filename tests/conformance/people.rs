@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sectorbus::ids::{Generation, Hop, Incarnation, PlayerId, Role, RoomId, SectorId, SessionId, TeamId};
+use sectorbus::limits::TEAMS_UNSETTLED_MAX;
 use sectorbus::log::{Attach, Log, Present, Push, SetTeam, TeamAt};
 use sectorbus::presence::Shown;
 
@@ -18,6 +19,9 @@ rules! {
     the_end_of_the_last_session_is_when_the_player_was_last_seen,
     a_change_of_team_is_told_once_with_a_number_that_grows,
     who_is_in_another_team_does_not_leave_that_one,
+    teams_that_were_left_are_kept_until_they_have_heard_of_it,
+    a_change_of_team_is_undone_if_it_was_the_last,
+    the_youngest_token_says_the_team,
     a_player_nobody_has_seen_can_be_in_a_team,
     what_was_told_and_lost_is_told_again_under_a_higher_number,
     an_arrival_is_told_with_where_the_player_is,
@@ -45,8 +49,12 @@ fn join(name: &str, role: &str) -> SetTeam {
     SetTeam::Join(team(name), Role::new(role).unwrap())
 }
 
+fn named(name: &str, role: &str) -> (TeamId, Role) {
+    (team(name), Role::new(role).unwrap())
+}
+
 fn in_team(name: &str, role: &str) -> Option<(TeamId, Role)> {
-    Some((team(name), Role::new(role).unwrap()))
+    Some(named(name, role))
 }
 
 static COUNTER: AtomicU64 = AtomicU64::new(1);
@@ -170,13 +178,14 @@ async fn a_change_of_team_is_told_once_with_a_number_that_grows(stand: impl Stan
     let began_ms = a.time_ms().await.unwrap();
     let mut following = followed(&b, &RoomId::Player(ann())).await;
     let mut last = 0;
+    let (red, blue) = (named("red", "pilot"), named("blue", "pilot"));
     let changes = [
-        (join("red", "captain"), in_team("red", "captain"), None),
-        (join("red", "pilot"), in_team("red", "pilot"), None),
-        (join("blue", "pilot"), in_team("blue", "pilot"), Some(team("red"))),
-        (SetTeam::Leave(team("blue")), None, Some(team("blue"))),
-        (join("blue", "pilot"), in_team("blue", "pilot"), Some(team("blue"))),
-        (SetTeam::LeaveAny, None, Some(team("blue"))),
+        (join("red", "captain"), in_team("red", "captain"), vec![]),
+        (join("red", "pilot"), in_team("red", "pilot"), vec![]),
+        (join("blue", "pilot"), in_team("blue", "pilot"), vec![red.clone()]),
+        (SetTeam::Leave(team("blue")), None, vec![red.clone(), blue.clone()]),
+        (join("blue", "pilot"), in_team("blue", "pilot"), vec![red.clone()]),
+        (SetTeam::LeaveAny, None, vec![red, blue]),
     ];
     for (change, now, before) in changes {
         let changed = a.set_team(&ann(), &change).await.unwrap();
@@ -195,6 +204,59 @@ async fn who_is_in_another_team_does_not_leave_that_one(stand: impl Stand) {
     assert!(never.number > 0 && never.team.is_none(), "numbered all the same: a roster may have to hear of it");
     let blue = log.set_team(&ann(), &join("blue", "pilot")).await.unwrap();
     assert_eq!(log.set_team(&ann(), &SetTeam::Leave(team("red"))).await, Ok(blue));
+}
+
+async fn teams_that_were_left_are_kept_until_they_have_heard_of_it(stand: impl Stand) {
+    let log = stand.node().await;
+    for n in 0..=TEAMS_UNSETTLED_MAX {
+        log.set_team(&ann(), &join(&format!("t{n}"), "pilot")).await.unwrap();
+    }
+    let full = log.at(&ann()).await.unwrap();
+    assert_eq!(full, None, "nowhere yet");
+    let last = log.set_team(&ann(), &join("more", "pilot")).await.unwrap();
+    assert_eq!(
+        (last.before.len(), &last.team),
+        (TEAMS_UNSETTLED_MAX, &in_team(&format!("t{TEAMS_UNSETTLED_MAX}"), "pilot"))
+    );
+    let back = log.set_team(&ann(), &join("t0", "lead")).await.unwrap();
+    assert_eq!((back.team.clone(), back.before.len()), (in_team("t0", "lead"), TEAMS_UNSETTLED_MAX));
+    log.team_settled(&ann(), last.number).await.unwrap();
+    assert_eq!(log.set_team(&ann(), &join("t0", "lead")).await, Ok(back.clone()), "another change is to be settled");
+    log.team_settled(&ann(), back.number).await.unwrap();
+    let settled = log.set_team(&ann(), &join("t0", "lead")).await;
+    assert_eq!(settled, Ok(TeamAt { before: Vec::new(), ..back }));
+    log.team_settled(&player("nobody"), 7).await.unwrap();
+}
+
+async fn a_change_of_team_is_undone_if_it_was_the_last(stand: impl Stand) {
+    let log = stand.node().await;
+    let red = log.set_team(&ann(), &join("red", "captain")).await.unwrap();
+    let blue = log.set_team(&ann(), &join("blue", "pilot")).await.unwrap();
+    assert_eq!(log.set_team(&ann(), &SetTeam::Undo { number: red.number }).await, Ok(blue.clone()));
+    let undone = log.set_team(&ann(), &SetTeam::Undo { number: blue.number }).await.unwrap();
+    assert!(undone.number > blue.number);
+    assert_eq!((&undone.team, &undone.before), (&red.team, &vec![named("blue", "pilot")]));
+    assert_eq!(log.set_team(&ann(), &SetTeam::Undo { number: blue.number }).await, Ok(undone), "a repeat");
+    let bob = log.set_team(&player("bob"), &join("blue", "pilot")).await.unwrap();
+    let out = log.set_team(&player("bob"), &SetTeam::Undo { number: bob.number }).await.unwrap();
+    assert_eq!((out.team, out.before), (None, vec![named("blue", "pilot")]));
+}
+
+async fn the_youngest_token_says_the_team(stand: impl Stand) {
+    let log = stand.node().await;
+    let mut following = followed(&log, &RoomId::Player(ann())).await;
+    let token = |of: Option<&str>, issued_s| SetTeam::ByToken { team: of.map(|of| named(of, "member")), issued_s };
+    let red = log.set_team(&ann(), &token(Some("red"), 10)).await.unwrap();
+    assert_eq!((&red.team, red.issued_s), (&in_team("red", "member"), 10));
+    assert_eq!(next(&mut following).await, Push::Team(red.clone()));
+    assert_eq!(log.set_team(&ann(), &token(Some("blue"), 9)).await, Ok(red.clone()), "older");
+    assert_eq!(log.set_team(&ann(), &token(None, 0)).await, Ok(red.clone()), "of no age");
+    let same = log.set_team(&ann(), &token(Some("red"), 12)).await.unwrap();
+    assert_eq!(same, TeamAt { issued_s: 12, ..red });
+    assert_eq!(log.set_team(&ann(), &token(Some("blue"), 11)).await, Ok(same));
+    let none = log.set_team(&ann(), &token(None, 12)).await.unwrap();
+    assert_eq!((&none.team, none.issued_s), (&None, 12));
+    assert_eq!(next(&mut following).await, Push::Team(none), "an age alone is not told");
 }
 
 async fn a_player_nobody_has_seen_can_be_in_a_team(stand: impl Stand) {

@@ -127,6 +127,10 @@ impl From<ChangeError> for Problem {
                 .accepted("teams_from = \"backend\"; here the claim team of a player's token says it"),
             ChangeError::Full => Problem::new(StatusCode::CONFLICT, "full", error.to_string())
                 .accepted(format!("at most {MEMBERS_PER_TEAM_MAX} members")),
+            ChangeError::Unreadable(why) => {
+                tracing::error!(why, "a player's team cannot be read");
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", "a stored record cannot be read")
+            }
             ChangeError::Unfinished(why) => {
                 tracing::warn!(why, "a change of a team is not finished");
                 Problem::unavailable("unfinished", "not done in time: it may be yet. Send the same again")

@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use sectorbus::ids::{PlayerId, Role, RoomId, TeamId};
-use sectorbus::log::{Log, LogError, SetTeam, TeamAt};
+use sectorbus::limits::TEAMS_UNSETTLED_MAX;
+use sectorbus::log::{Log, LogError, LogResult, SetTeam, TeamAt};
 use sectorbus::metrics::TeamChange;
 
 use crate::command::Command;
@@ -43,6 +44,8 @@ pub enum ChangeError {
     /// Not in the logs within 10 s; it may be later. The same call again finishes it.
     #[error("not done in time: {0}")]
     Unfinished(String),
+    #[error("what is stored of the player's team cannot be read: {0}")]
+    Unreadable(String),
 }
 
 /// For the backend's door. Idempotent by what it is: repeat it until it answers.
@@ -52,57 +55,94 @@ pub async fn change<L: Log>(core: &Arc<Core<L>>, player: &PlayerId, change: SetT
     }
     let done = change_anyway(core, player, change).await;
     core.metrics.team_changes.count(if done.is_ok() { TeamChange::Done } else { TeamChange::Failed });
-    done
+    done.map(|at| Changed { team: at.team })
 }
 
-/// As the token says; until it is done.
-pub(crate) async fn follow_token<L: Log>(core: Arc<Core<L>>, player: PlayerId, team: Option<TeamId>) {
+/// As a token says that was issued then; until it is done, something cannot be read, or `is_wanted` says that it is of no
+/// use any more. Answers the player's team.
+pub(crate) async fn follow_token<L: Log>(
+    core: &Arc<Core<L>>,
+    player: &PlayerId,
+    team: Option<TeamId>,
+    issued_s: u64,
+    is_wanted: impl Fn() -> bool,
+) -> Option<TeamAt> {
     let role = Role::new(MEMBER).expect("a name");
-    let change = team.map_or(SetTeam::LeaveAny, |team| SetTeam::Join(team, role));
-    loop {
-        let done = change_anyway(&core, &player, change.clone()).await;
+    let change = SetTeam::ByToken { team: team.map(|team| (team, role)), issued_s };
+    while is_wanted() {
+        let done = change_anyway(core, player, change.clone()).await;
         core.metrics.team_changes.count(if done.is_ok() { TeamChange::Done } else { TeamChange::Failed });
         match done {
-            Ok(_) => return,
-            Err(ChangeError::Full | ChangeError::FromToken) => {
-                return tracing::warn!(%player, "the token's team is full");
-            }
+            Ok(at) => return Some(at),
             Err(ChangeError::Unfinished(why)) => {
                 tracing::debug!(%player, why, "a token's team is not yet taken over");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
+            Err(error) => {
+                tracing::warn!(%player, %error, "the token's team is not taken over");
+                return None;
+            }
         }
+    }
+    None
+}
+
+/// Who joins a team is in its roster before the one before hears of it: if it is full, the player stays there.
+async fn change_anyway<L: Log>(core: &Arc<Core<L>>, player: &PlayerId, change: SetTeam) -> Result<TeamAt, ChangeError> {
+    let deadline = Instant::now() + DONE_WITHIN;
+    let at = set_until(core, player, &change, deadline).await?;
+    if let SetTeam::Leave(named) = &change
+        && !at.before.iter().any(|(left, _)| left == named)
+        && !is_in(&at, named)
+    {
+        // A repeat may have to clear what an earlier call did not get to.
+        settle(core, player, named, at.number, None, deadline).await?;
+    }
+    match settle_all(core, player, &at, deadline).await {
+        Err(ChangeError::Full) => {
+            let undone = set_until(core, player, &SetTeam::Undo { number: at.number }, deadline).await?;
+            settle_all(core, player, &undone, deadline).await?;
+            Err(ChangeError::Full)
+        }
+        Ok(()) if at.before.len() >= TEAMS_UNSETTLED_MAX && !is_done(&at, &change) => {
+            Err(ChangeError::Unfinished("earlier changes had to be done first".to_owned()))
+        }
+        Ok(()) => Ok(at),
+        Err(error) => Err(error),
     }
 }
 
-async fn change_anyway<L: Log>(
+fn is_in(at: &TeamAt, team: &TeamId) -> bool {
+    at.team.as_ref().is_some_and(|(now, _)| now == team)
+}
+
+fn is_done(at: &TeamAt, change: &SetTeam) -> bool {
+    match change {
+        SetTeam::Join(team, role) => at.team.as_ref() == Some(&(team.clone(), role.clone())),
+        SetTeam::Leave(team) => !is_in(at, team),
+        SetTeam::LeaveAny => at.team.is_none(),
+        SetTeam::ByToken { team, issued_s } => at.issued_s > *issued_s || at.team == *team,
+        SetTeam::Undo { number } => at.number != *number,
+    }
+}
+
+/// Until all rosters have it that had not heard of it.
+async fn settle_all<L: Log>(
     core: &Arc<Core<L>>,
     player: &PlayerId,
-    change: SetTeam,
-) -> Result<Changed, ChangeError> {
-    let deadline = Instant::now() + DONE_WITHIN;
-    let unfinished = |why: LogError| ChangeError::Unfinished(why.to_string());
-    let TeamAt { number, team, before } = set_until(core, player, &change, deadline).await.map_err(unfinished)?;
-    // The rosters that may still name the player, which a repeat of this call has to clear as well.
-    let mut leaving: Vec<TeamId> = before.into_iter().collect();
-    if let SetTeam::Leave(named) = &change
-        && !leaving.contains(named)
-    {
-        leaving.push(named.clone());
+    at: &TeamAt,
+    deadline: Instant,
+) -> Result<(), ChangeError> {
+    if let Some((now, role)) = &at.team {
+        settle(core, player, now, at.number, Some(role.clone()), deadline).await?;
     }
-    leaving.retain(|left| team.as_ref().is_none_or(|(now, _)| now != left));
-    for left in leaving {
-        settle(core, player, &left, number, None, deadline).await?;
+    for (left, _) in &at.before {
+        settle(core, player, left, at.number, None, deadline).await?;
     }
-    if let Some((now, role)) = &team
-        && let Err(error) = settle(core, player, now, number, Some(role.clone()), deadline).await
-    {
-        if error == ChangeError::Full {
-            set_until(core, player, &SetTeam::Leave(now.clone()), deadline).await.map_err(unfinished)?;
-        }
-        return Err(error);
+    if !at.before.is_empty() {
+        until(deadline, || core.log.team_settled(player, at.number)).await?;
     }
-    Ok(Changed { team })
+    Ok(())
 }
 
 async fn set_until<L: Log>(
@@ -110,12 +150,17 @@ async fn set_until<L: Log>(
     player: &PlayerId,
     change: &SetTeam,
     deadline: Instant,
-) -> Result<TeamAt, LogError> {
+) -> Result<TeamAt, ChangeError> {
+    until(deadline, || core.log.set_team(player, change)).await
+}
+
+async fn until<T, F: Future<Output = LogResult<T>>>(deadline: Instant, ask: impl Fn() -> F) -> Result<T, ChangeError> {
     loop {
-        match core.log.set_team(player, change).await {
-            Err(error) if matches!(error, LogError::Corrupt(_)) || Instant::now() >= deadline => return Err(error),
+        match ask().await {
+            Ok(done) => return Ok(done),
+            Err(LogError::Corrupt(what)) => return Err(ChangeError::Unreadable(what.to_string())),
+            Err(error) if Instant::now() >= deadline => return Err(ChangeError::Unfinished(error.to_string())),
             Err(_) => tokio::time::sleep(RETRY_AFTER).await,
-            done => return done,
         }
     }
 }

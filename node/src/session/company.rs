@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use sectorbus::log::{At, Log, LogError, Present, TeamAt};
 use sectorbus::presence::Shown;
 use sectorbus::protocol::{PlayerPresence, Presence, ServerFrame, SnapshotReason};
 
+use crate::auth::Claims;
 use crate::command::{Command, Speaker};
 use crate::config::TeamsFrom;
 use crate::core::Core;
@@ -33,8 +35,13 @@ pub(super) struct Company {
     /// The team's room has shown itself: it knows the player.
     is_admitted: bool,
     team_at: Option<TeamAt>,
-    /// What the token says, where that counts.
+    /// What the token says, where that counts, and when it was issued (seconds since 1970; 0: it does not tell).
     token_team: Option<TeamId>,
+    token_issued_s: u64,
+    /// Counts what was followed; only the last is.
+    token_follows: Arc<AtomicU64>,
+    /// The number under which the token's team was taken over.
+    token_number: u64,
     /// The player's sessions, as last heard.
     present: Present,
     /// What the player asked this session to be shown as.
@@ -53,13 +60,16 @@ pub(super) struct Company {
 }
 
 impl Company {
-    pub(super) fn new(at: &At, token_team: Option<TeamId>) -> Box<Self> {
+    pub(super) fn new(at: &At, token: &Claims) -> Box<Self> {
         Box::new(Self {
             global: None,
             team: None,
             is_admitted: false,
             team_at: at.team.clone(),
-            token_team,
+            token_team: token.team.clone(),
+            token_issued_s: token.iat.unwrap_or(0),
+            token_follows: Arc::default(),
+            token_number: 0,
             present: at.present(),
             asked: Shown::Online,
             said: Shown::Online,
@@ -161,9 +171,9 @@ impl<L: Log> Session<L> {
         if let Some(team) = &at.team {
             self.team_changed(team.clone());
         }
-        // It went with a lost tail, or another token says otherwise: the latest to look has its way.
-        let stored = at.team.as_ref().and_then(|at| at.team.as_ref()).map(|(team, _)| team);
-        if self.company.global.is_some() && stored != self.company.token_team.as_ref() {
+        // It went with a lost tail. What another token said later stays.
+        let number = at.team.as_ref().map_or(0, |at| at.number);
+        if self.company.global.is_some() && number < self.company.token_number {
             self.follow_token_now();
         }
         self.present_changed(at.present());
@@ -232,24 +242,43 @@ impl<L: Log> Session<L> {
         guard.tell(FollowEvent::Route { command: Command::Seen { player, name, present } });
     }
 
-    /// A token that says another team than `at` has: it counts.
-    fn follow_token_team(&self) {
-        if self.company.team_id() != self.company.token_team.as_ref() {
+    /// What a token says counts, unless a younger one says otherwise.
+    fn follow_token_team(&mut self) {
+        let at = self.company.team_at.as_ref();
+        let is_younger = at.is_none_or(|at| at.issued_s < self.company.token_issued_s);
+        if is_younger || self.company.team_id() != self.company.token_team.as_ref() {
             self.follow_token_now();
+        } else {
+            self.company.token_number = at.map_or(0, |at| at.number);
         }
     }
 
-    fn follow_token_now(&self) {
-        if self.core.config.teams_from == TeamsFrom::Token {
-            let (player, team) = (self.speaker.player.clone(), self.company.token_team.clone());
-            let following = teams::follow_token(self.core.clone(), player, team);
-            self.core.tasks.spawn("token team", following);
+    fn follow_token_now(&mut self) {
+        if self.core.config.teams_from != TeamsFrom::Token {
+            return;
         }
+        let (player, team) = (self.speaker.player.clone(), self.company.token_team.clone());
+        let (issued_s, follows) = (self.company.token_issued_s, self.company.token_follows.clone());
+        let mine = follows.fetch_add(1, Ordering::Relaxed) + 1;
+        let (core, events_tx) = (self.core.clone(), self.events_tx.clone());
+        self.core.tasks.spawn("token team", async move {
+            let is_last = || follows.load(Ordering::Relaxed) == mine;
+            if let Some(team) = teams::follow_token(&core, &player, team, issued_s, is_last).await {
+                let _ = events_tx.send(SessionEvent::InTeam { team });
+            }
+        });
+    }
+
+    /// The token's team was taken over, or a younger token's before: whether or not the channel told of it.
+    pub(super) fn token_was_followed(&mut self, team: TeamAt) {
+        self.company.token_number = team.number;
+        self.team_changed(team);
     }
 
     /// The client brought another token.
-    pub(super) fn token_says(&mut self, team: Option<TeamId>) {
-        self.company.token_team = team;
+    pub(super) fn token_says(&mut self, token: &Claims) {
+        self.company.token_team = token.team.clone();
+        self.company.token_issued_s = token.iat.unwrap_or(0);
         self.follow_token_team();
     }
 

@@ -31,6 +31,7 @@ pub mod connection;
 use crate::calls::CallStep;
 use sectorbus::action::Status;
 use sectorbus::ids::{Generation, Hop, PlayerId, RoomId, SectorId, Seq};
+use sectorbus::log::TeamAt;
 use sectorbus::presence::Shown;
 use sectorbus::protocol::Secret;
 
@@ -45,6 +46,8 @@ pub enum SessionEvent {
     CompareAt,
     /// A team's room does not know the player (any more).
     NotAdmitted { room: RoomId },
+    /// The token's team was taken over, or another is said to be the player's.
+    InTeam { team: TeamAt },
     /// `at` has it that this session is shown as this.
     ShownAs { shown: Shown },
     /// Something changed about a player who is watched.

@@ -31,13 +31,13 @@ impl<L: Log> Session<L> {
             match claims.sub == self.speaker.player {
                 false => Err(AuthError::WrongPlayer),
                 true if pass.is_revoked(&claims.sub, &self.core.revocations) => Err(AuthError::Revoked),
-                true => Ok((pass, claims.team)),
+                true => Ok((pass, claims)),
             }
         });
         match judged {
-            Ok((pass, team)) => {
+            Ok((pass, claims)) => {
                 self.pass = pass;
-                self.token_says(team);
+                self.token_says(&claims);
                 self.send(&ServerFrame::Refreshed(Refreshed { expires_ms: self.pass.expires_ms() }));
                 Ok(())
             }

@@ -110,6 +110,7 @@ impl<L: Log> Session<L> {
         }
         let player_channel = core.log.follow(&RoomId::Player(attachment.speaker.player.clone()));
         let talk = Talk::start(&core, conn, &wire, &mut attachment);
+        let company = Company::new(&attachment.attached.at, &attachment.claims);
         let mut session = Self {
             core,
             conn,
@@ -132,7 +133,7 @@ impl<L: Log> Session<L> {
             shown: None,
             place: None,
             talk,
-            company: Company::new(&attachment.attached.at, attachment.claims.team),
+            company,
             lost: Arc::default(),
             attached_at: Instant::now(),
             reattach_due: None,
@@ -392,6 +393,7 @@ impl<L: Log> Session<L> {
             }
             SessionEvent::Admitted { room, presence } => self.admitted(&room, presence),
             SessionEvent::CompareAt => return Box::pin(self.compare_at()).await,
+            SessionEvent::InTeam { team } => self.token_was_followed(team),
             SessionEvent::NotAdmitted { room } => self.not_admitted(&room),
             SessionEvent::ShownAs { shown } => self.shown_is_said(shown),
             SessionEvent::Watched { player } => self.watched_changed(&player),

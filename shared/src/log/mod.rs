@@ -151,8 +151,10 @@ pub trait Log: Send + Sync + 'static {
         known: u64,
     ) -> impl Future<Output = LogResult<bool>> + Send;
     /// Changes which team a player is in; the player need not have been seen yet. Answers what is stored afterwards: a
-    /// repeat changes nothing.
+    /// repeat changes nothing, nor does a change by which more teams than may be had still to hear of it.
     fn set_team(&self, player: &PlayerId, change: &SetTeam) -> impl Future<Output = LogResult<TeamAt>> + Send;
+    /// Every team that a player had left by the change of this number has heard of it; after a later change, nothing happens.
+    fn team_settled(&self, player: &PlayerId, number: u64) -> impl Future<Output = LogResult<()>> + Send;
     /// Ends a session for good, whichever connection has it: for as long as its resume tokens live no `attach` seats it
     /// again. A connection that had attached it meanwhile hears of a generation above its own.
     fn log_out(&self, player: &PlayerId, session: &SessionId) -> impl Future<Output = LogResult<()>> + Send;

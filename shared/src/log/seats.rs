@@ -36,8 +36,11 @@ pub struct TeamAt {
     pub number: u64,
     /// Team and role; `None`: in no team.
     pub team: Option<(TeamId, Role)>,
-    /// The last other team, whose roster may still have to hear of it.
-    pub before: Option<TeamId>,
+    /// Teams that were left and whose rosters may still have to hear of it, the last one last; at most
+    /// [`crate::limits::TEAMS_UNSETTLED_MAX`].
+    pub before: Vec<(TeamId, Role)>,
+    /// When the youngest token was issued that had a say, seconds since 1970; 0: none had, or it did not tell.
+    pub issued_s: u64,
 }
 
 /// A change of a player's team.
@@ -49,6 +52,11 @@ pub enum SetTeam {
     Leave(TeamId),
     /// Out of whichever it is.
     LeaveAny,
+    /// As a token says that was issued then (seconds since 1970; 0: it does not tell). An older one than had a say before
+    /// changes nothing.
+    ByToken { team: Option<(TeamId, Role)>, issued_s: u64 },
+    /// Back into the team before, if nothing was changed since this number.
+    Undo { number: u64 },
 }
 
 /// Who is present and where, as it is told on the player's channel.

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use bytes::{BufMut, Bytes};
 
 use super::{ClaimBody, EarsChange, FeedItem, Lineage, LogBody, LogEntry, Present, Push, Reply, SeatedAt, TeamAt};
-use crate::ids::{ActorId, EntryId, FeedId, Generation, Incarnation, Nonce, SessionId};
+use crate::ids::{ActorId, EntryId, FeedId, Generation, Incarnation, Nonce, Role, SessionId, TeamId};
 use crate::presence::Shown;
 
 /// First byte of every record and payload written by this release. The next format will be 2, and readable beside it.
@@ -28,6 +28,8 @@ const KICKED: u8 = 10;
 
 /// Where no name is: no name has this byte.
 const NOBODY: &str = "#";
+/// Of a team that an earlier release stored without.
+const ROLE_OF_OLD: &str = "member";
 
 /// Why stored or published bytes are not what they should be. The bytes themselves are not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,9 +97,12 @@ pub fn present_record(present: &Present) -> Vec<u8> {
     with_body(PRESENT, &texts, &[])
 }
 
-/// Never stored like this, only published on the player's channel: the words of [`team_text`].
+/// Never stored like this, only published on the player's channel: number, team, role, when issued, then each `team=role` of
+/// those before.
 pub fn team_record(team: &TeamAt) -> Vec<u8> {
-    let texts: Vec<String> = team_text(team).split(' ').map(str::to_owned).collect();
+    let (of, role) = named_or_nobody(team.team.as_ref());
+    let mut texts = vec![team.number.to_string(), of, role, team.issued_s.to_string()];
+    texts.extend(team.before.iter().map(|(team, role)| format!("{team}={role}")));
     with_body(TEAM, &texts, &[])
 }
 
@@ -175,8 +180,13 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
         TEAM => {
             payload.kind()?;
             let words = [payload.short()?, payload.short()?, payload.short()?, payload.short()?];
-            payload.end()?;
-            read_team(&words.join(" ")).map(Push::Team)
+            let mut before = Vec::new();
+            while !payload.0.is_empty() {
+                before.push(payload.short()?);
+            }
+            let [number, team, role, issued] = words;
+            let before = if before.is_empty() { NOBODY.to_owned() } else { before.join(",") };
+            read_team(&[number, team, role, before, issued].join(" ")).map(Push::Team)
         }
         KICKED => {
             payload.kind()?;
@@ -227,19 +237,33 @@ pub fn read_seat(text: &str) -> Result<SeatedAt, Unreadable> {
     Ok(SeatedAt { generation, incarnation, shown: Shown::default() })
 }
 
-/// `<number> <team> <role> <team before>`, each name `#` where there is none.
+fn named_or_nobody(team: Option<&(TeamId, Role)>) -> (String, String) {
+    team.map_or((NOBODY.to_owned(), NOBODY.to_owned()), |(team, role)| (team.to_string(), role.to_string()))
+}
+
+/// `<number> <team> <role> <teams before> <issued>`, each name `#` where there is none; those before are `team=role`, with
+/// commas. Without the last word it is of an earlier release, which had one team before, without its role.
 pub fn team_text(team: &TeamAt) -> String {
-    let (of, role) = team.team.as_ref().map_or((NOBODY, NOBODY), |(team, role)| (team.as_str(), role.as_str()));
-    let before = team.before.as_ref().map_or(NOBODY, |before| before.as_str());
-    format!("{} {of} {role} {before}", team.number)
+    let (of, role) = named_or_nobody(team.team.as_ref());
+    let before: Vec<String> = team.before.iter().map(|(team, role)| format!("{team}={role}")).collect();
+    let before = if before.is_empty() { NOBODY.to_owned() } else { before.join(",") };
+    format!("{} {of} {role} {before} {}", team.number, team.issued_s)
 }
 
 pub fn read_team(text: &str) -> Result<TeamAt, Unreadable> {
     let words: Vec<&str> = text.split(' ').collect();
-    let [number, team, role, before] = words[..] else { return Err(Unreadable::Short) };
+    let (number, team, role, before, issued) = match words[..] {
+        [number, team, role, before] => (number, team, role, before, "0"),
+        [number, team, role, before, issued] => (number, team, role, before, issued),
+        _ => return Err(Unreadable::Short),
+    };
     let team = if team == NOBODY { None } else { Some((parse(team, "team")?, parse(role, "role")?)) };
-    let before = if before == NOBODY { None } else { Some(parse(before, "team")?) };
-    Ok(TeamAt { number: parse(number, "number")?, team, before })
+    let before = before.split(',').filter(|pair| *pair != NOBODY).map(|pair| {
+        let (team, role) = pair.split_once('=').unwrap_or((pair, ROLE_OF_OLD));
+        Ok((parse(team, "team")?, parse(role, "role")?))
+    });
+    let (number, issued_s) = (parse(number, "number")?, parse(issued, "time")?);
+    Ok(TeamAt { number, team, before: before.collect::<Result<_, _>>()?, issued_s })
 }
 
 pub fn read_shown(text: &str) -> Result<Shown, Unreadable> {
@@ -354,7 +378,7 @@ mod tests {
 
     fn team() -> TeamAt {
         let named = ("red".parse().unwrap(), "captain".parse().unwrap());
-        TeamAt { number: 1_700_000_000_006, team: Some(named), before: None }
+        TeamAt { number: 1_700_000_000_006, team: Some(named), before: Vec::new(), issued_s: 1_700_000_000 }
     }
 
     fn reply() -> Reply {
@@ -461,8 +485,12 @@ mod tests {
         assert_eq!(read_nonce(&nonce_text(&claim().nonce)), Ok(claim().nonce));
         let seat = SeatedAt { generation: Generation(4), incarnation: claim().owner, shown: Shown::Online };
         assert_eq!(read_seat("4 node-a#1700000000000 17 0"), Ok(seat));
-        let none = TeamAt { number: 3, team: None, before: Some("red".parse().unwrap()) };
-        assert_eq!(read_team(&team_text(&none)), Ok(none));
+        let before = |role: &str| vec![("red".parse().unwrap(), role.parse().unwrap())];
+        let none = TeamAt { number: 3, team: None, before: before("captain"), issued_s: 4 };
+        assert_eq!(team_text(&none), "3 # # red=captain 4");
+        assert_eq!(read_team(&team_text(&none)), Ok(none.clone()));
+        let old = TeamAt { before: before("member"), issued_s: 0, ..none };
+        assert_eq!(read_team("3 # # red"), Ok(old), "of an earlier release");
         assert!(read_team("3 red # #").is_err() && read_team("3 # #").is_err());
         assert!(read_lineage("1-2 x").is_err());
         assert!(read_nonce("n#1").is_err());

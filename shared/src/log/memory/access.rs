@@ -291,8 +291,20 @@ impl Log for MemoryLog {
             if changed {
                 core.db.teams.insert(player.clone(), team.clone());
                 core.publish(&RoomId::Player(player), Push::Team(team.clone()));
+            } else if team.number > 0 {
+                core.db.teams.insert(player, team.clone());
             }
             team
+        })
+        .await
+    }
+
+    async fn team_settled(&self, player: &PlayerId, number: u64) -> LogResult<()> {
+        let player = player.clone();
+        self.run(move |core| {
+            if let Some(team) = core.db.teams.get_mut(&player).filter(|team| team.number == number) {
+                team.before.clear();
+            }
         })
         .await
     }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{ActorId, Generation, Hop, SectorId, SessionId};
-use crate::limits::{LOGGED_OUT_KEPT, RESUME_TOKEN_FOR};
+use crate::ids::{ActorId, Generation, Hop, SectorId, SessionId, TeamId};
+use crate::limits::{LOGGED_OUT_KEPT, RESUME_TOKEN_FOR, TEAMS_UNSETTLED_MAX};
 use crate::log::{At, Attach, Attached, Present, SeatedAt, SetTeam, TeamAt};
 use crate::presence::Shown;
 
@@ -154,18 +154,31 @@ impl PlayerRecord {
 
 /// Which team a player is in, after a change. True: the change changed it.
 pub(super) fn set_team(stored: Option<&TeamAt>, change: &SetTeam, time_ms: u64) -> (TeamAt, bool) {
-    let none = TeamAt { number: 0, team: None, before: None };
+    let none = TeamAt { number: 0, team: None, before: Vec::new(), issued_s: 0 };
     let stored = stored.unwrap_or(&none);
-    let is_of = |team| stored.team.as_ref().is_some_and(|(of, _)| of == team);
+    let is_of = |team: &TeamId| stored.team.as_ref().is_some_and(|(of, _)| of == team);
+    let mut issued_s = stored.issued_s;
     let team = match change {
         SetTeam::Join(team, role) => Some((team.clone(), role.clone())),
         SetTeam::Leave(team) if !is_of(team) => stored.team.clone(),
         SetTeam::Leave(_) | SetTeam::LeaveAny => None,
+        SetTeam::ByToken { issued_s: older, .. } if *older < issued_s => stored.team.clone(),
+        SetTeam::ByToken { team, issued_s: younger } => {
+            issued_s = *younger;
+            team.clone()
+        }
+        SetTeam::Undo { number } if *number != stored.number => stored.team.clone(),
+        SetTeam::Undo { .. } => stored.before.last().cloned(),
     };
     if stored.number > 0 && team == stored.team {
+        return (TeamAt { issued_s, ..stored.clone() }, false);
+    }
+    let is_left = |of: &TeamId| team.as_ref().is_none_or(|(now, _)| now != of);
+    let mut before = stored.before.clone();
+    before.retain(|(of, _)| is_left(of) && !is_of(of));
+    before.extend(stored.team.clone().filter(|(of, _)| is_left(of)));
+    if before.len() > TEAMS_UNSETTLED_MAX {
         return (stored.clone(), false);
     }
-    let left = stored.team.as_ref().map(|(of, _)| of).filter(|of| team.as_ref().is_none_or(|(team, _)| team != *of));
-    let before = left.or(stored.before.as_ref()).cloned();
-    (TeamAt { number: (stored.number + 1).max(time_ms), team, before }, true)
+    (TeamAt { number: (stored.number + 1).max(time_ms), team, before, issued_s }, true)
 }

@@ -311,6 +311,10 @@ impl Log for RedisLog {
     async fn set_team(&self, player: &PlayerId, change: &SetTeam) -> LogResult<TeamAt> {
         seats::set_team(self, player, change).await
     }
+
+    async fn team_settled(&self, player: &PlayerId, number: u64) -> LogResult<()> {
+        seats::team_settled(self, player, number).await
+    }
     async fn log_out(&self, player: &PlayerId, session: &SessionId) -> LogResult<()> {
         seats::log_out(self, player, session).await
     }

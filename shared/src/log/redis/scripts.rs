@@ -42,6 +42,7 @@ scripts! {
     DETACH = "detach" after "prelude" after "presence";
     SHOW = "show" after "prelude" after "presence";
     SET_TEAM = "set_team" after "prelude";
+    TEAM_SETTLED = "team_settled";
     LOG_OUT = "log_out" after "prelude" after "presence";
     REVOKE = "revoke" after "prelude";
     REVOKED = "revoked" after "prelude";

@@ -4,7 +4,7 @@ use super::answers::Answer;
 use super::errors::unreadable;
 use super::{RedisLog, scripts};
 use crate::ids::{ActorId, Generation, Hop, PlayerId, RoomId, SectorId, SessionId};
-use crate::limits::{INT_ABS_MAX, LOGGED_OUT_KEPT, RESUME_TOKEN_FOR};
+use crate::limits::{INT_ABS_MAX, LOGGED_OUT_KEPT, RESUME_TOKEN_FOR, TEAMS_UNSETTLED_MAX};
 use crate::log::stored::{FORMAT, read_seat, read_shown, read_team};
 use crate::log::{At, Attach, Attached, LogError, LogResult, SetTeam, TeamAt};
 use crate::presence::Shown;
@@ -76,10 +76,26 @@ pub(super) async fn set_team(log: &RedisLog, player: &PlayerId, change: &SetTeam
         SetTeam::Join(team, role) => ("join", team.as_str(), role.as_str()),
         SetTeam::Leave(team) => ("leave", team.as_str(), ""),
         SetTeam::LeaveAny => ("leave", "", ""),
+        SetTeam::ByToken { team: Some((team, role)), .. } => ("token", team.as_str(), role.as_str()),
+        SetTeam::ByToken { team: None, .. } => ("token", "", ""),
+        SetTeam::Undo { .. } => ("undo", "", ""),
     };
+    let issued_s = if let SetTeam::ByToken { issued_s, .. } = change { *issued_s } else { 0 };
+    let undone = if let SetTeam::Undo { number } = change { *number } else { 0 };
     let call = scripts::SET_TEAM.call(&[log.keys.at(player)]).arg(&channel).arg(what).arg(team).arg(role);
+    let call = call.arg(issued_s).arg(undone).arg(TEAMS_UNSETTLED_MAX);
     let mut answer = Answer::of("set_team", log.requests_of(&channel).script(call).await?)?;
     read_team(&answer.text()?).map_err(|why| unreadable("team", &why))
+}
+
+pub(super) async fn team_settled(log: &RedisLog, player: &PlayerId, number: u64) -> LogResult<()> {
+    let channel = log.keys.channel(&RoomId::Player(player.clone()));
+    let call = scripts::TEAM_SETTLED.call(&[log.keys.at(player)]).arg(number);
+    let mut answer = Answer::of("team_settled", log.requests_of(&channel).script(call).await?)?;
+    match answer.text()?.as_str() {
+        "DONE" => Ok(()),
+        other => answer.unknown(other),
+    }
 }
 
 pub(super) async fn log_out(log: &RedisLog, player: &PlayerId, session: &SessionId) -> LogResult<()> {
