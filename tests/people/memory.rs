@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use sectorbus::action::{Action, Status};
 use sectorbus::ids::{PlayerId, Role, RoomId, TeamId};
-use sectorbus::limits::IDLE_AFTER;
-use sectorbus::log::SetTeam;
+use sectorbus::limits::{IDLE_AFTER, MEMBERS_PER_TEAM_MAX, PLAYER_COMPARED_EVERY};
 use sectorbus::log::memory::{MemoryLog, MemoryRegion};
+use sectorbus::log::{Log, SetTeam};
 use sectorbus::presence::Shown;
 use sectorbus::protocol::{ClientFrame, Codec, Slot, Watch};
 use sectorbus::value::{Field, Value};
@@ -151,6 +151,83 @@ async fn who_is_removed_sees_nothing_of_the_team_afterwards() -> Result<()> {
     assert!(teams::change(nodes[0].core(), &player("ann"), join("red", "pilot")).await.is_ok());
     until(&mut ann, "red", |client| is_shown(client, "bob", Field::STATUS, "away")).await?;
     kept_its_word(&[&ann, &bob]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_a_full_team_stays_in_theirs() -> Result<()> {
+    let (_region, nodes) = two_nodes(|_| {}).await;
+    let mut ann = connected("ann", Codec::Msgpack, &nodes[0]).await?;
+    teams::change(nodes[0].core(), &player("ann"), join("red", "captain")).await?;
+    let names: Vec<PlayerId> = (0..MEMBERS_PER_TEAM_MAX).map(|n| player(&format!("p{n}"))).collect();
+    let joins = names.iter().map(|name| teams::change(nodes[1].core(), name, join("blue", "pilot")));
+    for joined in futures_util::future::join_all(joins).await {
+        joined?;
+    }
+    let refused = teams::change(nodes[0].core(), &player("ann"), join("blue", "pilot")).await;
+    assert_eq!(refused, Err(ChangeError::Full));
+    let at = nodes[0].core().log.at(&player("ann")).await?.and_then(|at| at.team).expect("a team");
+    assert_eq!(
+        (at.team.map(|(team, role)| (team, role.to_string())), at.before),
+        (Some((team("red"), "captain".into())), vec![])
+    );
+    until(&mut ann, "still in red", |client| is_shown(client, "ann", Field::ROLE, "captain")).await?;
+    teams::change(nodes[1].core(), &names[0], SetTeam::LeaveAny).await?;
+    teams::change(nodes[0].core(), &player("ann"), join("blue", "pilot")).await?;
+    until(&mut ann, "in blue", |client| is_shown(client, "ann", Field::ROLE, "pilot")).await?;
+    kept_its_word(&[&ann]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_overtakes_an_unfinished_one_does_the_rest_of_it() -> Result<()> {
+    let (_region, nodes) = two_nodes(|_| {}).await;
+    let mut bob = connected("bob", Codec::Msgpack, &nodes[0]).await?;
+    for name in ["ann", "bob"] {
+        teams::change(nodes[0].core(), &player(name), join("red", "pilot")).await?;
+    }
+    until(&mut bob, "ann too", |client| member(client, "ann", Field::ROLE).is_some()).await?;
+    // As a node leaves it that dies right then: neither roster has heard of it.
+    nodes[1].core().log.set_team(&player("ann"), &join("blue", "pilot")).await?;
+    teams::change(nodes[1].core(), &player("ann"), join("green", "pilot")).await?;
+    until(&mut bob, "ann is gone", |client| member(client, "ann", Field::ROLE).is_none()).await?;
+    kept_its_word(&[&bob]);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_youngest_token_says_the_team() -> Result<()> {
+    let (_region, nodes) = two_nodes(|config| {
+        config.teams_from = TeamsFrom::Token;
+        config.heartbeat = PLAYER_COMPARED_EVERY * 10;
+    })
+    .await;
+    let with_team = |of: &str, issued_s: u64| {
+        let claims = Claims { team: Some(team(of)), iat: Some(issued_s), ..Claims::new(player("ann"), FAR_S) };
+        let mut connected = Connected::new("ann", Codec::Msgpack);
+        connected.client.token = Some(mint(&claims, &secret(JWT_SECRET)));
+        connected
+    };
+    let is_in = |of: &str| {
+        let room = RoomId::Team(team(of));
+        move |client: &Client| client.beside.get(&Slot::TEAM).is_some_and(|beside| beside.room == room)
+    };
+    let mut young = with_team("red", 1_000);
+    young.connect(&nodes[0]);
+    until(&mut young, "red", is_in("red")).await?;
+    let mut old = with_team("blue", 999);
+    old.connect(&nodes[1]);
+    until(&mut old, "red as well", is_in("red")).await?;
+    old.send(&ClientFrame::Bye {});
+    let compared = PLAYER_COMPARED_EVERY * 3;
+    ensure!(!young.until(compared, is_in("blue")).await, "an older token took the player to blue");
+    let mut younger = with_team("blue", 1_001);
+    younger.connect(&nodes[1]);
+    for device in [&mut young, &mut younger] {
+        until(device, "blue", is_in("blue")).await?;
+    }
+    ensure!(!young.until(compared, is_in("red")).await, "an older token took the player back");
+    kept_its_word(&[&young, &old, &younger]);
     Ok(())
 }
 
