@@ -110,7 +110,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("address_half_open_max", Kind::Size(0..=HALF_OPEN_MAX, |c| &mut c.address_half_open_max), "Connections of one address that have not said hello; 0: no limit."),
     row("hello_within_ms", Kind::Millis(100..=60_000, |c| &mut c.hello_within), "A connection without hello is closed after this."),
     row("heartbeat_ms", Kind::Millis(100..=300_000, |c| &mut c.heartbeat), "A connection silent this long is pinged; twice as long, closed."),
-    row("teams_from", Kind::TeamsFrom(|c| &mut c.teams_from), "Who says which team a player is in: the game's backend, or the claim team of the token; the same on all nodes of a region."),
+    row("teams_from", Kind::TeamsFrom(|c| &mut c.teams_from), "Who says which team a player is in: the game's backend, or the claim team of the token (of the one issued last, by its `iat`); the same on all nodes of a region."),
     row("entities_per_room_max", Kind::Size(16..=65_536, |c| &mut c.entities_per_room_max), "Entities a room may hold."),
     row("checkpoint_entries", Kind::Whole(1..=1_000_000, |c| &mut c.checkpoint_entries), "An owner writes a snapshot after this many entries."),
     row("log_window_entries", Kind::Whole(LOAD_PAGE_ENTRIES as u64..=1_000_000, |c| &mut c.log_window_entries), "Entries kept in a log behind its snapshot, for resuming readers."),
