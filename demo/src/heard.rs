@@ -11,7 +11,7 @@ use sectorbus::protocol::{
 use sectorbus::said::{RefusalCode, Said};
 
 /// Feeds of one player, over all connections of one client.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Heard {
     player: String,
     /// The client asks for feeds.
@@ -25,6 +25,8 @@ pub struct Heard {
     /// Feeds that have begun on this connection and had no item yet: what the log lost meanwhile may be told again.
     fresh: BTreeSet<RoomId>,
     may_repeat: BTreeSet<(RoomId, String)>,
+    /// The log lost these under the ids that they had: a later connection may be told them again.
+    lost: BTreeSet<(RoomId, String)>,
     requests: RequestNo,
     /// Not answered yet.
     pub saying: BTreeMap<RequestNo, Say>,
@@ -171,10 +173,14 @@ impl Heard {
             _ => None,
         };
         match place.why {
-            FeedPlaceReason::Started => drop(self.fresh.insert(place.of.clone())),
-            FeedPlaceReason::Rewound if self.fresh.contains(&place.of) => {
+            FeedPlaceReason::Started => {
+                self.fresh.insert(place.of.clone());
+                self.may_repeat.extend(self.lost.extract_if(.., |(of, _)| *of == place.of));
+            }
+            FeedPlaceReason::Rewound => {
                 let lost = self.items.iter().filter(|item| item.of == place.of && item.id > place.at);
-                self.may_repeat.extend(lost.map(|item| (item.of.clone(), item.msg.clone())));
+                let lost = lost.map(|item| (item.of.clone(), item.msg.clone()));
+                if self.fresh.contains(&place.of) { self.may_repeat.extend(lost) } else { self.lost.extend(lost) }
             }
             _ => {}
         }

@@ -169,7 +169,7 @@ pub const UNBAN_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Items kept in the streams `events` and `audit`.
 pub const EVENTS_KEPT: usize = 100_000;
 pub const AUDIT_KEPT: usize = 100_000;
-/// Events of one [`tell`](crate::log::Log::tell).
+/// Events of one [`tell`](crate::log::Log::tell), about: those of an entry are not split.
 pub const TELL_EVENTS_MAX: usize = 100;
 /// Entries of a room without events, until it is noted that there were none.
 pub const TELL_AFTER_ENTRIES: u64 = 200;

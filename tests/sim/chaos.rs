@@ -197,6 +197,7 @@ impl Chaos {
             Then::TailIsLost => {
                 world.trace.say(|| "the tail is lost".to_owned());
                 world.region.lose_tail();
+                world.tails_lost += 1;
             }
             Then::NodeDies(index) => {
                 let down_for = millis(&mut world.dice, 0, 5_000);

@@ -9,6 +9,7 @@ use sectorbus::log::{LogBody, Push};
 use crate::evidence::{Evidence, Told};
 use crate::invariants;
 use crate::run::live;
+use crate::world::World;
 
 const SEED: u64 = 7;
 const STEPS: usize = 300;
@@ -21,6 +22,8 @@ fn honest() -> Evidence {
             world.step().await;
             world.play();
         }
+        let World { players, trace, .. } = world;
+        players.iter_mut().for_each(|player| player.say_to(RoomId::Global, trace));
         world.settle().await;
     });
     evidence
@@ -126,4 +129,26 @@ fn a_player_in_two_rooms_breaks_one_place() {
 fn an_action_that_is_never_answered_breaks_convergence() {
     let broken = broken_by(|evidence| evidence.devices[0].pending.push(Seq(999)));
     assert_eq!(broken, ["convergence"]);
+}
+
+#[test]
+fn something_said_that_is_not_in_its_feed_or_was_not_heard_breaks_feeds() {
+    let broken = broken_by(|evidence| {
+        let dump = evidence.rooms.get_mut(&RoomId::Global).expect("a feed");
+        assert!(dump.feed.len() > 2, "nothing was said to everybody");
+        dump.feed.remove(1);
+    });
+    assert_eq!(broken, ["feeds"]);
+    let broken = broken_by(|evidence| {
+        let heard = &mut evidence.devices[0].heard;
+        let at = heard.items.iter().position(|item| item.of == RoomId::Global).expect("an item");
+        heard.items.remove(at);
+    });
+    assert_eq!(broken, ["feeds"]);
+    let broken = broken_by(|evidence| {
+        let dump = evidence.rooms.get_mut(&RoomId::Global).expect("a feed");
+        let again = dump.feed[0].clone();
+        dump.feed.insert(1, again);
+    });
+    assert_eq!(broken, ["feeds"]);
 }

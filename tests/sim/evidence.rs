@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use sectorbus::action::{Action, Answer};
 use sectorbus::ids::{ActorId, EntryId, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::log::memory::{Publication, RoomDump};
-use sectorbus::protocol::Slot;
+use sectorbus::protocol::{RequestNo, Say, Slot};
 use sectorbus::state::RoomState;
 use sectorbus_demo::beside::Beside;
+use sectorbus_demo::heard::Heard;
 use sectorbus_tests::client::View;
 
 /// One thing a client was told, and how much the region had appended and published by then.
@@ -56,6 +57,10 @@ pub(crate) struct Device {
     pub(crate) view: Option<View>,
     /// Rooms beside the sector.
     pub(crate) beside: BTreeMap<Slot, Beside>,
+    /// What it said, by the request's number.
+    pub(crate) spoken: BTreeMap<RequestNo, Say>,
+    /// Feeds, as it heard them.
+    pub(crate) heard: Heard,
 }
 
 /// All of it.
@@ -67,6 +72,8 @@ pub(crate) struct Evidence {
     pub(crate) devices: Vec<Device>,
     /// The metric `acked_lost`, by whoever noticed.
     pub(crate) acked_lost: u64,
+    /// A tail was lost, and a node ended that may have had it.
+    pub(crate) lost_with_a_node: bool,
     /// In the end nothing happened any more.
     pub(crate) quiet: bool,
     /// Nodes that ended by a panic.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sectorbus::action::{Action, Status};
-use sectorbus::ids::Seq;
+use sectorbus::ids::{RoomId, Seq};
 use sectorbus::log::memory::{MemoryLog, MemoryRegion};
-use sectorbus::protocol::{ClientFrame, CloseCode, Codec, Ping, ServerFrame, SnapshotReason};
+use sectorbus::protocol::{ClientFrame, CloseCode, Codec, Ping, RequestNo, Say, ServerFrame, SnapshotReason};
 use sectorbus_node::Node;
 use sectorbus_node::session::outbox::unframed;
 use sectorbus_tests::client::{Client, View};
@@ -20,10 +20,14 @@ use tokio::time::Instant;
 use crate::dice::Dice;
 use crate::evidence::{Device, Telling, Told};
 use crate::trace::Trace;
+use crate::world::NAMES;
 
 /// A client that hears nothing for this long gives its connection up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(6);
 const PENDING_MAX: usize = 12;
+const SAYING_MAX: usize = 4;
+/// Of what a player does.
+const SAYS_PERCENT: u64 = 25;
 
 struct Link {
     messages_tx: mpsc::UnboundedSender<(bool, Bytes)>,
@@ -45,14 +49,17 @@ pub(crate) struct Player {
     /// Must have converged at the end.
     pub(crate) stays: bool,
     asked: BTreeMap<Seq, Action>,
+    spoken: BTreeMap<RequestNo, Say>,
     told: Vec<Telling>,
 }
 
 impl Player {
     pub(crate) fn new(name: String, player: &str, codec: Codec, connect_at: Instant) -> Self {
+        let mut client = Client::new(player, token_of(player, team_of(player)));
+        client.heard.wanted = true;
         Self {
             name,
-            client: Client::new(player, token_of(player, team_of(player))),
+            client,
             codec,
             link: None,
             ghosts: Vec::new(),
@@ -61,6 +68,7 @@ impl Player {
             retired: false,
             stays: true,
             asked: BTreeMap::new(),
+            spoken: BTreeMap::new(),
             told: Vec::new(),
         }
     }
@@ -74,7 +82,10 @@ impl Player {
     }
 
     pub(crate) fn is_settled(&self) -> bool {
-        self.link.is_some() && self.client.is_live() && self.client.pending.is_empty()
+        self.link.is_some()
+            && self.client.is_live()
+            && self.client.pending.is_empty()
+            && self.client.heard.saying.is_empty()
     }
 
     pub(crate) fn connect(&mut self, node: &Node<MemoryLog>, trace: &mut Trace) {
@@ -116,6 +127,9 @@ impl Player {
         if self.client.pending.len() >= PENDING_MAX || self.client.view.is_none() {
             return;
         }
+        if dice.chance(SAYS_PERCENT) {
+            return self.say(dice, trace);
+        }
         let warps = self.client.view.as_ref().map(View::warps).unwrap_or_default();
         let action = match (dice.chance(40), dice.pick(&warps)) {
             (true, Some(to)) => Action::Move { to: to.clone() },
@@ -125,6 +139,31 @@ impl Player {
             }
         };
         self.ask(action, trace);
+    }
+
+    fn say(&mut self, dice: &mut Dice, trace: &mut Trace) {
+        let Some(view) = self.client.view.as_ref().filter(|_| self.client.heard.saying.len() < SAYING_MAX) else {
+            return;
+        };
+        let other = NAMES[dice.below(NAMES.len())];
+        let to = match dice.below(4) {
+            0 => RoomId::Sector(view.sector.clone()),
+            1 => RoomId::Team(team_of(&self.client.player).parse().expect("a name")),
+            2 => RoomId::Player(other.parse().expect("a name")),
+            _ => RoomId::Global,
+        };
+        self.say_to(to, trace);
+    }
+
+    pub(crate) fn say_to(&mut self, to: RoomId, trace: &mut Trace) {
+        trace.say(|| format!("{} says something to {to}", self.name));
+        let frame = self.client.heard.say(to, "well");
+        if let ClientFrame::Say(say) = &frame {
+            self.spoken.insert(say.n, say.clone());
+        }
+        if self.client.is_live() {
+            self.send(&frame);
+        }
     }
 
     /// The node it is connected to.
@@ -238,6 +277,8 @@ impl Player {
             broken: self.client.broken,
             view: self.client.view,
             beside: self.client.beside,
+            spoken: self.spoken,
+            heard: self.client.heard,
         }
     }
 }

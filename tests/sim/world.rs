@@ -24,7 +24,7 @@ use crate::player::Player;
 use crate::trace::Trace;
 
 pub(crate) const NODES: usize = 3;
-const NAMES: [&str; 5] = ["ann", "bob", "cid", "dee", "eve"];
+pub(crate) const NAMES: [&str; 5] = ["ann", "bob", "cid", "dee", "eve"];
 const PLAYERS: usize = NAMES.len();
 const SPARE_DEVICES_MAX: usize = 3;
 const CHAOS_FOR: Duration = Duration::from_secs(20);
@@ -52,6 +52,9 @@ pub(crate) struct World {
     starts: u64,
     panics: Vec<String>,
     quiet: bool,
+    /// Tails that were lost, and nodes that ended.
+    pub(crate) tails_lost: u64,
+    ended: u64,
     acts_percent: u64,
 }
 
@@ -80,6 +83,8 @@ impl World {
             starts: 0,
             panics: Vec::new(),
             quiet: false,
+            tails_lost: 0,
+            ended: 0,
             acts_percent: dice.between(2, 12),
             dice,
         }
@@ -135,6 +140,7 @@ impl World {
             }
             Slot::Draining(node, draining) if draining.is_finished() => {
                 self.trace.say(|| format!("{} has drained", node.core().me()));
+                self.ended += 1;
                 self.note_panic(&node);
                 Slot::Down { until: Instant::now() + Duration::from_millis(self.dice.between(50, 2_000)) }
             }
@@ -171,6 +177,7 @@ impl World {
 
     fn end_process(&mut self, node: &Node<MemoryLog>) {
         self.trace.say(|| format!("kill {}", node.core().me()));
+        self.ended += 1;
         self.note_panic(node);
         self.region.kill(node.core().log.id());
         node.kill();
@@ -276,6 +283,7 @@ impl World {
             publications: self.region.publications(),
             devices: self.players.into_iter().map(Player::into_device).collect(),
             acked_lost: counters.sum("sectorbus_acked_lost_total"),
+            lost_with_a_node: self.tails_lost > 0 && self.ended > 0,
             quiet: self.quiet,
             panics: self.panics,
         };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use sectorbus::ids::{FeedId, RoomId};
@@ -50,16 +50,18 @@ struct Weather {
     losses: u64,
 }
 
-/// The posting side of a node's feeds.
-pub struct Poster {
-    rooms: Mutex<BTreeMap<RoomId, mpsc::Sender<Job>>>,
-    weather: watch::Sender<Weather>,
+/// The way into a room's task.
+struct Door {
+    jobs_tx: mpsc::Sender<Job>,
+    weather_changed: Arc<Notify>,
 }
 
-impl Default for Poster {
-    fn default() -> Self {
-        Self { rooms: Mutex::default(), weather: watch::Sender::new(Weather::default()) }
-    }
+/// The posting side of a node's feeds. Tasks are told of the weather in the order of their rooms: a channel for many
+/// would wake them in a random one, and a run could not be repeated.
+#[derive(Default)]
+pub struct Poster {
+    rooms: Mutex<BTreeMap<RoomId, Door>>,
+    weather: Mutex<Weather>,
 }
 
 impl Poster {
@@ -93,26 +95,32 @@ impl Poster {
 
     fn door<L: Log>(core: &Arc<Core<L>>, room: &RoomId) -> mpsc::Sender<Job> {
         let mut rooms = core.poster.rooms.lock();
-        if let Some(jobs_tx) = rooms.get(room).filter(|jobs_tx| !jobs_tx.is_closed()) {
-            return jobs_tx.clone();
+        if let Some(door) = rooms.get(room).filter(|door| !door.jobs_tx.is_closed()) {
+            return door.jobs_tx.clone();
         }
         let (jobs_tx, jobs_rx) = mpsc::channel(POSTS_WAITING_MAX);
-        rooms.insert(room.clone(), jobs_tx.clone());
-        let weather_rx = core.poster.weather.subscribe();
-        let task = Posting { core: core.clone(), room: room.clone(), kept: Kept::default(), weather_rx };
+        let weather_changed = Arc::new(Notify::new());
+        rooms.insert(room.clone(), Door { jobs_tx: jobs_tx.clone(), weather_changed: weather_changed.clone() });
+        let losses = core.poster.weather.lock().losses;
+        let task = Posting { core: core.clone(), room: room.clone(), kept: Kept::default(), weather_changed, losses };
         core.tasks.spawn("poster", task.run(jobs_rx));
         jobs_tx
     }
 
+    fn weather_changes(&self, change: impl FnOnce(&mut Weather)) {
+        change(&mut self.weather.lock());
+        self.rooms.lock().values().for_each(|door| door.weather_changed.notify_one());
+    }
+
     /// A beat sent at `sent` was answered by the Redis of the beat before.
     pub fn is_calm(&self, sent: Instant) {
-        self.weather.send_modify(|weather| weather.calm = Some(sent));
+        self.weather_changes(|weather| weather.calm = Some(sent));
     }
 
     /// Redis was away, is another one, or has less than a reader had: everything kept is posted again. What is still
     /// there stays one item.
     pub fn suspect_loss(&self) {
-        self.weather.send_modify(|weather| weather.losses += 1);
+        self.weather_changes(|weather| weather.losses += 1);
     }
 }
 
@@ -121,22 +129,20 @@ struct Posting<L: Log> {
     core: Arc<Core<L>>,
     room: RoomId,
     kept: Kept,
-    weather_rx: watch::Receiver<Weather>,
+    weather_changed: Arc<Notify>,
+    /// Those that were known of.
+    losses: u64,
 }
 
 impl<L: Log> Posting<L> {
     async fn run(mut self, mut jobs_rx: mpsc::Receiver<Job>) {
-        let mut losses = self.weather_rx.borrow_and_update().losses;
         loop {
             tokio::select! {
                 biased;
-                changed = self.weather_rx.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    let weather = *self.weather_rx.borrow_and_update();
-                    if weather.losses != losses {
-                        losses = weather.losses;
+                () = self.weather_changed.notified() => {
+                    let weather = *self.core.poster.weather.lock();
+                    if weather.losses != self.losses {
+                        self.losses = weather.losses;
                         self.post_again().await;
                     } else if let Some(calm) = weather.calm {
                         self.kept.forget_before(calm);

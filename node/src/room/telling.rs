@@ -110,21 +110,33 @@ async fn tell<L: Log>(
             None => return false,
         },
     };
-    let mut batches: Vec<&[(EntryId, OutwardRecord)]> = untold.chunks(TELL_EVENTS_MAX).collect();
+    let mut batches = in_batches(&untold);
     if batches.is_empty() {
         batches.push(&[]);
     }
-    for (at, batch) in batches.iter().enumerate() {
-        // A batch may end within an entry: that one is told when its last event is.
-        let next = batches.get(at + 1).and_then(|next| next.first()).map(|(entry, _)| *entry);
-        let whole = |next: EntryId| batch.iter().map(|(entry, _)| *entry).filter(|entry| *entry < next).max();
-        let told = next.map_or(upto, |next| whole(next).unwrap_or(EntryId::GENESIS));
-        let tell = Tell { room: room.clone(), upto: told, events: batch.to_vec() };
+    let count = batches.len();
+    for (at, batch) in batches.into_iter().enumerate() {
+        let last = batch.last().map(|(entry, _)| *entry).filter(|_| at + 1 < count);
+        let tell = Tell { room: room.clone(), upto: last.unwrap_or(upto), events: batch.to_vec() };
         if until_answered(|| core.log.tell(tell.clone())).await.is_none() {
             return false;
         }
     }
     true
+}
+
+/// Batches of about [`TELL_EVENTS_MAX`] events. None ends within an entry: what was told is known by entries.
+fn in_batches(untold: &[(EntryId, OutwardRecord)]) -> Vec<&[(EntryId, OutwardRecord)]> {
+    let (mut batches, mut rest) = (Vec::new(), untold);
+    while !rest.is_empty() {
+        let full = rest.len().min(TELL_EVENTS_MAX);
+        let last = rest[full - 1].0;
+        let more = rest[full..].iter().take_while(|(entry, _)| *entry == last).count();
+        let (batch, after) = rest.split_at(full + more);
+        batches.push(batch);
+        rest = after;
+    }
+    batches
 }
 
 /// `None`: what is there cannot be read.
@@ -175,4 +187,21 @@ fn merged(found: Untold, waiting: Untold) -> Untold {
         }
     }
     all.into_values().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_batch_ends_within_an_entry() {
+        let of = |version: u64, count: usize| {
+            (0..count).map(move |n| (EntryId::new(7, version), vec![("n".to_owned(), n.to_string())]))
+        };
+        let lengths = |untold: &Untold| in_batches(untold).iter().map(|batch| batch.len()).collect::<Vec<_>>();
+        assert_eq!(lengths(&Vec::new()), []);
+        assert_eq!(lengths(&of(1, TELL_EVENTS_MAX).chain(of(2, 1)).collect()), [TELL_EVENTS_MAX, 1]);
+        let large = of(1, TELL_EVENTS_MAX - 1).chain(of(2, 3 * TELL_EVENTS_MAX)).chain(of(3, 2)).collect();
+        assert_eq!(lengths(&large), [4 * TELL_EVENTS_MAX - 1, 2]);
+    }
 }

@@ -28,6 +28,6 @@ pub struct Tell {
     pub room: RoomId,
     /// Whatever entries up to this one led to is told with this.
     pub upto: EntryId,
-    /// Each with the entry it follows from, in the order of the log; at most `limits::TELL_EVENTS_MAX`.
+    /// Each with the entry it follows from, in the order of the log; those of an entry together.
     pub events: Vec<(EntryId, OutwardRecord)>,
 }

@@ -4,6 +4,7 @@
 mod acked_is_kept;
 mod checksums;
 mod convergence;
+mod feeds;
 mod log_first;
 mod once;
 mod one_chain;
@@ -18,7 +19,7 @@ use ledger::Ledger;
 type Check = fn(&Evidence, &Ledger) -> Vec<String>;
 
 /// By name, in the order of the invariants' numbers.
-const CHECKS: [(&str, Check); 8] = [
+const CHECKS: [(&str, Check); 9] = [
     ("one_chain", one_chain::check),
     ("one_entry_per_id", one_entry_per_id::check),
     ("acked_is_kept", acked_is_kept::check),
@@ -27,6 +28,7 @@ const CHECKS: [(&str, Check); 8] = [
     ("checksums", checksums::check),
     ("one_place", one_place::check),
     ("convergence", convergence::check),
+    ("feeds", feeds::check),
 ];
 
 /// All that is broken, as `<invariant>: <what>`.

@@ -1,6 +1,7 @@
 //! Invariant 4, once: an action takes effect at most once and gets one answer; `too_old` and `unknown_actor` mean that
 //! it did not run. A ship's number of moves proves the effects. Relaxed where entries were lost for good: what they
-//! answered may be answered anew by the chain that remains.
+//! answered may be answered anew by the chain that remains; and a record whose departure went with its sector's owner is there again, as it
+//! was before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +12,8 @@ use super::ledger::{ActionName, Given, Ledger};
 use crate::evidence::{Device, Evidence};
 
 pub(crate) fn check(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
-    let mut broken: Vec<String> = ledger.answers.iter().flat_map(|(name, given)| check_answers(name, given)).collect();
+    let mut broken: Vec<String> =
+        ledger.answers.iter().flat_map(|(name, given)| check_answers(ledger, name, given)).collect();
     for device in &evidence.devices {
         broken.extend(check_device(ledger, device));
     }
@@ -22,8 +24,11 @@ pub(crate) fn check(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
 }
 
 /// Entries that remain answer an action once.
-fn check_answers(name: &ActionName, given: &[Given]) -> Vec<String> {
-    let kept: Vec<&Given> = given.iter().filter(|given| !given.lost).collect();
+fn check_answers(ledger: &Ledger, name: &ActionName, given: &[Given]) -> Vec<String> {
+    let mut kept: Vec<&Given> = given.iter().filter(|given| !given.lost).collect();
+    kept.sort_by_key(|given| given.order);
+    let first = kept.first().map(|first| first.room.clone());
+    kept.retain(|given| Some(&given.room) == first.as_ref() || !ledger.lost.contains_key(&given.room));
     let entries: BTreeSet<(&RoomId, EntryId)> =
         kept.iter().filter_map(|given| Some((&given.room, given.entry?))).collect();
     let mut broken = Vec::new();

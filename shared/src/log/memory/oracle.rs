@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::region::{HandleId, MemoryRegion};
-use crate::ids::{EntryId, Incarnation, RoomId};
-use crate::log::{Heads, LogBody, LogEntry, Push, Snapshot};
+use crate::ids::{EntryId, FeedId, Incarnation, RoomId};
+use crate::log::{FeedItem, Heads, LogBody, LogEntry, Push, Snapshot};
 
 /// A room now, and its past (empty unless `MemoryConfig::keep_history`).
 #[derive(Debug, Clone)]
@@ -14,6 +14,8 @@ pub struct RoomDump {
     pub snapshot: Option<Snapshot>,
     /// The log as stored, trimmed entries excluded.
     pub entries: Vec<LogEntry>,
+    /// The feed as stored.
+    pub feed: Vec<FeedItem>,
     /// Every entry ever appended, in the order of appending.
     pub history: Vec<Appearance>,
 }
@@ -121,6 +123,7 @@ impl MemoryRegion {
             heads: stored.heads(),
             snapshot: stored.snapshot().cloned(),
             entries: stored.entries(EntryId::GENESIS, usize::MAX),
+            feed: stored.feed.items(FeedId::START, usize::MAX),
             history: history.unwrap_or_default(),
         })
     }

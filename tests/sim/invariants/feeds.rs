@@ -1,0 +1,96 @@
+//! Invariants 3 and 10, of feeds: what was answered as said is in its feeds, once; and whoever stayed has heard everything
+//! that is in the feeds of everybody and of its own since it began to listen, up to the end. Order, and that nothing comes
+//! twice or to others, the clients watch themselves. Relaxed where a tail was lost and a node ended: then nobody may be
+//! left who could post again what went.
+
+use std::collections::BTreeMap;
+
+use sectorbus::ids::{FeedId, RoomId};
+use sectorbus::log::Push;
+use sectorbus::protocol::FeedPlaceReason;
+use sectorbus_node::feeds::item;
+
+use super::ledger::Ledger;
+use crate::evidence::{Device, Evidence};
+
+/// Names of a feed's items, in their order.
+type Feed = Vec<(FeedId, String)>;
+
+/// When each item was first posted: its id then. One that was lost is posted again under another.
+type Firsts = BTreeMap<(RoomId, String), FeedId>;
+
+fn firsts(evidence: &Evidence) -> Firsts {
+    let mut firsts = Firsts::new();
+    for publication in &evidence.publications {
+        let Push::Feed(stored) = &publication.push else { continue };
+        let Some(item) = item::read(stored.clone()) else { continue };
+        firsts.entry((publication.room.clone(), item.name.to_string())).or_insert(item.id);
+    }
+    firsts
+}
+
+pub(crate) fn check(evidence: &Evidence, _ledger: &Ledger) -> Vec<String> {
+    let feeds: BTreeMap<&RoomId, Feed> = evidence
+        .rooms
+        .iter()
+        .map(|(room, dump)| {
+            let items = dump.feed.iter().cloned().filter_map(item::read);
+            (room, items.map(|item| (item.id, item.name.to_string())).collect())
+        })
+        .collect();
+    let firsts = firsts(evidence);
+    let mut broken = Vec::new();
+    for (room, feed) in &feeds {
+        let mut count: BTreeMap<&str, usize> = BTreeMap::new();
+        feed.iter().for_each(|(_, name)| *count.entry(name).or_default() += 1);
+        broken
+            .extend(count.iter().filter(|(_, count)| **count > 1).map(|(name, _)| format!("{room} has {name} twice")));
+    }
+    for device in &evidence.devices {
+        if !evidence.lost_with_a_node {
+            broken.extend(missing(&feeds, device));
+        }
+        if device.stayed {
+            broken.extend(
+                [RoomId::Global, RoomId::Player(device.player.clone())]
+                    .iter()
+                    .filter_map(|room| unheard(feeds.get(room)?, &firsts, room, device)),
+            );
+        }
+    }
+    broken
+}
+
+/// What was answered as said and is not there.
+fn missing(feeds: &BTreeMap<&RoomId, Feed>, device: &Device) -> Vec<String> {
+    let has = |room: &RoomId, msg: &str| feeds.get(room).is_some_and(|feed| feed.iter().any(|(_, name)| name == msg));
+    let mut broken = Vec::new();
+    for (n, said) in &device.heard.said {
+        let Some(say) = device.spoken.get(n) else { continue };
+        let mut rooms = vec![say.to.clone()];
+        if matches!(say.to, RoomId::Player(_)) {
+            rooms.push(RoomId::Player(device.player.clone()));
+        }
+        let gone = rooms.iter().filter(|room| !has(room, &said.msg));
+        broken.extend(gone.map(|room| format!("{} said {} in {room}, which does not have it", device.name, said.msg)));
+    }
+    broken
+}
+
+fn unheard(feed: &Feed, firsts: &Firsts, room: &RoomId, device: &Device) -> Option<String> {
+    let places: Vec<_> = device.heard.places.iter().filter(|place| place.of == *room).collect();
+    let Some(began) = places.first() else { return Some(format!("{} never heard {room}", device.name)) };
+    if let Some((last, _)) = feed.last()
+        && device.heard.cursors.get(room) != Some(last)
+    {
+        let upto = device.heard.cursors.get(room);
+        return Some(format!("{} has heard {room} up to {upto:?}, it ends at {last}", device.name));
+    }
+    if places.iter().any(|place| place.why == FeedPlaceReason::Gap) {
+        return None;
+    }
+    let is_heard = |msg: &str| device.heard.items.iter().any(|item| item.of == *room && item.msg == *msg);
+    let is_history = |msg: &String| firsts.get(&(room.clone(), msg.clone())).is_some_and(|first| *first <= began.at);
+    let (_, unheard) = feed.iter().find(|(_, msg)| !is_history(msg) && !is_heard(msg))?;
+    Some(format!("{} has not heard {unheard} in {room}", device.name))
+}
