@@ -270,7 +270,8 @@ impl Client {
             | ServerFrame::Page(_)
             | ServerFrame::Marked(_)
             | ServerFrame::Counts(_)
-            | ServerFrame::Blocks(_)) => {
+            | ServerFrame::Blocks(_)
+            | ServerFrame::Topics(_)) => {
                 self.broken.extend(self.heard.take(feeds));
                 Vec::new()
             }
@@ -427,7 +428,7 @@ impl Client {
         }
     }
 
-    fn send_pending(&self) -> Vec<ClientFrame> {
+    fn send_pending(&mut self) -> Vec<ClientFrame> {
         let acts = self.pending.iter().map(|(seq, action)| Act { seq: *seq, action: action.clone() });
         let acts = acts.map(ClientFrame::Act);
         acts.chain(self.heard.send_pending()).chain(self.calls.values().cloned().map(ClientFrame::Call)).collect()

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sectorbus::ids::{FeedId, PlayerId, RoomId, SectorId};
+use sectorbus::ids::{FeedId, PlayerId, RoomId, SectorId, TopicId};
 use sectorbus::protocol::{
     Block, ChannelCount, ClientFrame, FeedPlace, FeedPlaceReason, History, Item, Page, Read, Refused, RequestNo,
-    SaidAt, Say, ServerFrame, Unread,
+    SaidAt, Say, ServerFrame, Topic, Unread,
 };
 use sectorbus::said::{RefusalCode, Said};
 
@@ -36,6 +36,11 @@ pub struct Heard {
     pub counts: BTreeMap<RequestNo, Vec<ChannelCount>>,
     pub marks: BTreeMap<RoomId, FeedId>,
     pub blocked: BTreeSet<PlayerId>,
+    /// Wanted, and asked for again on a new connection.
+    pub topics: BTreeSet<TopicId>,
+    asked_for: BTreeMap<RequestNo, TopicId>,
+    /// As the server last said.
+    pub topics_told: Vec<TopicId>,
 }
 
 impl Heard {
@@ -75,6 +80,17 @@ impl Heard {
         ClientFrame::Block(Block { n: self.next_request(), player, blocked })
     }
 
+    pub fn topic(&mut self, name: TopicId, wanted: bool) -> ClientFrame {
+        let n = self.next_request();
+        if wanted {
+            self.topics.insert(name.clone());
+            self.asked_for.insert(n, name.clone());
+        } else {
+            self.topics.remove(&name);
+        }
+        ClientFrame::Topic(Topic { n, name, wanted })
+    }
+
     pub fn read(&self, of: RoomId, upto: FeedId) -> ClientFrame {
         ClientFrame::Read(Read { of, upto })
     }
@@ -89,8 +105,11 @@ impl Heard {
         self.items.iter().filter(|item| item.of == *of).map(|item| item.said.text()).collect()
     }
 
-    pub(super) fn send_pending(&self) -> impl Iterator<Item = ClientFrame> {
-        self.saying.values().cloned().map(ClientFrame::Say)
+    /// On a new connection: what was said and not answered, and the topics.
+    pub(super) fn send_pending(&mut self) -> Vec<ClientFrame> {
+        let topics: Vec<_> = self.topics.iter().cloned().collect();
+        let topics: Vec<_> = topics.into_iter().map(|name| self.topic(name, true)).collect();
+        self.saying.values().cloned().map(ClientFrame::Say).chain(topics).collect()
     }
 
     /// Takes a frame about feeds; answers promises that were not kept.
@@ -112,6 +131,10 @@ impl Heard {
             }
             ServerFrame::Counts(counts) => {
                 self.counts.insert(counts.n, counts.channels);
+                None
+            }
+            ServerFrame::Topics(topics) => {
+                self.topics_told = topics.names;
                 None
             }
             ServerFrame::Blocks(blocks) => {
@@ -186,6 +209,8 @@ impl Heard {
         }
         if place.why != FeedPlaceReason::Ended {
             self.cursors.insert(place.of.clone(), place.at);
+        } else if let RoomId::Topic(name) = &place.of {
+            self.topics.remove(name);
         }
         self.places.push(place);
         broken
@@ -207,6 +232,9 @@ impl Heard {
     fn take_refused(&mut self, refused: &Refused) -> Option<String> {
         self.saying.remove(&refused.n);
         self.refused.insert(refused.n, refused.code);
+        if let Some(name) = self.asked_for.get(&refused.n) {
+            self.topics.remove(name);
+        }
         self.said.contains_key(&refused.n).then(|| format!("{} was said and refused", refused.n))
     }
 }

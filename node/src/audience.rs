@@ -6,16 +6,23 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 
-use sectorbus::ids::{FeedId, PlayerId, PostKey, RoomId, SectorId, TeamId};
-use sectorbus::limits::{AUDIENCE_ROOMS_MAX, WARPS_AROUND_MAX};
-use sectorbus::log::{Log, OnceKey};
+use sectorbus::ids::{FeedId, PlayerId, PostKey, RoomId, SectorId, TeamId, TopicId};
+use sectorbus::limits::{AUDIENCE_ROOMS_MAX, AUDIENCE_SECTORS_MAX, WARPS_AROUND_MAX};
+use sectorbus::log::{Log, LogError, OnceKey};
 use sectorbus::rules::Universe;
 use sectorbus::said::Said;
+use sectorbus::state::RoomState;
+use sectorbus::value::{Field, Value};
 
+use crate::config::read_by;
 use crate::core::Core;
+use crate::load;
 use crate::poster::{PostError, Poster};
 
 const POSTS_AT_ONCE: usize = 16;
+const ROOMS_READ_AT_ONCE: usize = 8;
+/// The kind of entity whose player controls the sector it is in.
+const CONTROLLING: &str = "drones";
 
 /// Who hears it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +37,10 @@ pub enum Audience {
     Team(TeamId),
     /// Each in their own feed, there or away.
     Players(BTreeSet<PlayerId>),
+    /// Whoever has asked for it.
+    Topic(TopicId),
+    /// The players who have drones in these sectors when it is told, each in their own feed.
+    Controllers(BTreeSet<SectorId>),
 }
 
 /// Why nothing, or not everything, was told. The same call again does the rest.
@@ -41,17 +52,39 @@ pub enum TellError {
     TooFar { found: u32 },
     #[error("{found} rooms: at most {AUDIENCE_ROOMS_MAX} are accepted")]
     TooMany { found: usize },
+    #[error("{found} sectors: at most {AUDIENCE_SECTORS_MAX} are accepted")]
+    TooManySectors { found: usize },
+    #[error("nobody may read a topic {0}")]
+    NoTopic(TopicId),
+    #[error(transparent)]
+    Log(#[from] LogError),
     #[error(transparent)]
     Post(#[from] PostError),
 }
 
 impl Audience {
-    /// The rooms whose feeds get it.
-    pub fn rooms(&self, universe: &Universe) -> Result<BTreeSet<RoomId>, TellError> {
+    /// The rooms whose feeds get it, as the log has it now.
+    pub async fn rooms<L: Log>(&self, core: &Core<L>) -> Result<BTreeSet<RoomId>, TellError> {
+        let named = self.named(&core.rules.universe)?;
+        let rooms = match self {
+            Audience::Controllers(_) => controllers(core, named).await?,
+            Audience::Topic(topic) if read_by(&core.config.topics, topic).is_none() => {
+                return Err(TellError::NoTopic(topic.clone()));
+            }
+            _ => named,
+        };
+        if rooms.len() > AUDIENCE_ROOMS_MAX {
+            return Err(TellError::TooMany { found: rooms.len() });
+        }
+        Ok(rooms)
+    }
+
+    /// The rooms that it names: whose feeds get it, or where to look for whom it means.
+    fn named(&self, universe: &Universe) -> Result<BTreeSet<RoomId>, TellError> {
         let known = |sector: &SectorId| {
             if universe.contains(sector) { Ok(()) } else { Err(TellError::NoSector(sector.clone())) }
         };
-        let rooms: BTreeSet<RoomId> = match self {
+        Ok(match self {
             Audience::Everyone => BTreeSet::from([RoomId::Global]),
             Audience::Sector(sector) => {
                 known(sector)?;
@@ -66,12 +99,37 @@ impl Audience {
             }
             Audience::Team(team) => BTreeSet::from([RoomId::Team(team.clone())]),
             Audience::Players(players) => players.iter().cloned().map(RoomId::Player).collect(),
-        };
-        if rooms.len() > AUDIENCE_ROOMS_MAX {
-            return Err(TellError::TooMany { found: rooms.len() });
-        }
-        Ok(rooms)
+            Audience::Topic(topic) => BTreeSet::from([RoomId::Topic(topic.clone())]),
+            Audience::Controllers(sectors) => {
+                if sectors.len() > AUDIENCE_SECTORS_MAX {
+                    return Err(TellError::TooManySectors { found: sectors.len() });
+                }
+                sectors.iter().try_for_each(known)?;
+                sectors.iter().cloned().map(RoomId::Sector).collect()
+            }
+        })
     }
+}
+
+/// The own rooms of the players who control any of these sectors.
+async fn controllers<L: Log>(core: &Core<L>, sectors: BTreeSet<RoomId>) -> Result<BTreeSet<RoomId>, LogError> {
+    let reading = sectors.into_iter().map(|sector| async move {
+        // Without a log nobody has been there yet.
+        let loaded = load::load(&*core.log, &sector, None).await?;
+        Ok(loaded.map(|loaded| controllers_of(&loaded.state)).unwrap_or_default())
+    });
+    let read: Vec<Result<BTreeSet<PlayerId>, LogError>> =
+        stream::iter(reading).buffer_unordered(ROOMS_READ_AT_ONCE).collect().await;
+    let read: Vec<BTreeSet<PlayerId>> = read.into_iter().collect::<Result<_, _>>()?;
+    Ok(read.into_iter().flatten().map(RoomId::Player).collect())
+}
+
+fn controllers_of(sector: &RoomState) -> BTreeSet<PlayerId> {
+    let text =
+        |fields: &sectorbus::state::Fields, field| fields.get(&field).and_then(Value::as_text).map(str::to_owned);
+    let entities = sector.public().iter().map(|(_, fields)| fields);
+    let drones = entities.filter(|fields| text(fields, Field::KIND).as_deref() == Some(CONTROLLING));
+    drones.filter_map(|fields| text(fields, Field::PLAYER)?.parse().ok()).collect()
 }
 
 fn around(universe: &Universe, sector: &SectorId, warps: u32) -> BTreeSet<SectorId> {
@@ -91,7 +149,17 @@ pub async fn tell<L: Log>(
     key: &PostKey,
     said: &Said,
 ) -> Result<Vec<(RoomId, FeedId)>, TellError> {
-    let (rooms, body) = (audience.rooms(&core.rules.universe)?, said.encode());
+    tell_rooms(core, audience.rooms(core).await?, key, said).await
+}
+
+/// The same, to an audience whose rooms are known.
+pub async fn tell_rooms<L: Log>(
+    core: &Arc<Core<L>>,
+    rooms: BTreeSet<RoomId>,
+    key: &PostKey,
+    said: &Said,
+) -> Result<Vec<(RoomId, FeedId)>, TellError> {
+    let body = said.encode();
     let posting = rooms.into_iter().map(|room| {
         let (once, body) = (OnceKey::Backend(key.clone()), &body);
         async move {
@@ -114,21 +182,24 @@ mod tests {
     #[test]
     fn around_a_sector_is_what_so_many_warps_reach() {
         let universe = Universe::new(42, 50);
-        let rooms = |warps| Audience::Around { sector: sector("1"), warps }.rooms(&universe).map(|rooms| rooms.len());
+        let rooms = |warps| Audience::Around { sector: sector("1"), warps }.named(&universe).map(|rooms| rooms.len());
         assert_eq!(rooms(0), Ok(1));
         assert_eq!(rooms(1), Ok(1 + universe.warps(&sector("1")).len()));
         assert!(rooms(2).is_ok_and(|two| rooms(1).is_ok_and(|one| two > one)));
         assert_eq!(rooms(WARPS_AROUND_MAX + 1), Err(TellError::TooFar { found: WARPS_AROUND_MAX + 1 }));
-        assert_eq!(Audience::Sector(sector("51")).rooms(&universe), Err(TellError::NoSector(sector("51"))));
+        assert_eq!(Audience::Sector(sector("51")).named(&universe), Err(TellError::NoSector(sector("51"))));
     }
 
     #[test]
-    fn an_audience_is_bounded() {
-        let universe = Universe::new(42, 50);
-        let players =
-            |count: usize| Audience::Players((0..count).map(|n| format!("p{n}").parse().expect("a name")).collect());
-        assert_eq!(players(AUDIENCE_ROOMS_MAX).rooms(&universe).map(|rooms| rooms.len()), Ok(AUDIENCE_ROOMS_MAX));
-        let found = AUDIENCE_ROOMS_MAX + 1;
-        assert_eq!(players(found).rooms(&universe), Err(TellError::TooMany { found }));
+    fn sectors_whose_controllers_are_told_are_known_and_few() {
+        let universe = Universe::new(42, 100);
+        let controllers = |sectors: std::ops::Range<usize>| {
+            Audience::Controllers(sectors.map(|n| sector(&n.to_string())).collect()).named(&universe)
+        };
+        let most = 1..AUDIENCE_SECTORS_MAX + 1;
+        assert_eq!(controllers(most).map(|rooms| rooms.len()), Ok(AUDIENCE_SECTORS_MAX));
+        let found = AUDIENCE_SECTORS_MAX + 1;
+        assert_eq!(controllers(1..found + 1), Err(TellError::TooManySectors { found }));
+        assert_eq!(controllers(100..102), Err(TellError::NoSector(sector("101"))));
     }
 }

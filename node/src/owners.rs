@@ -43,7 +43,7 @@ impl Owners {
             Told::Busy => return core.send_notice(&from, room, Notice::Busy),
             Told::NotHere(event) => event,
         };
-        if matches!(room, RoomId::Player(_)) {
+        if room.is_feed_only() {
             tracing::warn!(%room, "a command for a room without a log");
             return;
         }

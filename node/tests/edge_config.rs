@@ -100,6 +100,7 @@ fn other_value(name: &str) -> &'static str {
         "log_level" => "trace",
         "log_format" => "json",
         "teams_from" => "token",
+        "topics" => "market:gold=team:red, market:*=everyone",
         _ => "1024",
     }
 }
@@ -200,6 +201,12 @@ fn a_wrong_type_names_the_setting_and_what_is_accepted() {
         &["trusted_proxies = \"10.0.0.0/33\" is refused: accepted is an address or network such as 10.0.0.0/8"],
     );
     refused(name, "teams_from = \"both\"\n", &[], &["teams_from = \"both\" is refused: accepted is backend or token"]);
+    for wrong in
+        ["[\"market:*\"]", "\"market:*=nobody\"", "[\"a*b=everyone\"]", "[\"a=everyone\", \"a=team:red\"]", "7"]
+    {
+        let said = "is refused: accepted is <pattern>=everyone or <pattern>=team:<id>";
+        refused(name, &format!("topics = {wrong}\n"), &[], &["edge_config_types:6: topics = ", said]);
+    }
     refused(name, "log_format = \"xml\"\n", &[], &["log_format = \"xml\" is refused: accepted is text or json"]);
     refused(
         name,

@@ -16,8 +16,10 @@ use crate::limits::NAME_BYTES_MAX;
 pub enum BadId {
     #[error("a name is 1 to {NAME_BYTES_MAX} characters of A-Z a-z 0-9 _ -")]
     Name,
-    #[error("a room is sector:<id>, team:<id>, player:<id> or global")]
+    #[error("a room is sector:<id>, team:<id>, player:<id>, topic:<name> or global")]
     Room,
+    #[error("a topic is 1 to {NAME_BYTES_MAX} characters: words of A-Z a-z 0-9 _ - with : between them")]
+    Topic,
     #[error("an entry id is <epoch>-<version>, two decimal numbers")]
     EntryId,
     #[error("a feed id is <ms>-<n>, two decimal numbers")]
@@ -32,17 +34,25 @@ fn check_name(text: &str) -> Result<(), BadId> {
     if fits && clean { Ok(()) } else { Err(BadId::Name) }
 }
 
+fn check_topic(text: &str) -> Result<(), BadId> {
+    let fits = text.len() <= NAME_BYTES_MAX && text.split(':').all(|word| check_name(word).is_ok());
+    if fits { Ok(()) } else { Err(BadId::Topic) }
+}
+
 macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
+        name_type!($(#[$doc])* $name, check_name);
+    };
+    ($(#[$doc:meta])* $name:ident, $check:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// 1 to 64 characters of `[A-Za-z0-9_-]`, else [`BadId::Name`].
+            /// 1 to 64 characters of `[A-Za-z0-9_-]`, in a topic's name also `:` between words; else why not.
             pub fn new(text: &str) -> Result<Self, BadId> {
-                check_name(text)?;
+                $check(text)?;
                 Ok(Self(text.into()))
             }
             pub fn as_str(&self) -> &str {
@@ -121,6 +131,11 @@ name_type!(
     EventName
 );
 name_type!(
+    /// What a feed that players may ask for is about: `market:ore`.
+    TopicId,
+    check_topic
+);
+name_type!(
     /// The configured name of a gateway node; the same across its lives.
     NodeName
 );
@@ -133,7 +148,7 @@ name_type!(
     ConversationId
 );
 
-/// Unit of state, order and ownership. Written `sector:<id>`, `team:<id>`, `player:<id>`, `global`.
+/// Unit of state, order and ownership. Written `sector:<id>`, `team:<id>`, `player:<id>`, `topic:<name>`, `global`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum RoomId {
@@ -141,6 +156,8 @@ pub enum RoomId {
     Team(TeamId),
     /// Feed only: never claimed, has no log.
     Player(PlayerId),
+    /// Feed only.
+    Topic(TopicId),
     Global,
 }
 
@@ -150,6 +167,7 @@ impl fmt::Display for RoomId {
             RoomId::Sector(id) => write!(f, "sector:{id}"),
             RoomId::Team(id) => write!(f, "team:{id}"),
             RoomId::Player(id) => write!(f, "player:{id}"),
+            RoomId::Topic(name) => write!(f, "topic:{name}"),
             RoomId::Global => f.write_str("global"),
         }
     }
@@ -169,6 +187,7 @@ impl FromStr for RoomId {
             Some(("sector", id)) => Ok(RoomId::Sector(SectorId::new(id)?)),
             Some(("team", id)) => Ok(RoomId::Team(TeamId::new(id)?)),
             Some(("player", id)) => Ok(RoomId::Player(PlayerId::new(id)?)),
+            Some(("topic", name)) => Ok(RoomId::Topic(TopicId::new(name)?)),
             _ => Err(BadId::Room),
         }
     }
@@ -193,6 +212,11 @@ impl RoomId {
             RoomId::Sector(id) => Some(id),
             _ => None,
         }
+    }
+
+    /// It has a feed and no state: nobody owns it.
+    pub fn is_feed_only(&self) -> bool {
+        matches!(self, RoomId::Player(_) | RoomId::Topic(_))
     }
 }
 
@@ -427,10 +451,16 @@ mod tests {
 
     #[test]
     fn rooms_and_ids_survive_text() {
-        for room in ["sector:12", "team:red", "player:ann", "global"] {
+        for room in ["sector:12", "team:red", "player:ann", "topic:market:ore", "global"] {
             assert_eq!(room.parse::<RoomId>().map(|r| r.to_string()).as_deref(), Ok(room));
         }
         assert_eq!("sector:".parse::<RoomId>(), Err(BadId::Name));
+        for bad in
+            ["topic:", "topic::ore", "topic:market:", "topic:a::b", "topic:a b", &format!("topic:{}", "x:".repeat(33))]
+        {
+            assert_eq!(bad.parse::<RoomId>(), Err(BadId::Topic), "{bad}");
+        }
+        assert!(TopicId::new(&format!("{}x:x", "x:".repeat(30))).is_ok_and(|topic| topic.as_str().len() == 63));
         assert_eq!("galaxy:1".parse::<RoomId>(), Err(BadId::Room));
         assert_eq!("17-4".parse::<EntryId>(), Ok(EntryId::new(17, 4)));
         assert_eq!("17".parse::<EntryId>(), Err(BadId::EntryId));

@@ -91,8 +91,10 @@ pub const REJECTIONS_UNLOGGED_MAX: u64 = 64;
 // Feeds, as clients meet them.
 /// Characters of what a player says, in normal form C.
 pub const SAY_CHARS_MAX: usize = 500;
-/// Cursors of feeds in one `hello`.
-pub const HELLO_FEEDS_MAX: usize = 16;
+/// Topics that one session reads.
+pub const TOPICS_PER_SESSION_MAX: usize = 50;
+/// Cursors of feeds in one `hello`: of every topic and some others.
+pub const HELLO_FEEDS_MAX: usize = 16 + TOPICS_PER_SESSION_MAX;
 /// Items of one `page`.
 pub const HISTORY_PAGE_ITEMS_MAX: usize = 100;
 pub const HISTORY_PAGE_ITEMS: usize = 50;
@@ -108,6 +110,8 @@ pub const BLOCKS_MAX: usize = 200;
 pub const MARKS_MAX: usize = 256;
 /// Rooms that one thing is told to.
 pub const AUDIENCE_ROOMS_MAX: usize = 1_000;
+/// Sectors whose controllers one thing is told.
+pub const AUDIENCE_SECTORS_MAX: usize = 64;
 /// How far around a sector one thing is told.
 pub const WARPS_AROUND_MAX: u32 = 10;
 /// Requests of a session about feeds that wait for their turn; beyond it they are refused as too much.
@@ -158,6 +162,13 @@ pub const EDITS_MAX: usize = 64;
 pub const EDITS_REMEMBERED: usize = 256;
 /// From an edit's arrival until the request is given up; asked again, it is the same edit.
 pub const EDIT_ANSWERED_WITHIN: Duration = Duration::from_secs(5);
+/// Requests of one caller to one node, twice as many at once.
+pub const DOOR_REQUESTS_PER_S: u32 = 200;
+/// What an audit's row keeps of a request.
+pub const AUDIT_DETAIL_BYTES_MAX: usize = 16 * 1024;
+/// Facts of one event, and characters of a fact's name.
+pub const EVENT_FACTS_MAX: usize = 16;
+pub const FACT_NAME_CHARS_MAX: usize = 64;
 /// Requests without a right of one address, twice as many at once.
 pub const DOOR_FAILURES_PER_S: u32 = 5;
 /// Items of one page.
@@ -272,7 +283,10 @@ const _: () = assert!(LOG_WINDOW_ENTRIES >= LOAD_PAGE_ENTRIES as u64);
 const _: () = assert!(FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX);
 const _: () = assert!(2 * FRAMES_PER_S as u64 > DEDUPE_BITMAP_BITS, "all that may be pending, sent again at once");
 const _: () = assert!(STRANGER_FRAMES_MAX > ERRORS_MAX);
-const _: () = assert!(TOKEN_BYTES_MAX + RESUME_TOKEN_BYTES_MAX < FRAME_BYTES_MAX, "a hello with its tokens fits");
+const _: () = assert!(
+    TOKEN_BYTES_MAX + RESUME_TOKEN_BYTES_MAX + HELLO_FEEDS_MAX * (NAME_BYTES_MAX + 48) < FRAME_BYTES_MAX,
+    "a hello with its tokens and cursors fits"
+);
 const _: () = assert!(BATCH_ENTRY_BYTES + 256 * 1024 <= ENTRY_BYTES_MAX, "one more command fits into a full batch");
 const _: () = assert!(DOOR_BODY_BYTES_MAX * 8 <= 256 * 1024, "an edit in an entry is at most 4 times its JSON");
 const _: () = assert!(BATCH_COMMANDS_MAX * 256 <= 64 * 1024, "answers of at most 200 bytes take less than 64 KiB");

@@ -157,7 +157,7 @@ pub enum RefusalCode {
     NotAccepted,
     /// There is no such player.
     UnknownPlayer,
-    /// More players are blocked than may be.
+    /// More players are blocked, or topics read, than may be.
     TooMany,
 }
 
@@ -190,7 +190,7 @@ impl RefusalCode {
             RefusalCode::Muted => ("muted", "the player may say nothing; fact: `until` (ms)"),
             RefusalCode::NotAccepted => ("not_accepted", "the other player does not take messages of this one"),
             RefusalCode::UnknownPlayer => ("unknown_player", "there is no such player"),
-            RefusalCode::TooMany => ("too_many", "more players would be blocked than may be"),
+            RefusalCode::TooMany => ("too_many", "more players would be blocked, or topics read, than may be"),
         }
     }
 }

@@ -46,6 +46,7 @@ fn the_table_of_limits_is_the_code() {
         ("entities per room", limits::ENTITIES_PER_ROOM_MAX as u64),
         ("fields per entity", limits::FIELDS_PER_ENTITY_MAX as u64),
         ("text of `say`", limits::SAY_CHARS_MAX as u64),
+        ("topics of a session", limits::TOPICS_PER_SESSION_MAX as u64),
         ("feeds in hello", limits::HELLO_FEEDS_MAX as u64),
         ("items of a page", limits::HISTORY_PAGE_ITEMS_MAX as u64),
         ("items that history goes back", limits::HISTORY_ITEMS as u64),

@@ -5,7 +5,7 @@
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use sectorbus::action::{Action, Answer, Facts, RejectCode, Status};
-use sectorbus::ids::{ActorId, Alias, EntryId, FeedId, PlayerId, RoomId, SectorId, Seq, SessionId};
+use sectorbus::ids::{ActorId, Alias, EntryId, FeedId, PlayerId, RoomId, SectorId, Seq, SessionId, TopicId};
 use sectorbus::limits::INT_ABS_MAX;
 use sectorbus::presence::Shown;
 use sectorbus::protocol::{
@@ -13,7 +13,8 @@ use sectorbus::protocol::{
     ChannelCount, ClientFrame, Codec, Counts, DeltaFrame, EntityFields, ErrorCode, ErrorFrame, FeedPlace,
     FeedPlaceReason, FieldChanges, Fields, Hello, History, Item, Leaving, Left, Limits, Marked, Moved, OwnChange,
     OwnerChange, Page, PageItem, Ping, PlayerPresence, Pong, Presence, Read, Refused, Reject, RetryAfter, RoomSnapshot,
-    SaidAt, Say, Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source, Unavailable, Unread, Welcome,
+    SaidAt, Say, Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source, Topic, Topics, Unavailable,
+    Unread, Welcome,
 };
 use sectorbus::said::{Announcement, Chat, Event, Level, Notice, NoticeKind, Private, RefusalCode, Said};
 use sectorbus::value::{Field, Value};
@@ -94,8 +95,13 @@ fn room() -> impl Strategy<Value = RoomId> {
         name().prop_map(|name| format!("sector:{name}")),
         name().prop_map(|name| format!("team:{name}")),
         name().prop_map(|name| format!("player:{name}")),
+        topic().prop_map(|topic| format!("topic:{topic}")),
     ]
     .prop_map(|text| text.parse().unwrap())
+}
+
+fn topic() -> impl Strategy<Value = TopicId> {
+    "[A-Za-z0-9_-]{1,9}(:[A-Za-z0-9_-]{1,9}){0,3}".prop_map(|name| TopicId::new(&name).unwrap())
 }
 
 fn feed_id() -> impl Strategy<Value = FeedId> {
@@ -125,6 +131,7 @@ fn request() -> impl Strategy<Value = ClientFrame> {
             player,
             blocked
         })),
+        (n(), topic(), any::<bool>()).prop_map(|(n, name, wanted)| ClientFrame::Topic(Topic { n, name, wanted })),
     ]
 }
 
@@ -172,6 +179,7 @@ fn of_feeds() -> impl Strategy<Value = ServerFrame> {
         (number(), vec(count, 0..4)).prop_map(|(n, channels)| ServerFrame::Counts(Counts { n, channels })),
         (proptest::option::of(number()), vec(player(), 0..4))
             .prop_map(|(n, players)| ServerFrame::Blocks(Blocks { n, players })),
+        (number(), vec(topic(), 0..4)).prop_map(|(n, names)| ServerFrame::Topics(Topics { n, names })),
     ]
 }
 

@@ -16,6 +16,7 @@ rules! {
     posts_of_many_writers_are_one_chain,
     an_item_carries_the_rooms_head,
     a_room_with_only_a_feed_has_no_log_and_can_still_be_claimed,
+    each_topic_is_a_feed_of_its_own,
     a_reader_that_lost_a_tail_sees_that_it_was_rewound,
     a_reader_behind_retention_sees_a_gap,
 }
@@ -58,6 +59,21 @@ async fn a_repeated_post_is_the_same_item(stand: impl Stand) {
     let heard = next(&mut following).await;
     assert!(matches!(&heard, Push::Feed(item) if item.id == second), "repeats are not heard: {heard:?}");
     assert_eq!(a.feed(&room, FeedId::START, 10).await.unwrap().len(), 2);
+}
+
+async fn each_topic_is_a_feed_of_its_own(stand: impl Stand) {
+    let (a, b) = (stand.node().await, stand.node().await);
+    let (ore, market) = (room("topic:market:ore"), room("topic:market"));
+    let mut following = followed(&a, &ore).await;
+    assert_eq!(heads(&a, &ore).await, Heads::default(), "who follows makes nothing");
+    let of_market = post(&b, &market, 1).await;
+    let of_ore = post(&b, &ore, 1).await;
+    assert!(matches!(next(&mut following).await, Push::Feed(item) if item.id == of_ore));
+    for (room, id) in [(&market, of_market), (&ore, of_ore)] {
+        assert_eq!(heads(&a, room).await, Heads { log: None, feed: Some(id) });
+        let items = a.feed_before(room, None, 10).await.unwrap();
+        assert_eq!(items.iter().map(|item| (item.id, item.prev)).collect::<Vec<_>>(), [(id, FeedId::START)]);
+    }
 }
 
 async fn once_keys_are_per_room_player_actor_and_seq(stand: impl Stand) {

@@ -6,6 +6,8 @@ mod events;
 mod fuzz;
 mod keys;
 mod moderation;
+mod publish;
+mod repeats;
 mod tells;
 
 use std::net::SocketAddr;

@@ -14,7 +14,7 @@ use crate::{Key, SOON, expect_problem};
 const CALLS: &str = "sb:test:{service:aria}:calls";
 const ANNOUNCE: &str = "/api/v1/announce";
 
-fn room(text: &str) -> RoomId {
+pub(crate) fn room(text: &str) -> RoomId {
     text.parse().expect("a room")
 }
 
@@ -25,6 +25,12 @@ fn announcement(key: &str, audience: &str, text: &str) -> String {
 /// Two nodes that know the key, and a player of each name, each first on another node.
 async fn region_with(key: &Key, names: &[&str]) -> Result<(Region, Vec<Player>)> {
     let region = Region::start_with(&["a", "b"], |settings| settings.with("api_keys", &key.entry)).await?;
+    let players = players_of(&region, names).await?;
+    Ok((region, players))
+}
+
+/// A player of each name, each first on another node.
+pub(crate) async fn players_of(region: &Region, names: &[&str]) -> Result<Vec<Player>> {
     let (mut addresses, mut players) = (region.addresses(), Vec::new());
     for name in names {
         let options = PlayerOptions { feeds: true, keep_heard: true, ..PlayerOptions::default() };
@@ -34,18 +40,18 @@ async fn region_with(key: &Key, names: &[&str]) -> Result<(Region, Vec<Player>)>
         players.push(player);
         addresses.rotate_left(1);
     }
-    Ok((region, players))
+    Ok(players)
 }
 
-async fn listens(player: &Player, of: &RoomId) -> Result<()> {
+pub(crate) async fn listens(player: &Player, of: &RoomId) -> Result<()> {
     player.until(SOON, "the feed", |told| told.client.heard.cursors.contains_key(of)).await
 }
 
-async fn hears(player: &Player, of: &RoomId, text: &str) -> Result<()> {
+pub(crate) async fn hears(player: &Player, of: &RoomId, text: &str) -> Result<()> {
     player.until(SOON, text, |told| told.client.heard.texts(of).last() == Some(&text)).await
 }
 
-fn kept(players: &[Player]) -> Result<()> {
+pub(crate) fn kept(players: &[Player]) -> Result<()> {
     for player in players {
         ensure!(player.told().client.broken.is_empty(), "{}: {:?}", player.name, player.told().client.broken);
     }

@@ -9,8 +9,8 @@ use sectorbus_tests::yaml;
 
 use sectorbus_tests::folder::repository;
 
-/// What the issue names, in its order.
-const ALERTS: [&str; 8] = [
+/// What the issues name, in their order.
+const ALERTS: [&str; 11] = [
     "SectorbusNodeDown",
     "SectorbusRoomsWithoutOwner",
     "SectorbusFailoverSlow",
@@ -19,6 +19,9 @@ const ALERTS: [&str; 8] = [
     "SectorbusAckedLost",
     "SectorbusDrift",
     "SectorbusSlowClients",
+    "SectorbusFeedsBroken",
+    "SectorbusPlayersWait",
+    "SectorbusDoorFails",
 ];
 const SECTION_PARTS: [&str; 4] = ["**What it means.**", "**Confirm.**", "**Do.**", "**Do not.**"];
 
@@ -44,7 +47,7 @@ fn promtool(arguments: &[&str]) -> String {
 #[test]
 fn promtool_finds_nothing_wrong_with_the_rules() {
     let said = promtool(&["check", "rules", "--lint=all", "--lint-fatal", "recording.yml", "alerts.yml"]);
-    assert!(said.contains("8 rules found"), "{said}");
+    assert!(said.contains("11 rules found"), "{said}");
 }
 
 #[test]

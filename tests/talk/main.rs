@@ -5,3 +5,4 @@ mod on_memory;
 mod on_redis;
 mod pals;
 mod teams;
+mod topics;

@@ -13,6 +13,7 @@ mod reread;
 mod secret;
 mod settings;
 mod tls;
+mod topics;
 mod wording;
 
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ pub use reread::{Changes, Given, Rereading, Source, reread};
 pub use secret::{Secret, SecretTooShort};
 pub use settings::{SettingDoc, table};
 pub use tls::{BadTls, TlsServer};
+pub use topics::{ReadBy, TopicRule, read_by};
 
 /// Prefix of every environment variable that is a setting: `beat_ms` is `SECTORBUS_BEAT_MS`.
 pub const ENV_PREFIX: &str = "SECTORBUS_";
@@ -129,6 +131,8 @@ pub struct NodeConfig {
     pub heartbeat: Duration,
     /// Must be the same on all nodes of a region.
     pub teams_from: TeamsFrom,
+    /// Who may read which topics; must be the same on all nodes of a region.
+    pub topics: Vec<TopicRule>,
     pub entities_per_room_max: usize,
     pub checkpoint_entries: u64,
     pub log_window_entries: u64,
@@ -182,6 +186,7 @@ impl NodeConfig {
             hello_within: limits::HELLO_WITHIN,
             heartbeat: limits::HEARTBEAT,
             teams_from: TeamsFrom::Backend,
+            topics: Vec::new(),
             entities_per_room_max: limits::ENTITIES_PER_ROOM_MAX,
             checkpoint_entries: limits::CHECKPOINT_ENTRIES,
             log_window_entries: limits::LOG_WINDOW_ENTRIES,

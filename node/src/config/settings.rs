@@ -14,6 +14,7 @@ use sectorbus::limits::{
 };
 
 use super::api_key::{self, ApiKey};
+use super::topics::{self, TopicRule};
 use super::{ENV_PREFIX, JwksUrl, LogFormat, NodeConfig, Origin, RedisUrl, Secret, TeamsFrom};
 
 /// A row of the table.
@@ -54,6 +55,7 @@ pub(super) enum Kind {
     LogLevel(fn(&mut NodeConfig) -> &mut tracing::Level),
     LogFormat(fn(&mut NodeConfig) -> &mut LogFormat),
     TeamsFrom(fn(&mut NodeConfig) -> &mut TeamsFrom),
+    Topics(fn(&mut NodeConfig) -> &mut Vec<TopicRule>),
 }
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -111,6 +113,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("hello_within_ms", Kind::Millis(100..=60_000, |c| &mut c.hello_within), "A connection without hello is closed after this."),
     row("heartbeat_ms", Kind::Millis(100..=300_000, |c| &mut c.heartbeat), "A connection silent this long is pinged; twice as long, closed."),
     row("teams_from", Kind::TeamsFrom(|c| &mut c.teams_from), "Who says which team a player is in: the game's backend, or the claim team of the token (of the one issued last, by its `iat`); the same on all nodes of a region."),
+    row("topics", Kind::Topics(|c| &mut c.topics), "Topics that players may ask for, and who may read them: the first pattern that fits a name counts, and a name that none fits nobody reads; the same on all nodes of a region."),
     row("entities_per_room_max", Kind::Size(16..=65_536, |c| &mut c.entities_per_room_max), "Entities a room may hold."),
     row("checkpoint_entries", Kind::Whole(1..=1_000_000, |c| &mut c.checkpoint_entries), "An owner writes a snapshot after this many entries."),
     row("log_window_entries", Kind::Whole(LOAD_PAGE_ENTRIES as u64..=1_000_000, |c| &mut c.log_window_entries), "Entries kept in a log behind its snapshot, for resuming readers."),
@@ -207,6 +210,7 @@ impl Kind {
             Kind::LogLevel(_) => "error, warn, info, debug or trace".to_owned(),
             Kind::LogFormat(_) => "text or json".to_owned(),
             Kind::TeamsFrom(_) => "backend or token".to_owned(),
+            Kind::Topics(_) => topics::ACCEPTED.to_owned(),
         }
     }
 
@@ -224,7 +228,7 @@ impl Kind {
             Kind::Flag(field) => field(config).to_string(),
             Kind::Address(field) => field(config).to_string(),
             Kind::HostPort(_) => "what listen is bound to".to_owned(),
-            Kind::Origins(_) | Kind::Networks(_) | Kind::ApiKeys(_) => String::new(),
+            Kind::Origins(_) | Kind::Networks(_) | Kind::ApiKeys(_) | Kind::Topics(_) => String::new(),
             Kind::LogLevel(field) => field(config).as_str().to_ascii_lowercase(),
             Kind::TeamsFrom(field) => field(config).as_str().to_owned(),
             Kind::LogFormat(field) => match field(config) {
@@ -261,6 +265,7 @@ impl Kind {
             Kind::LogLevel(field) => *field(config) = log_level(given.text()?)?,
             Kind::LogFormat(field) => *field(config) = log_format(given.text()?)?,
             Kind::TeamsFrom(field) => *field(config) = teams_from(given.text()?)?,
+            Kind::Topics(field) => *field(config) = topics::unique(given.list(TopicRule::read)?)?,
         }
         Some(())
     }

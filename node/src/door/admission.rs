@@ -7,6 +7,7 @@ use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 
+use sectorbus::limits::DOOR_REQUESTS_PER_S;
 use sectorbus::log::Log;
 
 use crate::auth::Token;
@@ -49,6 +50,10 @@ pub async fn admit<L: Log>(inside: &Inside<L>, parts: &Parts, scope: Scope) -> R
             }
         }
     })?;
+    if let Err(wait) = inside.core.desk.admit(&who) {
+        let detail = format!("more than {DOOR_REQUESTS_PER_S} requests a second of {who}");
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail).retry_after(wait));
+    }
     if scopes.has(scope) {
         return Ok(Caller { who, address, scopes });
     }

@@ -2,13 +2,11 @@
 //! change whose row cannot be written is not done.
 
 use sectorbus::ids::FeedId;
+use sectorbus::limits::AUDIT_DETAIL_BYTES_MAX;
 use sectorbus::log::{Log, Outward, OutwardRecord};
 
 use crate::door::call::Call;
 use crate::door::problem::Problem;
-
-/// Of a request, in a row.
-const DETAIL_CHARS_MAX: usize = 2_000;
 
 /// The row of a change that is under way.
 pub struct Row {
@@ -21,7 +19,7 @@ impl<L: Log> Call<L> {
     /// Writes the row; only then may the change be made.
     pub async fn audited(&self, what: &'static str, about: &str, detail: &str) -> Result<Row, Problem> {
         let who = self.caller.who.clone();
-        let detail = detail.chars().take(DETAIL_CHARS_MAX).collect();
+        let detail = cut(detail);
         let address = self.caller.address.to_string();
         let row = [
             ("what", what.to_owned()),
@@ -51,6 +49,29 @@ impl<L: Log> Call<L> {
     }
 }
 
+/// Whole if it fits; else its beginning, and how long it was.
+fn cut(detail: &str) -> String {
+    if detail.len() <= AUDIT_DETAIL_BYTES_MAX {
+        return detail.to_owned();
+    }
+    let kept = &detail[..detail.floor_char_boundary(AUDIT_DETAIL_BYTES_MAX)];
+    format!("{kept}… ({} bytes)", detail.len())
+}
+
 fn record(fields: impl IntoIterator<Item = (&'static str, String)>) -> OutwardRecord {
     fields.into_iter().map(|(field, value)| (field.to_owned(), value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_the_whole_request_or_says_how_long_it_was() {
+        let fits = "x".repeat(AUDIT_DETAIL_BYTES_MAX);
+        assert_eq!(cut(&fits), fits);
+        assert_eq!(cut(&format!("{fits}é")), format!("{fits}… ({} bytes)", AUDIT_DETAIL_BYTES_MAX + 2));
+        let kept = cut(&"é".repeat(AUDIT_DETAIL_BYTES_MAX));
+        assert!(kept.starts_with(&"é".repeat(AUDIT_DETAIL_BYTES_MAX / 2)) && kept.ends_with("… (32768 bytes)"));
+    }
 }

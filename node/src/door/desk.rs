@@ -10,7 +10,7 @@ use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, oneshot};
 
 use sectorbus::ids::{EditKey, RoomId};
-use sectorbus::limits::DOOR_FAILURES_PER_S;
+use sectorbus::limits::{DOOR_FAILURES_PER_S, DOOR_REQUESTS_PER_S};
 use sectorbus::state::Edited;
 
 use crate::command::Notice;
@@ -24,6 +24,8 @@ type Waiting = BTreeMap<(RoomId, EditKey), Vec<oneshot::Sender<Edited>>>;
 pub struct Desk {
     keys: ArcSwap<Vec<ApiKey>>,
     failures: Rate<Address>,
+    /// By caller, as the audit names them.
+    requests: Rate<String>,
     waiting: Mutex<Waiting>,
     /// A room has another owner than was thought, or cannot take more now.
     rerouted: Notify,
@@ -34,6 +36,7 @@ impl Desk {
         Self {
             keys: ArcSwap::from_pointee(config.api_keys.clone()),
             failures: Rate::per_s(DOOR_FAILURES_PER_S),
+            requests: Rate::per_s(DOOR_REQUESTS_PER_S),
             waiting: Mutex::default(),
             rerouted: Notify::new(),
         }
@@ -55,7 +58,13 @@ impl Desk {
         self.failures.take(&Address::from(address), 1)
     }
 
+    /// One more request of a caller who was let in; `Err`: too many, the next is taken after this long.
+    pub fn admit(&self, who: &str) -> Result<(), Duration> {
+        self.requests.take(&who.to_owned(), 1)
+    }
+
     pub fn forget_the_quiet(&self) {
+        self.requests.forget_the_quiet();
         self.failures.forget_the_quiet();
     }
 

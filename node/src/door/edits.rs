@@ -79,7 +79,7 @@ pub struct Changed {
 
 /// Changes a room, once per key. After 503 the same request may be sent again, and must be before another room is asked.
 #[utoipa::path(post, path = "/api/v1/rooms/{room}/changes", tag = "state", request_body = ChangeRequest,
-    params(("room" = String, Path, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64})$", example = "sector:1")),
+    params(("room" = String, Path, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64}|topic:[A-Za-z0-9_-]{1,32}(:[A-Za-z0-9_-]{1,31})?)$", example = "sector:1")),
     responses((status = 200, description = "Done, now or when it was asked for first", body = Changed),
         (status = 404, description = "No such room", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "Nothing was changed: conflict (another version), not_here, balance, no_entity, kept, full, beyond", body = ProblemBody, content_type = "application/problem+json")))]

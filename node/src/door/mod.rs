@@ -1,6 +1,6 @@
 //! The door for the game's backend: `/api/v1` on `admin_listen`. In reading order: `admission` (who calls, and may they),
 //! `call` (a request that was let in), `problem` (why not), `audit` (no change without its row), then what can be asked
-//! for: `rooms`, `edits`, `tells`, `teams`, `players`, `mute`, `trail`; `openapi` describes it all from the code.
+//! for: `rooms`, `edits`, `tells`, `publish`, `teams`, `players`, `mute`, `trail`; `openapi` describes it all from the code.
 
 pub mod admission;
 
@@ -12,6 +12,7 @@ pub mod audit;
 pub mod edits;
 pub mod mute;
 pub mod players;
+pub mod publish;
 pub mod rooms;
 pub mod teams;
 pub mod tells;
@@ -78,6 +79,7 @@ impl<L: Log> Door<L> {
             DoorEndpoint::Ban => put(players::ban::<L>),
             DoorEndpoint::Unban => delete(players::unban::<L>),
             DoorEndpoint::Announce => post(tells::announce::<L>),
+            DoorEndpoint::Publish => post(publish::publish::<L>),
             DoorEndpoint::Answer => post(tells::answer::<L>),
             DoorEndpoint::Team => get(teams::roster::<L>),
             DoorEndpoint::JoinTeam => put(teams::join::<L>),

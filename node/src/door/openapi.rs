@@ -8,7 +8,7 @@ use utoipa::openapi::{Content, Ref, RefOr, Response as Described, ResponseBuilde
 use utoipa::{Modify, OpenApi};
 
 use crate::door::problem::ProblemBody;
-use crate::door::{edits, mute, players, rooms, teams, tells, trail};
+use crate::door::{edits, mute, players, publish, rooms, teams, tells, trail};
 
 const PAGE: &str = include_str!("../../assets/door.html");
 /// The page is all of one piece.
@@ -21,7 +21,7 @@ const ONLY_ITSELF: &str =
     paths(
         rooms::list, rooms::state, rooms::feed, edits::change, players::presence, players::disconnect,
         players::log_out, players::revoke, players::revoke_token, players::ban, players::unban, mute::mute, mute::unmute,
-        tells::announce, tells::answer, teams::roster, teams::join, teams::leave, trail::audit
+        tells::announce, publish::publish, tells::answer, teams::roster, teams::join, teams::leave, trail::audit
     ),
     components(schemas(ProblemBody, rooms::FieldValue, rooms::NewValue)),
     modifiers(&Common)
@@ -39,7 +39,7 @@ const REFUSALS: [(&str, &str); 9] = [
     ("413", "The body is too large"),
     ("415", "The body is not said to be JSON"),
     ("422", "An id, a field or a parameter is not what is accepted"),
-    ("429", "Too many requests of this address were refused"),
+    ("429", "Too many requests of this caller, or too many of this address were refused: ask again after Retry-After"),
     ("503", "Not now: ask again after Retry-After"),
 ];
 

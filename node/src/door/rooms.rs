@@ -14,6 +14,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use sectorbus::ids::{EntryId, FeedId, PlayerId, RoomId};
 use sectorbus::limits::{DOOR_PAGE_MAX, INT_ABS_MAX, TEXT_BYTES_MAX};
 use sectorbus::log::{Log, OnceKey};
+use sectorbus::said::Said;
 use sectorbus::state::{Fields, RoomState};
 use sectorbus::value::Value;
 
@@ -22,7 +23,7 @@ use crate::core::Core;
 use crate::door::Door;
 use crate::door::call::{Call, until_answered};
 use crate::door::problem::Problem;
-use crate::feeds::item;
+use crate::feeds::{Item, item};
 use crate::load;
 
 const PAGE: usize = 100;
@@ -96,7 +97,7 @@ fn named(fields: &Fields) -> NamedFields {
 #[into_params(parameter_in = Query)]
 pub struct RoomsQuery {
     /// Rooms after this one, in the order of their names.
-    #[param(value_type = Option<String>, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64})$")]
+    #[param(value_type = Option<String>, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64}|topic:[A-Za-z0-9_-]{1,32}(:[A-Za-z0-9_-]{1,31})?)$")]
     after: Option<RoomId>,
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<usize>,
@@ -189,15 +190,17 @@ impl PrivateView {
 pub(super) fn must_have_state<L: Log>(core: &Core<L>, room: &RoomId) -> Result<(), Problem> {
     match room {
         RoomId::Sector(sector) if !core.rules.universe.contains(sector) => Err(Problem::not_found("sector")),
-        RoomId::Player(_) => Err(Problem::unprocessable("no_state", "the room of a player is a feed only")
-            .accepted("sector:<id>, team:<id> or global")),
+        RoomId::Player(_) | RoomId::Topic(_) => {
+            Err(Problem::unprocessable("no_state", "this room is a feed only")
+                .accepted("sector:<id>, team:<id> or global"))
+        }
         _ => Ok(()),
     }
 }
 
 /// A room's state as its log has it now.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}", tag = "read",
-    params(("room" = String, Path, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64})$", example = "sector:1"), StateQuery),
+    params(("room" = String, Path, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64}|topic:[A-Za-z0-9_-]{1,32}(:[A-Za-z0-9_-]{1,31})?)$", example = "sector:1"), StateQuery),
     responses((status = 200, description = "The room's state", body = RoomView),
         (status = 404, description = "No such room", body = super::problem::ProblemBody, content_type = "application/problem+json")))]
 pub async fn state<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<RoomView>, Problem> {
@@ -253,13 +256,30 @@ pub struct FeedItemView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     player: Option<PlayerId>,
-    /// What was posted, in base64.
-    body: String,
+    /// What was said, as players are sent it: a map of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    said: Option<Said>,
+    /// What was posted, in base64, if this release does not know what it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+}
+
+impl FeedItemView {
+    fn of(item: &Item) -> Self {
+        let said = item.said().cloned();
+        let player = match &item.name {
+            OnceKey::Player { player, .. } => Some(player.clone()),
+            _ => None,
+        };
+        let body = said.is_none().then(|| STANDARD.encode(&item.body));
+        Self { id: item.id, prev: item.prev, as_of: item.as_of, player, said, body }
+    }
 }
 
 /// A room's feed, page by page. Those of players and teams need the scope read_private.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}/feed", tag = "read",
-    params(("room" = String, Path, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64})$", example = "sector:1"), FeedQuery),
+    params(("room" = String, Path, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64}|topic:[A-Za-z0-9_-]{1,32}(:[A-Za-z0-9_-]{1,31})?)$", example = "sector:1"), FeedQuery),
     responses((status = 200, description = "A page of the feed", body = FeedPage)))]
 pub async fn feed<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<FeedPage>, Problem> {
     let mut call = Call::admitted(&door, request, Scope::Read).await?;
@@ -270,15 +290,6 @@ pub async fn feed<L: Log>(State(door): State<Door<L>>, request: Request) -> Resu
     let FeedQuery { after, limit } = call.query()?;
     let limit = page(limit, DOOR_PAGE_MAX)?;
     let found = until_answered(|| call.core.log.feed(&room, after.unwrap_or(FeedId::START), limit)).await?;
-    let items = found.into_iter().filter_map(item::read).map(|item| FeedItemView {
-        id: item.id,
-        prev: item.prev,
-        as_of: item.as_of,
-        player: match &item.name {
-            OnceKey::Player { player, .. } => Some(player.clone()),
-            _ => None,
-        },
-        body: STANDARD.encode(&item.body),
-    });
+    let items = found.into_iter().filter_map(item::read).map(|item| FeedItemView::of(&item));
     Ok(Json(FeedPage { items: items.collect() }))
 }

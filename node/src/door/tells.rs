@@ -12,13 +12,15 @@ use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::ToSchema;
 
-use sectorbus::ids::{FeedId, PlayerId, PostKey, RoomId, SectorId, TeamId};
-use sectorbus::limits::{AUDIENCE_ROOMS_MAX, REPLY_BODY_BYTES_MAX, SAY_CHARS_MAX, WARPS_AROUND_MAX};
+use sectorbus::ids::{FeedId, PlayerId, PostKey, RoomId, SectorId, TeamId, TopicId};
+use sectorbus::limits::{
+    AUDIENCE_ROOMS_MAX, AUDIENCE_SECTORS_MAX, POST_BYTES_MAX, REPLY_BODY_BYTES_MAX, SAY_CHARS_MAX, WARPS_AROUND_MAX,
+};
 use sectorbus::log::{CallAnswered, CallName, Log, ReplyId};
 use sectorbus::protocol::Body;
 use sectorbus::said::{Announcement, Level, RefusalCode, Said, as_said};
 
-use crate::audience::{Audience, TellError, tell};
+use crate::audience::{Audience, TellError, tell_rooms};
 use crate::calls::{self, AnswerError};
 use crate::config::Scope;
 use crate::door::Door;
@@ -28,7 +30,7 @@ use crate::poster::PostError;
 
 /// Until feeds that do not take it are given up; what was handed to them may be posted yet.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
-const WHOM: &str = "\"everyone\", {\"sector\"}, {\"sector\", \"warps\"}, {\"team\"} or {\"players\"}";
+const WHOM: &str = "\"everyone\", {\"sector\"}, {\"sector\", \"warps\"}, {\"team\"}, {\"players\"}, {\"topic\"} or {\"controllers_of\"}";
 
 /// Something that is told once.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -66,6 +68,17 @@ pub enum Whom {
     Players {
         #[schema(value_type = Vec<String>, min_items = 1, max_items = 1000)]
         players: BTreeSet<PlayerId>,
+    },
+    /// Whoever reads it; somebody must be allowed to (the setting `topics`).
+    Topic {
+        #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]+(:[A-Za-z0-9_-]+)*$", max_length = 64, example = "market:ore")]
+        topic: TopicId,
+    },
+    /// The players who control any of these sectors when it is told: those in the field `player` of its entities of the kind
+    /// `drones`, each in their own feed.
+    Controllers {
+        #[schema(value_type = Vec<String>, min_items = 1, max_items = 64)]
+        controllers_of: BTreeSet<SectorId>,
     },
 }
 
@@ -106,20 +119,40 @@ struct Named {
     warps: Option<u32>,
     team: Option<TeamId>,
     players: Option<BTreeSet<PlayerId>>,
+    topic: Option<TopicId>,
+    controllers_of: Option<BTreeSet<SectorId>>,
 }
 
 impl Named {
     fn one(self) -> Option<Whom> {
-        match self {
-            Self { sector: Some(sector), warps, team: None, players: None } => Some(Whom::Sector { sector, warps }),
-            Self { sector: None, warps: None, team: Some(team), players: None } => Some(Whom::Team { team }),
-            Self { sector: None, warps: None, team: None, players: Some(players) } => Some(Whom::Players { players }),
-            _ => None,
-        }
+        let Self { sector, warps, team, players, topic, controllers_of } = self;
+        let mut named = [
+            sector.map(|sector| Whom::Sector { sector, warps }),
+            team.map(|team| Whom::Team { team }),
+            players.map(|players| Whom::Players { players }),
+            topic.map(|topic| Whom::Topic { topic }),
+            controllers_of.map(|controllers_of| Whom::Controllers { controllers_of }),
+        ]
+        .into_iter()
+        .flatten();
+        let one = named.next().filter(|_| named.next().is_none())?;
+        (warps.is_none() || matches!(one, Whom::Sector { .. })).then_some(one)
     }
 }
 
 impl Whom {
+    fn must_name_somebody(&self) -> Result<(), Problem> {
+        let (names, most) = match self {
+            Whom::Players { players } => (players.len(), AUDIENCE_ROOMS_MAX),
+            Whom::Controllers { controllers_of } => (controllers_of.len(), AUDIENCE_SECTORS_MAX),
+            _ => return Ok(()),
+        };
+        if names > 0 {
+            return Ok(());
+        }
+        Err(Problem::unprocessable("bad_field", "nobody is named").accepted(format!("1 to {most} names")))
+    }
+
     fn audience(&self) -> Audience {
         match self {
             Whom::Everyone(_) => Audience::Everyone,
@@ -127,6 +160,8 @@ impl Whom {
             Whom::Sector { sector, warps: Some(warps) } => Audience::Around { sector: sector.clone(), warps: *warps },
             Whom::Team { team } => Audience::Team(team.clone()),
             Whom::Players { players } => Audience::Players(players.clone()),
+            Whom::Topic { topic } => Audience::Topic(topic.clone()),
+            Whom::Controllers { controllers_of } => Audience::Controllers(controllers_of.clone()),
         }
     }
 }
@@ -149,22 +184,37 @@ pub struct AnnouncedItem {
 /// Tells players something, once per key and room. After 503 the same request may be sent again: it does the rest.
 #[utoipa::path(post, path = "/api/v1/announce", tag = "publish", request_body = AnnounceRequest,
     responses((status = 200, description = "In every feed, now or since it was asked for first", body = Announced),
-        (status = 404, description = "No such sector", body = ProblemBody, content_type = "application/problem+json")))]
+        (status = 404, description = "No such sector or topic", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn announce<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<Announced>, Problem> {
     let mut call = Call::admitted(&door, request, Scope::Publish).await?;
     let asked: AnnounceRequest = call.body().await?;
     let detail = serde_json::to_string(&asked).unwrap_or_default();
     let AnnounceRequest { key, audience, level, text } = asked;
     let text = as_said(&text).map_err(unsayable)?;
+    let (about, said) = (format!("announcement:{key}"), Said::Announcement(Announcement { level, text }));
+    tell(&call, Telling { what: "announce", about: &about, detail: &detail, audience, key, said }).await.map(Json)
+}
+
+/// Something to tell, and how the audit names it.
+pub(super) struct Telling<'a> {
+    pub(super) what: &'static str,
+    pub(super) about: &'a str,
+    pub(super) detail: &'a str,
+    pub(super) audience: Whom,
+    pub(super) key: PostKey,
+    pub(super) said: Said,
+}
+
+/// Writes the row, and waits for the feeds.
+pub(super) async fn tell<L: Log>(call: &Call<L>, telling: Telling<'_>) -> Result<Announced, Problem> {
+    let Telling { what, about, detail, audience, key, said } = telling;
+    audience.must_name_somebody()?;
     let audience = audience.audience();
-    if audience.rooms(&call.core.rules.universe)?.is_empty() {
-        return Err(Problem::unprocessable("bad_field", "no players").accepted(format!("1 to {AUDIENCE_ROOMS_MAX}")));
-    }
-    let row = call.audited("announce", &format!("announcement:{key}"), &detail).await?;
-    let said = Said::Announcement(Announcement { level, text });
-    let told = tokio::time::timeout(TOLD_WITHIN, tell(&call.core, &audience, &key, &said)).await;
+    let rooms = tokio::time::timeout(TOLD_WITHIN, audience.rooms(&call.core)).await.map_err(|_| untold())??;
+    let row = call.audited(what, about, detail).await?;
+    let told = tokio::time::timeout(TOLD_WITHIN, tell_rooms(&call.core, rooms, &key, &said)).await;
     let told = told.map_err(|_| untold()).and_then(|told| Ok(announced(told?)));
-    call.outcome(row, told).await.map(Json)
+    call.outcome(row, told).await
 }
 
 fn announced(mut told: Vec<(RoomId, FeedId)>) -> Announced {
@@ -190,7 +240,14 @@ impl From<TellError> for Problem {
                 .accepted(format!("at most {WARPS_AROUND_MAX} warps")),
             TellError::TooMany { .. } => Problem::unprocessable("bad_field", error.to_string())
                 .accepted(format!("at most {AUDIENCE_ROOMS_MAX} players or sectors")),
-            TellError::Post(PostError::TooLarge { .. }) => Problem::unprocessable("bad_text", error.to_string()),
+            TellError::TooManySectors { .. } => Problem::unprocessable("bad_field", error.to_string())
+                .accepted(format!("1 to {AUDIENCE_SECTORS_MAX} sectors")),
+            TellError::NoTopic(_) => {
+                Problem::not_found("topic").accepted("a topic that a pattern of the setting topics fits")
+            }
+            TellError::Log(error) => error.into(),
+            TellError::Post(PostError::TooLarge { .. }) => Problem::unprocessable("bad_text", error.to_string())
+                .accepted(format!("at most {POST_BYTES_MAX} bytes")),
             TellError::Post(PostError::NodeEnds) => untold(),
             TellError::Post(PostError::Unreadable(_)) => {
                 tracing::warn!(%error, "an announcement cannot be posted");
@@ -270,11 +327,23 @@ mod tests {
             r#"{"sector":"1","warps":2}"#,
             r#"{"team":"red"}"#,
             r#"{"players":["ann"]}"#,
+            r#"{"topic":"market:ore"}"#,
+            r#"{"controllers_of":["1","2"]}"#,
         ] {
             let read: Whom = serde_json::from_str(whom).expect(whom);
             assert_eq!(serde_json::to_string(&read).expect("text"), whom);
         }
-        for wrong in ["{}", r#""all""#, "7", "null", r#"{"warps":2}"#, r#"{"team":"red","warps":1}"#, r#"{"all":1}"#] {
+        for wrong in [
+            "{}",
+            r#""all""#,
+            "7",
+            "null",
+            r#"{"warps":2}"#,
+            r#"{"team":"red","warps":1}"#,
+            r#"{"all":1}"#,
+            r#"{"topic":"a::b"}"#,
+            r#"{"topic":"a","team":"red"}"#,
+        ] {
             assert!(serde_json::from_str::<Whom>(wrong).is_err(), "{wrong}");
         }
         let both = serde_json::from_str::<Whom>(r#"{"team":"red","sector":"1"}"#).expect_err("two audiences");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sectorbus::ids::{EntryId, FeedId, RoomId};
+use sectorbus::ids::{EntryId, FeedId};
 use sectorbus::limits::FEED_PAGE_ITEMS;
 use sectorbus::log::{FeedItem, Heads, Log, LogError, LogResult};
 
@@ -168,7 +168,7 @@ impl<L: Log> Follow<L> {
     /// The room's heads, read because log or feed was silent.
     pub(super) fn compare_feed(&mut self, heads: &Heads) {
         let Some(at) = self.feed.at() else {
-            if matches!(self.room, RoomId::Player(_)) {
+            if self.room.is_feed_only() {
                 // It has no log that could be compared.
                 self.hear();
             }

@@ -15,7 +15,7 @@ use crate::follow::replica::Replica;
 /// The slot that every session sees such a room in.
 pub fn slot_of(room: &RoomId) -> Slot {
     match room {
-        RoomId::Sector(_) | RoomId::Player(_) => Slot::SECTOR,
+        RoomId::Sector(_) | RoomId::Player(_) | RoomId::Topic(_) => Slot::SECTOR,
         RoomId::Team(_) => Slot::TEAM,
         RoomId::Global => Slot::GLOBAL,
     }

@@ -28,7 +28,7 @@ impl<L: Log> Follow<L> {
     fn sector(&self) -> Option<SectorId> {
         match &self.room {
             RoomId::Sector(sector) => Some(sector.clone()),
-            RoomId::Team(_) | RoomId::Player(_) | RoomId::Global => None,
+            RoomId::Team(_) | RoomId::Player(_) | RoomId::Topic(_) | RoomId::Global => None,
         }
     }
 

@@ -163,6 +163,7 @@ impl<L: Log> Session<L> {
         if self.company.team_at.as_ref().is_none_or(|known| known.number < team.number) {
             self.company.team_at = Some(team);
             self.enter_team();
+            self.tell_team_changed();
         }
     }
 

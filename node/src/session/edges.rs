@@ -162,6 +162,7 @@ pub(super) async fn attach_while_open<L: Log>(
                 | ClientFrame::Read(_)
                 | ClientFrame::Unread(_)
                 | ClientFrame::Block(_)
+                | ClientFrame::Topic(_)
                 | ClientFrame::Call(_)),
             ) => {
                 let error = ErrorFrame { n: frame.request_no(), ..too_early() };

@@ -279,7 +279,7 @@ impl<L: Log> Session<L> {
         let (class, units) = match frame {
             ClientFrame::Act(act) => (act.action.class(), 1),
             ClientFrame::Say(_) => (ActionClass::Chat, 1),
-            ClientFrame::Read(_) | ClientFrame::Block(_) => (ActionClass::Asking, 1),
+            ClientFrame::Read(_) | ClientFrame::Block(_) | ClientFrame::Topic(_) => (ActionClass::Asking, 1),
             ClientFrame::Watch(watch) => (ActionClass::Asking, 1 + watch.players.len() as u32 / WATCHED_PER_UNIT),
             ClientFrame::History(_) => (ActionClass::Asking, HISTORY_UNITS),
             ClientFrame::Unread(_) => (ActionClass::Asking, UNREAD_UNITS),
@@ -320,7 +320,8 @@ impl<L: Log> Session<L> {
             | ClientFrame::History(_)
             | ClientFrame::Read(_)
             | ClientFrame::Unread(_)
-            | ClientFrame::Block(_) => self.ask_talk(frame),
+            | ClientFrame::Block(_)
+            | ClientFrame::Topic(_) => self.ask_talk(frame),
             ClientFrame::Hello(_) => self.error(ErrorFrame::new(ErrorCode::HelloAgain, "hello was answered already")),
         }
     }

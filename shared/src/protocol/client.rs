@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{BadFrame, Block, Call, Codec, History, Read, Say, Secret, Unread, decode};
+use super::{BadFrame, Block, Call, Codec, History, Read, Say, Secret, Topic, Unread, decode};
 use crate::action::Action;
 use crate::ids::{ActorId, EntryId, FeedId, PlayerId, RoomId, SectorId, Seq};
 use crate::limits::{
@@ -46,6 +46,8 @@ pub enum ClientFrame {
     Block(Block),
     /// Whose presence to be told, from now on; replaces the list before.
     Watch(Watch),
+    /// Reads a topic, or no more.
+    Topic(Topic),
 }
 
 /// Who is there, and where they were when the last connection ended.
@@ -112,7 +114,7 @@ impl ClientFrame {
     /// Every client frame's name.
     pub const NAMES: &'static [&'static str] = &[
         "hello", "act", "resync", "ping", "bye", "refresh", "logout", "say", "history", "read", "unread", "block",
-        "watch", "call",
+        "watch", "call", "topic",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -131,6 +133,7 @@ impl ClientFrame {
             ClientFrame::Block(_) => "block",
             ClientFrame::Watch(_) => "watch",
             ClientFrame::Call(_) => "call",
+            ClientFrame::Topic(_) => "topic",
         }
     }
 
@@ -141,6 +144,7 @@ impl ClientFrame {
             | ClientFrame::History(History { n, .. })
             | ClientFrame::Unread(Unread { n })
             | ClientFrame::Block(Block { n, .. })
+            | ClientFrame::Topic(Topic { n, .. })
             | ClientFrame::Call(Call { n, .. }) => Some(*n),
             _ => None,
         }
@@ -182,6 +186,7 @@ impl ClientFrame {
             }
             ClientFrame::Say(Say { n, .. })
             | ClientFrame::Unread(Unread { n })
+            | ClientFrame::Topic(Topic { n, .. })
             | ClientFrame::Block(Block { n, .. }) => check_number(*n).or_else(|detail| refuse(None, detail)),
             ClientFrame::Read(_) => Ok(()),
             ClientFrame::Call(call) => call.check_limits().or_else(|detail| refuse(None, detail)),

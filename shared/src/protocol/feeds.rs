@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::action::Facts;
-use crate::ids::{FeedId, PlayerId, RoomId};
+use crate::ids::{FeedId, PlayerId, RoomId, TopicId};
 use crate::limits::HISTORY_PAGE_ITEMS_MAX;
 use crate::said::{RefusalCode, Said};
 
@@ -56,6 +56,14 @@ pub struct Block {
     pub n: RequestNo,
     pub player: PlayerId,
     pub blocked: bool,
+}
+
+/// Reads a topic from now on, or no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topic {
+    pub n: RequestNo,
+    pub name: TopicId,
+    pub wanted: bool,
 }
 
 impl History {
@@ -175,4 +183,11 @@ pub struct Blocks {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<RequestNo>,
     pub players: Vec<PlayerId>,
+}
+
+/// The answer to `topic`: all that the session reads now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topics {
+    pub n: RequestNo,
+    pub names: Vec<TopicId>,
 }

@@ -23,7 +23,7 @@ pub use codes::{CloseCode, ErrorCode, Retry};
 pub use delta::{Change, ChangeBody, DeltaFrame, encode_delta};
 pub use feeds::{
     Block, Blocks, ChannelCount, Counts, FeedPlace, FeedPlaceReason, History, Item, Marked, Page, PageItem, Read,
-    Refused, RequestNo, SaidAt, Say, Unread,
+    Refused, RequestNo, SaidAt, Say, Topic, Topics, Unread,
 };
 pub use fields::{FieldChanges, Fields};
 pub use secret::Secret;

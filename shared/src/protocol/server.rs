@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::fields::{self, FieldChanges, Fields};
 use super::{
     BadFrame, Blocks, CallFailed, CallReply, Codec, Counts, DeltaFrame, ErrorCode, FeedPlace, Item, Marked, Page,
-    Refused, SaidAt, Secret, Slot, decode, delta, encode_delta,
+    Refused, SaidAt, Secret, Slot, Topics, decode, delta, encode_delta,
 };
 use crate::action::{Answer, Facts, RejectCode};
 use crate::ids::{ActorId, Alias, EntryId, PlayerId, RoomId, SectorId, Seq, SessionId};
@@ -47,6 +47,7 @@ pub enum ServerFrame {
     Presence(Presence),
     Reply(Box<CallReply>),
     CallFailed(CallFailed),
+    Topics(Topics),
 }
 
 /// The answer to `hello`. Then a `snapshot` (source snapshot) or what came after the cursor (source replica or log).
@@ -382,6 +383,7 @@ impl ServerFrame {
         "presence",
         "reply",
         "call_failed",
+        "topics",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -414,6 +416,7 @@ impl ServerFrame {
             ServerFrame::Presence(_) => "presence",
             ServerFrame::Reply(_) => "reply",
             ServerFrame::CallFailed(_) => "call_failed",
+            ServerFrame::Topics(_) => "topics",
         }
     }
 

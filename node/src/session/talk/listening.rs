@@ -1,10 +1,10 @@
 //! Which feeds a session reads: global, its own, its team's, and that of the sector it is in. Players are put into their rooms here
-//! and cannot ask for others.
+//! and cannot ask for others; what they ask for is in `topics`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sectorbus::ids::{FeedId, PlayerId, RoomId, SectorId, TeamId};
+use sectorbus::ids::{FeedId, PlayerId, RoomId, SectorId, TeamId, TopicId};
 use sectorbus::limits::HISTORY_ITEMS;
 use sectorbus::log::Log;
 use sectorbus::mailbox::{self, mailbox};
@@ -24,7 +24,7 @@ pub(super) struct Listening {
     outbox: Arc<Outbox>,
     pub(super) blocked: Arc<Blocked>,
     /// Where the client had got to, of feeds that are not read at the moment.
-    cursors: BTreeMap<RoomId, FeedId>,
+    pub(super) cursors: BTreeMap<RoomId, FeedId>,
     guards: Vec<FollowGuard>,
     ended_tx: mailbox::Sender<Ended>,
     pub(super) ended_rx: mailbox::Receiver<Ended>,
@@ -53,7 +53,15 @@ impl Listening {
         })
     }
 
-    fn listens_to(&self, room: &RoomId) -> bool {
+    /// In no order.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &TopicId> {
+        self.guards.iter().filter_map(|guard| match guard.room() {
+            RoomId::Topic(name) => Some(name),
+            _ => None,
+        })
+    }
+
+    pub(super) fn listens_to(&self, room: &RoomId) -> bool {
         self.guards.iter().any(|guard| guard.room() == room)
     }
 
@@ -70,7 +78,7 @@ impl Listening {
         self.guards.push(guard);
     }
 
-    fn leave(&mut self, rooms: impl Fn(&RoomId) -> bool) {
+    pub(super) fn leave(&mut self, rooms: impl Fn(&RoomId) -> bool) {
         for guard in self.guards.extract_if(.., |guard| rooms(guard.room())) {
             guard.tell(FollowEvent::Feed(FeedEvent::Unsubscribe(self.conn)));
         }
@@ -139,7 +147,7 @@ impl<L: Log> Talking<L> {
         }
     }
 
-    fn listen(&mut self, room: RoomId, rights: Option<Rights>) {
+    pub(super) fn listen(&mut self, room: RoomId, rights: Option<Rights>) {
         let from = self.listening.cursors.remove(&room).map_or(FeedFrom::Now, FeedFrom::After);
         let guard = Follows::pin(&self.core, &room);
         self.listening.listen(guard, from, rights);

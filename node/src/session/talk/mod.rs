@@ -1,13 +1,15 @@
 //! What one session says, asks and hears in feeds: a task of its own, so that the log is never waited for in the
 //! connection's loop, and what is said is posted in the order it was said. In reading order: `say`, `back` (history and
-//! what is unread), `listening` (which feeds the session reads). What is in a feed reaches the client from the room's
-//! relay, not through here.
+//! what is unread), `listening` (which feeds the session reads), `topics` (those it asked for). What is in a feed reaches
+//! the client from the room's relay, not through here.
 
 mod say;
 
 mod back;
 
 mod listening;
+
+mod topics;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use sectorbus::log::{Ears, EarsChange, EarsChanged, Log, LogError, LogResult};
 use sectorbus::mailbox::{self, mailbox};
 use sectorbus::protocol::{
     Block, Blocks, ClientFrame, Codec, ErrorCode, ErrorFrame, FEEDS, History, Marked, Read, Refused, Say, ServerFrame,
-    Unread,
+    Topic, Unread,
 };
 use sectorbus::said::RefusalCode;
 
@@ -31,6 +33,7 @@ use crate::session::hello::Attachment;
 use crate::session::outbox::{Lane, Outbox, framed};
 use crate::session::task::Session;
 use listening::Listening;
+use topics::MayRead;
 
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// How long something waits for the log before the client is told, each time.
@@ -46,6 +49,7 @@ enum Request {
     Read(Read),
     Unread(Unread),
     Block(Block),
+    Topic(Topic),
 }
 
 #[derive(Debug)]
@@ -58,6 +62,8 @@ enum Order {
     Here(SectorId),
     /// The roster of this team has the player, since then (ms since 1970); `None`: of none any more.
     Team(Option<(TeamId, u64)>),
+    /// The player may be in another team, which not every roster shows yet.
+    TeamChanged,
     /// The socket took all that waited, and items had not fitted.
     Ready,
     Changed(EarsChange),
@@ -150,6 +156,7 @@ impl<L: Log> Session<L> {
             ClientFrame::Read(read) => Request::Read(read),
             ClientFrame::Unread(unread) => Request::Unread(unread),
             ClientFrame::Block(block) => Request::Block(block),
+            ClientFrame::Topic(topic) => Request::Topic(topic),
             _ => return Ok(()),
         };
         if talk.waiting.load(Ordering::Relaxed) >= REQUESTS_WAITING_MAX {
@@ -171,6 +178,12 @@ impl<L: Log> Session<L> {
     pub(super) fn tell_team(&self, team: Option<(TeamId, u64)>) {
         if let Some(talk) = &self.talk {
             talk.tell(Order::Team(team));
+        }
+    }
+
+    pub(super) fn tell_team_changed(&self) {
+        if let Some(talk) = &self.talk {
+            talk.tell(Order::TeamChanged);
         }
     }
 
@@ -227,7 +240,7 @@ impl<L: Log> Talking<L> {
                 biased;
                 ended = self.listening.ended_rx.recv() => {
                     if let Some(ended) = ended {
-                        self.listening.has_ended(ended);
+                        self.feed_has_ended(ended).await;
                     }
                 }
                 order = orders_rx.recv() => match order {
@@ -247,6 +260,7 @@ impl<L: Log> Talking<L> {
             }
             Order::Here(sector) => self.listen_here(sector),
             Order::Team(team) => self.listen_to_team(team),
+            Order::TeamChanged => self.check_topics().await,
             Order::Ready => self.listening.is_ready(),
             Order::Changed(change) => self.take_change(change),
             Order::Compare => self.read_ears().await,
@@ -260,6 +274,7 @@ impl<L: Log> Talking<L> {
             Request::Read(read) => self.read(read, &here).await,
             Request::Unread(unread) => self.unread(unread, &here).await,
             Request::Block(block) => self.block(block).await,
+            Request::Topic(topic) => self.topic(topic).await,
         }
     }
 
@@ -320,7 +335,7 @@ impl<L: Log> Talking<L> {
         self.until_answered(|| core.log.change_ears(&player, &change)).await;
     }
 
-    /// The session's own rooms, and what was said with any player. Of the team the log is asked each time: who was removed
+    /// The session's own rooms, its topics, and what was said with any player. Of the team the log is asked each time: who was removed
     /// may not have been told yet. `None`: the log cannot be read.
     async fn may_read(&self, of: &RoomId, here: &SectorId) -> Option<bool> {
         match of {
@@ -332,6 +347,10 @@ impl<L: Log> Talking<L> {
                 let is_in = at.and_then(|at| at.team?.team).is_some_and(|(now, _)| now == *team);
                 Some(is_in && self.listening.team() == Some(team))
             }
+            RoomId::Topic(name) if self.listening.listens_to(of) => {
+                Some(self.may_read_topic(name).await? != MayRead::No)
+            }
+            RoomId::Topic(_) => Some(false),
         }
     }
 

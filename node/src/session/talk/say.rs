@@ -53,7 +53,7 @@ impl<L: Log> Talking<L> {
             Ok(text) => text,
             Err(code) => return Some(Err(code.into())),
         };
-        if !self.may_read(&say.to, here).await? {
+        if matches!(say.to, RoomId::Topic(_)) || !self.may_read(&say.to, here).await? {
             return Some(Err(RefusalCode::NotThere.into()));
         }
         let (core, player) = (&self.core, &self.player);
@@ -78,6 +78,8 @@ impl<L: Log> Talking<L> {
             RoomId::Sector(_) => Channel::Sector,
             RoomId::Team(_) => Channel::Team,
             RoomId::Player(_) => Channel::Private,
+            // Only read.
+            RoomId::Topic(_) => return None,
         };
         let id = match to {
             RoomId::Player(to) => {
