@@ -11,13 +11,15 @@ use sectorbus::log::redis::RedisConfig;
 use sectorbus::rules::Universe;
 use sectorbus_node::NodeConfig;
 use sectorbus_node::auth::{Claims, mint, now_s};
-use sectorbus_node::config::{RedisUrl, Secret};
+use sectorbus_node::config::{RedisUrl, Secret, TopicRule};
 
 pub const NODES: [&str; 3] = ["alpha", "beta", "gamma"];
 pub const BOTS: usize = 40;
 pub const SECTORS: u32 = 48;
 const SEED: u64 = 7;
 const MOVE_COOL_DOWN: Duration = Duration::from_millis(1_500);
+/// What players may ask for beside the feeds of their rooms.
+const TOPICS: [&str; 1] = ["market:*=everyone"];
 const TOKEN_LIVES_S: u64 = 24 * 3600;
 /// TIME of a region in memory when it begins; any time would do.
 const MEMORY_BEGINS_MS: u64 = 1_760_000_000_000;
@@ -73,6 +75,7 @@ impl World {
         config.universe_seed = SEED;
         config.universe_sectors = SECTORS;
         config.move_cool_down = MOVE_COOL_DOWN;
+        config.topics = TOPICS.iter().filter_map(|rule| TopicRule::read(rule)).collect();
         if let Storage::Redis(url) = &self.storage {
             config.redis_url = Some(url.clone());
             // The demo kills nodes, not Redis; `lookout` says once what a production node would refuse.

@@ -92,7 +92,7 @@ async fn what_was_not_done_is_done_by_the_same_request_again_on_redis() -> Resul
     let other = format!(r#"{{"key":"other","expected_version":{},"changes":[{beacon}]}}"#, version + 7);
     for door in [a, b, a] {
         let refused = expect_problem(&key.ask(door, "POST", rooms, &other).await?, 409, "conflict")?;
-        ensure!(refused["version"].as_u64().is_some_and(|version| version < 7_777), "{refused}");
+        ensure!(refused["version"].as_u64() >= Some(version), "{refused}");
     }
     let audit = key.done(a, "GET", "/api/v1/audit?limit=100", "").await?.to_string();
     for outcome in ["untold", "unanswered", "conflict", "done"] {

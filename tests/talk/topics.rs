@@ -153,7 +153,7 @@ async fn a_topic_is_ended_by_its_reader_and_leaves_nothing_behind() {
     tokio::time::sleep(2 * UNFOLLOW_AFTER + Duration::from_secs(1)).await;
     assert!(!nodes[0].core().follows.is_followed(&quiet) && !nodes[0].core().follows.is_followed(&ore));
     let log = &nodes[0].core().log;
-    assert_eq!(log.heads(&[quiet.clone()]).await, Ok(vec![sectorbus::log::Heads::default()]));
+    assert_eq!(log.heads(std::slice::from_ref(&quiet)).await, Ok(vec![sectorbus::log::Heads::default()]));
     assert_eq!(log.feed(&quiet, FeedId::START, 10).await, Ok(Vec::new()));
 }
 
@@ -184,13 +184,9 @@ async fn what_no_pattern_allows_is_refused_and_so_is_one_topic_too_many() {
     publish(&nodes[0], "market:more", "more").await;
     pals.heard_by(&[0], "topic:market:t49", 1).await;
     pals.heard_by(&[0], "topic:market:more", 1).await;
-    let untold = audience::tell(
-        nodes[0].core(),
-        &Audience::Topic(topic("galnet")),
-        &"k".parse().expect("a name"),
-        &event("to nobody"),
-    );
-    assert_eq!(untold.await, Err(TellError::NoTopic(topic("galnet"))));
+    let (nobody, key) = (Audience::Topic(topic("galnet")), "k".parse().expect("a name"));
+    let untold = audience::tell(nodes[0].core(), &nobody, &key, &event("to nobody")).await;
+    assert_eq!(untold, Err(TellError::NoTopic(topic("galnet"))));
     pals.assert_kept();
 }
 

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use sectorbus::action::ActionClass;
 use sectorbus::ids::PlayerId;
-use sectorbus::limits::{ERRORS_MAX, ERRORS_WINDOW, FRAME_UNIT_BYTES, STRANGER_FRAMES_MAX, VIOLATIONS_WINDOW};
+use sectorbus::limits::{
+    ERRORS_MAX, ERRORS_WINDOW, FRAME_UNIT_BYTES, HISTORY_UNITS, STRANGER_FRAMES_MAX, UNREAD_UNITS, VIOLATIONS_WINDOW,
+    WATCHED_PER_UNIT,
+};
 use sectorbus::metrics::RefusedBy;
+use sectorbus::protocol::ClientFrame;
 use tokio::time::Instant;
 
 use crate::edge::Edge;
@@ -132,6 +136,20 @@ impl Intake {
         forget_before(errors, now, ERRORS_WINDOW);
         errors.len() >= ERRORS_MAX
     }
+}
+
+/// The class that a frame is counted in, and as how many.
+pub(super) fn class_of(frame: &ClientFrame) -> Option<(ActionClass, u32)> {
+    Some(match frame {
+        ClientFrame::Act(act) => (act.action.class(), 1),
+        ClientFrame::Say(_) => (ActionClass::Chat, 1),
+        ClientFrame::Read(_) | ClientFrame::Block(_) | ClientFrame::Topic(_) => (ActionClass::Asking, 1),
+        ClientFrame::Watch(watch) => (ActionClass::Asking, 1 + watch.players.len() as u32 / WATCHED_PER_UNIT),
+        ClientFrame::History(_) => (ActionClass::Asking, HISTORY_UNITS),
+        ClientFrame::Unread(_) => (ActionClass::Asking, UNREAD_UNITS),
+        ClientFrame::Call(_) => (ActionClass::Calling, 1),
+        _ => return None,
+    })
 }
 
 fn forget_before(times: &mut VecDeque<Instant>, now: Instant, window: Duration) {

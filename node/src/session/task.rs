@@ -9,11 +9,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use sectorbus::action::{Action, ActionClass};
+use sectorbus::action::Action;
 use sectorbus::ids::{ActorId, RoomId, SectorId, Seq};
-use sectorbus::limits::{
-    DEDUPE_BITMAP_BITS, HISTORY_UNITS, PLAYER_COMPARED_EVERY, RESYNC_EVERY, UNREAD_UNITS, WATCHED_PER_UNIT,
-};
+use sectorbus::limits::{DEDUPE_BITMAP_BITS, PLAYER_COMPARED_EVERY, RESYNC_EVERY};
 use sectorbus::log::{Following, Log};
 use sectorbus::mailbox::{self, mailbox};
 use sectorbus::metrics::NoticeKind;
@@ -34,7 +32,7 @@ use crate::session::connection::Wire;
 use crate::session::edges::{End, answer_error, answer_refusal, close, finish, message_of, refuse, send_unavailable};
 use crate::session::goodbye;
 use crate::session::hello::{Attachment, Keys};
-use crate::session::intake::{Intake, Refusal};
+use crate::session::intake::{Intake, Refusal, class_of};
 use crate::session::outbox::{Lane, Outbox, framed, ping_frame};
 use crate::session::pass::Pass;
 use crate::session::place::Place;
@@ -276,16 +274,7 @@ impl<L: Log> Session<L> {
     }
 
     fn take_class(&mut self, frame: &ClientFrame) -> Result<(), Refusal> {
-        let (class, units) = match frame {
-            ClientFrame::Act(act) => (act.action.class(), 1),
-            ClientFrame::Say(_) => (ActionClass::Chat, 1),
-            ClientFrame::Read(_) | ClientFrame::Block(_) | ClientFrame::Topic(_) => (ActionClass::Asking, 1),
-            ClientFrame::Watch(watch) => (ActionClass::Asking, 1 + watch.players.len() as u32 / WATCHED_PER_UNIT),
-            ClientFrame::History(_) => (ActionClass::Asking, HISTORY_UNITS),
-            ClientFrame::Unread(_) => (ActionClass::Asking, UNREAD_UNITS),
-            ClientFrame::Call(_) => (ActionClass::Calling, 1),
-            _ => return Ok(()),
-        };
+        let Some((class, units)) = class_of(frame) else { return Ok(()) };
         self.intake.take_action(&self.core.edge, class, units)
     }
 
