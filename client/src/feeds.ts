@@ -3,9 +3,12 @@
 
 import { compareFeedIds, type FeedId } from "./feedid.js";
 import type { FeedPlace } from "./frames.js";
+import { topicOf } from "./topics.js";
 
-/** Cursors in one `hello`, and kept at all. */
+/** Cursors in one `hello`. */
 export const FEEDS_MAX = 16;
+/** Feeds that are kept: topics beyond those in `hello` begin at their end, which is told as a gap. */
+const KEPT_MAX = FEEDS_MAX + 50;
 /** Names of shown items that are kept of each feed: what a rewind posts again is among them, or very old. */
 const SHOWN_MAX = 500;
 
@@ -28,9 +31,9 @@ export class Feeds {
     return this.all.get(of)?.reading ?? false;
   }
 
-  /** Room by room the last item had, for `hello`; of too many the player's own and those being read. */
+  /** Room by room the last item had, for `hello`; of too many the player's own, then rooms that are read, then topics. */
   cursors(own: string | null): Record<string, FeedId> {
-    const rank = ([of, { reading }]: [string, Feed]) => (of === own ? 2 : reading ? 1 : 0);
+    const rank = ([of, { reading }]: [string, Feed]) => (of === own ? 3 : reading ? (topicOf(of) === null ? 2 : 1) : 0);
     const latestFirst = [...this.all].reverse().sort((a, b) => rank(b) - rank(a));
     const known = latestFirst.flatMap(([of, { cursor }]) => (cursor === null ? [] : [[of, cursor] as const]));
     return Object.fromEntries(known.slice(0, FEEDS_MAX));
@@ -39,6 +42,11 @@ export class Feeds {
   /** A new connection reads nothing before the server says so. */
   restart(): void {
     for (const feed of this.all.values()) feed.reading = false;
+  }
+
+  /** Begun again it begins anew. */
+  forget(of: string): void {
+    this.all.delete(of);
   }
 
   clear(): void {
@@ -100,7 +108,7 @@ export class Feeds {
     this.all.delete(of);
     this.all.set(of, feed);
     for (const [old, { reading }] of this.all) {
-      if (this.all.size <= FEEDS_MAX) break;
+      if (this.all.size <= KEPT_MAX) break;
       if (!reading) this.all.delete(old);
     }
   }
