@@ -202,7 +202,7 @@ export class Client {
 
   /**
    * What was said before in a channel, from the end or before an item; 50 messages, or up to `limit` (1 to 100). They are
-   * in `channels` then. Rejects with `Refused`.
+   * in `channels` then; of a topic (`topic:<name>`) they are not. Rejects with `Refused`.
    */
   history(of: string, before: FeedId | null = null, limit: number | null = null): Promise<HistoryPage> {
     return this.asked("history", (talk) => talk.history(of, before, limit, this.session.sector));

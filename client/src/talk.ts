@@ -12,7 +12,7 @@ import { Reads } from "./reads.js";
 import { HERE, Requests } from "./requests.js";
 import { asSaid, channelOf, feedOf, isPlayer, isRoom, known, playerRoom } from "./said.js";
 import { Refused } from "./refused.js";
-import { topicOf, topicRoom, Topics } from "./topics.js";
+import { isTopic, topicOf, topicRoom, Topics } from "./topics.js";
 
 /** The name of this part of the protocol. */
 export const FEATURE = "feeds";
@@ -40,7 +40,10 @@ export class Talk {
     (name) => this.feeds.isReading(feedOf(name, this.me)),
     (name, message) => isWanted(this.unwanted, name, message, this.me),
   );
-  readonly topics = new Topics((name, wanted) => this.requests.ask("topic", { name, wanted }));
+  readonly topics = new Topics(
+    (name, wanted) => this.requests.ask("topic", { name, wanted }),
+    (topic) => this.feeds.forget(topicRoom(topic)),
+  );
   private readonly feeds = new Feeds();
   private readonly requests: Requests;
   private readonly reads = new Reads();
@@ -84,7 +87,7 @@ export class Talk {
     }
     if (before !== null && !FEED_ID.test(before)) throw new RangeError("before: <ms>-<n>");
     const page = await this.requests.ask("history", {
-      of: checkedRoom(of, sector),
+      of: topicOf(of) === null ? checkedRoom(of, sector) : checkedTopic(of),
       ...(before !== null && { before }),
       ...(limit !== null && { limit }),
     });
@@ -107,7 +110,6 @@ export class Talk {
 
   /** Begins or ends to listen to a topic. What comes of one that is ended is not told any more. */
   async wantTopic(topic: string, wanted: boolean): Promise<void> {
-    if (!wanted) this.feeds.forget(topicRoom(topic));
     await this.topics.want(topic, wanted);
   }
 
@@ -217,6 +219,8 @@ export class Talk {
 
   /** Into the channels first, so that they have it when the promise is kept. */
   private paged(page: Page): void {
+    // What was said in a topic is in no channel.
+    if (topicOf(page.of) !== null) return this.requests.settle("history", page.n, page);
     const byChannel = new Map<string, Message[]>();
     for (const item of page.items) {
       const message = messageOf(item, this.me);
@@ -263,5 +267,10 @@ export class Talk {
 function checkedRoom(name: string, sector: string | null): string {
   const room = name === HERE && sector !== null ? `sector:${sector}` : name;
   if (room !== HERE && !isRoom(room)) throw new Refused(room.startsWith("player:") ? "unknown_player" : "not_there");
+  return room;
+}
+
+function checkedTopic(room: string): string {
+  if (!isTopic(topicOf(room) ?? "")) throw new Refused("not_there");
   return room;
 }

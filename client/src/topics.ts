@@ -14,7 +14,7 @@ export type TopicEvent =
   | { readonly kind: "item"; readonly topic: string; readonly message: Message }
   /** It is heard from now on. */
   | { readonly kind: "open"; readonly topic: string }
-  /** Items are missing, and nobody has them. */
+  /** Items are missing: `history` of `topic:<name>` may still have them. */
   | { readonly kind: "gap"; readonly topic: string }
   /** It is heard no more: the server ended it, or refused it on a new connection with this code. */
   | { readonly kind: "ended"; readonly topic: string; readonly code: string | null };
@@ -31,6 +31,10 @@ export function topicOf(room: string): string | null {
   return room.startsWith(ROOM) ? room.slice(ROOM.length) : null;
 }
 
+export function isTopic(name: string): boolean {
+  return name.length <= TOPIC_CHARS_MAX && TOPIC.test(name);
+}
+
 export function topicRoom(topic: string): string {
   return ROOM + topic;
 }
@@ -42,8 +46,11 @@ export class Topics implements TopicsView {
   private readonly asked = new Map<string, number>();
   private readonly listeners = new Listeners<TopicEvent>();
 
-  /** `request` resolves when the server has done it, and rejects with `Refused`. */
-  constructor(private readonly request: (name: string, wanted: boolean) => Promise<unknown>) {}
+  /** `request` resolves when the server has done it, and rejects with `Refused`; `forget`: begun again it begins anew. */
+  constructor(
+    private readonly request: (name: string, wanted: boolean) => Promise<unknown>,
+    private readonly forget: (topic: string) => void,
+  ) {}
 
   subscribe(listener: (event: TopicEvent) => void): Unsubscribe {
     return this.listeners.add(listener);
@@ -56,14 +63,14 @@ export class Topics implements TopicsView {
 
   /** Rejects with `Refused`: then it is as it was. */
   async want(topic: string, wanted: boolean): Promise<void> {
-    if (topic.length > TOPIC_CHARS_MAX || !TOPIC.test(topic)) throw new Refused("not_there");
+    if (!isTopic(topic)) throw new Refused("not_there");
     const before = this.wanted.has(topic);
     if (wanted) this.wanted.add(topic);
-    else this.wanted.delete(topic);
+    else this.drop(topic);
     try {
       await this.ask(topic, wanted);
     } catch (problem) {
-      if (wanted && !before) this.wanted.delete(topic);
+      if (wanted && !before) this.drop(topic);
       throw problem;
     }
   }
@@ -97,7 +104,12 @@ export class Topics implements TopicsView {
   }
 
   private ended(topic: string, code: string | null): void {
-    if (this.wanted.delete(topic) && code !== "left") this.listeners.emit({ kind: "ended", topic, code });
+    if (this.drop(topic) && code !== "left") this.listeners.emit({ kind: "ended", topic, code });
+  }
+
+  private drop(topic: string): boolean {
+    this.forget(topic);
+    return this.wanted.delete(topic);
   }
 
   private async ask(topic: string, wanted: boolean): Promise<void> {

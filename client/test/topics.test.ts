@@ -104,6 +104,17 @@ test("what is refused is no topic; one that is refused or ended later is told of
   expect(asked()).toEqual([]);
 });
 
+test("one that the server has ended begins anew when it is asked for again", async () => {
+  const { client, events } = await listening("team-7");
+  say(feed("topic:team-7", "20-0", "ended"));
+  say(event("team-7", "21-0"));
+  const again = client.subscribe("team-7");
+  answer("team-7");
+  await again;
+  say(feed("topic:team-7", "40-0"));
+  expect(events).toEqual(["open team-7", "ended team-7 null", "open team-7"]);
+});
+
 test("another player on the same client hears no topics of the one before", async () => {
   const { events } = await listening();
   FakeSocket.last.end(1006);
@@ -112,14 +123,31 @@ test("another player on the same client hears no topics of the one before", asyn
   expect([asked(), events]).toEqual([[], ["open market:ore"]]);
 });
 
-test("topics take no room's place in a hello", () => {
+test("what was said before in a topic is given to who asks, and is in no channel", async () => {
+  const { client } = await listening();
+  const page = client.history("topic:market:ore", "20-0", 5);
+  const [{ n }] = FakeSocket.last.frames("history") as [{ n: number }];
+  expect(FakeSocket.last.frames("history")).toEqual([{ n, of: "topic:market:ore", before: "20-0", limit: 5 }]);
+  const said = { announcement: { level: "info", text: "hello" } };
+  say({ page: { n, of: "topic:market:ore", items: [{ id: "19-0", msg: "m", said }] } });
+  await expect(page).resolves.toMatchObject({ messages: [{ id: "19-0", text: "hello" }], before: null });
+  expect(client.channels.get("topic:market:ore")).toBeUndefined();
+  await expect(client.history("topic:a b")).rejects.toMatchObject({ code: "not_there" });
+  await expect(client.say("topic:market:ore", "hello")).rejects.toMatchObject({ code: "not_there" });
+});
+
+test("fifty topics and sixteen rooms go into a hello: neither takes the other's place", () => {
   const feeds = new Feeds();
-  feeds.place({ of: "global", at: "1-0", why: "started" });
   feeds.place({ of: "player:ann", at: "1-0", why: "started" });
+  feeds.place({ of: "global", at: "1-0", why: "started" });
   for (let n = 0; n < 50; n += 1) feeds.place({ of: `topic:t${n}`, at: "1-0", why: "started" });
-  const names = Object.keys(feeds.cursors("player:ann"));
-  expect([names.length, names.slice(0, 2)]).toEqual([16, ["player:ann", "global"]]);
+  for (let n = 0; n < 20; n += 1) {
+    feeds.place({ of: `sector:${n}`, at: "1-0", why: "started" });
+    feeds.place({ of: `sector:${n}`, at: "1-0", why: "ended" });
+  }
   feeds.restart();
   feeds.place({ of: "global", at: "1-0", why: "started" });
+  const names = Object.keys(feeds.cursors("player:ann"));
+  expect([names.length, names.slice(0, 3)]).toEqual([66, ["player:ann", "global", "sector:19"]]);
   expect(feeds.place({ of: "topic:t0", at: "9-0", why: "started" })).toBe("gap");
 });
