@@ -43,6 +43,11 @@ export class HeldChannel implements Channel {
     return this.unreadElsewhere + this.unreadHere;
   }
 
+  /** The latest message; where none is held, what the server has counted up to; null: there is nothing. */
+  get latest(): FeedId | null {
+    return this.messages.at(-1)?.id ?? (this.unreadElsewhere > 0 ? this.counted : null);
+  }
+
   /** false: it is there already. */
   add(message: Message): boolean {
     if (this.messages.some(({ msg }) => msg === message.msg)) return false;
@@ -64,8 +69,9 @@ export class HeldChannel implements Channel {
   read(upto: FeedId): boolean {
     if (this.isUnread(upto)) this.readUpto = upto;
     this.unreadHere = this.unreadOf(this.messages);
-    const [oldest] = this.messages;
-    if (oldest !== undefined && compareFeedIds(upto, oldest.id) >= 0) this.unreadElsewhere = 0;
+    // What is unread elsewhere was counted, and is older than all that is held.
+    const after = this.messages[0]?.id ?? this.counted;
+    if (after !== null && compareFeedIds(upto, after) >= 0) this.unreadElsewhere = 0;
     return this.unreadElsewhere === 0;
   }
 

@@ -113,11 +113,10 @@ export class Talk {
     await this.topics.want(topic, wanted);
   }
 
-  /** Up to the latest item held if no other one is given. A mark on a room that the player has left stays here. */
+  /** Up to the latest item if no other one is given. A mark on a room that the player has left stays here. */
   markRead(name: string, upto: FeedId | undefined): void {
-    const channel = this.channels.get(name);
-    const mark = upto ?? channel?.messages.at(-1)?.id;
-    if (mark === undefined) return;
+    const mark = upto ?? this.channels.get(name)?.latest ?? null;
+    if (mark === null) return;
     if (!isRoom(name) || !FEED_ID.test(mark)) throw new RangeError("markRead: no channel, or no place in one");
     this.channels.read(name, mark);
     if (this.channels.get(name)?.open) this.reads.mark(name, mark);
