@@ -23,7 +23,8 @@ export class Demo {
     readonly complaints: string[],
   ) {}
 
-  static async start(): Promise<Demo> {
+  /** `names`: of the page's pilots, by the letter of their pane. */
+  static async start(names: Readonly<Record<string, string>> = {}): Promise<Demo> {
     const child = spawn(required("SECTORBUS_DEMO"), ["--port", "0"], { stdio: ["ignore", "pipe", "inherit"] });
     try {
       const address = await addressOf(child);
@@ -35,7 +36,7 @@ export class Demo {
         // The browser itself writes a line for each refused connection: a killed node is meant to be one.
         if (message.type() === "error" && !message.text().startsWith("WebSocket connection to")) complaints.push(message.text());
       });
-      await page.goto(address);
+      await page.goto(`${address}/?${new URLSearchParams(names)}`);
       return new Demo(child, browser, page, complaints);
     } catch (problem) {
       child.kill("SIGKILL");

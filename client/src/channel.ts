@@ -2,33 +2,16 @@
 // know frames' ways.
 
 import { compareFeedIds, type FeedId } from "./feedid.js";
+import type { Message } from "./message.js";
 
 export const CHANNEL_MESSAGES_MAX = 500;
-
-/** Everything in it but ids and times was chosen by somebody: show it as text. */
-export interface Message {
-  readonly id: FeedId;
-  /** Its name for ever; `id` may change when a feed is rewound. */
-  readonly msg: string;
-  /** ms since 1970, by the server's clock. */
-  readonly at: number;
-  /** The player who said it; null: whoever runs the universe. */
-  readonly from: string | null;
-  /** The author's name as it was then; null with `from`. */
-  readonly name: string | null;
-  readonly text: string;
-  /** Said by this player, on this device or another. */
-  readonly mine: boolean;
-  /** Of an announcement: `info`, `warning`, `critical`. */
-  readonly level?: string;
-}
 
 export interface Channel {
   /** `global`, `sector:<id>`, `team:<id>`; `player:<id>`: what is said with that player, or told to this one. */
   readonly name: string;
   /** Oldest first; another array after every change. */
   readonly messages: readonly Message[];
-  /** Of others, after the read mark. */
+  /** Of others, after the read mark, and of what the player wants to hear of. */
   readonly unread: number;
   /** Read up to here, on any device; null: never marked. */
   readonly readUpto: FeedId | null;
@@ -48,6 +31,8 @@ export class HeldChannel implements Channel {
   constructor(
     readonly name: string,
     private readonly isOpen: (name: string) => boolean,
+    /** Whether the player wants to hear of such a message here. */
+    private readonly isWanted: (name: string, message: Message) => boolean = () => true,
   ) {}
 
   get open(): boolean {
@@ -56,6 +41,11 @@ export class HeldChannel implements Channel {
 
   get unread(): number {
     return this.unreadElsewhere + this.unreadHere;
+  }
+
+  /** The latest message; where none is held, what the server has counted up to; null: there is nothing. */
+  get latest(): FeedId | null {
+    return this.messages.at(-1)?.id ?? (this.unreadElsewhere > 0 ? this.counted : null);
   }
 
   /** false: it is there already. */
@@ -79,8 +69,9 @@ export class HeldChannel implements Channel {
   read(upto: FeedId): boolean {
     if (this.isUnread(upto)) this.readUpto = upto;
     this.unreadHere = this.unreadOf(this.messages);
-    const [oldest] = this.messages;
-    if (oldest !== undefined && compareFeedIds(upto, oldest.id) >= 0) this.unreadElsewhere = 0;
+    // What is unread elsewhere was counted, and is older than all that is held.
+    const after = this.messages[0]?.id ?? this.counted;
+    if (after !== null && compareFeedIds(upto, after) >= 0) this.unreadElsewhere = 0;
     return this.unreadElsewhere === 0;
   }
 
@@ -94,6 +85,11 @@ export class HeldChannel implements Channel {
     this.counted = counted;
     this.unreadHere = this.unreadOf(this.messages);
     this.unreadElsewhere = Math.max(0, unread - this.unreadOf(this.messages.filter(({ id }) => this.wasCounted(id))));
+  }
+
+  /** What the player wants to hear of is something else now; what is unread elsewhere has to be asked for. */
+  recount(): void {
+    this.unreadHere = this.unreadOf(this.messages);
   }
 
   /** Those of these that were counted were elsewhere until now. */
@@ -113,7 +109,7 @@ export class HeldChannel implements Channel {
   }
 
   private unreadOf(messages: readonly Message[]): number {
-    return messages.filter(({ id, mine }) => !mine && this.isUnread(id)).length;
+    return messages.filter((each) => !each.mine && this.isUnread(each.id) && this.isWanted(this.name, each)).length;
   }
 
   private wasCounted(id: FeedId): boolean {

@@ -1,9 +1,10 @@
 // All channels of a player, as applications see them. Pure; must not know frames.
 
-import { HeldChannel, type Channel, type Message } from "./channel.js";
+import { HeldChannel, type Channel } from "./channel.js";
 import type { FeedId } from "./feedid.js";
 import type { ChannelCount } from "./frames.js";
 import { Listeners, type Unsubscribe } from "./listeners.js";
+import type { Message } from "./message.js";
 
 /** Of more, those go that were quiet for longest and are no rooms that the player is in. */
 export const CHANNELS_MAX = 64;
@@ -20,6 +21,8 @@ export type ChannelEvent =
 export interface ChannelsView {
   /** The one that was quiet for longest first. */
   readonly all: readonly Channel[];
+  /** In all of them. */
+  readonly unread: number;
   get(name: string): Channel | undefined;
   subscribe(listener: (event: ChannelEvent) => void): Unsubscribe;
 }
@@ -28,8 +31,11 @@ export class Channels implements ChannelsView {
   private readonly held = new Map<string, HeldChannel>();
   private readonly listeners = new Listeners<ChannelEvent>();
 
-  /** `isOpen`: whether what is said in a channel is heard now. */
-  constructor(private readonly isOpen: (name: string) => boolean) {}
+  /** `isOpen`: whether what is said in a channel is heard now; `isWanted`: whether such a message there counts as unread. */
+  constructor(
+    private readonly isOpen: (name: string) => boolean,
+    private readonly isWanted: (name: string, message: Message) => boolean = () => true,
+  ) {}
 
   get all(): readonly Channel[] {
     return [...this.held.values()];
@@ -37,6 +43,10 @@ export class Channels implements ChannelsView {
 
   get(name: string): HeldChannel | undefined {
     return this.held.get(name);
+  }
+
+  get unread(): number {
+    return this.all.reduce((sum, { unread }) => sum + unread, 0);
   }
 
   subscribe(listener: (event: ChannelEvent) => void): Unsubscribe {
@@ -80,6 +90,14 @@ export class Channels implements ChannelsView {
     }
   }
 
+  /** What is wanted is something else now. */
+  recount(): void {
+    for (const channel of this.held.values()) {
+      channel.recount();
+      this.changed(channel);
+    }
+  }
+
   gap(name: string): void {
     this.listeners.emit({ kind: "gap", channel: this.channel(name) });
   }
@@ -95,7 +113,7 @@ export class Channels implements ChannelsView {
   private channel(name: string): HeldChannel {
     let channel = this.held.get(name);
     if (channel === undefined) {
-      this.held.set(name, (channel = new HeldChannel(name, this.isOpen)));
+      this.held.set(name, (channel = new HeldChannel(name, this.isOpen, this.isWanted)));
       this.dropQuiet();
     }
     return channel;

@@ -1,19 +1,24 @@
 // The client as applications use it: joins the link (when and where to connect) and the session (what frames do).
 
 import type { PendingAction } from "./actions.js";
+import { bellOf, type Bell } from "./bell.js";
+import type { Population, Team } from "./beside.js";
 import type { CallOutcome } from "./calls.js";
 import { CODECS, type CodecName } from "./codec/codec.js";
 import type { ChannelsView } from "./channels.js";
 import type { FeedId } from "./feedid.js";
-import type { Action, ChannelCount, Delta, Json, Own } from "./frames.js";
+import type { Action, ChannelCount, Delta, Json, Own, PlayerPresence } from "./frames.js";
 import { Link, type ClientState, type DropEvent, type LeaveEvent } from "./link.js";
 import { Listeners, type Unsubscribe } from "./listeners.js";
 import type { Answer } from "./marks.js";
+import type { Passages } from "./passages.js";
+import type { PreferenceKind } from "./preferences.js";
 import type { RoomView } from "./room.js";
 import { Session, type LiveEvent, type Notice } from "./session.js";
 import type { SocketConstructor } from "./socket.js";
 import type { HistoryPage, SaidPlace, Talk } from "./talk.js";
 import { Tokens, type TokenSource } from "./tokens.js";
+import type { TopicsView } from "./topics.js";
 
 /** A platform's timer fires at once if it is asked for more than it can count. */
 const WAKE_WITHIN_MS = 60_000;
@@ -76,6 +81,10 @@ export class Client {
     state: new Listeners<StateEvent>(),
     delta: new Listeners<DeltaEvent>(),
     own: new Listeners<OwnEvent>(),
+    team: new Listeners<Team | null>(),
+    population: new Listeners<Population | null>(),
+    presence: new Listeners<readonly PlayerPresence[]>(),
+    passages: new Listeners<Passages>(),
     notice: new Listeners<Notice>(),
     drop: new Listeners<DropEvent>(),
     reconnect: new Listeners<LiveEvent>(),
@@ -100,6 +109,10 @@ export class Client {
       state: (event) => heard.state.emit(event),
       delta: (event) => heard.delta.emit(event),
       own: (event) => heard.own.emit(event),
+      team: (team) => heard.team.emit(team),
+      population: (population) => heard.population.emit(population),
+      presence: (changed) => heard.presence.emit(changed),
+      passages: (passages) => heard.passages.emit(passages),
       notice: (notice) => heard.notice.emit(notice),
       leaving: (reconnectAfterMs) => this.link.leaving(reconnectAfterMs),
       expiring: () => void this.link.refresh(),
@@ -189,7 +202,7 @@ export class Client {
 
   /**
    * What was said before in a channel, from the end or before an item; 50 messages, or up to `limit` (1 to 100). They are
-   * in `channels` then. Rejects with `Refused`.
+   * in `channels` then; of a topic (`topic:<name>`) they are not. Rejects with `Refused`.
    */
   history(of: string, before: FeedId | null = null, limit: number | null = null): Promise<HistoryPage> {
     return this.asked("history", (talk) => talk.history(of, before, limit, this.session.sector));
@@ -219,6 +232,57 @@ export class Client {
   /** What was said, channel by channel, and how much of it is unread. */
   get channels(): ChannelsView {
     return this.session.talk.channels;
+  }
+
+  /** What was told by nobody who plays, over all channels, and how much of everything is unread; of this moment. */
+  get bell(): Bell {
+    return bellOf(this.channels);
+  }
+
+  /** Whether this player wants to be told of such things, on every device. Rejects with `Refused`. */
+  want(kind: PreferenceKind, wanted: boolean): Promise<void> {
+    return this.asked("want", (talk) => talk.want(kind, wanted));
+  }
+
+  /** Kinds that this player does not want to be told of; `channels` tell of a change. */
+  get unwanted(): ReadonlySet<string> {
+    return this.session.talk.unwanted;
+  }
+
+  /** From now on what is said in this topic is told by `topics`, over all reconnects. Rejects with `Refused`. */
+  subscribe(topic: string): Promise<void> {
+    return this.asked("subscribe", (talk) => talk.wantTopic(topic, true));
+  }
+
+  /** Nothing of it is told any more. Rejects with `Refused`. */
+  unsubscribe(topic: string): Promise<void> {
+    return this.asked("unsubscribe", (talk) => talk.wantTopic(topic, false));
+  }
+
+  /** What is said in the topics that were asked for. */
+  get topics(): TopicsView {
+    return this.session.talk.topics;
+  }
+
+  /** The player's team, as its room has it now; null: none, or not known yet on this connection. */
+  get team(): Team | null {
+    return this.session.beside.team;
+  }
+
+  /** How many play; null: not known yet on this connection. */
+  get population(): Population | null {
+    return this.session.beside.population;
+  }
+
+  /** Whose presence to be told of from now on, at most 100 players; in place of those before. */
+  watch(players: readonly string[]): void {
+    this.session.presence.watch(players);
+    this.wake();
+  }
+
+  /** Of the players watched those who are known. */
+  get presence(): ReadonlyMap<string, PlayerPresence> {
+    return this.session.presence.known;
   }
 
   /**
@@ -265,6 +329,25 @@ export class Client {
   /** What only this player sees changed. */
   onOwn(listener: (event: OwnEvent) => void): Unsubscribe {
     return this.heard.own.add(listener);
+  }
+
+  /** Who is in the team, or how they are, changed; null: there is none now. */
+  onTeam(listener: (team: Team | null) => void): Unsubscribe {
+    return this.heard.team.add(listener);
+  }
+
+  onPopulation(listener: (population: Population | null) => void): Unsubscribe {
+    return this.heard.population.add(listener);
+  }
+
+  /** How watched players are: at once, and after every change. */
+  onPresence(listener: (changed: readonly PlayerPresence[]) => void): Unsubscribe {
+    return this.heard.presence.add(listener);
+  }
+
+  /** Ships came into the sector or left it; not this player's own. */
+  onPassages(listener: (passages: Passages) => void): Unsubscribe {
+    return this.heard.passages.add(listener);
   }
 
   onNotice(listener: (notice: Notice) => void): Unsubscribe {

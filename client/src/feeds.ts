@@ -3,9 +3,11 @@
 
 import { compareFeedIds, type FeedId } from "./feedid.js";
 import type { FeedPlace } from "./frames.js";
+import { topicOf } from "./topics.js";
 
-/** Cursors in one `hello`, and kept at all. */
-export const FEEDS_MAX = 16;
+/** Cursors of rooms in one `hello`, and rooms kept at all; and as many topics as a session may have. */
+export const ROOMS_MAX = 16;
+export const TOPICS_MAX = 50;
 /** Names of shown items that are kept of each feed: what a rewind posts again is among them, or very old. */
 const SHOWN_MAX = 500;
 
@@ -33,12 +35,18 @@ export class Feeds {
     const rank = ([of, { reading }]: [string, Feed]) => (of === own ? 2 : reading ? 1 : 0);
     const latestFirst = [...this.all].reverse().sort((a, b) => rank(b) - rank(a));
     const known = latestFirst.flatMap(([of, { cursor }]) => (cursor === null ? [] : [[of, cursor] as const]));
-    return Object.fromEntries(known.slice(0, FEEDS_MAX));
+    const [topics, rooms] = [known.filter(([of]) => isTopic(of)), known.filter(([of]) => !isTopic(of))];
+    return Object.fromEntries([...rooms.slice(0, ROOMS_MAX), ...topics.slice(0, TOPICS_MAX)]);
   }
 
   /** A new connection reads nothing before the server says so. */
   restart(): void {
     for (const feed of this.all.values()) feed.reading = false;
+  }
+
+  /** Begun again it begins anew. */
+  forget(of: string): void {
+    this.all.delete(of);
   }
 
   clear(): void {
@@ -99,13 +107,17 @@ export class Feeds {
     feed.reading = true;
     this.all.delete(of);
     this.all.set(of, feed);
-    for (const [old, { reading }] of this.all) {
-      if (this.all.size <= FEEDS_MAX) break;
-      if (!reading) this.all.delete(old);
-    }
+    // A topic is kept until nobody wants it.
+    const rooms = [...this.all].filter(([name]) => !isTopic(name));
+    const quiet = rooms.filter(([, { reading }]) => !reading);
+    for (const [old] of quiet.slice(0, Math.max(0, rooms.length - ROOMS_MAX))) this.all.delete(old);
   }
 }
 
 function isAfter(id: FeedId, cursor: FeedId | null): boolean {
   return cursor === null || compareFeedIds(id, cursor) > 0;
+}
+
+function isTopic(of: string): boolean {
+  return topicOf(of) !== null;
 }

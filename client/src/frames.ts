@@ -66,7 +66,9 @@ export type ClientFrame =
   | { readonly read: { readonly of: string; readonly upto: FeedId } }
   | { readonly unread: { readonly n: number } }
   | { readonly block: { readonly n: number; readonly player: string; readonly blocked: boolean } }
-  | { readonly watch: { readonly players: readonly string[] } };
+  | { readonly watch: { readonly players: readonly string[] } }
+  | { readonly prefer: { readonly n: number; readonly kind: string; readonly wanted: boolean } }
+  | { readonly topic: { readonly n: number; readonly name: string; readonly wanted: boolean } };
 
 export type Empty = Readonly<Record<string, never>>;
 
@@ -181,7 +183,9 @@ export interface Refusal {
 export type Said =
   | { readonly chat: { readonly from: string; readonly name: string; readonly text: string } }
   | { readonly private: { readonly from: string; readonly name: string; readonly to: string; readonly text: string } }
-  | { readonly announcement: { readonly level: string; readonly text: string } };
+  | { readonly announcement: { readonly level: string; readonly text: string } }
+  | { readonly notice: { readonly kind: string; readonly level: string; readonly about: Facts } }
+  | { readonly event: { readonly name: string; readonly level: string; readonly about: Facts } };
 
 /** One of a kind that only a newer client knows. */
 export type OtherSaid = Readonly<Record<string, unknown>>;
@@ -245,6 +249,18 @@ export interface Blocks {
   readonly players: readonly string[];
 }
 
+/** Kinds that the player does not want to be told of. */
+export interface Preferences {
+  readonly n?: number | null | undefined;
+  readonly unwanted: readonly string[];
+}
+
+/** All topics that the session has now. */
+export interface TopicNames {
+  readonly n: number;
+  readonly names: readonly string[];
+}
+
 /** A room beside the sector: the team's (slot 1), `global` (slot 2). */
 export interface RoomSnapshot {
   readonly room: number;
@@ -293,6 +309,8 @@ export interface ServerFrames {
   readonly marked: Marked;
   readonly counts: Counts;
   readonly blocks: Blocks;
+  readonly preferences: Preferences;
+  readonly topics: TopicNames;
   readonly room: RoomSnapshot;
   readonly left: { readonly room: number; readonly of: string };
   readonly presence: { readonly players: readonly PlayerPresence[] };

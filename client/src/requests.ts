@@ -1,7 +1,7 @@
 // What is said, asked and changed in feeds: numbered, kept until its one answer, and sent again on every connection
 // until then. Pure: time comes as an argument; must not know feeds or what answers mean.
 
-import type { Blocks, ClientFrame, Counts, Facts, Page, SaidAt } from "./frames.js";
+import type { Blocks, ClientFrame, Counts, Facts, Page, Preferences, SaidAt, TopicNames } from "./frames.js";
 import type { FeedId } from "./feedid.js";
 import { Numbers } from "./numbers.js";
 import { Pace } from "./pace.js";
@@ -18,6 +18,8 @@ export interface Asks {
   readonly history: { readonly of: string; readonly before?: FeedId; readonly limit?: number };
   readonly unread: object;
   readonly block: { readonly player: string; readonly blocked: boolean };
+  readonly prefer: { readonly kind: string; readonly wanted: boolean };
+  readonly topic: { readonly name: string; readonly wanted: boolean };
 }
 
 export interface Answers {
@@ -25,6 +27,8 @@ export interface Answers {
   readonly history: Page;
   readonly unread: Counts;
   readonly block: Blocks;
+  readonly prefer: Preferences;
+  readonly topic: TopicNames;
 }
 
 export type Kind = keyof Asks;

@@ -1,12 +1,9 @@
-// One room as this client has it: snapshot, deltas and own changes in, entities out, the checksums kept up to date.
-// Pure: must not know sockets, time or actions.
+// The player's sector as this client has it: snapshot, deltas and own changes in, entities out, both checksums kept up to
+// date. Pure: must not know sockets, time or actions.
 
-import { OWN_ALIAS, add, fieldHash, subtract } from "./checksum.js";
-import { FieldNames } from "./fields.js";
-import type { Delta, FieldChanges, Fields, Own, Owner, Snapshot, Value } from "./frames.js";
-
-/** Fields of one entity by name; a field without a name by its number. */
-export type Entity = ReadonlyMap<string, Value>;
+import { OWN_ALIAS, add } from "./checksum.js";
+import { Copy, entryId, type Entity, type EntryId, type Step } from "./copy.js";
+import type { FieldChanges, Fields, Own, Snapshot, Value } from "./frames.js";
 
 /** A room as an application may see it. */
 export interface RoomView {
@@ -22,41 +19,19 @@ export interface RoomView {
   ofKind(kind: string): [alias: number, entity: Entity][];
 }
 
-/**
- * What became of a step: `applied`; `stale` (it leads nowhere new); `gap` (something before it is missing);
- * `drift` (applied, but the checksum differs: this copy is wrong).
- */
-export type Step = "applied" | "stale" | "gap" | "drift";
-
-interface EntryId {
-  readonly epoch: number;
-  readonly version: number;
-}
-
-export class Room implements RoomView {
+export class Room extends Copy implements RoomView {
   readonly sector: string;
-  readonly entities = new Map<number, Map<string, Value>>();
   readonly own = new Map<string, Value>();
-  owner: string;
-  epoch: number;
-  version: number;
   /** Own changes come before the delta of their version. */
   ownVersion: number;
+  ownSum = 0;
   /** The highest entry of which anything was told (in an ack, in own changes, in a welcome), applied or not. */
   private told: EntryId = { epoch: 0, version: 0 };
-  sum = 0;
-  ownSum = 0;
-  private readonly names: FieldNames;
 
   constructor(snapshot: Snapshot, fieldNames: readonly string[]) {
-    const { epoch, version } = entryId(snapshot.id);
-    this.names = new FieldNames(fieldNames);
+    super(snapshot, fieldNames);
     this.sector = snapshot.sector;
-    this.owner = snapshot.owner;
-    this.epoch = epoch;
-    this.version = version;
-    this.ownVersion = version;
-    for (const { entity, fields } of snapshot.entities) this.change(entity, fields);
+    this.ownVersion = this.version;
     this.changeOwn(snapshot.own);
   }
 
@@ -76,21 +51,6 @@ export class Room implements RoomView {
     this.tell(entryId(head));
   }
 
-  ofKind(kind: string): [number, Entity][] {
-    return [...this.entities].filter(([, fields]) => fields.get("kind") === kind);
-  }
-
-  takeDelta({ from, to, sum, changes }: Omit<Delta, "room">): Step {
-    if (to < this.version) return "stale";
-    if (from > this.version) return "gap";
-    for (const change of changes) {
-      if ("removed" in change) this.remove(change.entity);
-      else this.change(change.entity, change.set);
-    }
-    this.version = to;
-    return this.sum === sum ? "applied" : "drift";
-  }
-
   takeOwn({ to, sum, set }: Own): Step {
     if (to <= Math.max(this.version, this.ownVersion)) return "stale";
     this.ownVersion = to;
@@ -99,60 +59,12 @@ export class Room implements RoomView {
     return this.ownSum === sum ? "applied" : "drift";
   }
 
-  /** Another node owns the room now: the version counts on in a new epoch. */
-  takeOwner({ node, epoch, version }: Owner): Step {
-    if (version > this.version + 1) return "gap";
-    this.owner = node;
-    this.epoch = epoch;
-    this.version = Math.max(this.version, version);
-    return "applied";
-  }
-
-  /** Creates the entity if it is not there, even with no field at all. */
-  change(alias: number, set: FieldChanges | Fields): void {
-    let fields = this.entities.get(alias);
-    if (fields === undefined) this.entities.set(alias, (fields = new Map()));
-    this.sum = add(this.sum, this.assign(alias, fields, set));
-  }
-
   /** Epochs only grow: a later version is of no earlier one, though the owner's frame is still to come. */
   private tell({ epoch, version }: EntryId): void {
     if (version > this.told.version) this.told = { epoch: Math.max(epoch, this.told.epoch), version };
   }
 
-  private remove(alias: number): void {
-    for (const [name, value] of this.entities.get(alias) ?? []) this.sum = subtract(this.sum, this.hash(alias, name, value));
-    this.entities.delete(alias);
-  }
-
   private changeOwn(set: FieldChanges | Fields): void {
     this.ownSum = add(this.ownSum, this.assign(OWN_ALIAS, this.own, set));
   }
-
-  /** Answers by how much the sum of these fields has grown, modulo 2^32. */
-  private assign(alias: number, fields: Map<string, Value>, set: FieldChanges | Fields): number {
-    let grown = 0;
-    for (const [key, value] of Object.entries(set)) {
-      const name = this.names.nameOf(key);
-      const before = fields.get(name);
-      if (before !== undefined) grown = subtract(grown, this.hash(alias, name, before));
-      if (value === null) {
-        fields.delete(name);
-      } else {
-        fields.set(name, value);
-        grown = add(grown, this.hash(alias, name, value));
-      }
-    }
-    return grown;
-  }
-
-  private hash(alias: number, name: string, value: Value): number {
-    return fieldHash(alias, this.names.numberOf(name), value);
-  }
-}
-
-/** Reads `<epoch>-<version>`. */
-function entryId(id: string): EntryId {
-  const [epoch = "", version = ""] = id.split("-");
-  return { epoch: Number(epoch), version: Number(version) };
 }

@@ -10,7 +10,7 @@ export const SAY_CHARS_MAX = 500;
 const NAME = "[A-Za-z0-9_-]{1,64}";
 const PLAYER = new RegExp(`^${NAME}$`);
 const ROOM = new RegExp(`^(?:global|(?:sector|team|player):${NAME})$`);
-const KINDS = ["chat", "private", "announcement"];
+const KINDS = ["chat", "private", "announcement", "notice", "event"];
 
 /**
  * The text as the server would store it, so that no frame is longer than may be: in normal form C, without control

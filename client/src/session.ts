@@ -2,13 +2,17 @@
 // an argument; must not know sockets, tokens or when to connect.
 
 import { Actions, type PendingAction } from "./actions.js";
+import { Beside, type Population, type Team } from "./beside.js";
 import { Calls, type CallOutcome } from "./calls.js";
 import { Clock } from "./clock.js";
+import type { Step } from "./copy.js";
 import { FieldNames } from "./fields.js";
-import type { Action, ClientFrame, Delta, Hello, Own, Refusal, Reject, ServerFrame, Snapshot, Source, Welcome } from "./frames.js";
+import type { Action, ClientFrame, Delta, Hello, Own, PlayerPresence, Refusal, Reject, ServerFrame, Snapshot, Source, Welcome } from "./frames.js";
 import { rejected, type Answer } from "./marks.js";
 import { Numbers } from "./numbers.js";
-import { Room, type RoomView, type Step } from "./room.js";
+import { PassagesOf, type Passages } from "./passages.js";
+import { PresenceOf } from "./presence.js";
+import { Room, type RoomView } from "./room.js";
 import { FEATURE, Talk } from "./talk.js";
 
 const SECTOR_SLOT = 0;
@@ -55,6 +59,13 @@ export interface SessionEvents {
   delta(event: { room: RoomView; delta: Delta }): void;
   own(event: { room: RoomView; own: Own }): void;
   notice(notice: Notice): void;
+  /** The rooms beside the sector changed. */
+  team(team: Team | null): void;
+  population(population: Population | null): void;
+  /** Of players that are watched. */
+  presence(changed: readonly PlayerPresence[]): void;
+  /** Ships came into the sector, or left it. */
+  passages(passages: Passages): void;
   leaving(reconnectAfterMs: number): void;
   /** The token is good for a minute more. */
   expiring(): void;
@@ -71,6 +82,9 @@ export class Session {
   readonly actions: Actions;
   readonly talk: Talk;
   readonly calls: Calls;
+  readonly beside: Beside;
+  readonly presence = new PresenceOf();
+  private readonly passages: PassagesOf;
   welcome: Welcome | null = null;
   room: Room | null = null;
   private isLive = false;
@@ -91,6 +105,10 @@ export class Session {
     const numbers = new Numbers();
     this.talk = new Talk(numbers);
     this.calls = new Calls((n, outcome) => events.called(n, outcome), numbers);
+    this.beside = new Beside(events);
+    this.passages = new PassagesOf((passages) => {
+      if (!this.talk.unwanted.has("passage")) events.passages(passages);
+    });
   }
 
   /** The last checksum agreed, and no version is missing. */
@@ -142,6 +160,7 @@ export class Session {
 
   /** Sends what is due: a resync, actions in the order of seq, and what is said and asked in feeds. */
   flush(now: number): void {
+    this.passages.flush(now);
     if (this.greeting !== null && this.greetAgainAt !== null && this.greetAgainAt <= now) {
       this.greetAgainAt = null;
       this.events.send({ hello: this.greeting });
@@ -157,14 +176,16 @@ export class Session {
     }
     for (const frame of this.talk.takeDue(now, this.sector)) this.events.send(frame);
     for (const call of this.calls.takeDue(now)) this.events.send({ call });
+    const players = this.presence.takeDue(now);
+    if (players !== null) this.events.send({ watch: { players } });
   }
 
   /** When to call `flush` if nothing happens before; null: not at all. */
   wakeAt(now: number): number | null {
-    const due = [this.greetAgainAt];
+    const due = [this.greetAgainAt, this.passages.nextDue()];
     if (this.isLive && this.welcome !== null) {
       const { seq_window: window } = this.welcome.limits;
-      due.push(this.resyncDueAt, this.actions.nextDue(now, window), this.talk.nextDue(), this.calls.nextDue());
+      due.push(this.resyncDueAt, this.actions.nextDue(now, window), this.talk.nextDue(), this.calls.nextDue(), this.presence.nextDue());
     }
     const times = due.filter((at) => at !== null);
     return times.length === 0 ? null : Math.min(...times);
@@ -172,7 +193,7 @@ export class Session {
 
   private takeFrame(frame: ServerFrame, now: number): void {
     const { name, body } = frame;
-    if ("room" in body && body.room !== SECTOR_SLOT) return;
+    if ("room" in body && body.room !== SECTOR_SLOT) return this.takeBeside(frame, now);
     switch (name) {
       case "welcome":
         return this.welcomed(body, now);
@@ -195,6 +216,11 @@ export class Session {
         return void this.actions.settle(body.seq, { ack: { version: body.version } });
       case "reject":
         return this.rejected(body);
+      case "presence": {
+        const changed = this.presence.take(body.players);
+        if (changed.length > 0) this.events.presence(changed);
+        return;
+      }
       case "reply":
         return this.calls.settle(body.n, { reply: { body: body.body, conversation: body.conversation } });
       case "call_failed":
@@ -221,7 +247,22 @@ export class Session {
     }
   }
 
+  /** Of rooms beside the sector; of a slot that is not known, nothing. */
+  private takeBeside({ name, body }: ServerFrame, now: number): void {
+    switch (name) {
+      case "room":
+        return this.judgeBeside(this.beside.takeRoom(body), now);
+      case "left":
+        return this.beside.takeLeft(body);
+      case "delta":
+        return this.judgeBeside(this.beside.takeDelta(body), now);
+      case "owner":
+        return this.judgeBeside(this.beside.takeOwner(body), now);
+    }
+  }
+
   private welcomed(welcome: Welcome, now: number): void {
+    if (this.welcome?.player !== welcome.player) this.presence.known.clear();
     this.welcome = welcome;
     this.greeting = null;
     this.greetAgainAt = null;
@@ -230,6 +271,8 @@ export class Session {
     this.actions.welcome(welcome.actor);
     this.talk.welcome(welcome);
     this.calls.welcome(welcome.actor);
+    this.presence.restart();
+    this.beside.welcome(welcome.fields);
     // With a snapshot the marks come in it, and the copy is kept as it is until then.
     if (welcome.source === "snapshot") return;
     // The answers are told here, their state only by the frames behind: a cut between them must not hide how far that was.
@@ -251,7 +294,8 @@ export class Session {
     const room = new Room(snapshot, this.welcome.fields);
     this.room = room;
     this.broken = null;
-    this.resyncDueAt = null;
+    if (!this.beside.isBroken) this.resyncDueAt = null;
+    this.passages.reset(room.sector, room.entities);
     this.actions.settleFrom(snapshot.marks);
     if (!this.isLive) this.becameLive(this.welcome);
     this.events.state({ room, reason: snapshot.reason });
@@ -265,6 +309,7 @@ export class Session {
     if (step === "applied" || step === "drift") {
       const names = new FieldNames(welcome.fields);
       this.events.delta({ room, delta: names.ofDelta(delta) });
+      this.passages.changed(room.entities, delta.changes, welcome.player, now);
     }
     this.judge(step, now);
   }
@@ -283,6 +328,13 @@ export class Session {
   private judge(step: Step | undefined, now: number): void {
     if (this.broken !== null || (step !== "gap" && step !== "drift")) return;
     this.broken = step;
+    this.resync(now);
+    this.events.notice({ kind: "repairing", cause: step });
+  }
+
+  /** Its state comes with the sector's, whichever of them it was. */
+  private judgeBeside(step: Step, now: number): void {
+    if (step !== "gap" && step !== "drift") return;
     this.resync(now);
     this.events.notice({ kind: "repairing", cause: step });
   }
@@ -312,8 +364,11 @@ export class Session {
       if (retry) this.greetAgainAt = now + retryAfterMs;
     } else {
       // Nothing says which frame it was: all that may have been are sent again, which does no harm.
-      if (retry && this.broken !== null) this.resync(now + retryAfterMs);
-      if (retry && OF_ANY.includes(code)) this.talk.markAgain(now + retryAfterMs);
+      if (retry && (this.broken !== null || this.beside.isBroken)) this.resync(now + retryAfterMs);
+      if (retry && OF_ANY.includes(code)) {
+        this.talk.markAgain(now + retryAfterMs);
+        this.presence.sendAgain(now + retryAfterMs);
+      }
       if (OF_REFRESH.includes(code)) this.events.notRefreshed(code === BAD_TOKEN ? null : retryAfterMs);
     }
   }

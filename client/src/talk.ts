@@ -1,16 +1,18 @@
 // What a player says and hears in feeds, over all connections: requests out, answers and items in, channels kept. Pure:
 // time comes as an argument; must not know sockets or state.
 
-import type { Message } from "./channel.js";
 import { Channels } from "./channels.js";
-import { FEED_ID, timeOf, type FeedId } from "./feedid.js";
+import { FEED_ID, type FeedId } from "./feedid.js";
 import { Feeds } from "./feeds.js";
-import type { Blocks, ChannelCount, ClientFrame, Facts, FeedPlace, Item, Page, PageItem, ServerFrame, Welcome } from "./frames.js";
+import type { Blocks, ChannelCount, ClientFrame, Facts, FeedPlace, Item, Page, PageItem, Preferences, ServerFrame, Welcome } from "./frames.js";
+import { messageOf, type Message } from "./message.js";
 import { Numbers } from "./numbers.js";
+import { isWanted, PREFERENCE_KINDS, type PreferenceKind } from "./preferences.js";
 import { Reads } from "./reads.js";
 import { HERE, Requests } from "./requests.js";
-import { asSaid, authorOf, channelOf, feedOf, isPlayer, isRoom, known, playerRoom } from "./said.js";
+import { asSaid, channelOf, feedOf, isPlayer, isRoom, known, playerRoom } from "./said.js";
 import { Refused } from "./refused.js";
+import { isTopic, topicOf, topicRoom, Topics } from "./topics.js";
 
 /** The name of this part of the protocol. */
 export const FEATURE = "feeds";
@@ -32,7 +34,16 @@ export interface HistoryPage {
 
 export class Talk {
   blocks: ReadonlySet<string> = new Set();
-  readonly channels = new Channels((name) => this.feeds.isReading(feedOf(name, this.me)));
+  /** Kinds that this player does not want to be told of. */
+  unwanted: ReadonlySet<string> = new Set();
+  readonly channels = new Channels(
+    (name) => this.feeds.isReading(feedOf(name, this.me)),
+    (name, message) => isWanted(this.unwanted, name, message, this.me),
+  );
+  readonly topics = new Topics(
+    (name, wanted) => this.requests.ask("topic", { name, wanted }),
+    (topic) => this.feeds.forget(topicRoom(topic)),
+  );
   private readonly feeds = new Feeds();
   private readonly requests: Requests;
   private readonly reads = new Reads();
@@ -55,10 +66,12 @@ export class Talk {
     this.player = player;
     this.isOn = features.includes(FEATURE);
     this.blocks = new Set();
+    this.unwanted = new Set();
     this.feeds.restart();
     this.requests.restart();
     this.reads.restart();
     this.requests.welcome(actor, limits.actions_per_s ?? 0);
+    this.topics.restart();
     if (this.isOn && !this.requests.isAsked("unread")) void this.unread().catch(() => {});
   }
 
@@ -74,11 +87,11 @@ export class Talk {
     }
     if (before !== null && !FEED_ID.test(before)) throw new RangeError("before: <ms>-<n>");
     const page = await this.requests.ask("history", {
-      of: checkedRoom(of, sector),
+      of: topicOf(of) === null ? checkedRoom(of, sector) : checkedTopic(of),
       ...(before !== null && { before }),
       ...(limit !== null && { limit }),
     });
-    return { messages: page.items.flatMap((item) => this.messageOf(item) ?? []), before: page.before ?? null };
+    return { messages: page.items.flatMap((item) => messageOf(item, this.me) ?? []), before: page.before ?? null };
   }
 
   async unread(): Promise<readonly ChannelCount[]> {
@@ -90,11 +103,20 @@ export class Talk {
     await this.requests.ask("block", { player, blocked });
   }
 
-  /** Up to the latest item held if no other one is given. A mark on a room that the player has left stays here. */
+  async want(kind: PreferenceKind, wanted: boolean): Promise<void> {
+    if (!PREFERENCE_KINDS.includes(kind)) throw new RangeError(`want: one of ${PREFERENCE_KINDS.join(", ")}`);
+    await this.requests.ask("prefer", { kind, wanted });
+  }
+
+  /** Begins or ends to listen to a topic. What comes of one that is ended is not told any more. */
+  async wantTopic(topic: string, wanted: boolean): Promise<void> {
+    await this.topics.want(topic, wanted);
+  }
+
+  /** Up to the latest item if no other one is given. A mark on a room that the player has left stays here. */
   markRead(name: string, upto: FeedId | undefined): void {
-    const channel = this.channels.get(name);
-    const mark = upto ?? channel?.messages.at(-1)?.id;
-    if (mark === undefined) return;
+    const mark = upto ?? this.channels.get(name)?.latest ?? null;
+    if (mark === null) return;
     if (!isRoom(name) || !FEED_ID.test(mark)) throw new RangeError("markRead: no channel, or no place in one");
     this.channels.read(name, mark);
     if (this.channels.get(name)?.open) this.reads.mark(name, mark);
@@ -127,6 +149,11 @@ export class Talk {
         return;
       case "blocks":
         return this.blocked(body);
+      case "preferences":
+        return this.preferred(body);
+      case "topics":
+        this.topics.has(body.names);
+        return this.requests.settle("topic", body.n, body);
     }
   }
 
@@ -164,17 +191,26 @@ export class Talk {
   }
 
   private heard(item: Item): void {
+    const topic = topicOf(item.of);
+    if (topic !== null && !this.topics.isWanted(topic)) return;
     if (this.feeds.isNew(item.of, item)) {
-      const message = this.messageOf(item);
+      const message = messageOf(item, this.me);
       // What was on its way when the author was blocked.
-      const isWanted = message !== null && (message.from === null || !this.blocks.has(message.from));
-      if (isWanted) this.channels.add(this.channelOf(item.of, item), message);
+      const isHeard = message !== null && (message.from === null || !this.blocks.has(message.from));
+      if (isHeard && topic !== null) this.topics.heard(topic, message);
+      else if (isHeard) this.channels.add(this.channelOf(item.of, item), message);
     }
     this.feeds.had(item.of, item);
   }
 
   private placed(place: FeedPlace): void {
+    const topic = topicOf(place.of);
+    if (topic !== null && !this.topics.isWanted(topic)) return;
     const placed = this.feeds.place(place);
+    if (topic !== null) {
+      if (placed !== null) this.topics.placed(topic, placed);
+      return;
+    }
     if (placed === "ended") this.reads.forget(place.of);
     if (placed !== null) this.channels.turned(place.of);
     if (placed === "gap") this.channels.gap(place.of);
@@ -182,9 +218,11 @@ export class Talk {
 
   /** Into the channels first, so that they have it when the promise is kept. */
   private paged(page: Page): void {
+    // What was said in a topic is in no channel.
+    if (topicOf(page.of) !== null) return this.requests.settle("history", page.n, page);
     const byChannel = new Map<string, Message[]>();
     for (const item of page.items) {
-      const message = this.messageOf(item);
+      const message = messageOf(item, this.me);
       if (message === null) continue;
       const name = this.channelOf(page.of, item);
       byChannel.set(name, [...(byChannel.get(name) ?? []), message]);
@@ -198,20 +236,17 @@ export class Talk {
     if (typeof blocks.n === "number") this.requests.settle("block", blocks.n, blocks);
   }
 
+  private preferred({ n, unwanted }: Preferences): void {
+    this.unwanted = new Set(unwanted);
+    this.channels.recount();
+    // What the server counts is something else now; at the start of a session it is asked for already.
+    if (this.isOn && (typeof n === "number" || !this.requests.isAsked("unread"))) void this.unread().catch(() => {});
+    if (typeof n === "number") this.requests.settle("prefer", n, { n, unwanted });
+  }
+
   private channelOf(of: string, { said }: PageItem): string {
     const it = known(said);
     return it === null ? of : channelOf(of, it, this.me);
-  }
-
-  /** null: of a kind that is not known here. Kinds that belong in no channel will go their own way. */
-  private messageOf({ id, msg, said }: PageItem): Message | null {
-    const it = known(said);
-    if (it === null) return null;
-    const from = authorOf(it);
-    const common = { id, msg, at: timeOf(id), from, mine: from === this.me };
-    if ("announcement" in it) return { ...common, name: null, text: it.announcement.text, level: it.announcement.level };
-    const { name, text } = "chat" in it ? it.chat : it.private;
-    return { ...common, name, text };
   }
 
   /** Another player must neither see what this one heard, nor say what this one wanted to. */
@@ -220,6 +255,7 @@ export class Talk {
     this.feeds.clear();
     this.reads.clear();
     this.channels.clear();
+    this.topics.clear();
   }
 
   private get me(): string {
@@ -230,5 +266,10 @@ export class Talk {
 function checkedRoom(name: string, sector: string | null): string {
   const room = name === HERE && sector !== null ? `sector:${sector}` : name;
   if (room !== HERE && !isRoom(room)) throw new Refused(room.startsWith("player:") ? "unknown_player" : "not_there");
+  return room;
+}
+
+function checkedTopic(room: string): string {
+  if (!isTopic(topicOf(room) ?? "")) throw new Refused("not_there");
   return room;
 }

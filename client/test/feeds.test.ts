@@ -3,11 +3,12 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { CHANNEL_MESSAGES_MAX, HeldChannel, type Message } from "../src/channel.js";
+import { CHANNEL_MESSAGES_MAX, HeldChannel } from "../src/channel.js";
 import { CHANNELS_MAX, Channels } from "../src/channels.js";
 import { CODECS } from "../src/codec/codec.js";
 import { compareFeedIds, timeOf } from "../src/feedid.js";
 import { Feeds } from "../src/feeds.js";
+import type { Message } from "../src/message.js";
 import { Reads } from "../src/reads.js";
 import { Refused } from "../src/refused.js";
 import { ASKED_AT_ONCE_MAX, Requests } from "../src/requests.js";

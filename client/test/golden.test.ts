@@ -9,7 +9,7 @@ import { bytes, examples, PAGE, VECTORS } from "./page.js";
 
 const CLIENT_FRAMES = [
   ...["hello", "act", "resync", "ping", "refresh", "logout", "bye"],
-  ...["say", "history", "read", "unread", "block", "watch", "call"],
+  ...["say", "history", "read", "unread", "block", "watch", "call", "prefer", "topic"],
 ];
 const names = new FieldNames(VECTORS.field_names);
 

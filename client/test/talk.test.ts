@@ -362,6 +362,16 @@ describe("unread", () => {
     expect(socket.frames("read")).toEqual([]);
   });
 
+  test("what was only counted can be read too", async () => {
+    const { client } = await talking();
+    say(feed("team:red", "9-0"));
+    client.markRead("team:red");
+    counts([{ of: "team:red", unread: 2, counted: "8-0" }]);
+    client.markRead("team:red");
+    expect([unread(client), FakeSocket.last.frames("read")]).toEqual([{}, [{ of: "team:red", upto: "8-0" }]]);
+    await settle();
+  });
+
   test("whoever reads along does not send a mark for each message", async () => {
     const { client } = await talking();
     client.channels.subscribe(({ kind, channel }) => kind === "message" && client.markRead(channel.name));

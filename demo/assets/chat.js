@@ -2,9 +2,11 @@
 // Shows the client's channels; must not know frames. Names and texts are chosen by players: they only ever go in as text,
 // each in a <bdi>, so that neither markup nor marks of direction reach beyond it.
 
+import { wordsOf } from "./client.js";
 import { make, refill, setText } from "./dom.js";
 
 const MESSAGES_SHOWN = 100;
+const WATCHED_MAX = 100;
 const REFUSALS = {
   empty: "there is nothing to say",
   too_long: "at most 500 characters",
@@ -20,7 +22,7 @@ export class ChatPanel {
   /** `root` is the chat's part of the pane. */
   constructor(root) {
     const find = (name) => root.querySelector(`[data-chat="${name}"]`);
-    this.parts = Object.fromEntries(["tabs", "earlier", "block", "list", "line", "text", "why"].map((name) => [name, find(name)]));
+    this.parts = Object.fromEntries(["tabs", "earlier", "presence", "block", "list", "line", "text", "why"].map((name) => [name, find(name)]));
     this.client = null;
     const { line, text, earlier, block } = this.parts;
     line.onsubmit = (event) => {
@@ -40,6 +42,7 @@ export class ChatPanel {
     /** Where to ask on, by channel; null: there is nothing before. */
     this.before = new Map();
     this.shown = null;
+    this.watched = "";
     client.channels.subscribe(({ kind, channel }) => {
       if (kind === "gap" && client === this.client && client.state !== "left") this.load(channel.name);
     });
@@ -68,10 +71,19 @@ export class ChatPanel {
     if (isThere && !this.before.has(name)) this.load(name);
     this.drawTabs();
     this.drawMessages(client.channels.get(name)?.messages ?? []);
+    this.watchPeers();
     this.parts.block.hidden = peer === null;
+    setText(this.parts.presence, shown(client.presence.get(peer)));
     setText(this.parts.block, client.blocks.has(peer) ? "Unblock" : "Block");
     this.parts.earlier.hidden = !this.before.get(name);
     if (!document.hidden && client.channels.get(name)?.unread > 0) client.markRead(name);
+  }
+
+  /** How those are with whom there are private channels. */
+  watchPeers() {
+    const peers = this.keys().filter((key) => key.startsWith("player:")).map((key) => key.slice("player:".length));
+    if (peers.join(" ") !== this.watched) this.client.watch(peers.slice(0, WATCHED_MAX));
+    this.watched = peers.join(" ");
   }
 
   drawTabs() {
@@ -98,12 +110,13 @@ export class ChatPanel {
     if (wasAtEnd) list.scrollTop = list.scrollHeight;
   }
 
-  row({ at, from, name, text, mine }) {
-    const who = make("bdi", { class: "author" }, name ?? "Announcement");
+  row(message) {
+    const { at, from, name, mine, notice, event } = message;
+    const who = make("bdi", { class: "author" }, name ?? notice ?? event ?? "Announcement");
     const author = mine || from === null ? who
       : make("button", { type: "button", class: "link", title: "Message this player", onclick: () => this.openPrivate(from, name) }, who);
     return make("li", { class: mine ? "mine" : "" }, make("time", { class: "quiet" }, new Date(at).toLocaleTimeString("en-GB")),
-      author, make("bdi", { class: "text" }, text));
+      author, make("bdi", { class: "text" }, wordsOf(message)));
   }
 
   say(text) {
@@ -163,4 +176,10 @@ export class ChatPanel {
   get peer() {
     return this.key.startsWith("player:") ? this.key.slice("player:".length) : null;
   }
+}
+
+function shown(presence) {
+  if (!presence) return "";
+  const { status, last_seen_ms: seen } = presence;
+  return status.replace("_", " ") + (typeof seen === "number" ? `, last seen ${new Date(seen).toLocaleTimeString("en-GB")}` : "");
 }

@@ -24,6 +24,17 @@ async function main() {
     for (const pane of panes) pane.showNodes(live.nodes);
     setText(document.getElementById("population"), `${live.ships.length} ships, ${sectors.length} sectors`);
   });
+  const form = document.getElementById("announce");
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    const { level, text } = form.elements;
+    try {
+      await post("announce", { level: level.value, text: text.value });
+      text.value = "";
+    } catch (problem) {
+      log.add(`Could not announce: ${problem.message}`, "bad");
+    }
+  };
   addEventListener("pagehide", () => panes.forEach((pane) => pane.player.client?.leave()));
 }
 
@@ -33,7 +44,10 @@ function startPane({ label, codec }, at) {
   root.querySelector('[data-part="letter"]').textContent = label;
   document.getElementById("panes").append(root);
   const pane = new Pane(root, label);
-  const seek = () => getJson(`session.json?pane=${at + 1}`);
+  // `?A=…&B=…` behind the page's address names its pilots.
+  const name = new URLSearchParams(location.search).get(label);
+  const query = new URLSearchParams({ pane: at + 1, ...(name !== null && { name }) });
+  const seek = () => getJson(`session.json?${query}`);
   const player = new Player(seek, codec, {
     changed: () => pane.changed(),
     note: (text, tone) => pane.log.add(text, tone),
@@ -52,12 +66,14 @@ function follow(show) {
   source.onerror = () => setText(notice, "The demo does not answer. Is it still running? Trying again…");
 }
 
-async function control(action, node) {
+const control = (action, node) => post("control", { action, node });
+
+async function post(path, body) {
   const key = document.querySelector('meta[name="demo-key"]').content;
-  const answer = await fetch("control", {
+  const answer = await fetch(path, {
     method: "POST",
     headers: { "content-type": "application/json", "x-demo-key": key },
-    body: JSON.stringify({ action, node }),
+    body: JSON.stringify(body),
   });
   if (!answer.ok) throw new Error((await answer.text()) || `HTTP ${answer.status}`);
 }

@@ -1,9 +1,11 @@
 // One player's pane: where they are, whom they see, what they can do, and what became of what they did.
 // Shows a Player and passes clicks to it; must not know frames or sockets.
 
+import { BellPanel } from "./bell.js";
 import { ChatPanel } from "./chat.js";
 import { EventLog } from "./cluster.js";
 import { duration, make, nodeClass, refill, setAttribute, setText } from "./dom.js";
+import { RosterPanel } from "./roster.js";
 
 const STATUSES = ["online", "away", "busy"];
 const REJECTIONS = {
@@ -23,10 +25,12 @@ export class Pane {
     const find = (name) => root.querySelector(`[data-part="${name}"]`);
     this.parts = Object.fromEntries(
       ["name", "link", "node", "sector", "owner", "version", "sum", "warps", "drive", "statuses", "ships", "ports",
-        "credits", "actions", "again", "spoil", "log", "chat", "ask", "aria"].map((name) => [name, find(name)]),
+        "credits", "actions", "again", "spoil", "log", "chat", "roster", "bell", "ask", "aria"].map((name) => [name, find(name)]),
     );
     this.log = new EventLog(this.parts.log);
     this.chat = new ChatPanel(this.parts.chat);
+    this.roster = new RosterPanel(this.parts.roster);
+    this.bell = new BellPanel(this.parts.bell);
     this.nodes = [];
     this.drawn = false;
   }
@@ -73,8 +77,13 @@ export class Pane {
     const { client } = this.player;
     const room = client?.room;
     if (room) this.drawRoom(room);
-    if (client && client !== this.chat.client) this.chat.attach(client);
+    if (client && client !== this.chat.client) {
+      this.chat.attach(client);
+      this.bell.attach(client);
+    }
     this.chat.draw();
+    if (client) this.roster.draw(client);
+    this.bell.draw();
     this.drawActions();
     this.drawTalk();
     this.showDrive(room);
@@ -175,7 +184,7 @@ export class Pane {
   drawTalk() {
     const talk = this.player.talk.slice(-8).reverse();
     refill(this.parts.aria, JSON.stringify(talk), () => talk.map(({ asked, said }) =>
-      make("li", {}, make("span", { class: "quiet" }, `${asked} `), said ?? "…")));
+      make("li", {}, make("span", { class: "quiet" }, `${asked} `), make("bdi", {}, said ?? "…"))));
   }
 
   showDrive(room) {

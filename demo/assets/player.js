@@ -61,6 +61,7 @@ export class Player {
     on(client.onDrop, ({ code, reason }) => this.dropped(reason || (code === 1006 ? "connection lost" : `closed (${code})`)));
     on(client.onReconnect, (event) => this.reconnected(event));
     on((listener) => client.channels.subscribe(listener), () => {});
+    for (const beside of [client.onTeam, client.onPopulation, client.onPresence, client.onPassages]) on(beside, () => {});
     on(client.onLeave, ({ name, reason }) => (this.why = reason || name));
   }
 

@@ -56,6 +56,8 @@ struct Place {
     name: NodeName,
     /// Kept across lives, so that clients find the node again; port 0 before the first.
     address: SocketAddr,
+    /// Where this life's door is.
+    door: SocketAddr,
     life: Option<Life>,
 }
 
@@ -79,7 +81,7 @@ impl Cluster {
         tokio::spawn(admin::upkeep(recorder));
         let names = NODES.iter().map(|name| NodeName::new(name).expect("a name"));
         let unbound = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let places = names.map(|name| Place { name, address: unbound, life: None }).collect();
+        let places = names.map(|name| Place { name, address: unbound, door: unbound, life: None }).collect();
         let cluster = Self(Arc::new(Shared {
             world,
             places: Mutex::new(places),
@@ -100,6 +102,12 @@ impl Cluster {
     /// Where players may connect: all nodes, the dead included, as a client would know them.
     pub fn addresses(&self) -> Vec<String> {
         self.0.views.borrow().iter().map(|node| node.address.clone()).collect()
+    }
+
+    /// Where the backend may ask: the nodes that run.
+    pub fn doors(&self) -> Vec<SocketAddr> {
+        let places = self.0.places.lock();
+        places.iter().filter(|place| place.life.is_some()).map(|place| place.door).collect()
     }
 
     /// Why nodes ended that nobody killed; empty in a healthy run.
@@ -124,6 +132,7 @@ impl Cluster {
         let players = bind_again(place.address)?;
         let admin = bind_again(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         place.address = players.local_addr()?;
+        place.door = admin.local_addr()?;
         let number = self.0.lives.fetch_add(1, Ordering::Relaxed);
         let runtime = OwnRuntime::new(name)?;
         let stop = CancellationToken::new();

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::aria;
+use crate::backend::Backend;
 use crate::bot::Report;
 use crate::cluster::{Cluster, NodeView};
 use crate::failover::FailoverClock;
@@ -73,6 +74,7 @@ impl Live {
 pub struct Demo {
     pub world: World,
     pub cluster: Cluster,
+    pub backend: Backend,
     pub fleet: Arc<Fleet>,
     pub live: watch::Receiver<Arc<Live>>,
     failover: FailoverClock,
@@ -105,7 +107,8 @@ impl Demo {
         };
         tokio::spawn(lookout.run(live_tx));
         tokio::spawn(async move { aria::run(log, "demo").await });
-        Ok(Self { world, cluster, fleet, live, failover })
+        let backend = Backend::new(cluster.clone(), world.backend_key());
+        Ok(Self { world, cluster, backend, fleet, live, failover })
     }
 
     /// Kills a node and starts the failover's clock.

@@ -11,7 +11,7 @@ use sectorbus::log::redis::RedisConfig;
 use sectorbus::rules::Universe;
 use sectorbus_node::NodeConfig;
 use sectorbus_node::auth::{Claims, mint, now_s};
-use sectorbus_node::config::{RedisUrl, Secret, TopicRule};
+use sectorbus_node::config::{ApiKey, RedisUrl, Scope, Scopes, Secret, TopicRule, new_api_key};
 
 pub const NODES: [&str; 3] = ["alpha", "beta", "gamma"];
 pub const BOTS: usize = 40;
@@ -51,6 +51,7 @@ pub struct World {
     pub region: RegionName,
     jwt_secret: Secret,
     resume_secret: Secret,
+    backend_key: (String, ApiKey),
 }
 
 impl World {
@@ -65,7 +66,7 @@ impl World {
         };
         let storage = redis.map_or_else(|| Storage::Memory(MemoryRegion::new(memory())), Storage::Redis);
         let map = Arc::new(Universe::new(SEED, SECTORS));
-        Self { storage, map, region, jwt_secret: new_key(), resume_secret: new_key() }
+        Self { storage, map, region, jwt_secret: new_key(), resume_secret: new_key(), backend_key: new_backend_key() }
     }
 
     /// The configuration of the node `name`; its addresses are given by listeners.
@@ -76,6 +77,7 @@ impl World {
         config.universe_sectors = SECTORS;
         config.move_cool_down = MOVE_COOL_DOWN;
         config.topics = TOPICS.iter().filter_map(|rule| TopicRule::read(rule)).collect();
+        config.api_keys = vec![self.backend_key.1.clone()];
         if let Storage::Redis(url) = &self.storage {
             config.redis_url = Some(url.clone());
             // The demo kills nodes, not Redis; `lookout` says once what a production node would refuse.
@@ -96,6 +98,11 @@ impl World {
         claims.name = Some(player.name.clone());
         claims.sector = Some(player.start.clone());
         mint(&claims, &self.jwt_secret)
+    }
+
+    /// What opens the nodes' door to the demo's own backend.
+    pub fn backend_key(&self) -> String {
+        self.backend_key.0.clone()
     }
 
     /// The bots, spread over the sectors.
@@ -121,6 +128,15 @@ impl World {
 
 fn player(id: &str, name: String, start: SectorId) -> Player {
     Player { id: PlayerId::new(id).expect("a name"), name, start }
+}
+
+fn new_backend_key() -> (String, ApiKey) {
+    let id = NodeName::new("demo").expect("a name");
+    let said = new_api_key(&id, Scopes::default().with(Scope::Publish).with(Scope::State));
+    // The key in a line of its own, then its entry in quotes.
+    let mut parts = said.split(['\n', '"']);
+    let key = parts.next().expect("a key").to_owned();
+    (key, parts.nth(1).and_then(ApiKey::read).expect("an entry"))
 }
 
 fn new_key() -> Secret {

@@ -41,10 +41,14 @@ fn get(demo: &Demo, path: &str) -> Result<Answer> {
 }
 
 fn control(demo: &Demo, key: Option<&str>, origin: Option<&str>, body: &str) -> Result<u16> {
+    Ok(post(demo, "/control", key, origin, body)?.status)
+}
+
+fn post(demo: &Demo, path: &str, key: Option<&str>, origin: Option<&str>, body: &str) -> Result<Answer> {
     let mut more = vec!["Content-Type: application/json".to_owned()];
     more.extend(key.map(|key| format!("x-demo-key: {key}")));
     more.extend(origin.map(|origin| format!("Origin: {origin}")));
-    Ok(request(demo, "POST", "/control", &demo.host, &more, body)?.status)
+    request(demo, "POST", path, &demo.host, &more, body)
 }
 
 fn key_of(index: &str) -> Result<String> {
@@ -119,6 +123,19 @@ fn only_the_page_itself_on_this_machine_may_control() -> Result<()> {
         assert_eq!(request(&demo, "GET", path, "evil.example:7700", &[], "")?.status, 403, "{path}");
     }
     assert!(is_up(&see(&demo, |_| true)?, "alpha"));
+    Ok(())
+}
+
+#[test]
+fn the_page_announces_through_the_door_and_hears_what_the_door_refuses() -> Result<()> {
+    let demo = Demo::start()?;
+    let key = key_of(&get(&demo, "/")?.body)?;
+    let said = r#"{"level":"warning","text":"maintenance at noon"}"#;
+    assert_eq!(post(&demo, "/announce", None, None, said)?.status, 403);
+    assert_eq!(post(&demo, "/announce", Some(&key), None, said)?.status, 204);
+    let refused = post(&demo, "/announce", Some(&key), None, r#"{"level":"loud","text":"x"}"#)?;
+    assert_eq!(refused.status, 409);
+    assert!(refused.body.contains("loud"), "{}", refused.body);
     Ok(())
 }
 

@@ -56,6 +56,8 @@ const KNOWN_SAID = {
   chat: v.object({ chat: v.object({ from: v.string(), name: v.string(), text: v.string() }) }),
   private: v.object({ private: v.object({ from: v.string(), name: v.string(), to: v.string(), text: v.string() }) }),
   announcement: v.object({ announcement: v.object({ level: v.string(), text: v.string() }) }),
+  notice: v.object({ notice: v.object({ kind: v.string(), level: v.string(), about: facts }) }),
+  event: v.object({ event: v.object({ name: v.string(), level: v.string(), about: facts }) }),
 };
 /** A kind that is not known here is no error, one that is known has to be as it should. */
 const otherSaid = v.custom<OtherSaid>(
@@ -124,6 +126,8 @@ const SCHEMAS: Schemas = {
     channels: v.array(v.object({ of: v.string(), upto: v.nullish(feedId), unread: natural, counted: feedId })),
   }),
   blocks: v.object({ n: v.nullish(natural), players: texts }),
+  preferences: v.object({ n: v.nullish(natural), unwanted: texts }),
+  topics: v.object({ n: natural, names: texts }),
   room: v.object({
     room: natural,
     of: v.string(),

@@ -10,7 +10,8 @@ const KEY_MARK: &str = "{{demo_key}}";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, type, content.
-const FILES: [(&str, &str, &str); 10] = [
+const FILES: [(&str, &str, &str); 12] = [
+    ("bell.js", JAVASCRIPT, include_str!("../../assets/bell.js")),
     ("chat.js", JAVASCRIPT, include_str!("../../assets/chat.js")),
     ("client.js", JAVASCRIPT, sectorbus_node::assets::CLIENT_JS),
     ("cluster.js", JAVASCRIPT, include_str!("../../assets/cluster.js")),
@@ -20,6 +21,7 @@ const FILES: [(&str, &str, &str); 10] = [
     ("map.js", JAVASCRIPT, include_str!("../../assets/map.js")),
     ("pane.js", JAVASCRIPT, include_str!("../../assets/pane.js")),
     ("player.js", JAVASCRIPT, include_str!("../../assets/player.js")),
+    ("roster.js", JAVASCRIPT, include_str!("../../assets/roster.js")),
     ("style.css", "text/css; charset=utf-8", include_str!("../../assets/style.css")),
 ];
 

@@ -1,5 +1,5 @@
-//! The page and what it asks for: the universe once, the live picture as it changes, a token per pane, and the control
-//! that kills and restarts. Knows nothing of players' frames: the page speaks to the nodes itself.
+//! The page and what it asks for: the universe once, the live picture as it changes, a token per pane, the control that
+//! kills and restarts, and what the backend shall announce. Knows nothing of players' frames: the page speaks to the nodes itself.
 
 mod assets;
 mod guard;
@@ -20,8 +20,12 @@ use rand::Rng;
 use sectorbus::ids::SectorId;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::lookout::Demo;
+use crate::universe::Player;
+
+const OTHER_RUN: &str = "this page is of an earlier run: load it again";
 
 /// Binds the page's port; a taken one is an error that names `--port`.
 pub async fn bind(port: u16) -> Result<TcpListener> {
@@ -35,8 +39,15 @@ pub async fn bind(port: u16) -> Result<TcpListener> {
     })
 }
 
-/// Serves the page until dropped.
+/// Serves the page until dropped. Its two pilots are one team.
 pub async fn serve(listener: TcpListener, demo: Arc<Demo>) -> Result<()> {
+    let pilots: Vec<Player> = (1..=2).filter_map(|pane| demo.world.pilot(pane)).collect();
+    let backend = demo.backend.clone();
+    let _team = AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Err(error) = backend.make_team(&pilots).await {
+            tracing::warn!(%error, "the pilots are in no team");
+        }
+    }));
     axum::serve(listener, router(demo)).await.context("the page's listener failed")
 }
 
@@ -57,6 +68,7 @@ pub fn router(demo: Arc<Demo>) -> Router {
         .route("/live", get(live))
         .route("/session.json", get(session))
         .route("/control", post(control))
+        .route("/announce", post(announce))
         .route("/{file}", get(file))
         .layer(middleware::from_fn(guard::only_from_here))
         .with_state(shared)
@@ -112,6 +124,8 @@ async fn live(State(shared): Page) -> Sse<impl Stream<Item = Result<Event, Infal
 #[derive(Deserialize)]
 struct Pane {
     pane: u8,
+    /// In place of the pilot's own: whoever opens the page may call its pilots as they like.
+    name: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -120,10 +134,11 @@ struct Session {
     urls: Vec<String>,
 }
 
-async fn session(State(shared): Page, Query(Pane { pane }): Query<Pane>) -> Response {
-    let Some(player) = shared.demo.world.pilot(pane) else {
+async fn session(State(shared): Page, Query(Pane { pane, name }): Query<Pane>) -> Response {
+    let Some(mut player) = shared.demo.world.pilot(pane) else {
         return (StatusCode::NOT_FOUND, "pane is 1 or 2").into_response();
     };
+    player.name = name.unwrap_or(player.name);
     let urls = shared.demo.cluster.addresses().iter().map(|address| format!("ws://{address}/ws")).collect();
     Json(Session { token: shared.demo.world.token(&player), urls }).into_response()
 }
@@ -143,13 +158,30 @@ struct Control {
 
 async fn control(State(shared): Page, key: guard::Key, Json(control): Json<Control>) -> Response {
     if !key.is(&shared.key) {
-        return (StatusCode::FORBIDDEN, "this page is of an earlier run: load it again").into_response();
+        return (StatusCode::FORBIDDEN, OTHER_RUN).into_response();
     }
     let done = match control.action {
         What::Kill => shared.demo.kill(&control.node).await,
         What::Restart => shared.demo.cluster.restart(&control.node),
     };
     match done {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Announcement {
+    level: String,
+    text: String,
+}
+
+async fn announce(State(shared): Page, key: guard::Key, Json(said): Json<Announcement>) -> Response {
+    if !key.is(&shared.key) {
+        return (StatusCode::FORBIDDEN, OTHER_RUN).into_response();
+    }
+    let name = format!("page-{:032x}", rand::rng().random::<u128>());
+    match shared.demo.backend.announce(&name, &said.level, &said.text).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
     }
