@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::delivery;
 use super::ears::PlayerEars;
-use super::players::{self, PlayerRecord};
+use super::players::PlayerRecord;
 use super::region::Core;
 use super::trip::MemoryLog;
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, NodeName, PlayerId, RoomId, SectorId, SessionId};
@@ -275,8 +275,7 @@ impl Log for MemoryLog {
             let now_ms = core.time_ms();
             let record = core.db.players.get_mut(&player).filter(|record| record.has(&session, generation));
             let Some(record) = record else { return false };
-            if record.show(&session, shown, known) {
-                let present = record.tell_presence(now_ms, false);
+            if let Some(present) = record.show(&session, shown, known, now_ms) {
                 core.publish(&RoomId::Player(player), Push::Present(present));
             }
             true
@@ -287,12 +286,10 @@ impl Log for MemoryLog {
     async fn set_team(&self, player: &PlayerId, change: &SetTeam) -> LogResult<TeamAt> {
         let (player, change) = (player.clone(), change.clone());
         self.run(move |core| {
-            let (team, changed) = players::set_team(core.db.teams.get(&player), &change, core.time_ms());
+            let now_ms = core.time_ms();
+            let (team, changed) = core.db.set_team(&player, &change, now_ms);
             if changed {
-                core.db.teams.insert(player.clone(), team.clone());
                 core.publish(&RoomId::Player(player), Push::Team(team.clone()));
-            } else if team.number > 0 {
-                core.db.teams.insert(player, team.clone());
             }
             team
         })
@@ -301,12 +298,7 @@ impl Log for MemoryLog {
 
     async fn team_settled(&self, player: &PlayerId, number: u64) -> LogResult<()> {
         let player = player.clone();
-        self.run(move |core| {
-            if let Some(team) = core.db.teams.get_mut(&player).filter(|team| team.number == number) {
-                team.before.clear();
-            }
-        })
-        .await
+        self.run(move |core| core.db.team_settled(&player, number)).await
     }
 
     async fn log_out(&self, player: &PlayerId, session: &SessionId) -> LogResult<()> {

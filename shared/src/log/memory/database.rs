@@ -7,11 +7,11 @@ use super::calls::Calls;
 use super::ears::PlayerEars;
 use super::inbox::Inbox;
 use super::outward::OutwardStreams;
-use super::players::PlayerRecord;
+use super::players::{self, PlayerRecord};
 use super::revocations::Revocations;
 use super::room::Room;
 use crate::ids::{Incarnation, PlayerId, RegionName, RoomId};
-use crate::log::{At, TeamAt};
+use crate::log::{At, SetTeam, TeamAt};
 use crate::membership::Table;
 
 #[derive(Debug, Clone, Default)]
@@ -34,6 +34,21 @@ impl Database {
     pub(super) fn at(&self, player: &PlayerId) -> Option<At> {
         let at = self.players.get(player)?.at();
         Some(At { team: self.teams.get(player).cloned(), ..at })
+    }
+
+    /// True: the change changed something that is to be told.
+    pub(super) fn set_team(&mut self, player: &PlayerId, change: &SetTeam, now_ms: u64) -> (TeamAt, bool) {
+        let (team, changed) = players::set_team(self.teams.get(player), change, now_ms);
+        if team.number > 0 {
+            self.teams.insert(player.clone(), team.clone());
+        }
+        (team, changed)
+    }
+
+    pub(super) fn team_settled(&mut self, player: &PlayerId, number: u64) {
+        if let Some(team) = self.teams.get_mut(player).filter(|team| team.number == number) {
+            team.before.clear();
+        }
     }
 
     pub(super) fn room_mut(&mut self, room: &RoomId) -> &mut Room {

@@ -67,12 +67,13 @@ impl PlayerRecord {
         self.sessions.get(session).is_some_and(|stored| stored.seat.generation == generation)
     }
 
-    /// True if that changed anything.
-    pub(super) fn show(&mut self, session: &SessionId, shown: Shown, known: u64) -> bool {
+    /// What is to be told, if that changed anything.
+    pub(super) fn show(&mut self, session: &SessionId, shown: Shown, known: u64, time_ms: u64) -> Option<Present> {
         let is_behind = self.presence < known;
         self.presence = self.presence.max(known);
         let stored = self.sessions.get_mut(session);
-        stored.is_some_and(|stored| std::mem::replace(&mut stored.seat.shown, shown) != shown) || is_behind
+        let is_other = stored.is_some_and(|stored| std::mem::replace(&mut stored.seat.shown, shown) != shown);
+        (is_other || is_behind).then(|| self.tell_presence(time_ms, false))
     }
 
     /// The answer, and whether anything was written.
