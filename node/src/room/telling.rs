@@ -199,7 +199,7 @@ mod tests {
             (0..count).map(move |n| (EntryId::new(7, version), vec![("n".to_owned(), n.to_string())]))
         };
         let lengths = |untold: &Untold| in_batches(untold).iter().map(|batch| batch.len()).collect::<Vec<_>>();
-        assert_eq!(lengths(&Vec::new()), []);
+        assert_eq!(lengths(&Vec::new()), [0_usize; 0]);
         assert_eq!(lengths(&of(1, TELL_EVENTS_MAX).chain(of(2, 1)).collect()), [TELL_EVENTS_MAX, 1]);
         let large = of(1, TELL_EVENTS_MAX - 1).chain(of(2, 3 * TELL_EVENTS_MAX)).chain(of(3, 2)).collect();
         assert_eq!(lengths(&large), [4 * TELL_EVENTS_MAX - 1, 2]);
