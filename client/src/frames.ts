@@ -27,7 +27,9 @@ export type Status = "online" | "away" | "busy";
 
 export type Action =
   | { readonly move: { readonly to: string } }
-  | { readonly status: { readonly status: Status } };
+  | { readonly status: { readonly status: Status } }
+  /** `target`: the alias of another player's ship, or of drones of another player. */
+  | { readonly attack: { readonly target: number } };
 
 /** What is called and answered. Numbers are whole, and at most 2^53 - 1 either way. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };

@@ -271,7 +271,8 @@ impl Client {
             | ServerFrame::Marked(_)
             | ServerFrame::Counts(_)
             | ServerFrame::Blocks(_)
-            | ServerFrame::Topics(_)) => {
+            | ServerFrame::Topics(_)
+            | ServerFrame::Preferences(_)) => {
                 self.broken.extend(self.heard.take(feeds));
                 Vec::new()
             }

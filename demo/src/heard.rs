@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sectorbus::ids::{FeedId, PlayerId, RoomId, SectorId, TopicId};
 use sectorbus::protocol::{
-    Block, ChannelCount, ClientFrame, FeedPlace, FeedPlaceReason, History, Item, Page, Read, Refused, RequestNo,
-    SaidAt, Say, ServerFrame, Topic, Unread,
+    Block, ChannelCount, ClientFrame, FeedPlace, FeedPlaceReason, History, Item, Page, Prefer, Read, Refused,
+    RequestNo, SaidAt, Say, ServerFrame, Topic, Unread,
 };
-use sectorbus::said::{RefusalCode, Said};
+use sectorbus::said::{HeardKind, NoticeKind, RefusalCode, Said};
+use sectorbus::value::Value;
 
 /// Feeds of one player, over all connections of one client.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +42,7 @@ pub struct Heard {
     asked_for: BTreeMap<RequestNo, TopicId>,
     /// As the server last said.
     pub topics_told: Vec<TopicId>,
+    pub unwanted: BTreeSet<HeardKind>,
 }
 
 impl Heard {
@@ -91,6 +93,10 @@ impl Heard {
         ClientFrame::Topic(Topic { n, name, wanted })
     }
 
+    pub fn prefer(&mut self, kind: HeardKind, wanted: bool) -> ClientFrame {
+        ClientFrame::Prefer(Prefer { n: self.next_request(), kind, wanted })
+    }
+
     pub fn read(&self, of: RoomId, upto: FeedId) -> ClientFrame {
         ClientFrame::Read(Read { of, upto })
     }
@@ -100,9 +106,19 @@ impl Heard {
         self.requests
     }
 
-    /// What was said in a room, or to and by this player, as it came.
+    /// What was said in a room, or to and by this player, as it came; without what has no words.
     pub fn texts(&self, of: &RoomId) -> Vec<&str> {
-        self.items.iter().filter(|item| item.of == *of).map(|item| item.said.text()).collect()
+        let texts = self.items.iter().filter(|item| item.of == *of).map(|item| item.said.text());
+        texts.filter(|text| !text.is_empty()).collect()
+    }
+
+    /// A fact of each notice of a kind in a feed, as they came.
+    pub fn notices(&self, of: &RoomId, kind: NoticeKind, fact: &str) -> Vec<&str> {
+        let of_kind = self.items.iter().filter(|item| item.of == *of).filter_map(|item| match &item.said {
+            Said::Notice(notice) if notice.kind == kind => Some(&notice.about),
+            _ => None,
+        });
+        of_kind.map(|about| about.get(fact).and_then(Value::as_text).unwrap_or_default()).collect()
     }
 
     /// On a new connection: what was said and not answered, and the topics.
@@ -139,6 +155,10 @@ impl Heard {
             }
             ServerFrame::Blocks(blocks) => {
                 self.blocked = blocks.players.into_iter().collect();
+                None
+            }
+            ServerFrame::Preferences(preferences) => {
+                self.unwanted = preferences.unwanted.into_iter().collect();
                 None
             }
             _ => None,

@@ -52,6 +52,7 @@ impl Ledger {
         match action {
             Action::Move { .. } => self.moves_acked += 1,
             Action::Status { status } => self.asked = Some(*status),
+            Action::Attack { .. } => {}
         }
         self.recent_acked.push_back(seq);
         while self.recent_acked.len() > RECENT_ACKED_MAX {

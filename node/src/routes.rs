@@ -46,6 +46,7 @@ pub enum DoorEndpoint {
     Unmute,
     Announce,
     Publish,
+    Notify,
     Answer,
     Team,
     JoinTeam,
@@ -139,6 +140,7 @@ pub const ROUTES: &[Route] = &[
     door(DoorEndpoint::Unmute, "DELETE", "/api/v1/players/{player}/mute", "lets a player speak again (moderate)"),
     door(DoorEndpoint::Announce, "POST", "/api/v1/announce", "tells an audience something, once per key (publish)"),
     door(DoorEndpoint::Publish, "POST", "/api/v1/publish", "tells an audience of an event, once per key (publish)"),
+    door(DoorEndpoint::Notify, "POST", "/api/v1/notify", "puts a notice into players' feeds, once per key (publish)"),
     door(DoorEndpoint::Answer, "POST", "/api/v1/calls/{reply_id}", "answers a player's call (publish)"),
     door(DoorEndpoint::Team, "GET", "/api/v1/teams/{team}", "who is in a team (read)"),
     door(

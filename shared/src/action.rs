@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::SectorId;
+use crate::ids::{Alias, SectorId};
 use crate::value::Value;
 
-/// A player's own word about themselves. `link_dead` is never asked for: the room sets it.
+/// A player's own word about themselves. `link_dead` and `in_combat` are never asked for: the room sets
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -35,6 +36,8 @@ pub enum Action {
     Move { to: SectorId },
     /// Show a presence status.
     Status { status: Status },
+    /// Attack what has this alias in the sector: another player's ship, or drones of another player.
+    Attack { target: Alias },
 }
 
 /// Actions that share a rate per player.
@@ -44,6 +47,8 @@ pub enum ActionClass {
     Travel,
     /// Showing oneself: `status`.
     Presence,
+    /// Fighting: `attack`.
+    Fighting,
     /// Saying something; not an action of a room.
     Chat,
     /// Asking about feeds, and marking them; the same.
@@ -57,6 +62,7 @@ impl Action {
         match self {
             Action::Move { .. } => ActionClass::Travel,
             Action::Status { .. } => ActionClass::Presence,
+            Action::Attack { .. } => ActionClass::Fighting,
         }
     }
 }
@@ -79,6 +85,10 @@ pub enum RejectCode {
     StaleSession,
     /// The action ran and was answered, but the answer is no longer kept.
     Already,
+    /// Nothing in the sector has the alias `target`.
+    NoTarget,
+    /// What has the alias `target` is neither a ship nor drones, or one's own.
+    NotATarget,
 }
 
 /// Facts a rejection carries, by name.

@@ -104,6 +104,8 @@ pub const HISTORY_ITEMS: usize = 200;
 pub const PLAYER_FEED_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Items read for one `history` of what two players said to each other.
 pub const HISTORY_SCAN_ITEMS_MAX: usize = 1_000;
+/// Players that one thing said in a room mentions, who are told so.
+pub const MENTIONS_MAX: usize = 5;
 /// Players that one player blocks.
 pub const BLOCKS_MAX: usize = 200;
 /// Channels whose read mark is kept for a player; the oldest go.
@@ -149,6 +151,9 @@ pub const POSTS_KEPT_FOR: Duration = Duration::from_secs(5);
 pub const POSTS_KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Posts to one room waiting for their turn on a node; beyond it whoever posts waits.
 pub const POSTS_WAITING_MAX: usize = 256;
+/// Posts that follow from a room's entries and are not known to be in their feeds; what a feed that cannot be posted to
+/// would add beyond it is not posted. More than a whole team that is put together at once leads to.
+pub const POSTS_PER_ROOM_MAX: usize = 2_048;
 /// Answered posts that follow from an entry are dropped by the next entry, or after this long by one of their own.
 pub const POSTS_DROPPED_AFTER: Duration = Duration::from_secs(5);
 pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;
@@ -256,6 +261,14 @@ pub const PLAYER_COMPARED_EVERY: Duration = Duration::from_secs(30);
 pub const LOGIN_UNCHANGED_AFTER: Duration = Duration::from_secs(2);
 pub const SECRET_BYTES_MIN: usize = 32;
 
+// Fights.
+/// From the last attack of a ship or on it until it is not shown as in combat any more.
+pub const COMBAT_FOR: Duration = Duration::from_secs(10);
+/// Those who control a sector hear of one attacker once in this time.
+pub const ALARM_EVERY: Duration = Duration::from_secs(10);
+/// Players who are told of one attack.
+pub const CONTROLLERS_TOLD_MAX: usize = 100;
+
 // Rooms for people.
 /// Teams that a player left one after the other and whose rosters have not heard of it.
 pub const TEAMS_UNSETTLED_MAX: usize = 8;
@@ -293,6 +306,7 @@ const _: () = assert!(BATCH_COMMANDS_MAX * 256 <= 64 * 1024, "answers of at most
 const _: () = assert!(POST_BYTES_MAX < POSTS_KEPT_BYTES_MAX, "one post always fits");
 const _: () = assert!(POSTS_KEPT_FOR.as_secs() < ONCE_KEPT_FOR.as_secs(), "what is posted again is the same item");
 const _: () = assert!(MEMBERS_PER_TEAM_MAX <= ENTITIES_PER_ROOM_MAX);
+const _: () = assert!(2 * MEMBERS_PER_TEAM_MAX <= POSTS_PER_ROOM_MAX, "a notice to the team and one to each member");
 const _: () = assert!(CALL_BODY_DEPTH_MAX + 3 < FRAME_DEPTH_MAX, "in a frame, a body is within two maps");
 const _: () = assert!(CALL_BODY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(REPLY_TAKEN_AGAIN_AFTER.as_secs() * 5 < CALL_ANSWERED_WITHIN.as_secs());

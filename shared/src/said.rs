@@ -1,6 +1,8 @@
 //! What feeds say: the items of rooms' second streams, and what becomes of what a player says. Vocabulary between
 //! protocol and node; who may read or say what is the node's business.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
@@ -58,6 +60,61 @@ pub struct Notice {
     pub about: Facts,
 }
 
+/// What players may say that they do not want to hear of, kind by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeardKind {
+    /// What is said in rooms.
+    Chat,
+    Private,
+    Mention,
+    Attack,
+    Team,
+    System,
+    /// Ships that come and go: for clients only, which derive it.
+    Passage,
+}
+
+impl HeardKind {
+    pub const ALL: [HeardKind; 7] = [
+        HeardKind::Chat,
+        HeardKind::Private,
+        HeardKind::Mention,
+        HeardKind::Attack,
+        HeardKind::Team,
+        HeardKind::System,
+        HeardKind::Passage,
+    ];
+
+    /// As on the wire and as stored.
+    pub fn name(self) -> &'static str {
+        match self {
+            HeardKind::Chat => "chat",
+            HeardKind::Private => "private",
+            HeardKind::Mention => "mention",
+            HeardKind::Attack => "attack",
+            HeardKind::Team => "team",
+            HeardKind::System => "system",
+            HeardKind::Passage => "passage",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<HeardKind> {
+        HeardKind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl From<NoticeKind> for HeardKind {
+    fn from(kind: NoticeKind) -> Self {
+        match kind {
+            NoticeKind::Mention => HeardKind::Mention,
+            NoticeKind::Attack => HeardKind::Attack,
+            NoticeKind::Team => HeardKind::Team,
+            NoticeKind::System => HeardKind::System,
+        }
+    }
+}
+
 /// What a notice is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -112,6 +169,25 @@ impl Said {
             Said::Chat(chat) => Some(&chat.from),
             Said::Private(private) => Some(&private.from),
             Said::Announcement(_) | Said::Notice(_) | Said::Event(_) => None,
+        }
+    }
+
+    /// Whoever blocks this player does not hear it: its author, or who is behind a mention.
+    pub fn is_of(&self, player: &PlayerId) -> bool {
+        match self {
+            Said::Notice(Notice { kind: NoticeKind::Mention, about, .. }) => {
+                about.get("from").and_then(Value::as_text) == Some(player.as_str())
+            }
+            said => said.author() == Some(player),
+        }
+    }
+
+    /// Whether it is left out for a player who does not want this kind: notices below critical are. What players say is
+    /// told all the same, and does not count as unread.
+    pub fn is_left_out_of(&self, unwanted: &BTreeSet<HeardKind>) -> bool {
+        match self {
+            Said::Notice(notice) => notice.level < Level::Critical && unwanted.contains(&notice.kind.into()),
+            Said::Chat(_) | Said::Private(_) | Said::Announcement(_) | Said::Event(_) => false,
         }
     }
 

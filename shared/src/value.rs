@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub enum Value {
     /// |value| <= 2^53 - 1 (`limits::INT_ABS_MAX`).
     Int(i64),
-    /// At most `limits::TEXT_BYTES_MAX` bytes of UTF-8. Up to 24 bytes, which most are, lie in place.
+    /// In state at most `limits::TEXT_BYTES_MAX` bytes of UTF-8. Up to 24 bytes, which most are, lie in place.
     Text(CompactString),
 }
 
@@ -88,13 +88,13 @@ impl<'de> Deserialize<'de> for Value {
 pub struct Field(pub u8);
 
 impl Field {
-    /// `ship`, `warp`, `port`, in a team `member`, in `global` `counts`.
+    /// `ship`, `warp`, `port`, `drones`, in a team `member`, in `global` `counts`.
     pub const KIND: Field = Field(1);
-    /// A ship's or a member's player id.
+    /// A ship's, a member's or drones' player id.
     pub const PLAYER: Field = Field(2);
     /// The name to show.
     pub const NAME: Field = Field(3);
-    /// A ship's presence: `online`, `away`, `busy`, `link_dead`; a member's as in [`crate::presence`].
+    /// A ship's presence: `online`, `away`, `busy`, `in_combat`, `link_dead`; a member's as in [`crate::presence`].
     pub const STATUS: Field = Field(4);
     /// Position on the sector's map, in map units, 0 to 999.
     pub const X: Field = Field(5);

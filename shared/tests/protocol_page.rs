@@ -138,7 +138,7 @@ fn rows_of(name: &str) -> BTreeSet<&'static str> {
 }
 
 /// Names of maps in a frame that are keyed by something else than field names of frames.
-const KEYED_BY_OTHERS: [&str; 7] = ["own", "fields", "set", "facts", "action", "feeds", "body"];
+const KEYED_BY_OTHERS: [&str; 8] = ["own", "fields", "set", "facts", "about", "action", "feeds", "body"];
 
 /// Every key of a map inside a frame, but those of state fields, facts and actions.
 fn inner_keys(value: &serde_json::Value, keys: &mut BTreeSet<String>) {
@@ -304,10 +304,10 @@ fn the_tables_of_codes_are_the_codes() {
 /// Every code there is; the match makes a new one a compile error here.
 fn reject_codes() -> Vec<RejectCode> {
     use RejectCode::*;
-    let all = vec![NoWarp, CoolingDown, TooOld, UnknownActor, TooFar, StaleSession, Already];
+    let all = vec![NoWarp, CoolingDown, TooOld, UnknownActor, TooFar, StaleSession, Already, NoTarget, NotATarget];
     for code in &all {
         match code {
-            NoWarp | CoolingDown | TooOld | UnknownActor | TooFar | StaleSession | Already => {}
+            NoWarp | CoolingDown | TooOld | UnknownActor | TooFar | StaleSession | Already | NoTarget | NotATarget => {}
         }
     }
     all

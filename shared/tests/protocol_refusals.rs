@@ -263,8 +263,8 @@ fn a_value_in_a_wrong_place_is_not_repeated() {
 #[test]
 fn every_action_is_known_by_name() {
     // An action that decoding knows is never called unknown: each wrong field is blamed on the field.
-    for (action, field) in [("move", "to"), ("status", "status")] {
-        let text = format!(r#"{{"act":{{"seq":1,"action":{{"{action}":{{"{field}":7}}}}}}}}"#);
+    for (action, field) in [("move", "to"), ("status", "status"), ("attack", "target")] {
+        let text = format!(r#"{{"act":{{"seq":1,"action":{{"{action}":{{"{field}":true}}}}}}}}"#);
         for decoded in both(&text) {
             assert_eq!(answered(&decoded.unwrap_err()).code, ErrorCode::InvalidField, "{text}");
         }
@@ -279,6 +279,8 @@ fn a_request_that_is_refused_is_named_by_its_number_if_that_can_be_read() {
         (r#"{"say":{"n":7,"to":"global"}}"#, Some(7)),
         (r#"{"say":{"n":"x","to":"global","text":"hi"}}"#, None),
         (r#"{"say":{"to":"global","text":"hi"}}"#, None),
+        (r#"{"prefer":{"n":8,"kind":"weather","wanted":false}}"#, Some(8)),
+        (r#"{"prefer":{"n":0,"kind":"team","wanted":false}}"#, Some(0)),
     ] {
         for decoded in both(text) {
             let Consequence::Answer(error) = decoded.unwrap_err().consequence() else { panic!("{text} closes") };

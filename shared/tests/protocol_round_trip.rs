@@ -12,11 +12,11 @@ use sectorbus::protocol::{
     Ack, Act, ActorMarks, Block, Blocks, Body, Call, CallFailed, CallFailure, CallReply, Change, ChangeBody,
     ChannelCount, ClientFrame, Codec, Counts, DeltaFrame, EntityFields, ErrorCode, ErrorFrame, FeedPlace,
     FeedPlaceReason, FieldChanges, Fields, Hello, History, Item, Leaving, Left, Limits, Marked, Moved, OwnChange,
-    OwnerChange, Page, PageItem, Ping, PlayerPresence, Pong, Presence, Read, Refused, Reject, RetryAfter, RoomSnapshot,
-    SaidAt, Say, Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source, Topic, Topics, Unavailable,
-    Unread, Welcome,
+    OwnerChange, Page, PageItem, Ping, PlayerPresence, Pong, Prefer, Preferences, Presence, Read, Refused, Reject,
+    RetryAfter, RoomSnapshot, SaidAt, Say, Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source,
+    Topic, Topics, Unavailable, Unread, Welcome,
 };
-use sectorbus::said::{Announcement, Chat, Event, Level, Notice, NoticeKind, Private, RefusalCode, Said};
+use sectorbus::said::{Announcement, Chat, Event, HeardKind, Level, Notice, NoticeKind, Private, RefusalCode, Said};
 use sectorbus::value::{Field, Value};
 
 fn number() -> impl Strategy<Value = u64> {
@@ -63,7 +63,11 @@ fn changes(fewest: usize) -> impl Strategy<Value = FieldChanges> {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    prop_oneof![sector().prop_map(|to| Action::Move { to }), Just(Action::Status { status: Status::Busy }),]
+    prop_oneof![
+        sector().prop_map(|to| Action::Move { to }),
+        Just(Action::Status { status: Status::Busy }),
+        any::<u32>().prop_map(|target| Action::Attack { target: Alias(target) }),
+    ]
 }
 
 fn hello() -> impl Strategy<Value = ClientFrame> {
@@ -126,6 +130,7 @@ fn request() -> impl Strategy<Value = ClientFrame> {
         })),
         (room(), feed_id()).prop_map(|(of, upto)| ClientFrame::Read(Read { of, upto })),
         n().prop_map(|n| ClientFrame::Unread(Unread { n })),
+        (n(), kind(), any::<bool>()).prop_map(|(n, kind, wanted)| ClientFrame::Prefer(Prefer { n, kind, wanted })),
         (n(), player(), any::<bool>()).prop_map(|(n, player, blocked)| ClientFrame::Block(Block {
             n,
             player,
@@ -133,6 +138,10 @@ fn request() -> impl Strategy<Value = ClientFrame> {
         })),
         (n(), topic(), any::<bool>()).prop_map(|(n, name, wanted)| ClientFrame::Topic(Topic { n, name, wanted })),
     ]
+}
+
+fn kind() -> impl Strategy<Value = HeardKind> {
+    proptest::sample::select(HeardKind::ALL.to_vec())
 }
 
 fn said() -> impl Strategy<Value = Said> {
@@ -180,6 +189,8 @@ fn of_feeds() -> impl Strategy<Value = ServerFrame> {
         (proptest::option::of(number()), vec(player(), 0..4))
             .prop_map(|(n, players)| ServerFrame::Blocks(Blocks { n, players })),
         (number(), vec(topic(), 0..4)).prop_map(|(n, names)| ServerFrame::Topics(Topics { n, names })),
+        (proptest::option::of(number()), vec(kind(), 0..4))
+            .prop_map(|(n, unwanted)| ServerFrame::Preferences(Preferences { n, unwanted })),
     ]
 }
 

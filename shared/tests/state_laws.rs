@@ -148,8 +148,10 @@ fn membership() -> impl Strategy<Value = Membership> {
 }
 
 fn post() -> impl Strategy<Value = Post> {
-    (player(), vec(any::<u8>(), 0..4))
-        .prop_map(|(player, body)| Post { to: RoomId::Player(player), body: Bytes::from(body) })
+    (player(), vec(any::<u8>(), 0..4)).prop_map(|(player, body)| {
+        let teams_of = vec![player.clone(); body.len() % 2];
+        Post { to: RoomId::Player(player), body: Bytes::from(body), teams_of }
+    })
 }
 
 fn edited() -> impl Strategy<Value = Edited> {

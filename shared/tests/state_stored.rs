@@ -93,12 +93,28 @@ fn sample_with_posts() -> (RoomState, Entry) {
     let mut draft = Draft::new(&mut state, 1_700_000_000_500);
     for (n, to) in ["team:red", "player:ann"].into_iter().enumerate() {
         let name = PostName { entry: EntryId::new(1_700_000_000_100, 7), n: n as u32 };
-        let post = Post { to: to.parse::<RoomId>().unwrap(), body: Bytes::from_static(b"\x01under attack") };
+        let post =
+            Post { to: to.parse::<RoomId>().unwrap(), body: Bytes::from_static(b"\x01under attack"), teams_of: vec![] };
         draft.system(SystemChange::Post(name, Some(post)));
     }
     let gone = PostName { entry: EntryId::new(1_700_000_000_100, 6), n: 0 };
-    draft.system(SystemChange::Post(gone, Some(Post { to: RoomId::Global, body: Bytes::new() })));
+    draft.system(SystemChange::Post(gone, Some(Post { to: RoomId::Global, body: Bytes::new(), teams_of: vec![] })));
     draft.system(SystemChange::Post(gone, None));
+    let entry = draft.finish();
+    (state, entry)
+}
+
+/// The same room with a fight in it, whose timers and posts for teams came after the posts.
+fn sample_with_fights() -> (RoomState, Entry) {
+    let (mut state, _) = sample();
+    let mut draft = Draft::new(&mut state, 1_700_000_000_700);
+    let name = PostName { entry: EntryId::new(1_700_000_000_100, 9), n: 0 };
+    let teams_of = vec![player("bob"), player("cid")];
+    let post = Post { to: RoomId::Player(player("bob")), body: Bytes::from_static(b"\x01attack"), teams_of };
+    draft.system(SystemChange::Post(name, Some(post)));
+    let timer = |kind| SystemChange::Timer(Timer { due_ms: 1_700_000_010_700, kind }, true);
+    draft.system(timer(TimerKind::Combat(player("ann"))));
+    draft.system(timer(TimerKind::Alarmed(player("ann"))));
     let entry = draft.finish();
     (state, entry)
 }
@@ -147,6 +163,8 @@ fn write_golden() {
     files.extend([("entry_posts", entry.encode()), ("snapshot_system_posts", state.to_parts().system)]);
     let (state, entry) = sample_with_edits();
     files.extend([("entry_edits", entry.encode()), ("snapshot_system_edits", state.to_parts().system)]);
+    let (state, entry) = sample_with_fights();
+    files.extend([("entry_fights", entry.encode()), ("snapshot_system_fights", state.to_parts().system)]);
     for (name, bytes) in files {
         let mut text = String::new();
         for line in bytes.chunks(32) {
@@ -185,6 +203,20 @@ fn posts_are_read_and_written_as_they_were_and_take_no_byte_where_there_are_none
     assert_eq!(RoomState::from_parts(&parts), Ok(state.clone()));
     assert_eq!(state.to_parts(), parts);
     // A room that was stored before there were posts takes the entry that brings the first ones.
+    let mut before = sample().0;
+    before.apply(&entry).unwrap();
+    assert_eq!(before, state);
+}
+
+#[test]
+fn fights_are_read_and_written_as_they_were() {
+    let (state, entry) = sample_with_fights();
+    let bytes = golden("entry_fights");
+    assert_eq!(Entry::decode(&bytes), Ok(entry.clone()));
+    assert_eq!(entry.encode(), bytes);
+    let parts = Parts { system: Bytes::from(golden("snapshot_system_fights")), ..state.to_parts() };
+    assert_eq!(RoomState::from_parts(&parts), Ok(state.clone()));
+    assert_eq!(state.to_parts(), parts);
     let mut before = sample().0;
     before.apply(&entry).unwrap();
     assert_eq!(before, state);

@@ -3,12 +3,14 @@
 use sectorbus::ids::{ActorId, FeedId, Hop, PlayerId, RoomId};
 use sectorbus::limits::{BLOCKS_MAX, MARKS_MAX};
 use sectorbus::log::{Ears, EarsChange, EarsChanged, Log, OnceKey, Posted, Push, TakesFrom};
+use sectorbus::said::HeardKind;
 
 use crate::stand::{Stand, rules};
 use crate::support::*;
 
 rules! {
     a_change_is_stored_once_and_heard_in_the_players_room,
+    kinds_that_are_not_wanted_are_kept_beside_everything_else,
     a_mark_never_goes_back,
     the_oldest_mark_makes_room_and_blocks_do_not,
     who_is_blocked_is_not_taken_from,
@@ -54,6 +56,30 @@ async fn a_change_is_stored_once_and_heard_in_the_players_room(stand: impl Stand
     let ears = other.ears(&player("ann")).await.unwrap();
     assert_eq!((ears.muted_until_ms, ears.blocks.len(), ears.marks.len()), (Some(99), 0, 2));
     assert_eq!(other.ears(&player("bob")).await, Ok(Ears::default()));
+}
+
+async fn kinds_that_are_not_wanted_are_kept_beside_everything_else(stand: impl Stand) {
+    let (log, other) = (stand.node().await, stand.node().await);
+    let mut following = followed(&other, &RoomId::Player(player("ann"))).await;
+    for n in 0..BLOCKS_MAX {
+        assert_eq!(change(&log, "ann", block(&format!("p{n}"), true)).await, EarsChanged::Changed);
+        assert!(matches!(next(&mut following).await, Push::Ears(EarsChange::Block { .. })));
+    }
+    let prefer = |kind, wanted| EarsChange::Prefer { kind, wanted };
+    for kind in HeardKind::ALL {
+        for (wanted, outcome) in
+            [(true, EarsChanged::Unchanged), (false, EarsChanged::Changed), (false, EarsChanged::Unchanged)]
+        {
+            assert_eq!(change(&log, "ann", prefer(kind, wanted)).await, outcome, "{kind:?} {wanted}");
+        }
+        assert_eq!(next(&mut following).await, Push::Ears(prefer(kind, false)));
+    }
+    assert_eq!(change(&log, "ann", prefer(HeardKind::Team, true)).await, EarsChanged::Changed);
+    assert_eq!(next(&mut following).await, Push::Ears(prefer(HeardKind::Team, true)));
+    let ears = other.ears(&player("ann")).await.unwrap();
+    let unwanted = HeardKind::ALL.into_iter().filter(|kind| *kind != HeardKind::Team).collect();
+    assert_eq!((ears.unwanted, ears.blocks.len()), (unwanted, BLOCKS_MAX));
+    assert_eq!(change(&log, "ann", block("one-more", true)).await, EarsChanged::Full, "kinds are no blocks");
 }
 
 async fn a_mark_never_goes_back(stand: impl Stand) {

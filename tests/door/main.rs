@@ -6,6 +6,7 @@ mod events;
 mod fuzz;
 mod keys;
 mod moderation;
+mod notices;
 mod publish;
 mod repeats;
 mod tells;

@@ -23,7 +23,7 @@ fn announcement(key: &str, audience: &str, text: &str) -> String {
 }
 
 /// Two nodes that know the key, and a player of each name, each first on another node.
-async fn region_with(key: &Key, names: &[&str]) -> Result<(Region, Vec<Player>)> {
+pub(crate) async fn region_with(key: &Key, names: &[&str]) -> Result<(Region, Vec<Player>)> {
     let region = Region::start_with(&["a", "b"], |settings| settings.with("api_keys", &key.entry)).await?;
     let players = players_of(&region, names).await?;
     Ok((region, players))

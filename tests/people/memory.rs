@@ -399,3 +399,45 @@ async fn players_of_a_killed_node_are_offline_to_watchers_and_team_mates() -> Re
     kept_its_word(&[&ann]);
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_fights_is_shown_in_combat_to_whoever_watches_and_to_the_team() -> Result<()> {
+    let (_region, nodes) = two_nodes(|_| {}).await;
+    let mut ann = connected("ann", Codec::Json, &nodes[0]).await?;
+    let mut bob = connected("bob", Codec::Msgpack, &nodes[1]).await?;
+    let mut eve = connected("eve", Codec::Msgpack, &nodes[1]).await?;
+    for name in ["bob", "eve"] {
+        teams::change(nodes[0].core(), &player(name), join("red", "pilot")).await?;
+    }
+    ann.send(&watch(&["ann", "bob"]));
+    bob.act(Action::Status { status: Status::Busy });
+    until(&mut ann, "busy", |client| presence(client, "bob") == Some((Shown::Busy, 1))).await?;
+    let ship = |client: &Client| {
+        let (_, fields) = client
+            .view
+            .as_ref()?
+            .entities
+            .iter()
+            .find(|(_, fields)| fields.get(&Field::PLAYER) == Some(&Value::from("bob")))?;
+        fields.get(&Field::STATUS)?.as_text().map(str::to_owned)
+    };
+    let view = ann.client.view.as_ref().expect("a sector");
+    let mut entities = view.entities.iter();
+    let target = entities.find(|(_, fields)| fields.get(&Field::PLAYER) == Some(&Value::from("bob")));
+    let target = *target.expect("bob's ship").0;
+    ann.act(Action::Attack { target });
+    let fight = Some((Shown::InCombat, 1));
+    until(&mut ann, "both", |client| presence(client, "bob") == fight && presence(client, "ann") == fight).await?;
+    assert_eq!(ship(&ann.client).as_deref(), Some("in_combat"));
+    until(&mut eve, "the team sees it", |client| is_shown(client, "bob", Field::STATUS, "in_combat")).await?;
+    // It is over ten seconds after the last attack, and all is as it was asked to be.
+    let over = |client: &Client| presence(client, "bob") == Some((Shown::Busy, 1));
+    assert!(!ann.until(Duration::from_secs(8), over).await);
+    until(&mut ann, "over", over).await?;
+    until(&mut ann, "for both", |client| presence(client, "ann") == Some((Shown::Online, 1))).await?;
+    assert_eq!(ship(&ann.client).as_deref(), Some("busy"));
+    until(&mut eve, "the team too", |client| is_shown(client, "bob", Field::STATUS, "busy")).await?;
+    drained(&mut bob).await;
+    kept_its_word(&[&ann, &bob, &eve]);
+    Ok(())
+}

@@ -1,6 +1,8 @@
 //! What players say and hear: in rooms, to each other, while they are away, across nodes and their ends.
 //! The client holds the server to its word (`sectorbus_demo::heard`): each item once and in order, nothing of others.
 
+mod attacks;
+mod notices;
 mod on_memory;
 mod on_redis;
 mod pals;

@@ -105,7 +105,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("tls_key_file", Kind::KeyFile("a private key in PEM"), "Key of the certificate of tls_cert_file."),
     row("proxy_protocol", Kind::Flag(|c| &mut c.proxy_protocol), "Trusted proxies begin each connection with a PROXY header, version 1 or 2."),
     row("frames_per_s", Kind::Small(0..=10_000, |c| &mut c.frames_per_s), "Frames taken of one player per second, twice as many at once; a frame above 1024 bytes counts as several; 0: no limit."),
-    row("actions_per_s", Kind::Small(0..=10_000, |c| &mut c.actions_per_s), "Actions taken of one player per second and class (travel, presence, chat, asking, calls), twice as many at once; 0: no limit."),
+    row("actions_per_s", Kind::Small(0..=10_000, |c| &mut c.actions_per_s), "Actions taken of one player per second and class (travel, presence, fighting, chat, asking, calls), twice as many at once; 0: no limit."),
     row("violations_max", Kind::Small(0..=10, |c| &mut c.violations_max), "Seconds with something refused, of the last 10, after which a connection is closed as flooding; 0: never."),
     row("address_frames_per_s", Kind::Small(0..=10_000_000, |c| &mut c.address_frames_per_s), "Frames taken of one address (IPv6: /64) per second, twice as many at once; 0: no limit."),
     row("address_handshakes_per_s", Kind::Small(0..=1_000_000, |c| &mut c.address_handshakes_per_s), "Connections taken of one address per second, twice as many at once; 0: no limit."),

@@ -80,6 +80,7 @@ impl<L: Log> Door<L> {
             DoorEndpoint::Unban => delete(players::unban::<L>),
             DoorEndpoint::Announce => post(tells::announce::<L>),
             DoorEndpoint::Publish => post(publish::publish::<L>),
+            DoorEndpoint::Notify => post(tells::notify::<L>),
             DoorEndpoint::Answer => post(tells::answer::<L>),
             DoorEndpoint::Team => get(teams::roster::<L>),
             DoorEndpoint::JoinTeam => put(teams::join::<L>),

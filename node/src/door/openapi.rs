@@ -21,7 +21,7 @@ const ONLY_ITSELF: &str =
     paths(
         rooms::list, rooms::state, rooms::feed, edits::change, players::presence, players::disconnect,
         players::log_out, players::revoke, players::revoke_token, players::ban, players::unban, mute::mute, mute::unmute,
-        tells::announce, publish::publish, tells::answer, teams::roster, teams::join, teams::leave, trail::audit
+        tells::announce, tells::notify, publish::publish, tells::answer, teams::roster, teams::join, teams::leave, trail::audit
     ),
     components(schemas(ProblemBody, rooms::FieldValue, rooms::NewValue)),
     modifiers(&Common)

@@ -1,4 +1,4 @@
-//! What the backend says to players: announcements to an audience, and answers to what a player called. Who gets to
+//! What the backend says to players: announcements to an audience, notices to some, and answers to what a player called. Who gets to
 //! hear it is `audience`'s and `calls`' business.
 
 use std::collections::BTreeSet;
@@ -12,13 +12,15 @@ use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::ToSchema;
 
+use sectorbus::action::Facts;
 use sectorbus::ids::{FeedId, PlayerId, PostKey, RoomId, SectorId, TeamId, TopicId};
 use sectorbus::limits::{
     AUDIENCE_ROOMS_MAX, AUDIENCE_SECTORS_MAX, POST_BYTES_MAX, REPLY_BODY_BYTES_MAX, SAY_CHARS_MAX, WARPS_AROUND_MAX,
 };
 use sectorbus::log::{CallAnswered, CallName, Log, ReplyId};
 use sectorbus::protocol::Body;
-use sectorbus::said::{Announcement, Level, RefusalCode, Said, as_said};
+use sectorbus::said::{Announcement, Level, Notice, NoticeKind, RefusalCode, Said, as_said};
+use sectorbus::value::Value;
 
 use crate::audience::{Audience, TellError, tell_rooms};
 use crate::calls::{self, AnswerError};
@@ -166,6 +168,23 @@ impl Whom {
     }
 }
 
+/// Something that these players should know of, told once.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NotifyRequest {
+    /// As in an announcement.
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    key: PostKey,
+    /// Each of them, there or away.
+    #[schema(value_type = Vec<String>, min_items = 1, max_items = 1000)]
+    players: BTreeSet<PlayerId>,
+    #[schema(value_type = String, pattern = "^(info|warning|critical)$", example = "warning")]
+    level: Level,
+    /// As in an announcement.
+    #[schema(min_length = 1, example = "Your insurance ends tomorrow.")]
+    text: String,
+}
+
 /// In the order of the rooms' names.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Announced {
@@ -193,6 +212,22 @@ pub async fn announce<L: Log>(State(door): State<Door<L>>, request: Request) -> 
     let text = as_said(&text).map_err(unsayable)?;
     let (about, said) = (format!("announcement:{key}"), Said::Announcement(Announcement { level, text }));
     tell(&call, Telling { what: "announce", about: &about, detail: &detail, audience, key, said }).await.map(Json)
+}
+
+/// Puts a notice of the kind `system` into these players' feeds, once per key and player. After 503 the same request may be
+/// sent again: it does the rest.
+#[utoipa::path(post, path = "/api/v1/notify", tag = "publish", request_body = NotifyRequest,
+    responses((status = 200, description = "In every feed, now or since it was asked for first", body = Announced)))]
+pub async fn notify<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<Announced>, Problem> {
+    let mut call = Call::admitted(&door, request, Scope::Publish).await?;
+    let asked: NotifyRequest = call.body().await?;
+    let detail = serde_json::to_string(&asked).unwrap_or_default();
+    let NotifyRequest { key, players, level, text } = asked;
+    let text = as_said(&text).map_err(unsayable)?;
+    let about = Facts::from([("text".to_owned(), Value::from(&*text))]);
+    let said = Said::Notice(Notice { kind: NoticeKind::System, level, about });
+    let (about, audience) = (format!("notice:{key}"), Whom::Players { players });
+    tell(&call, Telling { what: "notify", about: &about, detail: &detail, audience, key, said }).await.map(Json)
 }
 
 /// Something to tell, and how the audit names it.

@@ -115,6 +115,10 @@ mod tests {
         // Golden bytes: never to be changed for format 1.
         let player = PlayerId::new("ann").expect("a name");
         let names = [
+            (
+                OnceKey::Mention { player: player.clone(), actor: ActorId(3), seq: 7 },
+                "019281a16d93a3616e6e0307c4026869",
+            ),
             (OnceKey::Player { player, actor: ActorId(3), seq: 7 }, "019281a17093a3616e6e0307c4026869"),
             (
                 OnceKey::Entry { room: "sector:4".parse().expect("a room"), entry: EntryId::new(9, 2), n: 1 },

@@ -1,5 +1,5 @@
-//! A connection that reads a feed: what a reader is told, as frames in its outbox. Knows whom the player does not want to
-//! hear; where the reader stands is in `readers`.
+//! A connection that reads a feed: what a reader is told, as frames in its outbox. Knows whom and what the player does not want
+//! to hear; where the reader stands is in `readers`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use sectorbus::ids::{FeedId, PlayerId, RoomId};
 use sectorbus::log::Ears;
 use sectorbus::mailbox;
 use sectorbus::protocol::{Codec, FeedPlace, FeedPlaceReason, ServerFrame};
-use sectorbus::said::Said;
+use sectorbus::said::{HeardKind, Said};
 
 use crate::feeds::{FeedReport, Item};
 use crate::session::outbox::{Framed, Lane, Offered, Outbox, framed};
@@ -18,17 +18,19 @@ use crate::session::outbox::{Framed, Lane, Offered, Outbox, framed};
 /// The least that must fit for more to be read: one item with the longest text.
 const ITEM_BYTES: usize = 4 * 1024;
 
-/// Whom a player blocks, for all that tell its sessions of this node anything.
+/// Whom a player blocks and which kinds they do not want, for all that tell its sessions of this node anything.
 #[derive(Debug, Default)]
-pub struct Blocked(ArcSwap<BTreeSet<PlayerId>>);
+pub struct Blocked(ArcSwap<(BTreeSet<PlayerId>, BTreeSet<HeardKind>)>);
 
 impl Blocked {
     pub fn set(&self, ears: &Ears) {
-        self.0.store(Arc::new(ears.blocks.clone()));
+        self.0.store(Arc::new((ears.blocks.clone(), ears.unwanted.clone())));
     }
 
     pub fn hides(&self, said: &Said) -> bool {
-        said.author().is_some_and(|author| self.0.load().contains(author))
+        let unheard = self.0.load();
+        let (players, kinds) = &**unheard;
+        said.is_left_out_of(kinds) || players.iter().any(|player| said.is_of(player))
     }
 }
 

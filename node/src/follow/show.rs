@@ -10,8 +10,7 @@ use sectorbus::ids::{ActorId, EntryId, Hop, Incarnation, PlayerId, RoomId, Secto
 use sectorbus::log::{Log, LogEntry};
 use sectorbus::metrics::{ResumeSource, Tally};
 use sectorbus::protocol::{Codec, ServerFrame, Slot, SnapshotReason, Source, Welcome};
-use sectorbus::state::SystemChange;
-use sectorbus::state::{Answered, OwnChange};
+use sectorbus::state::{Answered, OwnChange, SystemChange, Timer, TimerKind};
 
 use crate::command::Speaker;
 use crate::core::ConnId;
@@ -54,11 +53,9 @@ impl<L: Log> Follow<L> {
             // It asks because it was told otherwise, before the greeting.
             let seat = self.replica.as_ref().and_then(|replica| replica.state().system().seat(&sub.player));
             if let (true, Some(seat)) = (standing.phase.is_greeted(), seat) {
-                let _ = sub.events_tx.send(SessionEvent::Live {
-                    room: self.room.clone(),
-                    hop: seat.hop,
-                    asked: seat.asked,
-                });
+                let fights = replica_fights(self.replica.as_ref(), &sub.player);
+                let (room, hop, asked) = (self.room.clone(), seat.hop, seat.asked);
+                let _ = sub.events_tx.send(SessionEvent::Live { room, hop, asked, fights });
             }
             return;
         }
@@ -100,6 +97,7 @@ impl<L: Log> Follow<L> {
         let Subscriber { sub, .. } = subscriber;
         let seat = replica.state().system().seat(&sub.player);
         let (hop, asked) = seat.map_or((Hop(0), Status::Online), |seat| (seat.hop, seat.asked));
+        let fights = replica_fights(self.replica.as_ref(), &sub.player);
         if hop < sub.told_hop {
             sub.set_lost(true);
         }
@@ -151,7 +149,7 @@ impl<L: Log> Follow<L> {
                 }
             }
         };
-        let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room, hop, asked });
+        let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room, hop, asked, fights });
         Self::hand(&mut self.tally, subscriber, &frames, head.version);
         if subscriber.phase != Phase::Behind {
             subscriber.sub.greeting = Greeting::Snapshot(SnapshotReason::Gap);
@@ -171,6 +169,7 @@ impl<L: Log> Follow<L> {
         let Subscriber { sub, .. } = subscriber;
         let seat = replica.state().system().seat(&sub.player);
         let (hop, asked) = seat.map_or((Hop(0), Status::Online), |seat| (seat.hop, seat.asked));
+        let fights = replica_fights(self.replica.as_ref(), &sub.player);
         let greeting = std::mem::replace(&mut sub.greeting, Greeting::Snapshot(SnapshotReason::Gap));
         let welcome = greeting.welcome();
         let mut unsaid = welcome.as_ref().map(|welcome| welcome.lock());
@@ -200,7 +199,7 @@ impl<L: Log> Follow<L> {
                 welcome_frames(sub, *welcome, is_kept, snapshot)
             }
         };
-        let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room, hop, asked });
+        let _ = subscriber.sub.events_tx.send(SessionEvent::Live { room, hop, asked, fights });
         Self::hand(&mut self.tally, subscriber, &frames, head.version);
     }
 
@@ -329,6 +328,13 @@ impl<L: Log> Follow<L> {
             if let SystemChange::Member(player, _) = change {
                 self.member_changed(player);
             }
+            if let SystemChange::Timer(Timer { kind: TimerKind::Combat(player), .. }, _) = change {
+                let fights = replica_fights(self.replica.as_ref(), player);
+                for conn in self.subscribers.conns_of(player) {
+                    let Some(Subscriber { sub, .. }) = self.subscribers.get_mut(conn) else { continue };
+                    let _ = sub.events_tx.send(SessionEvent::Combat { room: self.room.clone(), fights });
+                }
+            }
             if let SystemChange::Seat(player, seat) = change {
                 if let Some(replica) = &self.replica {
                     self.route.settle_seat(player, replica.state());
@@ -421,6 +427,10 @@ impl<L: Log> Follow<L> {
         self.tally.delivered(delivered);
         self.tally.flush();
     }
+}
+
+fn replica_fights(replica: Option<&replica::Replica>, player: &PlayerId) -> bool {
+    replica.is_some_and(|replica| replica.state().system().in_combat_until(player).is_some())
 }
 
 /// `welcome`, then what was missed: own changes, then deltas and changes of owner in the order of the log.

@@ -85,14 +85,14 @@ fn all_is_done_or_nothing_and_a_refusal_is_remembered() {
 #[test]
 fn another_version_is_a_conflict_and_makes_no_entry() {
     let mut room = TestRoom::with(&["ann"]);
-    // The room under test has every entry at version 1: what it would be after is known.
+    // Ann came with the first entry.
     let at = |expected| EditRequest { expected: Some(expected), ..request("k", vec![credits("ann", 1)]) };
-    assert_eq!(asked(&mut room, at(7)), (EditOutcome::Conflict { version: 0 }, false));
+    assert_eq!(asked(&mut room, at(7)), (EditOutcome::Conflict { version: 1 }, false));
     assert!(room.state().system().edited().is_empty());
     let other = act(speaker("ann"), 1, status(Status::Busy));
-    let Decided { edited, .. } = room.decide(vec![other, input(at(0))]);
-    assert_eq!(edited[0].2.outcome, EditOutcome::Conflict { version: 1 }, "the batch has made it another version");
-    assert_eq!(asked(&mut room, at(0)), (NOTHING_CREATED, true));
+    let Decided { edited, .. } = room.decide(vec![other, input(at(1))]);
+    assert_eq!(edited[0].2.outcome, EditOutcome::Conflict { version: 2 }, "the batch has made it another version");
+    assert_eq!(asked(&mut room, at(2)), (NOTHING_CREATED, true));
 }
 
 #[test]

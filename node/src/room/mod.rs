@@ -1,5 +1,5 @@
 //! A room as its owner runs it: claim, load, decide batches, append, checkpoint, park.
-//! In reading order: `owner`, `seats`, `people`, `team`, `global`, `edits` and `events` (pure decisions on state), `chain` (what was appended and how to
+//! In reading order: `owner`, `seats`, `combat`, `people`, `team`, `global`, `edits` and `events` (pure decisions on state), `chain` (what was appended and how to
 //! repair it), `transfers` (what is left of moves), `task` (the loop), `arrivals`, `claim`, `commit`, `posts`, `telling`
 //! (what it does with the log).
 
@@ -7,6 +7,8 @@ use std::time::Duration;
 
 pub mod owner;
 pub mod seats;
+
+pub mod combat;
 
 pub mod edits;
 mod events;

@@ -1,16 +1,16 @@
 //! What an owner decides: one batch of commands in, one entry and the receipts out. Pure: time is an argument.
 //! Knows nothing of the log, of tasks or of sessions; the state it changes becomes visible only after the append.
 
+mod standing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use sectorbus::action::{Action, Answer, RejectCode};
 use sectorbus::ids::{ActorId, EditKey, EntryId, Hop, Incarnation, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::limits::{DEDUPE_BITMAP_BITS, REJECTIONS_UNLOGGED_MAX};
 use sectorbus::rules::{Decision, Effect, Rules};
 use sectorbus::state::Draft;
-use sectorbus::state::Judged;
 use sectorbus::state::RoomState;
 use sectorbus::state::{Answered, Entry};
 use sectorbus::state::{Edited, Outgoing, PlayerRecord, Post, PostName, SystemChange, TimerKind};
@@ -19,7 +19,8 @@ use crate::command::{Command, Receipt, Speaker};
 use crate::room::edits::{self, EditRequest};
 use crate::room::global::Counts;
 use crate::room::seats::{self, Loss, SeatLimits};
-use crate::room::{people, posts, team};
+use crate::room::{combat, people, posts, team};
+use standing::Standing;
 
 /// A command as the owner's batch takes it: mail, or what the owner tells itself.
 #[derive(Debug, Clone)]
@@ -86,13 +87,6 @@ pub struct Owner {
 }
 
 const REJECTIONS_KEPT_MIN: usize = 256;
-
-/// How an action stands before the rules are asked.
-enum Standing {
-    Run,
-    Answer(Answer),
-    Receipt(Receipt),
-}
 
 impl Owner {
     pub fn new(room: RoomId, rules: Arc<Rules>, limits: SeatLimits, state: RoomState) -> Self {
@@ -242,7 +236,9 @@ impl Batch<'_> {
             }
             Input::Command(Command::Arrived { player, hop, .. }) => seats::forget_outgoing(draft, &player, hop),
             Input::Command(command @ (Command::Member { .. } | Command::Seen { .. } | Command::Count { .. })) => {
-                self.receipts.extend(people::take(draft, self.room, self.counts, command));
+                let mut told = Vec::new();
+                self.receipts.extend(people::take(draft, self.room, self.counts, command, &mut told));
+                told.into_iter().for_each(|post| self.post(draft, post));
             }
             Input::Elsewhere { player, hop, room } => self.send_after(draft, &player, hop, room),
             // Arrivals come as `TakeIn` once `at` was read; a room that runs is adopted.
@@ -281,6 +277,8 @@ impl Batch<'_> {
             match timer.kind {
                 TimerKind::Grace(player) => seats::show_link_dead(draft, &player),
                 TimerKind::Expire(player) => seats::fall_asleep(draft, &player),
+                TimerKind::Combat(player) => combat::show_end(draft, &player),
+                TimerKind::Alarmed(_) => {}
             }
         }
     }
@@ -304,64 +302,6 @@ impl Batch<'_> {
             Some(_) => self.answers.push(answered),
             // The action took the player away, and with it the marks: they already hold this answer.
             None => self.record_departed(draft, answered),
-        }
-    }
-
-    /// Rejections that are in no entry lift no mark. Before the mark would be left too far behind for `seq` to be
-    /// recorded, they become part of this entry.
-    fn log_rejections_below(&mut self, draft: &mut Draft<'_>, player: &PlayerId, actor: ActorId, seq: Seq) {
-        let Some(high) = draft.state().system().actors_of(player).get(&actor).map(|marks| marks.high().0) else {
-            return;
-        };
-        let key = (player.clone(), actor);
-        if seq.0 <= high + REJECTIONS_UNLOGGED_MAX || !self.rejections.contains_key(&key) {
-            return;
-        }
-        for (seq, answer) in self.rejections.remove(&key).unwrap_or_default() {
-            draft.answer(Answered { player: player.clone(), actor, seq, answer });
-        }
-    }
-
-    /// Dedupe and fencing of one action, before the rules.
-    fn standing(&self, draft: &Draft<'_>, speaker: &Speaker, actor: ActorId, seq: Seq) -> Standing {
-        let system = draft.state().system();
-        let Some(seat) = system.seat(&speaker.player) else {
-            return Standing::Receipt(seats::elsewhere(system, &speaker.player));
-        };
-        let marks = system.actors_of(&speaker.player).get(&actor);
-        let unlogged = self.rejections.get(&(speaker.player.clone(), actor));
-        // What was answered is answered the same, whoever asks again.
-        if let Some(answered) =
-            self.answers.iter().find(|a| a.player == speaker.player && a.actor == actor && a.seq == seq)
-        {
-            return Standing::Answer(answered.answer.clone());
-        }
-        if let Some(answer) = unlogged.and_then(|kept| kept.get(&seq)) {
-            return Standing::Answer(answer.clone());
-        }
-        let judged = marks.map(|marks| marks.judge(seq));
-        match judged {
-            Some(Judged::Repeat(answer)) => return Standing::Answer(answer),
-            Some(Judged::Already) => return Standing::Answer(Answer::reject(RejectCode::Already)),
-            _ => {}
-        }
-        let session = seat.sessions.get(&speaker.session).map(|session| session.generation);
-        if speaker.generation < seat.floor || session.is_some_and(|generation| speaker.generation < generation) {
-            return Standing::Receipt(Receipt::Stale { speaker: speaker.clone(), actor, seq });
-        }
-        if session.is_none() {
-            return Standing::Receipt(Receipt::Unseated { speaker: speaker.clone() });
-        }
-        let (Some(marks), Some(judged)) = (marks, judged) else {
-            return Standing::Answer(Answer::reject(RejectCode::UnknownActor));
-        };
-        let ahead = self.answers.iter().filter(|a| a.player == speaker.player && a.actor == actor).map(|a| a.seq).max();
-        if seq.0 > marks.high().max(ahead.unwrap_or_default()).0 + DEDUPE_BITMAP_BITS {
-            return Standing::Answer(Answer::reject(RejectCode::TooFar));
-        }
-        match judged {
-            Judged::TooOld => Standing::Answer(Answer::reject(RejectCode::TooOld)),
-            Judged::Run | Judged::TooFar | Judged::Repeat(_) | Judged::Already => Standing::Run,
         }
     }
 
@@ -391,14 +331,19 @@ impl Batch<'_> {
                     .system(SystemChange::Seat(player.clone(), Some(sectorbus::state::Seat { asked: status, ..seat })));
             }
             Effect::Depart { to } => self.depart(draft, player, to),
-            Effect::Post { to, body } => self.post(draft, to, body),
+            Effect::Fight(player) => combat::fight(draft, &player),
+            Effect::Alarm { controllers } => {
+                combat::alarm(draft, player);
+                combat::told(draft.state(), self.room, player, controllers).for_each(|post| self.post(draft, post));
+            }
+            Effect::Post { to, body } => self.post(draft, Post { to, body, teams_of: Vec::new() }),
         }
     }
 
-    fn post(&mut self, draft: &mut Draft<'_>, to: RoomId, body: Bytes) {
-        let name = PostName { entry: self.entry, n: self.posts };
-        self.posts += 1;
-        draft.system(SystemChange::Post(name, Some(Post { to, body })));
+    fn post(&mut self, draft: &mut Draft<'_>, post: Post) {
+        if posts::add(draft, PostName { entry: self.entry, n: self.posts }, post) {
+            self.posts += 1;
+        }
     }
 
     /// Takes the player out of the room's state and keeps the record as outgoing. Answers of this batch go with it.

@@ -1,7 +1,8 @@
-//! Posts that follow from entries, as an owner decides them. Rules v1 post nothing: the effects are a test's own.
+//! Posts that follow from entries, as an owner decides them; the effects are a test's own.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use sectorbus::action::Status;
 use sectorbus::ids::{Generation, Incarnation, SessionId};
 use sectorbus::rules::Universe;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use sectorbus::action::Status;
 use sectorbus::limits::{BATCH_ENTRY_BYTES, DEDUPE_ANSWERS_KEPT};
-use sectorbus::state::Timer;
+use sectorbus::state::{Judged, Timer};
 use sectorbus::value::{Field, Value};
 
 use super::*;

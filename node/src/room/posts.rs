@@ -3,16 +3,20 @@
 //! their names make that one item each. Posting itself is the poster's business.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use sectorbus::limits::{POSTS_DROPPED_AFTER, POSTS_WAITING_MAX};
-use sectorbus::log::{Log, OnceKey};
+use sectorbus::ids::{PlayerId, RoomId, TeamId};
+use sectorbus::limits::{POSTS_DROPPED_AFTER, POSTS_PER_ROOM_MAX, POSTS_WAITING_MAX};
+use sectorbus::log::{Log, LogError, OnceKey};
 use sectorbus::state::{Draft, Post, PostName, SystemChange};
 
+use crate::core::Core;
 use crate::poster::{PostError, Poster};
+use crate::room::RETRY_AFTER;
 use crate::room::owner::Input;
 use crate::room::task::{RoomEvent, RoomTask};
 
@@ -55,14 +59,18 @@ impl<L: Log> RoomTask<L> {
             let answered = join_all(waiting.into_iter().map(|(name, post)| {
                 let (core, once) = (&core, OnceKey::Entry { room: room.clone(), entry: name.entry, n: name.n });
                 async move {
-                    match Poster::post(core, &post.to, once, &post.body).await {
-                        Ok(_) => Some(name),
-                        Err(PostError::TooLarge { found }) => {
-                            tracing::error!(to = %post.to, found, "the rules post more than an item carries: dropped");
-                            Some(name)
+                    let mut answered = posted(core, &post.to, &once, &post.body).await;
+                    if !post.teams_of.is_empty() {
+                        match teams_of(core, &post.teams_of).await {
+                            Some(teams) => {
+                                for team in teams {
+                                    answered &= posted(core, &RoomId::Team(team), &once, &post.body).await;
+                                }
+                            }
+                            None => answered = false,
                         }
-                        Err(PostError::Unreadable(_) | PostError::NodeEnds) => None,
                     }
+                    answered.then_some(name)
                 }
             }));
             let names = answered.await;
@@ -95,6 +103,43 @@ impl<L: Log> RoomTask<L> {
     pub(super) fn has_posts(&self) -> bool {
         !self.owner.state().system().posts().is_empty()
     }
+}
+
+/// In that feed, or never to be. False: it could not be posted now.
+async fn posted<L: Log>(core: &Arc<Core<L>>, to: &RoomId, once: &OnceKey, body: &[u8]) -> bool {
+    match Poster::post(core, to, once.clone(), body).await {
+        Ok(_) => true,
+        Err(PostError::TooLarge { found }) => {
+            tracing::error!(%to, found, "the rules post more than an item carries: dropped");
+            true
+        }
+        Err(PostError::Unreadable(_) | PostError::NodeEnds) => false,
+    }
+}
+
+/// The teams that players are in now, each once. `None`: that cannot be read.
+async fn teams_of<L: Log>(core: &Core<L>, players: &[PlayerId]) -> Option<BTreeSet<TeamId>> {
+    loop {
+        match core.log.ats(players).await {
+            Ok(ats) => return Some(ats.into_iter().filter_map(|at| Some(at?.team?.team?.0)).collect()),
+            Err(LogError::Corrupt(what)) => {
+                tracing::error!(%what, "the teams of players cannot be read");
+                return None;
+            }
+            Err(_) if core.tasks.is_killed() => return None,
+            Err(_) => tokio::time::sleep(RETRY_AFTER).await,
+        }
+    }
+}
+
+/// Keeps a post until it is answered. False: as many as may be wait already, because a feed cannot be posted to for long;
+/// the news is lost, the room is not.
+pub(super) fn add(draft: &mut Draft<'_>, name: PostName, post: Post) -> bool {
+    let has_place = draft.state().system().posts().len() < POSTS_PER_ROOM_MAX;
+    if has_place {
+        draft.system(SystemChange::Post(name, Some(post)));
+    }
+    has_place
 }
 
 /// Drops what was answered.

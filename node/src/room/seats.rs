@@ -13,6 +13,7 @@ use sectorbus::state::{PlayerRecord, Seat, SessionSeat, System, SystemChange, Ti
 use sectorbus::value::{Field, Value};
 
 use crate::command::{Receipt, Speaker};
+use crate::room::combat;
 
 pub const LINK_DEAD: &str = "link_dead";
 
@@ -27,7 +28,7 @@ pub struct SeatLimits {
     pub resume_window: Duration,
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -73,10 +74,11 @@ pub fn join(
     forget_lost(&mut seat, limits, draft.now_ms());
     let session = SessionSeat { generation: speaker.generation, incarnation: incarnation.clone(), lost_ms: None };
     seat.sessions.insert(speaker.session.clone(), session);
-    let (alias, asked) = (seat.alias, seat.asked);
+    let alias = seat.alias;
     draft.system(SystemChange::Seat(player.clone(), Some(seat)));
     clear_timers(draft, player);
-    draft.set(alias, Field::STATUS, Some(Value::from(asked.as_str())));
+    let shown = combat::shown_as(draft.state(), player);
+    draft.set(alias, Field::STATUS, Some(Value::from(shown)));
     draft.set(alias, Field::LAST_SEEN, None);
     if let Some((actor, first_seq)) = new_actor {
         learn_actor(draft, player, actor, first_seq);
@@ -220,6 +222,7 @@ pub fn fall_asleep(draft: &mut Draft<'_>, player: &PlayerId) {
 
 /// Removes the player from seats, public and own state and answers what travels or sleeps.
 pub fn take_out(draft: &mut Draft<'_>, player: &PlayerId) -> PlayerRecord {
+    combat::leave(draft, player);
     let state = draft.state();
     let seat = state.system().seat(player).cloned().expect("only a seated player is taken out");
     let ship = state.public().get(seat.alias).cloned().unwrap_or_default();
@@ -293,6 +296,7 @@ fn set_timer(draft: &mut Draft<'_>, due_ms: u64, kind: TimerKind) {
 fn clear_timers(draft: &mut Draft<'_>, player: &PlayerId) {
     let of_player = |timer: &&Timer| match &timer.kind {
         TimerKind::Grace(who) | TimerKind::Expire(who) => who == player,
+        TimerKind::Combat(_) | TimerKind::Alarmed(_) => false,
     };
     let timers: Vec<_> = draft.state().system().timers().iter().filter(of_player).cloned().collect();
     for timer in timers {

@@ -19,24 +19,52 @@ pub fn may_read(state: &RoomState, player: &PlayerId) -> bool {
     state.system().is_member(player)
 }
 
+/// What a change came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    Joined,
+    Left,
+    /// The member has another role.
+    Role,
+}
+
+impl Turn {
+    /// As notices say it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Turn::Joined => "joined",
+            Turn::Left => "left",
+            Turn::Role => "role",
+        }
+    }
+}
+
 /// Takes a player in, gives them another role, or takes them out. The receipt: the team is full.
-pub fn change(draft: &mut Draft<'_>, player: &PlayerId, number: u64, role: Option<&Role>) -> Result<(), Receipt> {
+pub fn change(
+    draft: &mut Draft<'_>,
+    player: &PlayerId,
+    number: u64,
+    role: Option<&Role>,
+) -> Result<Option<Turn>, Receipt> {
     let known = draft.state().system().members().get(player).cloned();
     if known.as_ref().is_some_and(|known| known.number >= number) {
-        return Ok(());
+        return Ok(None);
     }
     let changed_ms = draft.now_ms();
     let member = known.unwrap_or_default();
-    let member = match (member.alias, role) {
+    let (member, turn) = match (member.alias, role) {
         (Some(alias), Some(role)) => {
-            draft.set(alias, Field::ROLE, Some(Value::from(role.as_str())));
-            Membership { number, changed_ms, ..member }
+            let role = Value::from(role.as_str());
+            let before = draft.state().public().get(alias).and_then(|fields| fields.get(&Field::ROLE));
+            let turn = (before != Some(&role)).then_some(Turn::Role);
+            draft.set(alias, Field::ROLE, Some(role));
+            (Membership { number, changed_ms, ..member }, turn)
         }
         (Some(alias), None) => {
             draft.remove(alias);
-            Membership { number, changed_ms, ..Membership::default() }
+            (Membership { number, changed_ms, ..Membership::default() }, Some(Turn::Left))
         }
-        (None, None) => Membership { number, changed_ms, ..Membership::default() },
+        (None, None) => (Membership { number, changed_ms, ..Membership::default() }, None),
         (None, Some(_)) if draft.state().public().len() >= MEMBERS_PER_TEAM_MAX => {
             return Err(Receipt::Full { player: player.clone() });
         }
@@ -49,12 +77,12 @@ pub fn change(draft: &mut Draft<'_>, player: &PlayerId, number: u64, role: Optio
                 (Field::ROLE, Value::from(role.as_str())),
                 (Field::DEVICES, Value::Int(0)),
             ]));
-            Membership { alias: Some(alias), number, changed_ms, ..Membership::default() }
+            (Membership { alias: Some(alias), number, changed_ms, ..Membership::default() }, Some(Turn::Joined))
         }
     };
     draft.system(SystemChange::Member(player.clone(), Some(member)));
     forget_ex_members(draft);
-    Ok(())
+    Ok(turn)
 }
 
 /// Who is no member any more is forgotten after a while, and beyond a number the earliest.

@@ -81,7 +81,9 @@ fn who_is_no_member_any_more_is_forgotten_after_a_day() {
     join(&mut state, "ann", 5, Some("pilot"));
     join(&mut state, "ann", 6, None);
     let day_later = 1_000 + 24 * 3_600_000 + 1;
-    batch(&mut state, day_later, |draft| change(draft, &player("bob"), 1, Some(&role("pilot"))).expect("room"));
+    batch(&mut state, day_later, |draft| {
+        change(draft, &player("bob"), 1, Some(&role("pilot"))).expect("room");
+    });
     assert_eq!(state.system().members().keys().collect::<Vec<_>>(), [&player("bob")]);
 }
 

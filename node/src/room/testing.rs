@@ -27,6 +27,7 @@ pub(super) struct TestRoom {
     replica: RoomState,
     rules: Arc<Rules>,
     limits: SeatLimits,
+    version: u64,
     pub(super) now_ms: u64,
 }
 
@@ -95,7 +96,7 @@ impl TestRoom {
         };
         let state = rules.genesis(&Self::room());
         let owner = Owner::new(Self::room(), rules.clone(), limits.clone(), state.clone());
-        Self { owner, replica: state, rules, limits, now_ms: START_MS }
+        Self { owner, replica: state, rules, limits, version: 0, now_ms: START_MS }
     }
 
     /// The same room with these players present, each with one connection to node "n".
@@ -129,8 +130,9 @@ impl TestRoom {
     }
 
     pub(super) fn decide(&mut self, inputs: Vec<Input>) -> Decided {
-        let decided = self.owner.decide(self.now_ms, EntryId::new(EPOCH, 1), inputs);
+        let decided = self.owner.decide(self.now_ms, EntryId::new(EPOCH, self.version + 1), inputs);
         if let Some(entry) = &decided.entry {
+            self.version += 1;
             let bytes = entry.encode();
             assert!(bytes.len() <= ENTRY_BYTES_MAX);
             assert_eq!(self.replica.apply(&Entry::decode(&bytes).unwrap()), Ok(()));

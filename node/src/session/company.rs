@@ -46,6 +46,8 @@ pub(super) struct Company {
     present: Present,
     /// What the player asked this session to be shown as.
     asked: Shown,
+    /// The ship is in combat.
+    fights: bool,
     /// What `at` has, and whether something else is on its way there.
     said: Shown,
     is_saying: bool,
@@ -72,6 +74,7 @@ impl Company {
             token_number: 0,
             present: at.present(),
             asked: Shown::Online,
+            fights: false,
             said: Shown::Online,
             is_saying: false,
             lost: 0,
@@ -87,6 +90,9 @@ impl Company {
     }
 
     fn wanted(&self) -> Shown {
+        if self.fights {
+            return Shown::InCombat;
+        }
         let is_idle = self.active.elapsed() >= IDLE_AFTER;
         if is_idle && matches!(self.asked, Shown::Online | Shown::Busy) { Shown::Away } else { self.asked }
     }
@@ -292,6 +298,12 @@ impl<L: Log> Session<L> {
     /// The sector shows the player as this, by the player's own word.
     pub(super) fn asked_to_be(&mut self, asked: Shown) {
         self.company.asked = asked;
+        self.say_shown();
+    }
+
+    /// The sector shows the ship in combat, or not any more: by the rules alone.
+    pub(super) fn fights(&mut self, fights: bool) {
+        self.company.fights = fights;
         self.say_shown();
     }
 

@@ -163,6 +163,7 @@ pub(super) async fn attach_while_open<L: Log>(
                 | ClientFrame::Unread(_)
                 | ClientFrame::Block(_)
                 | ClientFrame::Topic(_)
+                | ClientFrame::Prefer(_)
                 | ClientFrame::Call(_)),
             ) => {
                 let error = ErrorFrame { n: frame.request_no(), ..too_early() };

@@ -1,5 +1,5 @@
 //! What one connection may send: counts its frames against its player's and its address's limits, and says when it
-//! has gone too far. Knows sizes and classes of what is sent, not what it says.
+//! has gone too far. Knows sizes and classes of what is sent, not what comes of it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -143,7 +143,9 @@ pub(super) fn class_of(frame: &ClientFrame) -> Option<(ActionClass, u32)> {
     Some(match frame {
         ClientFrame::Act(act) => (act.action.class(), 1),
         ClientFrame::Say(_) => (ActionClass::Chat, 1),
-        ClientFrame::Read(_) | ClientFrame::Block(_) | ClientFrame::Topic(_) => (ActionClass::Asking, 1),
+        ClientFrame::Read(_) | ClientFrame::Block(_) | ClientFrame::Prefer(_) | ClientFrame::Topic(_) => {
+            (ActionClass::Asking, 1)
+        }
         ClientFrame::Watch(watch) => (ActionClass::Asking, 1 + watch.players.len() as u32 / WATCHED_PER_UNIT),
         ClientFrame::History(_) => (ActionClass::Asking, HISTORY_UNITS),
         ClientFrame::Unread(_) => (ActionClass::Asking, UNREAD_UNITS),

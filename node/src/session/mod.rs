@@ -38,8 +38,11 @@ use sectorbus::protocol::Secret;
 /// What reaches a session's task from inside the node.
 #[derive(Debug, Clone)]
 pub enum SessionEvent {
-    /// The room's relay has greeted this connection: it sees the room now. `asked`: what the player is shown as there.
-    Live { room: RoomId, hop: Hop, asked: Status },
+    /// The room's relay has greeted this connection: it sees the room now. `asked`: what the player asked to be
+    /// shown as there; `fights`: the ship is in combat.
+    Live { room: RoomId, hop: Hop, asked: Status, fights: bool },
+    /// The player's ship in `room` is in combat, or not any more.
+    Combat { room: RoomId, fights: bool },
     /// A room beside the sector has shown itself; a team's knows the player's presence of this number.
     Admitted { room: RoomId, presence: u64 },
     /// Redis may have lost what was told: look whether it has.

@@ -310,7 +310,8 @@ impl<L: Log> Session<L> {
             | ClientFrame::Read(_)
             | ClientFrame::Unread(_)
             | ClientFrame::Block(_)
-            | ClientFrame::Topic(_) => self.ask_talk(frame),
+            | ClientFrame::Topic(_)
+            | ClientFrame::Prefer(_) => self.ask_talk(frame),
             ClientFrame::Hello(_) => self.error(ErrorFrame::new(ErrorCode::HelloAgain, "hello was answered already")),
         }
     }
@@ -373,13 +374,19 @@ impl<L: Log> Session<L> {
 
     async fn take_event(&mut self, event: SessionEvent) -> Result<(), End> {
         match event {
-            SessionEvent::Live { room, hop, asked } => {
+            SessionEvent::Live { room, hop, asked, fights } => {
                 // Held until the welcome is in the outbox: nothing of another room comes before it.
                 drop(self.welcome.as_ref().map(|welcome| welcome.lock()));
                 self.now_live(&room, hop);
                 self.tell_here();
+                self.fights(fights);
                 self.asked_to_be(asked.into());
                 self.meet();
+            }
+            SessionEvent::Combat { room, fights } => {
+                if self.place.as_ref().is_some_and(|place| *place.guard.room() == room) {
+                    self.fights(fights);
+                }
             }
             SessionEvent::Admitted { room, presence } => self.admitted(&room, presence),
             SessionEvent::CompareAt => return Box::pin(self.compare_at()).await,

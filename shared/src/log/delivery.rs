@@ -39,16 +39,20 @@ pub enum OnceKey {
     /// Post number `n` that follows from an entry of a room's log, perhaps another room than the feed's.
     #[serde(rename = "e")]
     Entry { room: RoomId, entry: EntryId, n: u32 },
+    /// What a player's own post led to, in the feed of somebody it names.
+    #[serde(rename = "m")]
+    Mention { player: PlayerId, actor: ActorId, seq: u64 },
     /// A post of the game's backend.
     #[serde(rename = "k")]
     Backend(PostKey),
 }
 
-/// As in the key of Redis. The kinds cannot meet: no player's name has a `#` or a `!`.
+/// As in the key of Redis. The kinds cannot meet: no player's name has a `#`, a `!` or an `@`.
 impl fmt::Display for OnceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             OnceKey::Player { player, actor, seq } => write!(f, "{player}:{actor}:{seq}"),
+            OnceKey::Mention { player, actor, seq } => write!(f, "@{player}:{actor}:{seq}"),
             OnceKey::Backend(key) => write!(f, "!{key}"),
             OnceKey::Entry { room, entry, n } => write!(f, "#{room}:{entry}:{n}"),
         }

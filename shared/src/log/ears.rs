@@ -1,8 +1,10 @@
-//! The words of what a player hears: whom they block, whether they may speak, how far they have read.
+//! The words of what a player hears: whom they block, which kinds they do not want, whether they may speak, how
+//! far they have read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{FeedId, PlayerId, RoomId};
+use crate::said::HeardKind;
 
 /// One player's.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -10,6 +12,7 @@ pub struct Ears {
     /// The player may say nothing until then, ms since 1970.
     pub muted_until_ms: Option<u64>,
     pub blocks: BTreeSet<PlayerId>,
+    pub unwanted: BTreeSet<HeardKind>,
     /// Read up to there, by channel: a room, or a player for what was said between the two.
     pub marks: BTreeMap<RoomId, FeedId>,
 }
@@ -20,6 +23,10 @@ pub enum EarsChange {
     Block {
         peer: PlayerId,
         blocked: bool,
+    },
+    Prefer {
+        kind: HeardKind,
+        wanted: bool,
     },
     /// `None`: not muted any more.
     Mute {
@@ -58,6 +65,9 @@ impl EarsChange {
             EarsChange::Block { peer, blocked } => {
                 (format!("b:{peer}"), if *blocked { "1".to_owned() } else { String::new() })
             }
+            EarsChange::Prefer { kind, wanted } => {
+                (format!("u:{}", kind.name()), if *wanted { String::new() } else { "1".to_owned() })
+            }
             EarsChange::Mute { until_ms } => {
                 ("muted".to_owned(), until_ms.map(|ms| ms.to_string()).unwrap_or_default())
             }
@@ -73,6 +83,7 @@ impl EarsChange {
         }
         match field.split_once(':')? {
             ("b", peer) => Some(EarsChange::Block { peer: peer.parse().ok()?, blocked: !value.is_empty() }),
+            ("u", kind) => Some(EarsChange::Prefer { kind: HeardKind::from_name(kind)?, wanted: value.is_empty() }),
             ("m", room) => Some(EarsChange::Mark { of: room.parse().ok()?, upto: value.parse().ok()? }),
             _ => None,
         }
@@ -85,6 +96,8 @@ impl Ears {
         match change {
             EarsChange::Block { peer, blocked: true } => self.blocks.insert(peer),
             EarsChange::Block { peer, blocked: false } => self.blocks.remove(&peer),
+            EarsChange::Prefer { kind, wanted: false } => self.unwanted.insert(kind),
+            EarsChange::Prefer { kind, wanted: true } => self.unwanted.remove(&kind),
             EarsChange::Mute { until_ms } => std::mem::replace(&mut self.muted_until_ms, until_ms) != until_ms,
             EarsChange::Mark { of, upto } => {
                 let mark = self.marks.entry(of).or_default();

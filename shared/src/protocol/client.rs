@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{BadFrame, Block, Call, Codec, History, Read, Say, Secret, Topic, Unread, decode};
+use super::{BadFrame, Block, Call, Codec, History, Prefer, Read, Say, Secret, Topic, Unread, decode};
 use crate::action::Action;
 use crate::ids::{ActorId, EntryId, FeedId, PlayerId, RoomId, SectorId, Seq};
 use crate::limits::{
@@ -44,6 +44,8 @@ pub enum ClientFrame {
     Unread(Unread),
     /// Blocks a player.
     Block(Block),
+    /// Wants to hear of a kind of things, or not.
+    Prefer(Prefer),
     /// Whose presence to be told, from now on; replaces the list before.
     Watch(Watch),
     /// Reads a topic, or no more.
@@ -114,7 +116,7 @@ impl ClientFrame {
     /// Every client frame's name.
     pub const NAMES: &'static [&'static str] = &[
         "hello", "act", "resync", "ping", "bye", "refresh", "logout", "say", "history", "read", "unread", "block",
-        "watch", "call", "topic",
+        "prefer", "watch", "call", "topic",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -131,6 +133,7 @@ impl ClientFrame {
             ClientFrame::Read(_) => "read",
             ClientFrame::Unread(_) => "unread",
             ClientFrame::Block(_) => "block",
+            ClientFrame::Prefer(_) => "prefer",
             ClientFrame::Watch(_) => "watch",
             ClientFrame::Call(_) => "call",
             ClientFrame::Topic(_) => "topic",
@@ -145,6 +148,7 @@ impl ClientFrame {
             | ClientFrame::Unread(Unread { n })
             | ClientFrame::Block(Block { n, .. })
             | ClientFrame::Topic(Topic { n, .. })
+            | ClientFrame::Prefer(Prefer { n, .. })
             | ClientFrame::Call(Call { n, .. }) => Some(*n),
             _ => None,
         }
@@ -187,7 +191,8 @@ impl ClientFrame {
             ClientFrame::Say(Say { n, .. })
             | ClientFrame::Unread(Unread { n })
             | ClientFrame::Topic(Topic { n, .. })
-            | ClientFrame::Block(Block { n, .. }) => check_number(*n).or_else(|detail| refuse(None, detail)),
+            | ClientFrame::Block(Block { n, .. })
+            | ClientFrame::Prefer(Prefer { n, .. }) => check_number(*n).or_else(|detail| refuse(None, detail)),
             ClientFrame::Read(_) => Ok(()),
             ClientFrame::Call(call) => call.check_limits().or_else(|detail| refuse(None, detail)),
         }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::Facts;
 use crate::ids::{FeedId, PlayerId, RoomId, TopicId};
 use crate::limits::HISTORY_PAGE_ITEMS_MAX;
-use crate::said::{RefusalCode, Said};
+use crate::said::{HeardKind, RefusalCode, Said};
 
 /// Number of a request, chosen by the client: 1 and up, never twice for one actor.
 pub type RequestNo = u64;
@@ -63,6 +63,14 @@ pub struct Block {
 pub struct Topic {
     pub n: RequestNo,
     pub name: TopicId,
+    pub wanted: bool,
+}
+
+/// Wants to hear of things of a kind, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prefer {
+    pub n: RequestNo,
+    pub kind: HeardKind,
     pub wanted: bool,
 }
 
@@ -190,4 +198,13 @@ pub struct Blocks {
 pub struct Topics {
     pub n: RequestNo,
     pub names: Vec<TopicId>,
+}
+
+/// Which kinds the player does not want: after each change, and when a session begins if there are any.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preferences {
+    /// As in [`Blocks`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<RequestNo>,
+    pub unwanted: Vec<HeardKind>,
 }

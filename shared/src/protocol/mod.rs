@@ -22,8 +22,8 @@ pub use client::{Act, ClientFrame, Hello, Ping, Refresh, Watch};
 pub use codes::{CloseCode, ErrorCode, Retry};
 pub use delta::{Change, ChangeBody, DeltaFrame, encode_delta};
 pub use feeds::{
-    Block, Blocks, ChannelCount, Counts, FeedPlace, FeedPlaceReason, History, Item, Marked, Page, PageItem, Read,
-    Refused, RequestNo, SaidAt, Say, Topic, Topics, Unread,
+    Block, Blocks, ChannelCount, Counts, FeedPlace, FeedPlaceReason, History, Item, Marked, Page, PageItem, Prefer,
+    Preferences, Read, Refused, RequestNo, SaidAt, Say, Topic, Topics, Unread,
 };
 pub use fields::{FieldChanges, Fields};
 pub use secret::Secret;

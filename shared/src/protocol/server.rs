@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::fields::{self, FieldChanges, Fields};
 use super::{
     BadFrame, Blocks, CallFailed, CallReply, Codec, Counts, DeltaFrame, ErrorCode, FeedPlace, Item, Marked, Page,
-    Refused, SaidAt, Secret, Slot, Topics, decode, delta, encode_delta,
+    Preferences, Refused, SaidAt, Secret, Slot, Topics, decode, delta, encode_delta,
 };
 use crate::action::{Answer, Facts, RejectCode};
 use crate::ids::{ActorId, Alias, EntryId, PlayerId, RoomId, SectorId, Seq, SessionId};
@@ -42,6 +42,7 @@ pub enum ServerFrame {
     Marked(Marked),
     Counts(Counts),
     Blocks(Blocks),
+    Preferences(Preferences),
     Room(Box<RoomSnapshot>),
     Left(Left),
     Presence(Presence),
@@ -378,6 +379,7 @@ impl ServerFrame {
         "marked",
         "counts",
         "blocks",
+        "preferences",
         "room",
         "left",
         "presence",
@@ -411,6 +413,7 @@ impl ServerFrame {
             ServerFrame::Marked(_) => "marked",
             ServerFrame::Counts(_) => "counts",
             ServerFrame::Blocks(_) => "blocks",
+            ServerFrame::Preferences(_) => "preferences",
             ServerFrame::Room(_) => "room",
             ServerFrame::Left(_) => "left",
             ServerFrame::Presence(_) => "presence",

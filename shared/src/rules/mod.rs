@@ -1,6 +1,7 @@
 //! Rules v1: what a player may do and what comes of it. Reads state, never changes it: the owner carries out the
 //! effects. Pure; `now` is an argument. Knows nothing of logs, sessions or frames.
 
+mod attack;
 mod grid;
 mod splitmix;
 pub mod universe;
@@ -35,6 +36,11 @@ pub enum Effect {
     Own(Field, Option<Value>),
     /// Keep what the player last asked to be shown as.
     Asked(Status),
+    /// This player's ship, which is here, is in combat from now on, for [`crate::limits::COMBAT_FOR`].
+    Fight(PlayerId),
+    /// These players control the room: they, and the teams they are in, are told of the player's attack; of the next one
+    /// only after [`crate::limits::ALARM_EVERY`].
+    Alarm { controllers: Vec<PlayerId> },
     /// Leave for `to`, after the effects before it; the player's record has them.
     Depart { to: SectorId },
     /// Post `body` to a room's feed, once, after the entry of this action is committed; it comes even if the owner dies
@@ -82,10 +88,15 @@ impl Rules {
     ) -> Decision {
         match action {
             Action::Move { to } => self.decide_move(sector, state, player, to, now_ms),
-            Action::Status { status } => Decision::Done(vec![
-                Effect::Asked(*status),
-                Effect::Ship(Field::STATUS, Some(Value::from(status.as_str()))),
-            ]),
+            Action::Status { status } => {
+                let mut effects = vec![Effect::Asked(*status)];
+                // Who fights is shown as what they asked for afterwards.
+                if state.system().in_combat_until(player).is_none() {
+                    effects.push(Effect::Ship(Field::STATUS, Some(Value::from(status.as_str()))));
+                }
+                Decision::Done(effects)
+            }
+            Action::Attack { target } => attack::decide(state, player, *target),
         }
     }
 

@@ -2,7 +2,8 @@
 //! Shapes only; how they are kept and summed is in `system`, what they mean to a move is the owner's business.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::dedupe::ActorMarks;
 use super::part::Fields;
@@ -70,6 +71,12 @@ pub enum TimerKind {
     /// Take the player out of the public state.
     #[serde(rename = "e")]
     Expire(PlayerId),
+    /// The player's ship is in combat until then.
+    #[serde(rename = "c")]
+    Combat(PlayerId),
+    /// Until then those who control the room are not told of another attack by this player.
+    #[serde(rename = "q")]
+    Alarmed(PlayerId),
 }
 
 /// Something to do at a time. Ordered by when it is due, then by kind.
@@ -89,11 +96,27 @@ pub struct PostName {
 
 /// An item for a feed that follows from an entry, kept until an entry after the post's answer drops it. What the bytes
 /// mean is between who posts and who reads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Post {
     /// Whose feed it goes to.
     pub to: RoomId,
     pub body: Bytes,
+    /// Also to the feeds of the teams that these players are in when it is posted, each once.
+    #[serde(default, deserialize_with = "super::stored::growing")]
+    pub teams_of: Vec<PlayerId>,
+}
+
+/// `teams_of` came after format 1 was released: absent where it names nobody, so that both its bytes and these are read.
+impl Serialize for Post {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut post = serializer.serialize_struct("Post", 2 + usize::from(!self.teams_of.is_empty()))?;
+        post.serialize_field("to", &self.to)?;
+        post.serialize_field("body", &self.body)?;
+        if !self.teams_of.is_empty() {
+            post.serialize_field("teams_of", &self.teams_of)?;
+        }
+        post.end()
+    }
 }
 
 /// What a team's room knows of a player who is its member, or was until lately.

@@ -10,7 +10,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::dedupe::ActorMarks;
 use super::entry::Answered;
-use super::records::{Edited, Membership, Outgoing, PlayerRecord, Post, PostName, Seat, SystemChange, Timer};
+use super::records::{
+    Edited, Membership, Outgoing, PlayerRecord, Post, PostName, Seat, SystemChange, Timer, TimerKind,
+};
 use super::stored::encode_into;
 use crate::ids::{ActorId, Alias, EditKey, Hop, PlayerId};
 use crate::small_map::SmallMap;
@@ -122,6 +124,17 @@ impl System {
     /// In the order they are due.
     pub fn timers(&self) -> &BTreeSet<Timer> {
         &self.records.timers
+    }
+
+    /// The player's ship is in combat, and until when, ms since 1970.
+    pub fn in_combat_until(&self, player: &PlayerId) -> Option<u64> {
+        let is_combat = |timer: &&Timer| matches!(&timer.kind, TimerKind::Combat(who) if who == player);
+        self.records.timers.iter().find(is_combat).map(|timer| timer.due_ms)
+    }
+
+    /// Those who control the room were told of an attack by this player just now.
+    pub fn is_alarmed_of(&self, attacker: &PlayerId) -> bool {
+        self.records.timers.iter().any(|timer| matches!(&timer.kind, TimerKind::Alarmed(who) if who == attacker))
     }
 
     /// Posts that are not known to be in their feeds, in the order they were decided.

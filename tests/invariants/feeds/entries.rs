@@ -1,5 +1,5 @@
 //! Posts that follow from a room's entries, on the memory log in paused time: each is in its feed once, whenever its
-//! owner dies, and the room's state forgets it. Rules v1 post nothing: an owner of the test's own writes the entry.
+//! owner dies, and the room's state forgets it. An owner of the test's own writes the entry.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn left_behind(log: &MemoryLog) -> EntryId {
     let entry = owner.last.following();
     let appended = owner.append(|draft| {
         for (n, (to, body)) in ["player:bob", "team:red", "player:bob"].into_iter().zip(BODIES).enumerate() {
-            let post = Post { to: room(to), body: Bytes::from_static(body.as_bytes()) };
+            let post = Post { to: room(to), body: Bytes::from_static(body.as_bytes()), teams_of: Vec::new() };
             draft.system(SystemChange::Post(PostName { entry, n: n as u32 }, Some(post)));
         }
     });

@@ -7,7 +7,7 @@ use sectorbus::ids::{FeedId, PlayerId, RoomId, SectorId};
 use sectorbus::limits::{FEED_PAGE_ITEMS, HISTORY_PAGE_ITEMS, HISTORY_SCAN_ITEMS_MAX};
 use sectorbus::log::Log;
 use sectorbus::protocol::{ChannelCount, Counts, History, Page, PageItem, ServerFrame, Unread};
-use sectorbus::said::{RefusalCode, Said};
+use sectorbus::said::{HeardKind, RefusalCode, Said};
 
 use super::Talking;
 use crate::feeds::Item;
@@ -111,11 +111,23 @@ impl<L: Log> Talking<L> {
 
     fn count(&self, of: RoomId, counted: FeedId, items: impl Iterator<Item = PageItem>) -> ChannelCount {
         let upto = self.ears.marks.get(&of).copied();
+        let is_counted = self.wants_to_know_of(&of);
         let unread = items
-            .filter(|item| upto.is_none_or(|upto| item.id > upto))
+            .filter(|item| is_counted && upto.is_none_or(|upto| item.id > upto))
             .filter(|item| item.said.author() != Some(&self.player))
             .count();
         ChannelCount { of, upto, unread: u32::try_from(unread).unwrap_or(u32::MAX), counted }
+    }
+
+    /// Whether what players say in a channel counts as unread.
+    pub(super) fn wants_to_know_of(&self, of: &RoomId) -> bool {
+        let unwanted = |kind| self.ears.unwanted.contains(&kind);
+        match of {
+            RoomId::Player(peer) => *peer == self.player || !unwanted(HeardKind::Private),
+            RoomId::Global | RoomId::Sector(_) | RoomId::Team(_) => !unwanted(HeardKind::Chat),
+            // Nobody chats there.
+            RoomId::Topic(_) => true,
+        }
     }
 
     /// Which channel of the player's own feed something belongs to: the other player, or the player for the rest.

@@ -161,8 +161,9 @@ impl<L: Log> Talking<L> {
         let kept = items.iter().filter(|item| item.id.ms >= oldest_ms);
         let is_unread = |item: &Item| {
             let Some(said) = item.said().filter(|said| said.author() != Some(&self.player)) else { return false };
-            let mark = self.ears.marks.get(&RoomId::Player(self.peer_of(said)));
-            mark.is_none_or(|upto| item.id > *upto)
+            let channel = RoomId::Player(self.peer_of(said));
+            let is_wanted = !self.listening.blocked.hides(said) && self.wants_to_know_of(&channel);
+            is_wanted && self.ears.marks.get(&channel).is_none_or(|upto| item.id > *upto)
         };
         let oldest_unread = kept.rev().find(|item| is_unread(item));
         let newest = items.first().map(|newest| newest.id).unwrap_or_default();

@@ -1,9 +1,11 @@
 //! What one session says, asks and hears in feeds: a task of its own, so that the log is never waited for in the
-//! connection's loop, and what is said is posted in the order it was said. In reading order: `say`, `back` (history and
+//! connection's loop, and what is said is posted in the order it was said. In reading order: `say`, `mention`, `back` (history and
 //! what is unread), `listening` (which feeds the session reads), `topics` (those it asked for). What is in a feed reaches
 //! the client from the room's relay, not through here.
 
 mod say;
+
+mod mention;
 
 mod back;
 
@@ -21,8 +23,8 @@ use sectorbus::limits::REQUESTS_WAITING_MAX;
 use sectorbus::log::{Ears, EarsChange, EarsChanged, Log, LogError, LogResult};
 use sectorbus::mailbox::{self, mailbox};
 use sectorbus::protocol::{
-    Block, Blocks, ClientFrame, Codec, ErrorCode, ErrorFrame, FEEDS, History, Marked, Read, Refused, Say, ServerFrame,
-    Topic, Unread,
+    Block, Blocks, ClientFrame, Codec, ErrorCode, ErrorFrame, FEEDS, History, Marked, Prefer, Preferences, Read,
+    Refused, Say, ServerFrame, Topic, Unread,
 };
 use sectorbus::said::RefusalCode;
 
@@ -50,6 +52,7 @@ enum Request {
     Unread(Unread),
     Block(Block),
     Topic(Topic),
+    Prefer(Prefer),
 }
 
 #[derive(Debug)]
@@ -157,6 +160,7 @@ impl<L: Log> Session<L> {
             ClientFrame::Unread(unread) => Request::Unread(unread),
             ClientFrame::Block(block) => Request::Block(block),
             ClientFrame::Topic(topic) => Request::Topic(topic),
+            ClientFrame::Prefer(prefer) => Request::Prefer(prefer),
             _ => return Ok(()),
         };
         if talk.waiting.load(Ordering::Relaxed) >= REQUESTS_WAITING_MAX {
@@ -275,6 +279,7 @@ impl<L: Log> Talking<L> {
             Request::Unread(unread) => self.unread(unread, &here).await,
             Request::Block(block) => self.block(block).await,
             Request::Topic(topic) => self.topic(topic).await,
+            Request::Prefer(prefer) => self.prefer(prefer).await,
         }
     }
 
@@ -285,6 +290,7 @@ impl<L: Log> Talking<L> {
         let marks = ears.marks.clone().into_iter().filter(|(of, upto)| self.ears.marks.get(of) != Some(upto));
         let marked: Vec<_> = marks.collect();
         let blocks_differ = ears.blocks != self.ears.blocks;
+        let preferences_differ = ears.unwanted != self.ears.unwanted;
         self.ears = ears;
         self.listening.blocked.set(&self.ears);
         for (of, upto) in marked {
@@ -292,6 +298,9 @@ impl<L: Log> Talking<L> {
         }
         if blocks_differ {
             self.send_blocks(None);
+        }
+        if preferences_differ {
+            self.send_preferences(None);
         }
     }
 
@@ -304,6 +313,10 @@ impl<L: Log> Talking<L> {
             EarsChange::Block { .. } => {
                 self.listening.blocked.set(&self.ears);
                 self.send_blocks(None);
+            }
+            EarsChange::Prefer { .. } => {
+                self.listening.blocked.set(&self.ears);
+                self.send_preferences(None);
             }
             EarsChange::Mute { .. } => {}
         }
@@ -321,6 +334,17 @@ impl<L: Log> Talking<L> {
                 self.send_blocks(Some(n));
             }
             None => {}
+        }
+    }
+
+    async fn prefer(&mut self, prefer: Prefer) {
+        let Prefer { n, kind, wanted } = prefer;
+        let (core, player) = (self.core.clone(), self.player.clone());
+        let change = EarsChange::Prefer { kind, wanted };
+        if self.until_answered(|| core.log.change_ears(&player, &change)).await.is_some() {
+            self.ears.take(change);
+            self.listening.blocked.set(&self.ears);
+            self.send_preferences(Some(n));
         }
     }
 
@@ -357,6 +381,11 @@ impl<L: Log> Talking<L> {
     fn send_blocks(&self, n: Option<u64>) {
         let players = self.ears.blocks.iter().cloned().collect();
         self.send(&ServerFrame::Blocks(Blocks { n, players }));
+    }
+
+    fn send_preferences(&self, n: Option<u64>) {
+        let unwanted = self.ears.unwanted.iter().copied().collect();
+        self.send(&ServerFrame::Preferences(Preferences { n, unwanted }));
     }
 
     fn send(&self, frame: &ServerFrame) {

@@ -27,15 +27,19 @@ impl<L: Log> Talking<L> {
     pub(super) async fn say(&self, say: Say, here: &SectorId) {
         let once = OnceKey::Player { player: self.player.clone(), actor: self.actor, seq: say.n };
         let said = match self.check(&say, here).await {
-            Some(Ok(text)) => self.post(&say.to, &once, text).await,
+            Some(Ok(text)) => {
+                let id = self.post(&say.to, &once, text.clone()).await;
+                id.map(|id| (id, Some(text)))
+            }
             // A repeat of what was said while it could be said: it was, whatever holds now.
             Some(Err(refusal)) => match self.posted_before(&say.to, &once).await {
-                Some(id) => Some(id),
+                Some(id) => Some((id, None)),
                 None => return self.answer_refused(say.n, refusal),
             },
             None => None,
         };
-        if let Some(id) = said {
+        if let Some((id, text)) = said {
+            self.tell_mentioned(&say.to, &once, id, text).await;
             self.send(&ServerFrame::Said(SaidAt { n: say.n, id, msg: once.to_string() }));
         }
     }
@@ -105,7 +109,7 @@ impl<L: Log> Talking<L> {
         self.post_to(&RoomId::Player(self.player.clone()), once, said).await
     }
 
-    async fn post_to(&self, room: &RoomId, once: &OnceKey, said: &Said) -> Option<FeedId> {
+    pub(super) async fn post_to(&self, room: &RoomId, once: &OnceKey, said: &Said) -> Option<FeedId> {
         let body = said.encode();
         let posted = self.patiently(Poster::post(&self.core, room, once.clone(), &body)).await;
         // What cannot be posted was logged; the client asks again.

@@ -1,6 +1,6 @@
 -- Changes one thing of what a player hears.
 -- KEYS: ears. ARGV: field, value or '' (the field goes), fields of this kind at most, channel.
--- Checks: the value is another one (a mark `m:` only grows); no more blocks `b:` than may be. Writes: the field; of
+-- Checks: the value is another one (a mark `m:` only grows); no more blocks `b:` than may be (of kinds `u:` there are few). Writes: the field; of
 -- marks beyond the most the oldest go; publishes the change.
 -- Answers: CHANGED | UNCHANGED | FULL.
 local key, field, value, most = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -16,7 +16,7 @@ if kind == 'm:' and old then
   end
 end
 local drop
-if not old and value ~= '' and kind ~= 'mu' then
+if not old and value ~= '' and (kind == 'm:' or kind == 'b:') then
   local count, oldest = 0, nil
   local all = redis.call('HGETALL', key)
   for i = 1, #all, 2 do
