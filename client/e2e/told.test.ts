@@ -124,6 +124,35 @@ test("a hostile name is text in every panel: ships, roster, chat, bell and what 
   expect(complaints).toEqual([]);
 });
 
+test("whoever is named in a room hears the bell, unless they do not want to", async () => {
+  const { page, complaints } = demo;
+  const [a, b] = [new Pane(page, "A"), new Pane(page, "B")];
+  const says = async (text: string): Promise<void> => {
+    await a.root.locator('[data-chat="text"]').fill(text);
+    await a.root.locator('[data-chat="text"]').press("Enter");
+    await b.part("chat").locator(".text").filter({ hasText: text }).waitFor();
+  };
+  const wants = async (wanted: boolean): Promise<void> => {
+    const box = b.bell("kinds").getByLabel("mention", { exact: true });
+    await box.setChecked(wanted);
+    // It can be pressed again when the server has said what holds now.
+    await expect.poll(async () => [await box.isEnabled(), await box.isChecked()], SOON).toEqual([true, wanted]);
+  };
+  const ring = (text: string): string => `${HOSTILE} mentioned you in global: ${text}`;
+  await b.root.getByRole("tab").filter({ hasText: "Global" }).click();
+  await b.root.getByText("Tell me of").click();
+  await says("where is @pilot-b");
+  expect(await b.rings(ring("where is @pilot-b"))).toBe("info");
+  await wants(false);
+  await says("@pilot-b does not listen");
+  await wants(true);
+  await says("and now @pilot-b");
+  await b.rings(ring("and now @pilot-b"));
+  expect(await b.bell("list").getByText(ring("@pilot-b does not listen"), { exact: true }).count()).toBe(0);
+  expect(await a.bell("list").getByText("mentioned").count()).toBe(0);
+  expect(complaints).toEqual([]);
+});
+
 /** Both began in one sector, and A has made one move from it. */
 async function reach(pane: Pane, target: string): Promise<void> {
   if ((await pane.sector()) === target) return;
