@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use sectorbus::ids::{EntryId, Incarnation, Nonce, PlayerId, RingVersion, RoomId};
@@ -19,6 +19,7 @@ use sectorbus::metrics::Metrics;
 use sectorbus::ring::Ring;
 use sectorbus::rules::Rules;
 
+use crate::changes::{Changes, Watcher};
 use crate::clock::{Dice, RegionClock};
 use crate::command::{Command, Mail, Notice};
 use crate::config::NodeConfig;
@@ -72,7 +73,7 @@ pub struct Core<L: Log> {
     pub desk: Desk,
     incarnation: ArcSwap<Incarnation>,
     view: ArcSwap<View>,
-    view_version: watch::Sender<u64>,
+    view_changes: Changes,
     /// Who a room's owner is, where it differs from the ring: from `not_owner`, until a newer claim or until they leave.
     hints: Mutex<BTreeMap<RoomId, Incarnation>>,
     sessions: Mutex<BTreeMap<ConnId, (PlayerId, mailbox::Sender<SessionEvent>)>>,
@@ -126,7 +127,7 @@ impl<L: Log> Core<L> {
             revocations: Revocations::default(),
             incarnation: ArcSwap::from_pointee(parts.incarnation),
             view: ArcSwap::from_pointee(view),
-            view_version: watch::Sender::new(0),
+            view_changes: Changes::default(),
             hints: Mutex::default(),
             sessions: Mutex::default(),
             beat_now: Notify::new(),
@@ -175,12 +176,12 @@ impl<L: Log> Core<L> {
         let members = view.members.clone();
         self.hints.lock().retain(|_, owner| members.contains(owner));
         self.view.store(Arc::new(view));
-        self.view_version.send_modify(|version| *version += 1);
+        self.view_changes.happened();
     }
 
     /// Changes whenever the view does.
-    pub fn watch_view(&self) -> watch::Receiver<u64> {
-        self.view_version.subscribe()
+    pub fn watch_view(&self) -> Watcher {
+        self.view_changes.watcher()
     }
 
     pub fn next_nonce(&self) -> Nonce {

@@ -18,6 +18,7 @@ pub mod routes;
 pub mod adopt;
 pub mod alike;
 pub mod calls;
+pub mod changes;
 pub mod clock;
 pub mod command;
 pub mod core;

@@ -108,7 +108,7 @@ pub const HISTORY_SCAN_ITEMS_MAX: usize = 1_000;
 pub const MENTIONS_MAX: usize = 5;
 /// Players that one player blocks.
 pub const BLOCKS_MAX: usize = 200;
-/// Channels whose read mark is kept for a player; the oldest go.
+/// Channels whose read mark is kept for a player, and as many of sectors and topics; the oldest go.
 pub const MARKS_MAX: usize = 256;
 /// Rooms that one thing is told to.
 pub const AUDIENCE_ROOMS_MAX: usize = 1_000;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use sectorbus::ids::{EntryId, Hop, Incarnation, PlayerId, RoomId, SectorId};
@@ -18,6 +18,7 @@ use sectorbus::limits::{
 use sectorbus::log::Log;
 use sectorbus::state::{PlayerRecord, PostName};
 
+use crate::changes::Watcher;
 use crate::command::{Command, Notice};
 use crate::core::{Core, Heard};
 use crate::follow::{FollowGuard, Follows};
@@ -118,7 +119,7 @@ pub(super) struct RoomTask<L: Log> {
     // Hearing my own entries.
     pub(super) unheard: Option<(EntryId, Instant)>,
     pub(super) head_checked: Option<Instant>,
-    view_rx: watch::Receiver<u64>,
+    view_changes: Watcher,
     // Pace.
     window_started: Instant,
     window_entries: u32,
@@ -205,7 +206,7 @@ impl<L: Log> RoomTask<L> {
             telling: Telling::new(claim),
             unheard: None,
             head_checked: None,
-            view_rx: core.watch_view(),
+            view_changes: core.watch_view(),
             window_started: now,
             window_entries: 0,
             last_append: now,
@@ -355,9 +356,8 @@ impl<L: Log> RoomTask<L> {
             matches!(input, Input::TakeIn { .. } | Input::Command(Command::Join { .. } | Command::Seen { .. }))
         };
         // A full mailbox may have had no place for what changed.
-        let view_changed = self.view_rx.has_changed().unwrap_or(false);
+        let view_changed = self.view_changes.has_changed();
         if view_changed {
-            self.view_rx.mark_unchanged();
             self.adopt_due = Some(Instant::now());
         }
         if view_changed || inputs.iter().any(seats_somebody) {

@@ -1,3 +1,5 @@
+//! Stored and published bytes: golden ones are read, and whatever else is refused.
+
 use super::*;
 use crate::ids::{PlayerId, RingVersion, RoomId};
 

@@ -1,9 +1,13 @@
 -- Changes one thing of what a player hears.
 -- KEYS: ears. ARGV: field, value or '' (the field goes), fields of this kind at most, channel.
 -- Checks: the value is another one (a mark `m:` only grows); no more blocks `b:` than may be (of kinds `u:` there are few). Writes: the field; of
--- marks beyond the most the oldest go; publishes the change.
+-- marks beyond the most the oldest go, of sectors and topics, which many pass, apart from the others; publishes the change.
 -- Answers: CHANGED | UNCHANGED | FULL.
 local key, field, value, most = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3])
+local function kept_with(name)
+  local is_passed = string.find(name, '^m:sector:') or string.find(name, '^m:topic:')
+  return is_passed and 'passed' or string.sub(name, 1, 2)
+end
 local old, kind = redis.call('HGET', key, field), string.sub(field, 1, 2)
 if value == (old or '') then
   return { 'UNCHANGED' }
@@ -20,7 +24,7 @@ if not old and value ~= '' and (kind == 'm:' or kind == 'b:') then
   local count, oldest = 0, nil
   local all = redis.call('HGETALL', key)
   for i = 1, #all, 2 do
-    if string.sub(all[i], 1, 2) == kind then
+    if kept_with(all[i]) == kept_with(field) then
       count = count + 1
       local ms = kind == 'm:' and split_id(all[i + 1]) or 0
       if not oldest or ms < oldest then
