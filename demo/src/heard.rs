@@ -23,8 +23,8 @@ pub struct Heard {
     pub items: Vec<Item>,
     names: BTreeSet<(RoomId, String)>,
     pub places: Vec<FeedPlace>,
-    /// Feeds that have begun on this connection and had no item yet: what the log lost meanwhile may be told again.
-    fresh: BTreeSet<RoomId>,
+    /// Where each feed began on this connection: what came up to there the server may tell again if the log loses it.
+    began: BTreeMap<RoomId, FeedId>,
     may_repeat: BTreeSet<(RoomId, String)>,
     /// The log lost these under the ids that they had: a later connection may be told them again.
     lost: BTreeSet<(RoomId, String)>,
@@ -186,7 +186,6 @@ impl Heard {
             broken = Some(format!("item {id} of {of} came after {cursor}"));
         }
         *cursor = *id;
-        self.fresh.remove(of);
         let name = (of.clone(), msg.clone());
         if self.may_repeat.remove(&name) {
             return broken;
@@ -217,13 +216,19 @@ impl Heard {
         };
         match place.why {
             FeedPlaceReason::Started => {
-                self.fresh.insert(place.of.clone());
+                self.began.insert(place.of.clone(), place.at);
                 self.may_repeat.extend(self.lost.extract_if(.., |(of, _)| *of == place.of));
             }
             FeedPlaceReason::Rewound => {
-                let lost = self.items.iter().filter(|item| item.of == place.of && item.id > place.at);
-                let lost = lost.map(|item| (item.of.clone(), item.msg.clone()));
-                if self.fresh.contains(&place.of) { self.may_repeat.extend(lost) } else { self.lost.extend(lost) }
+                let began = self.began.get(&place.of).copied().unwrap_or_default();
+                for item in self.items.iter().filter(|item| item.of == place.of && item.id > place.at) {
+                    let name = (item.of.clone(), item.msg.clone());
+                    if item.id <= began {
+                        self.may_repeat.insert(name)
+                    } else {
+                        self.lost.insert(name)
+                    };
+                }
             }
             _ => {}
         }

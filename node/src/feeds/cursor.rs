@@ -61,6 +61,15 @@ impl Lost {
     }
 }
 
+/// An item that a reader was told from a page of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PagedItem {
+    pub id: FeedId,
+    pub prev: FeedId,
+    /// `None`: unreadable.
+    pub name: Option<OnceKey>,
+}
+
 /// The last item taken, and the names of those before it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FeedCursor {
@@ -138,6 +147,19 @@ impl FeedCursor {
     pub fn skip_to(&mut self, prev: FeedId) {
         assert!(prev > self.at, "a gap is ahead: at {}, skipping to {prev}", self.at);
         *self = Self::new(prev);
+    }
+
+    /// What a reader was told of the time before the first item that is remembered, in the feed's order: remembered as well, as
+    /// far as it reaches up to that one without a break.
+    pub fn learn(&mut self, told: &[PagedItem]) {
+        let upto = told.partition_point(|item| item.id <= self.floor);
+        for item in told[..upto].iter().rev() {
+            if item.id != self.floor || self.seen.len() >= FEED_NAMES_KEPT {
+                break;
+            }
+            self.seen.push_front((item.id, item.name.clone()));
+            self.floor = item.prev;
+        }
     }
 
     /// Goes back to `to`; answers what was seen after it.
@@ -239,6 +261,19 @@ mod tests {
         let lost = cursor.rewind(id(5));
         assert_eq!((lost.id_of(&name(20)), lost.id_of(&name(40))), (Some(id(20)), Some(id(50))));
         assert_eq!(cursor.still_there(id(7)), id(5));
+    }
+
+    #[test]
+    fn what_a_reader_was_told_of_before_is_remembered_as_far_as_it_reaches() {
+        let mut known = cursor();
+        let paged = |ms: u64, prev: u64| PagedItem { id: id(ms), prev: id(prev), name: Some(name(ms)) };
+        known.learn(&[paged(4, 3), paged(7, 5), paged(10, 7), paged(20, 10)]);
+        assert_eq!(known.floor, id(5), "there is a hole before 7");
+        let lost = known.rewind(id(5));
+        assert_eq!([4, 7, 10, 40].map(|ms| lost.id_of(&name(ms)).is_some()), [false, true, true, true]);
+        let mut other = cursor();
+        other.learn(&[paged(7, 5), paged(9, 7)]);
+        assert_eq!(other, cursor(), "it does not reach up to 10");
     }
 
     #[test]

@@ -10,14 +10,18 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use sectorbus::ids::{EntryId, FeedId};
+use sectorbus::limits::FEED_PAGE_ITEMS;
 use sectorbus::state::RoomState;
 
-use super::cursor::{Follows, Lost, follows};
+use super::cursor::{Follows, Lost, PagedItem, follows};
 use super::{FeedFrom, FeedReport, Item, NewReader, ReaderEnd, ReaderId};
 use crate::session::outbox::Offered;
 
 /// Rewinds whose losses a reader remembers: as many as may happen while posts are kept.
 const REWINDS_REMEMBERED: usize = 8;
+
+/// Items of its pages that a reader remembers: more than may be lost and posted again.
+const PAGED_KEPT: usize = 2 * FEED_PAGE_ITEMS;
 
 /// Where a reader stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,8 @@ struct Reader {
     at: FeedId,
     /// What has to be said before anything else, at most one of each kind.
     unsaid: VecDeque<FeedReport>,
+    /// What it was told from its last pages, until it is as far as the relay.
+    paged: VecDeque<PagedItem>,
     /// A page had nothing for it although the feed goes on.
     page_was_empty: bool,
     /// What it was told and Redis lost: items up to this id, of that rewind.
@@ -55,7 +61,15 @@ enum Told {
 impl Reader {
     fn new(new: NewReader) -> Self {
         let standing = Standing::Starting(new.from);
-        Self { new, standing, at: FeedId::START, unsaid: VecDeque::new(), page_was_empty: false, lost: VecDeque::new() }
+        Self {
+            new,
+            standing,
+            at: FeedId::START,
+            unsaid: VecDeque::new(),
+            paged: VecDeque::new(),
+            page_was_empty: false,
+            lost: VecDeque::new(),
+        }
     }
 
     fn send(&self, report: FeedReport) -> Told {
@@ -323,7 +337,10 @@ impl Readers {
             outcome = match (outcome, item) {
                 (Told::Yes, Some(item)) => {
                     let outcome = reader.tell(&item);
-                    *told += u64::from(outcome == Told::Yes);
+                    if outcome == Told::Yes {
+                        *told += 1;
+                        reader.paged.push_back(PagedItem { id: item_id, prev, name: Some(item.name.clone()) });
+                    }
                     outcome
                 }
                 (Told::Yes, None) => {
@@ -337,6 +354,7 @@ impl Readers {
             }
         }
         reader.fall_behind();
+        reader.paged.drain(..reader.paged.len().saturating_sub(PAGED_KEPT));
         let advanced = reader.at != begun_at || outcome != Told::Yes;
         if advanced {
             reader.page_was_empty = false;
@@ -349,6 +367,12 @@ impl Readers {
             self.remove(id);
         }
         advanced
+    }
+
+    /// What this reader was told from its pages, once it is as far as the relay.
+    pub fn take_paged(&mut self, id: ReaderId, tail: FeedId) -> Vec<PagedItem> {
+        let reader = self.by_id.get_mut(&id).filter(|reader| reader.at == tail);
+        reader.map(|reader| std::mem::take(&mut reader.paged).into()).unwrap_or_default()
     }
 
     /// The page is stale, or cannot be had: another one is wanted.

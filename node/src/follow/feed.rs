@@ -329,6 +329,10 @@ impl<L: Log> Follow<L> {
         if !self.feed.readers.take_page(id, tail, items) {
             self.feed.must_read = true;
         }
+        let paged = self.feed.readers.take_paged(id, tail);
+        if let Some(cursor) = &mut self.feed.cursor {
+            cursor.learn(&paged);
+        }
     }
 
     /// Pages for those who are behind and have room; nothing is kept for a feed that nobody reads.
