@@ -23,11 +23,8 @@ pub struct Heard {
     pub items: Vec<Item>,
     names: BTreeSet<(RoomId, String)>,
     pub places: Vec<FeedPlace>,
-    /// Where each feed began on this connection: what came up to there the server may tell again if the log loses it.
-    began: BTreeMap<RoomId, FeedId>,
+    /// Had before the feed began to be read this time: if the log loses them, they may be told again under other ids.
     may_repeat: BTreeSet<(RoomId, String)>,
-    /// The log lost these under the ids that they had: a later connection may be told them again.
-    lost: BTreeSet<(RoomId, String)>,
     requests: RequestNo,
     /// Not answered yet.
     pub saying: BTreeMap<RequestNo, Say>,
@@ -214,23 +211,8 @@ impl Heard {
             }
             _ => None,
         };
-        match place.why {
-            FeedPlaceReason::Started => {
-                self.began.insert(place.of.clone(), place.at);
-                self.may_repeat.extend(self.lost.extract_if(.., |(of, _)| *of == place.of));
-            }
-            FeedPlaceReason::Rewound => {
-                let began = self.began.get(&place.of).copied().unwrap_or_default();
-                for item in self.items.iter().filter(|item| item.of == place.of && item.id > place.at) {
-                    let name = (item.of.clone(), item.msg.clone());
-                    if item.id <= began {
-                        self.may_repeat.insert(name)
-                    } else {
-                        self.lost.insert(name)
-                    };
-                }
-            }
-            _ => {}
+        if place.why == FeedPlaceReason::Started {
+            self.may_repeat.extend(self.names.iter().filter(|(of, _)| *of == place.of).cloned());
         }
         if place.why != FeedPlaceReason::Ended {
             self.cursors.insert(place.of.clone(), place.at);

@@ -173,6 +173,8 @@ pub const DOOR_REQUESTS_PER_S: u32 = 200;
 pub const AUDIT_DETAIL_BYTES_MAX: usize = 16 * 1024;
 /// Facts of one event, and characters of a fact's name.
 pub const EVENT_FACTS_MAX: usize = 16;
+/// Of an event as it is stored: histories of a room are read whole.
+pub const EVENT_BYTES_MAX: usize = 4 * 1024;
 pub const FACT_NAME_CHARS_MAX: usize = 64;
 /// Requests without a right of one address, twice as many at once.
 pub const DOOR_FAILURES_PER_S: u32 = 5;

@@ -173,12 +173,10 @@ impl Said {
     }
 
     /// Whoever blocks this player does not hear it: its author, or who is behind a mention.
-    pub fn is_of(&self, player: &PlayerId) -> bool {
+    pub fn behind(&self) -> Option<&str> {
         match self {
-            Said::Notice(Notice { kind: NoticeKind::Mention, about, .. }) => {
-                about.get("from").and_then(Value::as_text) == Some(player.as_str())
-            }
-            said => said.author() == Some(player),
+            Said::Notice(Notice { kind: NoticeKind::Mention, about, .. }) => about.get("from").and_then(Value::as_text),
+            said => said.author().map(PlayerId::as_str),
         }
     }
 

@@ -20,7 +20,6 @@ rules! {
     a_change_of_team_is_told_once_with_a_number_that_grows,
     who_is_in_another_team_does_not_leave_that_one,
     teams_that_were_left_are_kept_until_they_have_heard_of_it,
-    a_change_of_team_is_undone_if_it_was_the_last,
     the_youngest_token_says_the_team,
     a_player_nobody_has_seen_can_be_in_a_team,
     what_was_told_and_lost_is_told_again_under_a_higher_number,
@@ -226,20 +225,6 @@ async fn teams_that_were_left_are_kept_until_they_have_heard_of_it(stand: impl S
     let settled = log.set_team(&ann(), &join("t0", "lead")).await;
     assert_eq!(settled, Ok(TeamAt { before: Vec::new(), ..back }));
     log.team_settled(&player("nobody"), 7).await.unwrap();
-}
-
-async fn a_change_of_team_is_undone_if_it_was_the_last(stand: impl Stand) {
-    let log = stand.node().await;
-    let red = log.set_team(&ann(), &join("red", "captain")).await.unwrap();
-    let blue = log.set_team(&ann(), &join("blue", "pilot")).await.unwrap();
-    assert_eq!(log.set_team(&ann(), &SetTeam::Undo { number: red.number }).await, Ok(blue.clone()));
-    let undone = log.set_team(&ann(), &SetTeam::Undo { number: blue.number }).await.unwrap();
-    assert!(undone.number > blue.number);
-    assert_eq!((&undone.team, &undone.before), (&red.team, &vec![named("blue", "pilot")]));
-    assert_eq!(log.set_team(&ann(), &SetTeam::Undo { number: blue.number }).await, Ok(undone), "a repeat");
-    let bob = log.set_team(&player("bob"), &join("blue", "pilot")).await.unwrap();
-    let out = log.set_team(&player("bob"), &SetTeam::Undo { number: bob.number }).await.unwrap();
-    assert_eq!((out.team, out.before), (None, vec![named("blue", "pilot")]));
 }
 
 async fn the_youngest_token_says_the_team(stand: impl Stand) {

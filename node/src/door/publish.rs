@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use sectorbus::action::Facts;
 use sectorbus::ids::{EventName, PostKey};
-use sectorbus::limits::{EVENT_FACTS_MAX, FACT_NAME_CHARS_MAX, INT_ABS_MAX, POST_BYTES_MAX, SAY_CHARS_MAX};
+use sectorbus::limits::{EVENT_BYTES_MAX, EVENT_FACTS_MAX, FACT_NAME_CHARS_MAX, INT_ABS_MAX, SAY_CHARS_MAX};
 use sectorbus::log::Log;
 use sectorbus::said::{Event, Level, Said};
 use sectorbus::value::Value;
@@ -53,8 +53,8 @@ pub async fn publish<L: Log>(State(door): State<Door<L>>, request: Request) -> R
     let PublishRequest { key, audience, name, level, about } = asked;
     let said = Said::Event(Event { name, level, about: facts(about)? });
     let bytes = said.encode().len();
-    if bytes > POST_BYTES_MAX {
-        return Err(refused(format!("the event has {bytes} bytes"), format!("at most {POST_BYTES_MAX} bytes")));
+    if bytes > EVENT_BYTES_MAX {
+        return Err(refused(format!("the event has {bytes} bytes"), format!("at most {EVENT_BYTES_MAX} bytes")));
     }
     let about = format!("event:{key}");
     tell(&call, Telling { what: "publish", about: &about, detail: &detail, audience, key, said }).await.map(Json)

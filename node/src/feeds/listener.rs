@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use sectorbus::ids::{FeedId, PlayerId, RoomId};
+use sectorbus::limits::EVENT_BYTES_MAX;
 use sectorbus::log::Ears;
 use sectorbus::mailbox;
 use sectorbus::protocol::{Codec, FeedPlace, FeedPlaceReason, ServerFrame};
@@ -15,8 +16,8 @@ use sectorbus::said::{HeardKind, Said};
 use crate::feeds::{FeedReport, Item};
 use crate::session::outbox::{Framed, Lane, Offered, Outbox, framed};
 
-/// The least that must fit for more to be read: one item with the longest text.
-const ITEM_BYTES: usize = 4 * 1024;
+/// The least that must fit for more to be read: the largest item, of which JSON may need to escape everything.
+const ITEM_BYTES: usize = 3 * EVENT_BYTES_MAX;
 
 /// Whom a player blocks and which kinds they do not want, for all that tell its sessions of this node anything.
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ impl Blocked {
     pub fn hides(&self, said: &Said) -> bool {
         let unheard = self.0.load();
         let (players, kinds) = &**unheard;
-        said.is_left_out_of(kinds) || players.iter().any(|player| said.is_of(player))
+        said.is_left_out_of(kinds) || said.behind().is_some_and(|player| players.contains(player))
     }
 }
 

@@ -20,6 +20,9 @@ use crate::core::Core;
 use crate::follow::beside::{Full, Waiter};
 use crate::follow::{FollowEvent, Follows};
 
+use crate::load::load;
+use crate::room::team;
+
 pub use crate::room::team::may_read;
 
 /// A failover takes less.
@@ -87,9 +90,14 @@ pub(crate) async fn follow_token<L: Log>(
     None
 }
 
-/// Who joins a team is in its roster before the one before hears of it: if it is full, the player stays there.
+/// A team that is full changes nothing. If it was filled right then, the player ends up in none.
 async fn change_anyway<L: Log>(core: &Arc<Core<L>>, player: &PlayerId, change: SetTeam) -> Result<TeamAt, ChangeError> {
     let deadline = Instant::now() + DONE_WITHIN;
+    if let SetTeam::Join(team, _) | SetTeam::ByToken { team: Some((team, _)), .. } = &change
+        && is_full_for(core, player, team, deadline).await?
+    {
+        return Err(ChangeError::Full);
+    }
     let at = set_until(core, player, &change, deadline).await?;
     if let SetTeam::Leave(named) = &change
         && !at.before.iter().any(|(left, _)| left == named)
@@ -100,9 +108,10 @@ async fn change_anyway<L: Log>(core: &Arc<Core<L>>, player: &PlayerId, change: S
     }
     match settle_all(core, player, &at, deadline).await {
         Err(ChangeError::Full) => {
-            let undone = set_until(core, player, &SetTeam::Undo { number: at.number }, deadline).await?;
-            settle_all(core, player, &undone, deadline).await?;
-            Err(ChangeError::Full)
+            let full = at.team.map_or(SetTeam::LeaveAny, |(team, _)| SetTeam::Leave(team));
+            let out = set_until(core, player, &full, deadline).await?;
+            settle_all(core, player, &out, deadline).await?;
+            if is_done(&out, &change) { Ok(out) } else { Err(ChangeError::Full) }
         }
         Ok(()) if at.before.len() >= TEAMS_UNSETTLED_MAX && !is_done(&at, &change) => {
             Err(ChangeError::Unfinished("earlier changes had to be done first".to_owned()))
@@ -110,6 +119,18 @@ async fn change_anyway<L: Log>(core: &Arc<Core<L>>, player: &PlayerId, change: S
         Ok(()) => Ok(at),
         Err(error) => Err(error),
     }
+}
+
+/// As the team's log has it now.
+async fn is_full_for<L: Log>(
+    core: &Core<L>,
+    player: &PlayerId,
+    team: &TeamId,
+    deadline: Instant,
+) -> Result<bool, ChangeError> {
+    let room = RoomId::Team(team.clone());
+    let loaded = until(deadline, || load(&*core.log, &room, None)).await?;
+    Ok(loaded.is_some_and(|loaded| team::is_full_for(&loaded.state, player)))
 }
 
 fn is_in(at: &TeamAt, team: &TeamId) -> bool {
@@ -122,7 +143,6 @@ fn is_done(at: &TeamAt, change: &SetTeam) -> bool {
         SetTeam::Leave(team) => !is_in(at, team),
         SetTeam::LeaveAny => at.team.is_none(),
         SetTeam::ByToken { team, issued_s } => at.issued_s > *issued_s || at.team == *team,
-        SetTeam::Undo { number } => at.number != *number,
     }
 }
 

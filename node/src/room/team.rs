@@ -39,6 +39,11 @@ impl Turn {
     }
 }
 
+/// Whether the team has no room for this player.
+pub fn is_full_for(state: &RoomState, player: &PlayerId) -> bool {
+    !state.system().is_member(player) && state.public().len() >= MEMBERS_PER_TEAM_MAX
+}
+
 /// Takes a player in, gives them another role, or takes them out. The receipt: the team is full.
 pub fn change(
     draft: &mut Draft<'_>,

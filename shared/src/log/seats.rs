@@ -55,8 +55,6 @@ pub enum SetTeam {
     /// As a token says that was issued then (seconds since 1970; 0: it does not tell). An older one than had a say before
     /// changes nothing.
     ByToken { team: Option<(TeamId, Role)>, issued_s: u64 },
-    /// Back into the team before, if nothing was changed since this number.
-    Undo { number: u64 },
 }
 
 /// Who is present and where, as it is told on the player's channel.

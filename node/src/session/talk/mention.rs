@@ -22,12 +22,8 @@ impl<L: Log> Talking<L> {
         if matches!(room, RoomId::Player(_)) || text.as_ref().is_some_and(|text| !text.contains('@')) {
             return;
         }
-        // What the feed has, and not what a repeat says under the same number, unless the log has lost it just now.
-        let chat = match (self.chat_at(room, id).await, text) {
-            (Some(chat), _) => chat,
-            (None, Some(text)) => Chat { from: from.clone(), name: self.name.clone(), text },
-            (None, None) => return,
-        };
+        // What the feed has, and not what a repeat says under the same number.
+        let Some(chat) = self.chat_at(room, id).await else { return };
         let named = mentioned(&chat.text, from);
         if named.is_empty() {
             return;

@@ -168,8 +168,6 @@ pub(super) fn set_team(stored: Option<&TeamAt>, change: &SetTeam, time_ms: u64) 
             issued_s = *younger;
             team.clone()
         }
-        SetTeam::Undo { number } if *number != stored.number => stored.team.clone(),
-        SetTeam::Undo { .. } => stored.before.last().cloned(),
     };
     if stored.number > 0 && team == stored.team {
         return (TeamAt { issued_s, ..stored.clone() }, false);

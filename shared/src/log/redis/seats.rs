@@ -78,12 +78,10 @@ pub(super) async fn set_team(log: &RedisLog, player: &PlayerId, change: &SetTeam
         SetTeam::LeaveAny => ("leave", "", ""),
         SetTeam::ByToken { team: Some((team, role)), .. } => ("token", team.as_str(), role.as_str()),
         SetTeam::ByToken { team: None, .. } => ("token", "", ""),
-        SetTeam::Undo { .. } => ("undo", "", ""),
     };
     let issued_s = if let SetTeam::ByToken { issued_s, .. } = change { *issued_s } else { 0 };
-    let undone = if let SetTeam::Undo { number } = change { *number } else { 0 };
     let call = scripts::SET_TEAM.call(&[log.keys.at(player)]).arg(&channel).arg(what).arg(team).arg(role);
-    let call = call.arg(issued_s).arg(undone).arg(TEAMS_UNSETTLED_MAX);
+    let call = call.arg(issued_s).arg(TEAMS_UNSETTLED_MAX);
     let mut answer = Answer::of("set_team", log.requests_of(&channel).script(call).await?)?;
     read_team(&answer.text()?).map_err(|why| unreadable("team", &why))
 }

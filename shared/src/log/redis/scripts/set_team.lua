@@ -1,7 +1,7 @@
 -- Changes which team a player is in.
--- KEYS: at. ARGV: channel, join | leave | token | undo, team ('' with leave: whichever; '' with token: none), role, when the
--- token was issued, number to undo, teams kept in `before` at most.
--- Checks: it is not so already; `before` has room; no younger token had a say; nothing was changed since the number to undo. Writes: `team` =
+-- KEYS: at. ARGV: channel, join | leave | token, team ('' with leave: whichever; '' with token: none), role, when the token was
+-- issued, teams kept in `before` at most.
+-- Checks: it is not so already; `before` has room; no younger token had a say. Writes: `team` =
 -- `number team role before issued` with a higher number, at least TIME; publishes the same. `before` is a list of
 -- `team=role`, the last one last. Answers: the words stored afterwards.
 local stored = redis.call('HGET', KEYS[1], 'team') or '0 # # #'
@@ -21,9 +21,6 @@ elseif ARGV[2] == 'token' and tonumber(ARGV[5]) >= tonumber(issued) then
   if ARGV[3] ~= '' then
     now_team, now_role = ARGV[3], ARGV[4]
   end
-elseif ARGV[2] == 'undo' and number == ARGV[6] then
-  now_team, now_role = string.match(left[#left] or '#=#', '^([^=]+)=?(.*)$')
-  now_role = now_role == '' and 'member' or now_role
 end
 local is_same = tonumber(number) > 0 and now_team == team and now_role == role
 if is_same and now_issued == issued then
@@ -39,7 +36,7 @@ end
 if team ~= '#' and team ~= now_team then
   kept[#kept + 1] = team .. '=' .. role
 end
-if #kept > tonumber(ARGV[7]) then
+if #kept > tonumber(ARGV[6]) then
   return { stored }
 end
 before = #kept > 0 and table.concat(kept, ',') or '#'
