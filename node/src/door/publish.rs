@@ -36,7 +36,7 @@ pub struct PublishRequest {
     #[schema(value_type = String, pattern = "^(info|warning|critical)$", example = "info")]
     level: Level,
     /// More of it: at most 16 names of 1 to 64 characters, with whole numbers or texts of at most 500 characters; no control
-    /// characters.
+    /// characters; at most 4 KiB in all.
     #[serde(default)]
     about: BTreeMap<String, FieldValue>,
 }

@@ -106,6 +106,11 @@ impl<L: Log> Session<L> {
             // Between its check and its being told of.
             let _ = events_tx.send(SessionEvent::SomethingRevoked);
         }
+        let seat = attachment.attached.at.sessions.get(&attachment.speaker.session);
+        if seat.is_some_and(|seat| seat.incarnation != core.me()) {
+            // The node has begun another life between the attach and its sessions being told of that.
+            let _ = events_tx.send(SessionEvent::Reincarnated);
+        }
         let player_channel = core.log.follow(&RoomId::Player(attachment.speaker.player.clone()));
         let talk = Talk::start(&core, conn, &wire, &mut attachment);
         let company = Company::new(&attachment.attached.at, &attachment.claims);
