@@ -126,9 +126,13 @@ async fn what_cannot_be_published_is_refused_with_the_reason_and_a_long_request_
     let no_state = key.ask(door, "GET", "/api/v1/rooms/topic:market:ore", "").await?;
     expect_problem(&no_state, 422, "no_state")?;
     // As long as an event may be, and all of it in the audit.
-    let about: serde_json::Map<String, Value> = (0..16).map(|n| (format!("n{n}"), json!("x".repeat(500)))).collect();
+    let about = |facts: usize| -> serde_json::Map<String, Value> {
+        (0..facts).map(|n| (format!("n{n}"), json!("x".repeat(500)))).collect()
+    };
     let mut long: Value = serde_json::from_str(&event("long", &everyone, "x"))?;
-    long["about"] = about.into();
+    long["about"] = about(9).into();
+    expect_problem(&key.ask(door, "POST", PUBLISH, &long.to_string()).await?, 422, "bad_field")?;
+    long["about"] = about(8).into();
     key.done(door, "POST", PUBLISH, &long.to_string()).await?;
     let audit = key.done(door, "GET", "/api/v1/audit?limit=10", "").await?;
     let mut rows = audit["rows"].as_array().context("rows")?.iter();
