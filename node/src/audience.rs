@@ -9,10 +9,8 @@ use futures_util::{StreamExt, stream};
 use sectorbus::ids::{FeedId, PlayerId, PostKey, RoomId, SectorId, TeamId, TopicId};
 use sectorbus::limits::{AUDIENCE_ROOMS_MAX, AUDIENCE_SECTORS_MAX, WARPS_AROUND_MAX};
 use sectorbus::log::{Log, LogError, OnceKey};
-use sectorbus::rules::Universe;
+use sectorbus::rules::{Universe, controllers_of};
 use sectorbus::said::Said;
-use sectorbus::state::RoomState;
-use sectorbus::value::{Field, Value};
 
 use crate::config::read_by;
 use crate::core::Core;
@@ -21,8 +19,6 @@ use crate::poster::{PostError, Poster};
 
 const POSTS_AT_ONCE: usize = 16;
 const ROOMS_READ_AT_ONCE: usize = 8;
-/// The kind of entity whose player controls the sector it is in.
-const CONTROLLING: &str = "drones";
 
 /// Who hears it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,14 +118,6 @@ async fn controllers<L: Log>(core: &Core<L>, sectors: BTreeSet<RoomId>) -> Resul
         stream::iter(reading).buffer_unordered(ROOMS_READ_AT_ONCE).collect().await;
     let read: Vec<BTreeSet<PlayerId>> = read.into_iter().collect::<Result<_, _>>()?;
     Ok(read.into_iter().flatten().map(RoomId::Player).collect())
-}
-
-fn controllers_of(sector: &RoomState) -> BTreeSet<PlayerId> {
-    let text =
-        |fields: &sectorbus::state::Fields, field| fields.get(&field).and_then(Value::as_text).map(str::to_owned);
-    let entities = sector.public().iter().map(|(_, fields)| fields);
-    let drones = entities.filter(|fields| text(fields, Field::KIND).as_deref() == Some(CONTROLLING));
-    drones.filter_map(|fields| text(fields, Field::PLAYER)?.parse().ok()).collect()
 }
 
 fn around(universe: &Universe, sector: &SectorId, warps: u32) -> BTreeSet<SectorId> {

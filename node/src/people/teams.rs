@@ -19,7 +19,6 @@ use crate::config::TeamsFrom;
 use crate::core::Core;
 use crate::follow::beside::{Full, Waiter};
 use crate::follow::{FollowEvent, Follows};
-
 use crate::load::load;
 use crate::room::team;
 

@@ -70,7 +70,7 @@ pub fn change(
             (Membership { number, changed_ms, ..Membership::default() }, Some(Turn::Left))
         }
         (None, None) => (Membership { number, changed_ms, ..Membership::default() }, None),
-        (None, Some(_)) if draft.state().public().len() >= MEMBERS_PER_TEAM_MAX => {
+        (None, Some(_)) if is_full_for(draft.state(), player) => {
             return Err(Receipt::Full { player: player.clone() });
         }
         (None, Some(role)) => {

@@ -1,4 +1,4 @@
-//! Attacks: who may be attacked, who is in combat because of it, and who hears of it. What is lost in a fight is for
+//! Attacks: who may be attacked, who is in combat because of it, who controls a sector and hears of it. What is lost in a fight is for
 //! later rules.
 
 use std::collections::BTreeSet;
@@ -33,12 +33,16 @@ pub(super) fn decide(state: &RoomState, attacker: &PlayerId, target: Alias) -> D
     Decision::Done(effects)
 }
 
-/// A sector is controlled by those who have drones in it: the attacker's rivals hear of it.
+/// A sector is controlled by those who have drones in it.
+pub fn controllers_of(sector: &RoomState) -> BTreeSet<PlayerId> {
+    let drones = sector.public().iter().filter(|(_, fields)| text(fields, Field::KIND) == Some(DRONES));
+    drones.filter_map(|(_, fields)| player_of(fields)).collect()
+}
+
+/// The attacker's rivals hear of it.
 fn alarm(state: &RoomState, attacker: &PlayerId) -> Option<Effect> {
-    let drones = state.public().iter().filter(|(_, fields)| text(fields, Field::KIND) == Some(DRONES));
-    let rivals: BTreeSet<PlayerId> =
-        drones.filter_map(|(_, fields)| player_of(fields)).filter(|player| player != attacker).collect();
-    let controllers: Vec<PlayerId> = rivals.into_iter().take(CONTROLLERS_TOLD_MAX).collect();
+    let rivals = controllers_of(state).into_iter().filter(|player| player != attacker);
+    let controllers: Vec<PlayerId> = rivals.take(CONTROLLERS_TOLD_MAX).collect();
     (!controllers.is_empty()).then_some(Effect::Alarm { controllers })
 }
 

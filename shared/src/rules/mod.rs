@@ -6,6 +6,7 @@ mod grid;
 mod splitmix;
 pub mod universe;
 
+pub use attack::controllers_of;
 pub use universe::Universe;
 
 use bytes::Bytes;
