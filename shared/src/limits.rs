@@ -276,6 +276,9 @@ pub const CONTROLLERS_TOLD_MAX: usize = 100;
 pub const TEAMS_UNSETTLED_MAX: usize = 8;
 /// Members of one team; each is an entity of its room.
 pub const MEMBERS_PER_TEAM_MAX: usize = 1_000;
+/// Topics of a team: an item that was posted later than this after the log was asked who is in the team waits until it was
+/// asked again. The longest that who was removed may hear more of it.
+pub const MEMBERSHIP_LEASE: Duration = Duration::from_secs(1);
 /// A team's room remembers for this long who is no member any more: what comes later of the membership is refused by then.
 pub const EX_MEMBER_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Those who are no members any more that a team's room remembers; beyond it the earliest are forgotten.

@@ -180,13 +180,15 @@ impl Said {
         }
     }
 
-    /// Whether it is left out for a player who does not want this kind: notices below critical are. What players say is
-    /// told all the same, and does not count as unread.
+    /// Whether it is left out for a player who does not want this kind: notices and announcements below critical are. What
+    /// players say is told all the same, and does not count as unread.
     pub fn is_left_out_of(&self, unwanted: &BTreeSet<HeardKind>) -> bool {
-        match self {
-            Said::Notice(notice) => notice.level < Level::Critical && unwanted.contains(&notice.kind.into()),
-            Said::Chat(_) | Said::Private(_) | Said::Announcement(_) | Said::Event(_) => false,
-        }
+        let (level, kind) = match self {
+            Said::Notice(notice) => (notice.level, notice.kind.into()),
+            Said::Announcement(announcement) => (announcement.level, HeardKind::System),
+            Said::Chat(_) | Said::Private(_) | Said::Event(_) => return false,
+        };
+        level < Level::Critical && unwanted.contains(&kind)
     }
 
     /// The words of it; empty where it has none.

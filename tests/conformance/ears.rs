@@ -156,6 +156,8 @@ async fn a_feed_is_read_backwards_from_any_item(stand: impl Stand) {
     assert_eq!(back(None, 2).await, [ids[4], ids[3]]);
     assert_eq!(back(Some(ids[3]), 10).await, [ids[2], ids[1], ids[0]]);
     assert_eq!(back(Some(ids[0]), 10).await, []);
+    assert_eq!(back(Some(FeedId::START), 10).await, []);
+    assert_eq!(back(Some(FeedId::LAST), 1).await, [ids[4]]);
     assert_eq!(log.feed_before(&RoomId::Global, None, 10).await, Ok(Vec::new()));
 }
 

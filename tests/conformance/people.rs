@@ -176,7 +176,7 @@ async fn a_change_of_team_is_told_once_with_a_number_that_grows(stand: impl Stan
     attach(&a, &ann(), "s1", "n1#1").await;
     let began_ms = a.time_ms().await.unwrap();
     let mut following = followed(&b, &RoomId::Player(ann())).await;
-    let mut last = 0;
+    let mut last = TeamAt { number: 0, team: None, before: Vec::new(), issued_s: 0, since_ms: 0 };
     let (red, blue) = (named("red", "pilot"), named("blue", "pilot"));
     let changes = [
         (join("red", "captain"), in_team("red", "captain"), vec![]),
@@ -188,13 +188,19 @@ async fn a_change_of_team_is_told_once_with_a_number_that_grows(stand: impl Stan
     ];
     for (change, now, before) in changes {
         let changed = a.set_team(&ann(), &change).await.unwrap();
-        assert!(changed.number > last && changed.number >= began_ms);
-        last = changed.number;
+        assert!(changed.number > last.number && changed.number >= began_ms);
+        let stays = named_only(&changed) == named_only(&last);
+        assert_eq!(changed.since_ms, if stays { last.since_ms } else { changed.number }, "another role is no other team");
+        last = changed.clone();
         assert_eq!((&changed.team, &changed.before), (&now, &before), "{change:?}");
         assert_eq!(b.set_team(&ann(), &change).await, Ok(changed.clone()), "a repeat changes nothing");
         assert_eq!(next(&mut following).await, Push::Team(changed.clone()));
         assert_eq!(b.at(&ann()).await.unwrap().unwrap().team, Some(changed));
     }
+}
+
+fn named_only(at: &TeamAt) -> Option<&TeamId> {
+    at.team.as_ref().map(|(team, _)| team)
 }
 
 async fn who_is_in_another_team_does_not_leave_that_one(stand: impl Stand) {

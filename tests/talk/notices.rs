@@ -7,7 +7,7 @@ use sectorbus::action::{Action, Facts};
 use sectorbus::ids::{PostKey, Role, RoomId, TeamId};
 use sectorbus::log::SetTeam;
 use sectorbus::protocol::Page;
-use sectorbus::said::{HeardKind, Level, Notice, NoticeKind, Said};
+use sectorbus::said::{Announcement, HeardKind, Level, Notice, NoticeKind, Said};
 use sectorbus::value::Value;
 use sectorbus_node::audience::{self, Audience};
 use sectorbus_node::people::teams;
@@ -54,15 +54,23 @@ async fn what_is_not_wanted_is_not_told_on_any_node_unless_it_is_critical() {
     prefer(&mut pals, 1, HeardKind::System, false).await;
     pals.until("the phone knows", |clients| clients[phone].heard.unwanted.contains(&HeardKind::System)).await;
     audience::tell(nodes[1].core(), &to_bob, &key("b"), &system(Level::Warning, "hidden")).await.expect("told");
+    for (level, text) in [(Level::Warning, "hidden"), (Level::Critical, "critical")] {
+        let everyone = Said::Announcement(Announcement { level, text: text.to_owned() });
+        audience::tell(nodes[0].core(), &Audience::Everyone, &key(text), &everyone).await.expect("told");
+    }
     audience::tell(nodes[1].core(), &to_bob, &key("c"), &system(Level::Critical, "critical")).await.expect("told");
     pals.say(0, "player:bob", "words");
     pals.heard_by(&[1, phone], "player:bob", 3).await;
+    pals.heard_by(&[0], "global", 2).await;
+    pals.heard_by(&[1, phone], "global", 1).await;
     for pal in [1, phone] {
         assert_eq!(pals.heard(pal).texts(&room("player:bob")), ["before", "critical", "words"]);
+        assert_eq!(pals.heard(pal).texts(&room("global")), ["critical"], "an announcement is of the kind system");
     }
     let shown = page(&mut pals, 1, "player:bob").await;
     assert_eq!(shown.items.iter().map(|item| item.said.text()).collect::<Vec<_>>(), ["critical"]);
-    assert_eq!(unread(&mut pals, 1).await, [(room("player:ann"), 1), (room("player:bob"), 1)]);
+    let all_unread = [(room("global"), 1), (room("player:ann"), 1), (room("player:bob"), 1)];
+    assert_eq!(unread(&mut pals, 1).await, all_unread);
     // A device that is new, on any node, begins after what is not to be heard, and knows what is preferred.
     let tablet = pals.add("bob", &nodes[0]).await;
     pals.heard_by(&[tablet], "player:bob", 2).await;

@@ -102,3 +102,26 @@ async fn an_announcement_reaches_its_audience_once_however_often_it_is_asked_for
     assert_eq!(pals.heard(1).texts(&room("player:bob")), ["to-bob"]);
     pals.assert_kept();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_member_with_another_role_hears_on_return_what_was_said_meanwhile() {
+    let region = cluster::region(60);
+    let nodes = nodes(&region, 2, |_| {}).await;
+    let mut pals = Pals::connect(&["ann", "bob"], &nodes).await;
+    for name in ["ann", "bob"] {
+        teams::change(nodes[0].core(), &player(name), join()).await.expect("joined");
+    }
+    let team = room("team:red");
+    pals.until("both listen", |clients| clients.iter().all(|client| listens(client, &team))).await;
+    pals.say(0, "team:red", "before");
+    pals.heard_by(&[0, 1], "team:red", 1).await;
+    // Bob's client takes nothing more of this connection.
+    let captain = SetTeam::Join(red(), Role::new("captain").expect("a name"));
+    teams::change(nodes[1].core(), &player("bob"), captain).await.expect("has another role");
+    let said = Said::Announcement(Announcement { level: Level::Info, text: "meanwhile".to_owned() });
+    let audience = Audience::Team(red());
+    audience::tell(nodes[0].core(), &audience, &"k".parse().expect("a name"), &said).await.expect("told");
+    pals.0[1].connect(&nodes[0]);
+    pals.until("bob hears it", |clients| clients[1].heard.texts(&team).last() == Some(&"meanwhile")).await;
+    pals.assert_kept();
+}

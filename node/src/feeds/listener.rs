@@ -13,6 +13,7 @@ use sectorbus::mailbox;
 use sectorbus::protocol::{Codec, FeedPlace, FeedPlaceReason, ServerFrame};
 use sectorbus::said::{HeardKind, Said};
 
+use crate::feeds::lease::Lease;
 use crate::feeds::{FeedReport, Item};
 use crate::session::outbox::{Framed, Lane, Offered, Outbox, framed};
 
@@ -43,12 +44,22 @@ pub struct Ended {
     pub at: Option<FeedId>,
 }
 
+/// What a connection's session hears of its reading.
+#[derive(Debug)]
+pub enum ListenerEvent {
+    Ended(Ended),
+    /// Items wait until the log was asked again whether they may be read.
+    LeaseOver,
+}
+
 pub struct Listener {
     pub of: RoomId,
     pub codec: Codec,
     pub outbox: Arc<Outbox>,
     pub blocked: Arc<Blocked>,
-    pub ended_tx: mailbox::Sender<Ended>,
+    /// `None`: whether it may read, the room's state says, or everybody may.
+    pub lease: Option<Arc<Lease>>,
+    pub events_tx: mailbox::Sender<ListenerEvent>,
 }
 
 impl Listener {
@@ -62,6 +73,12 @@ impl Listener {
     }
 
     fn offer_item(&self, item: &Item) -> Offered {
+        if let Some(lease) = self.lease.as_ref().filter(|lease| !lease.covers(item.id)) {
+            if lease.is_over() {
+                let _ = self.events_tx.send(ListenerEvent::LeaseOver);
+            }
+            return Offered::Full;
+        }
         match item.said() {
             Some(said) if !self.blocked.hides(said) => match item.frame(&self.of, self.codec) {
                 Some(frame) => self.outbox.offer(&frame),
@@ -86,7 +103,7 @@ impl Listener {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.outbox.has_room_for(ITEM_BYTES)
+        !self.lease.as_ref().is_some_and(|lease| lease.is_awaited()) && self.outbox.has_room_for(ITEM_BYTES)
     }
 
     /// It reads no more; said whatever else waits.
@@ -99,6 +116,6 @@ impl Listener {
         if let Some(at) = at {
             self.say_ended(at);
         }
-        let _ = self.ended_tx.send(Ended { of: self.of.clone(), at });
+        let _ = self.events_tx.send(ListenerEvent::Ended(Ended { of: self.of.clone(), at }));
     }
 }

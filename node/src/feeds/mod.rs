@@ -5,6 +5,7 @@
 
 pub mod item;
 
+pub mod lease;
 pub mod listener;
 
 pub mod cursor;

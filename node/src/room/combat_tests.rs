@@ -168,8 +168,9 @@ fn no_more_posts_wait_than_may() {
         room.entry(vec![attack("ann", named, of)]);
     }
     let bob = alias(&room, "bob");
-    let entry = room.after(10_000).entry(vec![attack("ann", named + 1, bob)]);
-    assert!(posts(&entry).is_empty());
+    let decided = room.after(10_000).decide(vec![attack("ann", named + 1, bob)]);
+    assert!(posts(&decided.entry.expect("an entry")).is_empty());
+    assert!(decided.posts_dropped > 0, "nobody hears of it, but the operators");
     assert_eq!(room.status("bob").as_deref(), Some("in_combat"), "the attack itself takes place");
     assert!(room.state().system().posts().values().all(|post| matches!(post.to, RoomId::Player(_))));
 }

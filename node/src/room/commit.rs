@@ -52,7 +52,7 @@ enum Put {
 impl<L: Log> RoomTask<L> {
     /// Appends one batch; afterwards the state is committed.
     pub(super) async fn commit(&mut self, decided: Decided) -> ControlFlow<Dropped> {
-        let Decided { entry, receipts, edited: _, left: _ } = decided;
+        let Decided { entry, receipts, .. } = decided;
         let bytes = entry.as_ref().map(Entry::encode);
         let published = (!receipts.is_empty()).then(|| encode_receipts(&receipts));
         let id = self.chain.last().following();

@@ -68,6 +68,8 @@ pub struct Decided {
     pub edited: Vec<(Incarnation, EditKey, Edited)>,
     /// Inputs that did not fit into this entry, in their order: they come first in the next batch.
     pub left: Vec<Input>,
+    /// Posts that found no place: too many wait already.
+    pub posts_dropped: u64,
 }
 
 /// The state of an owned room and the rules over it.
@@ -131,6 +133,7 @@ impl Owner {
             entry,
             counts,
             posts: 0,
+            posts_dropped: 0,
             receipts: &mut receipts,
             answers: &mut answers,
             edited: &mut edited,
@@ -147,9 +150,10 @@ impl Owner {
         if drop_posts || draft.has_changes() {
             posts::drop_answered(&mut draft, answered_posts);
         }
+        let posts_dropped = batch.posts_dropped;
         let decided = finish(draft, answers, receipts, rejections);
         self.forget_rejections_of_strangers();
-        Decided { left, edited, ..decided }
+        Decided { left, edited, posts_dropped, ..decided }
     }
 
     /// Rejections of actors that the room does not know any more are never asked for again.
@@ -207,6 +211,7 @@ struct Batch<'b> {
     counts: &'b mut Counts,
     /// How many follow from this entry so far.
     posts: u32,
+    posts_dropped: u64,
     receipts: &'b mut Vec<Receipt>,
     answers: &'b mut Vec<Answered>,
     edited: &'b mut Vec<(Incarnation, EditKey, Edited)>,
@@ -343,6 +348,8 @@ impl Batch<'_> {
     fn post(&mut self, draft: &mut Draft<'_>, post: Post) {
         if posts::add(draft, PostName { entry: self.entry, n: self.posts }, post) {
             self.posts += 1;
+        } else {
+            self.posts_dropped += 1;
         }
     }
 

@@ -28,7 +28,8 @@ const UNREADABLE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct PostsOnTheWay {
     /// One batch at a time: a feed has the posts of a room in the room's order.
     sending: bool,
-    /// Not before this: something could not be posted.
+    /// Feeds that could not be posted to, and when to try them again: posts to others go on meanwhile.
+    unreadable: BTreeSet<RoomId>,
     again_at: Option<Instant>,
     /// Answered posts wait for an entry to ride on, until then.
     drop_due: Option<Instant>,
@@ -38,25 +39,42 @@ impl PostsOnTheWay {
     pub(super) fn due(&self) -> Option<Instant> {
         [self.again_at, self.drop_due].into_iter().flatten().min()
     }
+
+    /// What is posted next of those that wait; the first ones that may be.
+    fn next(&mut self, now: Instant, waiting: impl Iterator<Item = (PostName, Post)>) -> Vec<(PostName, Post)> {
+        if self.sending {
+            return Vec::new();
+        }
+        if self.again_at.is_some_and(|at| now >= at) {
+            self.again_at = None;
+            self.unreadable.clear();
+        }
+        let next = waiting.filter(|(_, post)| !self.unreadable.contains(&post.to)).take(POSTS_WAITING_MAX);
+        let next: Vec<_> = next.collect();
+        self.sending = !next.is_empty();
+        next
+    }
+
+    fn answered(&mut self, now: Instant, unreadable: Vec<RoomId>) {
+        self.sending = false;
+        if !unreadable.is_empty() {
+            self.unreadable.extend(unreadable);
+            self.again_at.get_or_insert(now + UNREADABLE_AGAIN_AFTER);
+        }
+    }
 }
 
 impl<L: Log> RoomTask<L> {
     /// Everything here is committed: what is in the state and not answered yet is posted.
     pub(super) fn send_posts(&mut self) {
-        let now = Instant::now();
-        if self.posts.sending || self.posts.again_at.is_some_and(|at| now < at) {
+        let next = self.posts.next(Instant::now(), self.owner.unanswered_posts());
+        if next.is_empty() {
             return;
         }
-        self.posts.again_at = None;
-        let waiting: Vec<(PostName, Post)> = self.owner.unanswered_posts().take(POSTS_WAITING_MAX).collect();
-        if waiting.is_empty() {
-            return;
-        }
-        self.posts.sending = true;
         let (core, room, mailbox) = (self.core.clone(), self.room.clone(), self.mailbox.clone());
         self.core.tasks.spawn("posts", async move {
             // Polled in order, so that each feed gets its posts in order.
-            let answered = join_all(waiting.into_iter().map(|(name, post)| {
+            let answered = join_all(next.into_iter().map(|(name, post)| {
                 let (core, once) = (&core, OnceKey::Entry { room: room.clone(), entry: name.entry, n: name.n });
                 async move {
                     let mut answered = posted(core, &post.to, &once, &post.body).await;
@@ -70,24 +88,28 @@ impl<L: Log> RoomTask<L> {
                             None => answered = false,
                         }
                     }
-                    answered.then_some(name)
+                    if answered { Ok(name) } else { Err(post.to) }
                 }
             }));
-            let names = answered.await;
+            let answered = answered.await;
             if let Some(mailbox) = mailbox.upgrade() {
-                let _ = mailbox.send(RoomEvent::Posted { names }).await;
+                let _ = mailbox.send(RoomEvent::Posted { answered }).await;
             }
         });
     }
 
-    /// `None`: could not be posted.
-    pub(super) fn take_posted(&mut self, names: Vec<Option<PostName>>) {
+    /// Those that were posted, and feeds that could not be posted to.
+    pub(super) fn take_posted(&mut self, answered: Vec<Result<PostName, RoomId>>) {
         let now = Instant::now();
-        self.posts.sending = false;
-        if names.contains(&None) {
-            self.posts.again_at = Some(now + UNREADABLE_AGAIN_AFTER);
+        let (mut names, mut unreadable) = (Vec::new(), Vec::new());
+        for posted in answered {
+            match posted {
+                Ok(name) => names.push(name),
+                Err(to) => unreadable.push(to),
+            }
         }
-        self.owner.posts_answered(names.into_iter().flatten());
+        self.posts.answered(now, unreadable);
+        self.owner.posts_answered(names.into_iter());
         self.posts.drop_due.get_or_insert(now + POSTS_DROPPED_AFTER);
     }
 
@@ -146,5 +168,38 @@ pub(super) fn add(draft: &mut Draft<'_>, name: PostName, post: Post) -> bool {
 pub(super) fn drop_answered(draft: &mut Draft<'_>, answered: &mut BTreeSet<PostName>) {
     for name in std::mem::take(answered) {
         draft.system(SystemChange::Post(name, None));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sectorbus::ids::EntryId;
+
+    use super::*;
+
+    fn post(version: u64, to: &str) -> (PostName, Post) {
+        let name = PostName { entry: EntryId::new(9, version), n: 0 };
+        (name, Post { to: to.parse().expect("a room"), body: Default::default(), teams_of: Vec::new() })
+    }
+
+    fn versions(posts: &[(PostName, Post)]) -> Vec<u64> {
+        posts.iter().map(|(name, _)| name.entry.version).collect()
+    }
+
+    #[test]
+    fn a_feed_that_cannot_be_posted_to_holds_up_nobody_elses() {
+        let (mut on_the_way, now) = (PostsOnTheWay::default(), Instant::now());
+        let (many, more) = (POSTS_WAITING_MAX as u64, POSTS_WAITING_MAX as u64 + 2);
+        let of = |version| post(version, if version <= many { "player:bob" } else { "player:cid" });
+        let waiting = || (1..=more).map(of);
+        let first = on_the_way.next(now, waiting());
+        assert_eq!(versions(&first), (1..=many).collect::<Vec<_>>());
+        assert!(on_the_way.next(now, waiting()).is_empty(), "one batch at a time");
+        on_the_way.answered(now, vec!["player:bob".parse().expect("a room")]);
+        assert_eq!(versions(&on_the_way.next(now, waiting())), [more - 1, more]);
+        on_the_way.answered(now, Vec::new());
+        assert!(on_the_way.next(now, waiting().take(3)).is_empty());
+        assert_eq!(on_the_way.due(), Some(now + UNREADABLE_AGAIN_AFTER));
+        assert_eq!(versions(&on_the_way.next(now + UNREADABLE_AGAIN_AFTER, waiting().take(3))), [1, 2, 3]);
     }
 }

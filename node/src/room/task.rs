@@ -59,9 +59,9 @@ pub enum RoomEvent {
         player: PlayerId,
         hop: Hop,
     },
-    /// Posts of this room were answered; `None`: one that could not be posted.
+    /// Posts of this room were answered; `Err`: a feed that could not be posted to.
     Posted {
-        names: Vec<Option<PostName>>,
+        answered: Vec<Result<PostName, RoomId>>,
     },
     /// Events up to this entry were told; `None`: they could not be.
     Told {
@@ -305,7 +305,7 @@ impl<L: Log> RoomTask<L> {
                     }
                 }
                 RoomEvent::IncarnationsGone(gone) => inputs.push(Input::IncarnationsGone(gone)),
-                RoomEvent::Posted { names } => self.take_posted(names),
+                RoomEvent::Posted { answered } => self.take_posted(answered),
                 RoomEvent::Told { upto } => self.take_told(upto),
                 RoomEvent::RingChanged
                 | RoomEvent::CheckHead
@@ -381,6 +381,10 @@ impl<L: Log> RoomTask<L> {
             inputs = std::mem::take(&mut decided.left);
             self.core.metrics.batch_commands.record((count - inputs.len()) as f64);
             let edited = std::mem::take(&mut decided.edited);
+            if decided.posts_dropped > 0 {
+                tracing::error!(room = %self.room, count = decided.posts_dropped, "posts are dropped: too many wait already");
+                self.core.metrics.posts_dropped.increment(decided.posts_dropped);
+            }
             if decided.entry.is_some() || !decided.receipts.is_empty() {
                 self.last_append = Instant::now();
                 self.busy_at = self.last_append;

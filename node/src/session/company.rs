@@ -216,7 +216,7 @@ impl<L: Log> Session<L> {
         }
         if self.company.team.as_ref().is_some_and(|(_, guard)| guard.room() == room) {
             self.company.is_admitted = true;
-            let since_ms = self.company.team_at.as_ref().map_or(0, |at| at.number);
+            let since_ms = self.company.team_at.as_ref().map_or(0, |at| at.since_ms);
             self.tell_team(self.company.team.as_ref().map(|(team, _)| (team.clone(), since_ms)));
             self.report_to_team();
         }

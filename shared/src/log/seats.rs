@@ -41,6 +41,8 @@ pub struct TeamAt {
     pub before: Vec<(TeamId, Role)>,
     /// When the youngest token was issued that had a say, seconds since 1970; 0: none had, or it did not tell.
     pub issued_s: u64,
+    /// The number of the change that brought the player into that team (ms since 1970): another role changes nothing here.
+    pub since_ms: u64,
 }
 
 /// A change of a player's team.

@@ -97,11 +97,11 @@ pub fn present_record(present: &Present) -> Vec<u8> {
     with_body(PRESENT, &texts, &[])
 }
 
-/// Never stored like this, only published on the player's channel: number, team, role, when issued, then each `team=role` of
-/// those before.
+/// Never stored like this, only published on the player's channel: number, team, role, when issued, since when, then each
+/// `team=role` of those before.
 pub fn team_record(team: &TeamAt) -> Vec<u8> {
     let (of, role) = named_or_nobody(team.team.as_ref());
-    let mut texts = vec![team.number.to_string(), of, role, team.issued_s.to_string()];
+    let mut texts = vec![team.number.to_string(), of, role, team.issued_s.to_string(), team.since_ms.to_string()];
     texts.extend(team.before.iter().map(|(team, role)| format!("{team}={role}")));
     with_body(TEAM, &texts, &[])
 }
@@ -179,14 +179,14 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
         }
         TEAM => {
             payload.kind()?;
-            let words = [payload.short()?, payload.short()?, payload.short()?, payload.short()?];
+            let words = [payload.short()?, payload.short()?, payload.short()?, payload.short()?, payload.short()?];
             let mut before = Vec::new();
             while !payload.0.is_empty() {
                 before.push(payload.short()?);
             }
-            let [number, team, role, issued] = words;
+            let [number, team, role, issued, since] = words;
             let before = if before.is_empty() { NOBODY.to_owned() } else { before.join(",") };
-            read_team(&[number, team, role, before, issued].join(" ")).map(Push::Team)
+            read_team(&[number, team, role, before, issued, since].join(" ")).map(Push::Team)
         }
         KICKED => {
             payload.kind()?;
@@ -241,20 +241,22 @@ fn named_or_nobody(team: Option<&(TeamId, Role)>) -> (String, String) {
     team.map_or((NOBODY.to_owned(), NOBODY.to_owned()), |(team, role)| (team.to_string(), role.to_string()))
 }
 
-/// `<number> <team> <role> <teams before> <issued>`, each name `#` where there is none; those before are `team=role`, with
-/// commas. Without the last word it is of an earlier release, which had one team before, without its role.
+/// `<number> <team> <role> <teams before> <issued> <since>`, each name `#` where there is none; those before are `team=role`,
+/// with commas. Without the last word the change counts as the one that brought the player there; without the last two it
+/// is of an earlier release, which had one team before, without its role.
 pub fn team_text(team: &TeamAt) -> String {
     let (of, role) = named_or_nobody(team.team.as_ref());
     let before: Vec<String> = team.before.iter().map(|(team, role)| format!("{team}={role}")).collect();
     let before = if before.is_empty() { NOBODY.to_owned() } else { before.join(",") };
-    format!("{} {of} {role} {before} {}", team.number, team.issued_s)
+    format!("{} {of} {role} {before} {} {}", team.number, team.issued_s, team.since_ms)
 }
 
 pub fn read_team(text: &str) -> Result<TeamAt, Unreadable> {
     let words: Vec<&str> = text.split(' ').collect();
-    let (number, team, role, before, issued) = match words[..] {
-        [number, team, role, before] => (number, team, role, before, "0"),
-        [number, team, role, before, issued] => (number, team, role, before, issued),
+    let (number, team, role, before, issued, since) = match words[..] {
+        [number, team, role, before] => (number, team, role, before, "0", number),
+        [number, team, role, before, issued] => (number, team, role, before, issued, number),
+        [number, team, role, before, issued, since] => (number, team, role, before, issued, since),
         _ => return Err(Unreadable::Short),
     };
     let team = if team == NOBODY { None } else { Some((parse(team, "team")?, parse(role, "role")?)) };
@@ -262,8 +264,8 @@ pub fn read_team(text: &str) -> Result<TeamAt, Unreadable> {
         let (team, role) = pair.split_once('=').unwrap_or((pair, ROLE_OF_OLD));
         Ok((parse(team, "team")?, parse(role, "role")?))
     });
-    let (number, issued_s) = (parse(number, "number")?, parse(issued, "time")?);
-    Ok(TeamAt { number, team, before: before.collect::<Result<_, _>>()?, issued_s })
+    let (number, issued_s, since_ms) = (parse(number, "number")?, parse(issued, "time")?, parse(since, "time")?);
+    Ok(TeamAt { number, team, before: before.collect::<Result<_, _>>()?, issued_s, since_ms })
 }
 
 pub fn read_shown(text: &str) -> Result<Shown, Unreadable> {

@@ -20,7 +20,7 @@ fn present() -> Present {
 
 fn team() -> TeamAt {
     let named = ("red".parse().unwrap(), "captain".parse().unwrap());
-    TeamAt { number: 1_700_000_000_006, team: Some(named), before: Vec::new(), issued_s: 1_700_000_000 }
+    TeamAt { number: 1_700_000_000_006, team: Some(named), before: Vec::new(), issued_s: 1_700_000_000, since_ms: 1_700_000_000_001 }
 }
 
 fn reply() -> Reply {
@@ -128,10 +128,10 @@ fn texts_are_read_back() {
     let seat = SeatedAt { generation: Generation(4), incarnation: claim().owner, shown: Shown::Online };
     assert_eq!(read_seat("4 node-a#1700000000000 17 0"), Ok(seat));
     let before = |role: &str| vec![("red".parse().unwrap(), role.parse().unwrap())];
-    let none = TeamAt { number: 3, team: None, before: before("captain"), issued_s: 4 };
-    assert_eq!(team_text(&none), "3 # # red=captain 4");
+    let none = TeamAt { number: 3, team: None, before: before("captain"), issued_s: 4, since_ms: 2 };
+    assert_eq!(team_text(&none), "3 # # red=captain 4 2");
     assert_eq!(read_team(&team_text(&none)), Ok(none.clone()));
-    let old = TeamAt { before: before("member"), issued_s: 0, ..none };
+    let old = TeamAt { before: before("member"), issued_s: 0, since_ms: 3, ..none };
     assert_eq!(read_team("3 # # red"), Ok(old), "of an earlier release");
     assert!(read_team("3 red # #").is_err() && read_team("3 # #").is_err());
     assert!(read_lineage("1-2 x").is_err());

@@ -183,6 +183,7 @@ node_metrics! {
     feed_gaps: Counter, "sectorbus_feed_gaps_total", Count, "Times a reader was told that items are gone: past retention, or unreadable.";
     feed_rewinds: Counter, "sectorbus_feed_rewinds_total", Count, "Feeds that Redis had less of than a relay had read.";
     posts: Counter, "sectorbus_posts_total", Count, "Posts answered with their item's id.";
+    posts_dropped: Counter, "sectorbus_posts_dropped_total", Count, "Posts that a room decided and had no place for: too many waited for their feeds already.";
     posts_again: Counter, "sectorbus_posts_again_total", Count, "Posts that Redis had lost and this node posted a second time.";
 
     // People.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sectorbus::ids::{FeedId, PlayerId, RoomId, SectorId};
 use sectorbus::limits::{FEED_PAGE_ITEMS, HISTORY_PAGE_ITEMS, HISTORY_SCAN_ITEMS_MAX};
-use sectorbus::log::Log;
+use sectorbus::log::{FeedItem, Log};
 use sectorbus::protocol::{ChannelCount, Counts, History, Page, PageItem, ServerFrame, Unread};
 use sectorbus::said::{HeardKind, RefusalCode, Said};
 
@@ -21,19 +21,20 @@ const ITEM_BYTES: usize = 200;
 impl<L: Log> Talking<L> {
     pub(super) async fn history(&self, history: History, here: &SectorId) {
         let History { n, of, before, limit } = history;
-        match self.may_read(&of, here).await {
-            Some(true) => {}
-            Some(false) => return self.refuse(n, RefusalCode::NotThere),
-            None => return,
-        }
         let limit = limit.map_or(HISTORY_PAGE_ITEMS, |limit| limit as usize);
         let found = match &of {
             RoomId::Player(peer) => self.own_history(peer, before, limit).await,
             room => self.room_history(room, before, limit).await,
         };
-        if let Some((mut items, before)) = found {
-            items.reverse();
-            self.send(&ServerFrame::Page(Page { n, of, items, before }));
+        let Some((mut items, before)) = found else { return };
+        // Asked afterwards: the log may have been waited for, and who was removed meanwhile gets nothing of it.
+        match self.may_read(&of, here).await {
+            Some(true) => {
+                items.reverse();
+                self.send(&ServerFrame::Page(Page { n, of, items, before }));
+            }
+            Some(false) => self.refuse(n, RefusalCode::NotThere),
+            None => {}
         }
     }
 
@@ -60,10 +61,10 @@ impl<L: Log> Talking<L> {
         let (mut found, mut at, mut scanned) = (Vec::new(), before, 0);
         let oldest_ms = self.oldest_own_ms();
         loop {
-            let items = self.items_before(&own, at, FEED_PAGE_ITEMS).await?;
-            let (count, last) = (items.len(), items.last().map(|item| item.id));
-            let kept = items.iter().filter(|item| item.id.ms >= oldest_ms);
-            let wanted = kept.filter_map(|item| self.shown(item)).filter(|item| self.peer_of(&item.said) == *peer);
+            let stored = self.stored_before(&own, at, FEED_PAGE_ITEMS).await?;
+            let (count, last) = (stored.len(), stored.last().map(|item| item.id));
+            let kept = stored.into_iter().filter(|item| item.id.ms >= oldest_ms).filter_map(item::read);
+            let wanted = kept.filter_map(|item| self.shown(&item)).filter(|item| self.peer_of(&item.said) == *peer);
             found.extend(wanted);
             scanned += count;
             if found.len() > limit {
@@ -156,9 +157,13 @@ impl<L: Log> Talking<L> {
         before: Option<FeedId>,
         count: usize,
     ) -> Option<Vec<std::sync::Arc<Item>>> {
+        let stored = self.stored_before(room, before, count).await?;
+        Some(stored.into_iter().filter_map(item::read).collect())
+    }
+
+    async fn stored_before(&self, room: &RoomId, before: Option<FeedId>, count: usize) -> Option<Vec<FeedItem>> {
         let core = &self.core;
-        let items = self.until_answered(|| core.log.feed_before(room, before, count)).await?;
-        Some(items.into_iter().filter_map(item::read).collect())
+        self.until_answered(|| core.log.feed_before(room, before, count)).await
     }
 }
 

@@ -12,11 +12,20 @@ use sectorbus::protocol::Codec;
 
 use super::{Start, Talking};
 use crate::core::ConnId;
-use crate::feeds::listener::{Blocked, Ended};
+use crate::feeds::lease::Lease;
+use crate::feeds::listener::{Blocked, Ended, ListenerEvent};
 use crate::feeds::{FeedEvent, FeedFrom, Item, Listener, NewReader, ReaderEnd, Rights};
 use crate::follow::{FollowEvent, FollowGuard, Follows};
 use crate::people::teams;
 use crate::session::outbox::Outbox;
+
+/// Who says that a session may read a feed.
+pub(super) enum MayRead {
+    Always,
+    AsStateSays(Rights),
+    /// The player's team, which the log is asked for.
+    AsMember,
+}
 
 pub(super) struct Listening {
     conn: ConnId,
@@ -26,13 +35,15 @@ pub(super) struct Listening {
     /// Where the client had got to, of feeds that are not read at the moment.
     pub(super) cursors: BTreeMap<RoomId, FeedId>,
     guards: Vec<FollowGuard>,
-    ended_tx: mailbox::Sender<Ended>,
-    pub(super) ended_rx: mailbox::Receiver<Ended>,
+    /// For the topics that only members of the player's team may read.
+    pub(super) membership: Arc<Lease>,
+    events_tx: mailbox::Sender<ListenerEvent>,
+    pub(super) events_rx: mailbox::Receiver<ListenerEvent>,
 }
 
 impl Listening {
     pub(super) fn new(start: &Start) -> Self {
-        let (ended_tx, ended_rx) = mailbox();
+        let (events_tx, events_rx) = mailbox();
         Self {
             conn: start.conn,
             codec: start.codec,
@@ -40,8 +51,9 @@ impl Listening {
             blocked: Arc::default(),
             cursors: start.cursors.clone(),
             guards: Vec::new(),
-            ended_tx,
-            ended_rx,
+            membership: Arc::default(),
+            events_tx,
+            events_rx,
         }
     }
 
@@ -65,13 +77,19 @@ impl Listening {
         self.guards.iter().any(|guard| guard.room() == room)
     }
 
-    fn listen(&mut self, guard: FollowGuard, from: FeedFrom, rights: Option<Rights>) {
+    fn listen(&mut self, guard: FollowGuard, from: FeedFrom, may_read: MayRead) {
+        let (rights, lease) = match may_read {
+            MayRead::Always => (None, None),
+            MayRead::AsStateSays(rights) => (Some(rights), None),
+            MayRead::AsMember => (None, Some(self.membership.clone())),
+        };
         let listener = Listener {
             of: guard.room().clone(),
             codec: self.codec,
             outbox: self.outbox.clone(),
             blocked: self.blocked.clone(),
-            ended_tx: self.ended_tx.clone(),
+            lease,
+            events_tx: self.events_tx.clone(),
         };
         let end = ReaderEnd::Connection(Box::new(listener));
         guard.tell(FollowEvent::Feed(FeedEvent::Subscribe(NewReader { id: self.conn, from, rights, end })));
@@ -106,13 +124,13 @@ impl Listening {
 
 impl<L: Log> Talking<L> {
     pub(super) async fn listen_to_all(&mut self) {
-        self.listen(RoomId::Global, None);
+        self.listen(RoomId::Global, MayRead::Always);
         let own = RoomId::Player(self.player.clone());
         if !self.listening.cursors.contains_key(&own) {
             let from = self.unread_from(&own).await;
             self.listening.cursors.insert(own.clone(), from);
         }
-        self.listen(own, None);
+        self.listen(own, MayRead::Always);
     }
 
     /// The session sees a sector: its feed is read while the player has a seat there.
@@ -122,7 +140,7 @@ impl<L: Log> Talking<L> {
             return;
         }
         self.listening.leave(|other| matches!(other, RoomId::Sector(_)));
-        self.listen(room.clone(), Some(while_seated(self.player.clone())));
+        self.listen(room.clone(), MayRead::AsStateSays(while_seated(self.player.clone())));
         // Where it was in other sectors is the past: who comes back hears what is said from then on.
         self.listening.cursors.retain(|other, _| !matches!(other, RoomId::Sector(_)));
     }
@@ -143,14 +161,14 @@ impl<L: Log> Talking<L> {
         self.listening.leave(|other| matches!(other, RoomId::Team(_)));
         if let Some(room) = room {
             let player = self.player.clone();
-            self.listen(room, Some(Arc::new(move |state| teams::may_read(state, &player))));
+            self.listen(room, MayRead::AsStateSays(Arc::new(move |state| teams::may_read(state, &player))));
         }
     }
 
-    pub(super) fn listen(&mut self, room: RoomId, rights: Option<Rights>) {
+    pub(super) fn listen(&mut self, room: RoomId, may_read: MayRead) {
         let from = self.listening.cursors.remove(&room).map_or(FeedFrom::Now, FeedFrom::After);
         let guard = Follows::pin(&self.core, &room);
-        self.listening.listen(guard, from, rights);
+        self.listening.listen(guard, from, may_read);
     }
 
     /// A device that never read this player's feed begins before the oldest item that is above the mark of its own channel,

@@ -29,13 +29,14 @@ use sectorbus::protocol::{
 use sectorbus::said::RefusalCode;
 
 use crate::core::{ConnId, Core};
+use crate::feeds::listener::ListenerEvent;
 use crate::session::connection::Wire;
 use crate::session::edges::{End, send_unavailable};
 use crate::session::hello::Attachment;
 use crate::session::outbox::{Lane, Outbox, framed};
 use crate::session::task::Session;
 use listening::Listening;
-use topics::MayRead;
+use topics::Readable;
 
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// How long something waits for the log before the client is told, each time.
@@ -242,11 +243,11 @@ impl<L: Log> Talking<L> {
         loop {
             tokio::select! {
                 biased;
-                ended = self.listening.ended_rx.recv() => {
-                    if let Some(ended) = ended {
-                        self.feed_has_ended(ended).await;
-                    }
-                }
+                event = self.listening.events_rx.recv() => match event {
+                    Some(ListenerEvent::Ended(ended)) => self.feed_has_ended(ended).await,
+                    Some(ListenerEvent::LeaseOver) => self.renew_lease().await,
+                    None => {}
+                },
                 order = orders_rx.recv() => match order {
                     Some(order) => self.take(order).await,
                     None => break,
@@ -372,7 +373,7 @@ impl<L: Log> Talking<L> {
                 Some(is_in && self.listening.team() == Some(team))
             }
             RoomId::Topic(name) if self.listening.listens_to(of) => {
-                Some(self.may_read_topic(name).await? != MayRead::No)
+                Some(self.may_read_topic(name).await? != Readable::No)
             }
             RoomId::Topic(_) => Some(false),
         }

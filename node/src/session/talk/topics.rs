@@ -10,11 +10,12 @@ use sectorbus::protocol::{ServerFrame, Topic, Topics};
 use sectorbus::said::RefusalCode;
 
 use super::Talking;
+use super::listening::MayRead;
 use crate::config::{ReadBy, read_by};
 use crate::feeds::listener::Ended;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum MayRead {
+pub(super) enum Readable {
     No,
     Yes,
     /// As a member of a team, since then (ms since 1970).
@@ -28,18 +29,22 @@ impl<L: Log> Talking<L> {
         if !wanted {
             self.listening.leave(|other| *other == room);
         } else if !self.listening.listens_to(&room) {
-            let since_ms = match self.may_read_topic(&name).await {
-                Some(MayRead::No) => return self.refuse(n, RefusalCode::NotThere),
+            let asked_ms = self.core.clock.now_ms();
+            let (since_ms, may_read) = match self.may_read_topic(&name).await {
+                Some(Readable::No) => return self.refuse(n, RefusalCode::NotThere),
                 _ if self.listening.topics().count() >= TOPICS_PER_SESSION_MAX => {
                     return self.refuse(n, RefusalCode::TooMany);
                 }
-                Some(MayRead::Yes) => 0,
-                Some(MayRead::Since(since_ms)) => since_ms,
+                Some(Readable::Yes) => (0, MayRead::Always),
+                Some(Readable::Since(since_ms)) => {
+                    self.listening.membership.renew(asked_ms);
+                    (since_ms, MayRead::AsMember)
+                }
                 None => return,
             };
             // As in a team's own feed: what was said before was for others.
             self.listening.cursors.retain(|of, cursor| *of != room || cursor.ms >= since_ms);
-            self.listen(room, None);
+            self.listen(room, may_read);
         }
         let mut names: Vec<TopicId> = self.listening.topics().cloned().collect();
         names.sort_unstable();
@@ -47,10 +52,10 @@ impl<L: Log> Talking<L> {
     }
 
     /// `None`: the log cannot be read.
-    pub(super) async fn may_read_topic(&self, name: &TopicId) -> Option<MayRead> {
+    pub(super) async fn may_read_topic(&self, name: &TopicId) -> Option<Readable> {
         match read_by(&self.core.config.topics, name) {
-            None => Some(MayRead::No),
-            Some(ReadBy::Everyone) => Some(MayRead::Yes),
+            None => Some(Readable::No),
+            Some(ReadBy::Everyone) => Some(Readable::Yes),
             Some(ReadBy::Team(team)) => Some(as_member(team, self.team_now().await?.as_ref())),
         }
     }
@@ -72,13 +77,21 @@ impl<L: Log> Talking<L> {
         if of_teams.is_empty() {
             return;
         }
+        let asked_ms = self.core.clock.now_ms();
         let now = self.team_now().await.flatten();
         let lost: BTreeSet<RoomId> = of_teams
             .into_iter()
-            .filter(|(_, team)| as_member(team, now.as_ref()) == MayRead::No)
+            .filter(|(_, team)| as_member(team, now.as_ref()) == Readable::No)
             .map(|(topic, _)| RoomId::Topic(topic))
             .collect();
         self.listening.leave(|room| lost.contains(room));
+        self.listening.membership.renew(asked_ms);
+    }
+
+    /// Items wait for it, of topics that go on or have ended by now.
+    pub(super) async fn renew_lease(&mut self) {
+        self.check_topics().await;
+        self.listening.is_ready();
     }
 
     /// A feed is read no more. The team's, because its roster lost the player: that may be heard before the change itself.
@@ -91,7 +104,7 @@ impl<L: Log> Talking<L> {
     }
 }
 
-fn as_member(team: &TeamId, now: Option<&TeamAt>) -> MayRead {
+fn as_member(team: &TeamId, now: Option<&TeamAt>) -> Readable {
     let now = now.filter(|now| now.team.as_ref().is_some_and(|(now, _)| now == team));
-    now.map_or(MayRead::No, |now| MayRead::Since(now.number))
+    now.map_or(Readable::No, |now| Readable::Since(now.since_ms))
 }

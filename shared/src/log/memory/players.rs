@@ -155,7 +155,7 @@ impl PlayerRecord {
 
 /// Which team a player is in, after a change. True: the change changed it.
 pub(super) fn set_team(stored: Option<&TeamAt>, change: &SetTeam, time_ms: u64) -> (TeamAt, bool) {
-    let none = TeamAt { number: 0, team: None, before: Vec::new(), issued_s: 0 };
+    let none = TeamAt { number: 0, team: None, before: Vec::new(), issued_s: 0, since_ms: 0 };
     let stored = stored.unwrap_or(&none);
     let is_of = |team: &TeamId| stored.team.as_ref().is_some_and(|(of, _)| of == team);
     let mut issued_s = stored.issued_s;
@@ -179,5 +179,8 @@ pub(super) fn set_team(stored: Option<&TeamAt>, change: &SetTeam, time_ms: u64) 
     if before.len() > TEAMS_UNSETTLED_MAX {
         return (stored.clone(), false);
     }
-    (TeamAt { number: (stored.number + 1).max(time_ms), team, before, issued_s }, true)
+    let number = (stored.number + 1).max(time_ms);
+    let stays = team.as_ref().map(|(of, _)| of) == stored.team.as_ref().map(|(of, _)| of);
+    let since_ms = if stays { stored.since_ms } else { number };
+    (TeamAt { number, team, before, issued_s, since_ms }, true)
 }

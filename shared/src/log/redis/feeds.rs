@@ -46,6 +46,10 @@ pub(super) async fn feed_before(
     before: Option<FeedId>,
     count: usize,
 ) -> LogResult<Vec<FeedItem>> {
+    if before == Some(FeedId::START) {
+        // As above.
+        return Ok(Vec::new());
+    }
     let mut cmd = redis::cmd("XREVRANGE");
     let upto = before.map_or_else(|| "+".to_owned(), |before| format!("({before}"));
     cmd.arg(log.keys.feed(room)).arg(upto).arg("-").arg("COUNT").arg(count);

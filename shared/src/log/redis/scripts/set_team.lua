@@ -2,11 +2,12 @@
 -- KEYS: at. ARGV: channel, join | leave | token, team ('' with leave: whichever; '' with token: none), role, when the token was
 -- issued, teams kept in `before` at most.
 -- Checks: it is not so already; `before` has room; no younger token had a say. Writes: `team` =
--- `number team role before issued` with a higher number, at least TIME; publishes the same. `before` is a list of
+-- `number team role before issued since` with a higher number, at least TIME; publishes the same. `before` is a list of
 -- `team=role`, the last one last. Answers: the words stored afterwards.
 local stored = redis.call('HGET', KEYS[1], 'team') or '0 # # #'
-local number, team, role, before, issued = string.match(stored, '^(%d+) (%S+) (%S+) (%S+) ?(%d*)$')
+local number, team, role, before, issued, since = string.match(stored, '^(%d+) (%S+) (%S+) (%S+) ?(%d*) ?(%d*)$')
 issued = issued == '' and '0' or issued
+since = since == '' and number or since
 local now_team, now_role, now_issued, left = team, role, issued, {}
 for pair in string.gmatch(before, '[^,#]+') do
   left[#left + 1] = pair
@@ -43,10 +44,13 @@ before = #kept > 0 and table.concat(kept, ',') or '#'
 if not is_same then
   number = text(math.max(tonumber(number) + 1, now_ms()))
 end
-local words = table.concat({ number, now_team, now_role, before, now_issued }, ' ')
+if now_team ~= team then
+  since = number
+end
+local words = table.concat({ number, now_team, now_role, before, now_issued, since }, ' ')
 redis.call('HSET', KEYS[1], 'format', '1', 'team', words)
 if not is_same then
-  local texts = { '\1\7', short(number), short(now_team), short(now_role), short(now_issued) }
+  local texts = { '\1\7', short(number), short(now_team), short(now_role), short(now_issued), short(since) }
   for _, pair in ipairs(kept) do
     texts[#texts + 1] = short(pair)
   end
