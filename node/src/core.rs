@@ -289,6 +289,12 @@ impl<L: Log> Core<L> {
         self.sessions.lock().values().map(|(_, events)| events.clone()).collect()
     }
 
+    /// On this node.
+    pub fn sessions_of(&self, player: &PlayerId) -> Vec<mailbox::Sender<SessionEvent>> {
+        let sessions = self.sessions.lock();
+        sessions.values().filter(|(of, _)| of == player).map(|(_, events)| events.clone()).collect()
+    }
+
     pub fn session_count(&self) -> usize {
         self.sessions.lock().len()
     }

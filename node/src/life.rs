@@ -17,6 +17,7 @@ use crate::alike;
 use crate::core::{Core, View};
 use crate::follow::FollowEvent;
 use crate::inbox;
+use crate::people::written;
 use crate::room::task::RoomEvent;
 use crate::session::SessionEvent;
 
@@ -112,11 +113,13 @@ impl<L: Log> Life<L> {
                     if redis.is_back_or_another(watch.roll().map(|roll| roll.replication_id.as_str())) {
                         self.core.owners.tell_all(|| RoomEvent::CheckHead);
                         self.core.poster.suspect_loss();
+                        written::write_again(&self.core);
                         for session in self.core.sessions() {
                             let _ = session.send(SessionEvent::CompareAt);
                         }
                     } else {
                         self.core.poster.is_calm(started);
+                        self.core.people.recent.forget_before(started);
                     }
                     self.readiness.set_redis(true);
                     self.core.metrics.redis_up.set(1.0);

@@ -1,5 +1,6 @@
 //! What is revoked, as this node knows it: read from the log several times a second, so that a revocation takes effect on
-//! every node within one. What was read once stays until it is over, even if the log loses it.
+//! every node within one. What was read once stays until it is over, even if the log loses it. In the same way sessions hear
+//! that whom their player blocks was changed, if its publish was lost.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,6 +57,7 @@ impl Revocations {
             Revoked::Ban(player) => drop(known.bans.insert(player, times)),
             // They are read in the order they were made.
             Revoked::Unban(player) => drop(known.bans.remove(&player)),
+            Revoked::Ears(_) => {}
         }
     }
 
@@ -103,8 +105,16 @@ fn take<L: Log>(core: &Core<L>, found: Vec<Revocation>, read_ms: &mut u64) -> bo
     let more = found.len() == PAGE;
     if let Some(last) = found.last() {
         *read_ms = last.at_ms;
-        found.into_iter().for_each(|revocation| core.revocations.learn(revocation));
-        for session in core.sessions() {
+        let mut is_any_revoked = false;
+        for revocation in found {
+            if let Revoked::Ears(player) = &revocation.what {
+                core.sessions_of(player).into_iter().for_each(|session| drop(session.send(SessionEvent::CompareEars)));
+            } else {
+                is_any_revoked = true;
+                core.revocations.learn(revocation);
+            }
+        }
+        for session in core.sessions().into_iter().filter(|_| is_any_revoked) {
             let _ = session.send(SessionEvent::SomethingRevoked);
         }
     }

@@ -29,7 +29,7 @@ pub async fn revoke(config: &NodeConfig, what: &Revoked, kept: Duration) -> Resu
     let what = match what {
         Revoked::Token(jti) => format!("token {jti}"),
         Revoked::Player(player) => format!("player {player}: every token issued up to now, or without iat,"),
-        Revoked::Ban(player) | Revoked::Unban(player) => format!("player {player}"),
+        Revoked::Ban(player) | Revoked::Unban(player) | Revoked::Ears(player) => format!("player {player}"),
     };
     let (kept_s, region) = (kept.as_secs(), &config.region);
     Ok(format!("{what} is revoked in region {region} since {at_ms} (ms since 1970), kept for {kept_s} s\n"))

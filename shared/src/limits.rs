@@ -276,6 +276,12 @@ pub const CONTROLLERS_TOLD_MAX: usize = 100;
 pub const TEAMS_UNSETTLED_MAX: usize = 8;
 /// Members of one team; each is an entity of its room.
 pub const MEMBERS_PER_TEAM_MAX: usize = 1_000;
+/// That a player blocks somebody is there for all nodes to see for this long: each looks several times a second.
+pub const EARS_TOLD_FOR: Duration = Duration::from_secs(60);
+/// What a node wrote of players is kept for this long after it was answered, to be written again if Redis loses it.
+pub const WRITTEN_KEPT_FOR: Duration = POSTS_KEPT_FOR;
+/// Beyond so many the oldest are given up.
+pub const WRITTEN_KEPT_MAX: usize = 10_000;
 /// Topics of a team: an item that was posted later than this after the log was asked who is in the team waits until it was
 /// asked again. The longest that who was removed may hear more of it.
 pub const MEMBERSHIP_LEASE: Duration = Duration::from_secs(1);

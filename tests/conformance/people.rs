@@ -20,6 +20,7 @@ rules! {
     a_change_of_team_is_told_once_with_a_number_that_grows,
     who_is_in_another_team_does_not_leave_that_one,
     teams_that_were_left_are_kept_until_they_have_heard_of_it,
+    what_is_known_of_a_team_is_put_back_unless_something_newer_is_there,
     the_youngest_token_says_the_team,
     a_player_nobody_has_seen_can_be_in_a_team,
     what_was_told_and_lost_is_told_again_under_a_higher_number,
@@ -231,6 +232,24 @@ async fn teams_that_were_left_are_kept_until_they_have_heard_of_it(stand: impl S
     let settled = log.set_team(&ann(), &join("t0", "lead")).await;
     assert_eq!(settled, Ok(TeamAt { before: Vec::new(), ..back }));
     log.team_settled(&player("nobody"), 7).await.unwrap();
+}
+
+async fn what_is_known_of_a_team_is_put_back_unless_something_newer_is_there(stand: impl Stand) {
+    let log = stand.node().await;
+    let mut following = followed(&log, &RoomId::Player(ann())).await;
+    let now_ms = log.time_ms().await.unwrap();
+    let (before, since_ms) = (vec![named("blue", "pilot")], now_ms);
+    let nothing = TeamAt { number: 0, team: None, before: Vec::new(), issued_s: 0, since_ms: 0 };
+    assert_eq!(log.set_team(&ann(), &SetTeam::Known(nothing.clone())).await, Ok(nothing.clone()));
+    let lost = TeamAt { number: now_ms, team: in_team("red", "lead"), before, issued_s: 7, since_ms };
+    assert_eq!(log.set_team(&ann(), &SetTeam::Known(lost.clone())).await, Ok(lost.clone()));
+    assert_eq!(next(&mut following).await, Push::Team(lost.clone()));
+    let other = TeamAt { team: None, ..lost.clone() };
+    assert_eq!(log.set_team(&ann(), &SetTeam::Known(other.clone())).await, Ok(lost.clone()), "not newer");
+    let newer = TeamAt { number: now_ms + 1, ..other };
+    assert_eq!(log.set_team(&ann(), &SetTeam::Known(newer.clone())).await, Ok(newer.clone()));
+    assert_eq!(next(&mut following).await, Push::Team(newer.clone()));
+    assert_eq!(log.set_team(&ann(), &SetTeam::Known(nothing)).await, Ok(newer), "asked, though nobody has seen ann");
 }
 
 async fn the_youngest_token_says_the_team(stand: impl Stand) {

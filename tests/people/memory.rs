@@ -17,6 +17,7 @@ use sectorbus_node::auth::{Claims, mint};
 use sectorbus_node::config::TeamsFrom;
 use sectorbus_node::people::teams::{self, ChangeError};
 use sectorbus_tests::cluster::{self, Connected, FAR_S, JWT_SECRET, secret};
+use tokio::time::Instant;
 
 /// Paused time: only ever reached by what does not happen.
 const SOON: Duration = Duration::from_secs(60);
@@ -392,6 +393,14 @@ async fn players_of_a_killed_node_are_offline_to_watchers_and_team_mates() -> Re
     until(&mut ann, "offline", |client| presence(client, "bob") == Some((Shown::Offline, 0))).await?;
     assert!(ann.client.presence[&player("bob")].last_seen_ms.is_some());
     until(&mut ann, "offline", |client| is_shown(client, "bob", Field::STATUS, "offline")).await?;
+    // That is stored: it outlasts what nodes remember of the dead one.
+    let log = &nodes[0].core().log;
+    let deadline = Instant::now() + SOON;
+    while log.at(&player("bob")).await?.is_some_and(|at| !at.sessions.is_empty()) {
+        ensure!(Instant::now() < deadline, "bob's session is not taken out");
+        ann.until(Duration::from_millis(50), |_| false).await;
+    }
+    assert!(log.at(&player("bob")).await?.is_some_and(|at| at.last_seen_ms > 0));
     // Who comes back is online, whatever the dead node had left behind.
     let _back = connected("bob", Codec::Msgpack, &nodes[1]).await?;
     until(&mut ann, "back", |client| presence(client, "bob") == Some((Shown::Online, 1))).await?;

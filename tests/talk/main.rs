@@ -2,6 +2,7 @@
 //! The client holds the server to its word (`sectorbus_demo::heard`): each item once and in order, nothing of others.
 
 mod attacks;
+mod lost_writes;
 mod notices;
 mod on_memory;
 mod on_redis;

@@ -140,6 +140,24 @@ async fn who_is_blocked_is_not_heard_and_writes_to_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_block_holds_on_every_device_within_a_second_though_nobody_hears_of_it() {
+    let region = cluster::region(7);
+    let nodes = nodes(&region, 3, |_| {}).await;
+    let mut pals = Pals::connect(&["ann", "bob"], &nodes).await;
+    let phone = pals.add("ann", &nodes[2]).await;
+    region.drop_publishes(&room("player:ann"), 1_000);
+    pals.ask(0, |heard| heard.block(player("bob"), true));
+    pals.until("blocked", |clients| clients[0].heard.blocked.len() == 1).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), pals.until("never", |_| false)).await;
+    pals.say(1, "global", "not for ann");
+    pals.say(phone, "global", "for all");
+    pals.heard_by(&[1], "global", 2).await;
+    pals.heard_by(&[phone], "global", 1).await;
+    assert_eq!(pals.heard(phone).texts(&room("global")), ["for all"]);
+    pals.assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
 async fn private_messages_wait_for_who_is_away_and_come_once_to_each_device() {
     let region = cluster::region(6);
     let nodes = nodes(&region, 3, |_| {}).await;

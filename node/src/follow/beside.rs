@@ -18,16 +18,23 @@ use crate::room::team;
 use crate::session::SessionEvent;
 use crate::session::outbox::{Lane, framed};
 
-/// The team has as many members as it may have.
+/// Why a change of membership is not in the room's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
+pub enum NotTaken {
+    /// The team has as many members as it may have.
+    Full,
+    /// The log has a later one, of this number, and it is the opposite.
+    Overtaken { by: u64 },
+}
 
 /// Somebody waits until the room's log has this change of a player's membership, or a later one.
 #[derive(Debug)]
 pub struct Waiter {
     pub player: PlayerId,
     pub number: u64,
-    pub done_tx: oneshot::Sender<Result<(), Full>>,
+    /// A member afterwards, or not.
+    pub inside: bool,
+    pub done_tx: oneshot::Sender<Result<(), NotTaken>>,
 }
 
 impl<L: Log> Follow<L> {
@@ -55,7 +62,7 @@ impl<L: Log> Follow<L> {
         let player = sub.player.clone();
         if !self.admits(&player) {
             if self.replica.is_some() {
-                self.tell(conn, SessionEvent::NotAdmitted { room: self.room.clone() });
+                self.tell(conn, self.not_admitted(&player));
             }
             return;
         }
@@ -113,8 +120,15 @@ impl<L: Log> Follow<L> {
         if std::mem::replace(phase, Phase::Waiting) != Phase::Waiting {
             sub.greeting = Greeting::Snapshot(SnapshotReason::Join);
             sub.outbox.send(&[critical(sub, &frames::left(&self.room))]);
-            let _ = sub.events_tx.send(SessionEvent::NotAdmitted { room: self.room.clone() });
+            let (player, events_tx) = (sub.player.clone(), sub.events_tx.clone());
+            let _ = events_tx.send(self.not_admitted(&player));
         }
+    }
+
+    fn not_admitted(&self, player: &PlayerId) -> SessionEvent {
+        let members = self.replica.as_ref().map(|replica| replica.state().system().members());
+        let number = members.and_then(|members| members.get(player)).map_or(0, |member| member.number);
+        SessionEvent::NotAdmitted { room: self.room.clone(), number }
     }
 
     pub(super) fn wait_for(&mut self, waiter: Waiter) {
@@ -125,18 +139,18 @@ impl<L: Log> Follow<L> {
     pub(super) fn tell_waiters(&mut self) {
         let Some(replica) = self.replica.as_ref().filter(|_| !self.waiters.is_empty()) else { return };
         let members = replica.state().system().members();
-        let is_done = |waiter: &mut Waiter| {
-            members.get(&waiter.player).is_some_and(|member| member.number >= waiter.number)
-                || waiter.done_tx.is_closed()
-        };
-        for waiter in self.waiters.extract_if(.., is_done) {
-            let _ = waiter.done_tx.send(Ok(()));
+        let known = |waiter: &Waiter| members.get(&waiter.player).filter(|member| member.number >= waiter.number);
+        let is_over = |waiter: &mut Waiter| known(waiter).is_some() || waiter.done_tx.is_closed();
+        for waiter in self.waiters.extract_if(.., is_over) {
+            let opposite =
+                known(&waiter).filter(|member| member.number > waiter.number && member.alias.is_some() != waiter.inside);
+            let _ = waiter.done_tx.send(opposite.map_or(Ok(()), |member| Err(NotTaken::Overtaken { by: member.number })));
         }
     }
 
     pub(super) fn team_is_full_for(&mut self, player: &PlayerId) {
         for waiter in self.waiters.extract_if(.., |waiter| waiter.player == *player) {
-            let _ = waiter.done_tx.send(Err(Full));
+            let _ = waiter.done_tx.send(Err(NotTaken::Full));
         }
     }
 

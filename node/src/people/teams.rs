@@ -17,9 +17,10 @@ use sectorbus::metrics::TeamChange;
 use crate::command::Command;
 use crate::config::TeamsFrom;
 use crate::core::Core;
-use crate::follow::beside::{Full, Waiter};
+use crate::follow::beside::{NotTaken, Waiter};
 use crate::follow::{FollowEvent, Follows};
 use crate::load::load;
+use crate::people::written::Written;
 use crate::room::team;
 
 pub use crate::room::team::may_read;
@@ -93,30 +94,71 @@ pub(crate) async fn follow_token<L: Log>(
 async fn change_anyway<L: Log>(core: &Arc<Core<L>>, player: &PlayerId, change: SetTeam) -> Result<TeamAt, ChangeError> {
     let deadline = Instant::now() + DONE_WITHIN;
     if let SetTeam::Join(team, _) | SetTeam::ByToken { team: Some((team, _)), .. } = &change
+        && !is_in(&stored(core, player, deadline).await?, team)
         && is_full_for(core, player, team, deadline).await?
     {
         return Err(ChangeError::Full);
     }
-    let at = set_until(core, player, &change, deadline).await?;
-    if let SetTeam::Leave(named) = &change
-        && !at.before.iter().any(|(left, _)| left == named)
-        && !is_in(&at, named)
-    {
+    let mut at = set_until(core, player, &change, deadline).await?;
+    loop {
         // A repeat may have to clear what an earlier call did not get to.
-        settle(core, player, named, at.number, None, deadline).await?;
+        let named = match &change {
+            SetTeam::Leave(named) if !is_in(&at, named) => Some(named),
+            _ => None,
+        };
+        match settle_all(core, player, &at, named, deadline).await {
+            Ok(()) if at.before.len() >= TEAMS_UNSETTLED_MAX && !is_done(&at, &change) => {
+                return Err(ChangeError::Unfinished("earlier changes had to be done first".to_owned()));
+            }
+            Ok(()) => return Ok(at),
+            Err(Unsettled::Overtaken { by }) => at = made_anew(core, player, at, by, deadline).await?,
+            Err(Unsettled::Full) => {
+                let full = at.team.map_or(SetTeam::LeaveAny, |(team, _)| SetTeam::Leave(team));
+                let out = set_until(core, player, &full, deadline).await?;
+                settle_all(core, player, &out, None, deadline).await?;
+                return if is_done(&out, &change) { Ok(out) } else { Err(ChangeError::Full) };
+            }
+            Err(Unsettled::Failed(error)) => return Err(error),
+        }
     }
-    match settle_all(core, player, &at, deadline).await {
-        Err(ChangeError::Full) => {
-            let full = at.team.map_or(SetTeam::LeaveAny, |(team, _)| SetTeam::Leave(team));
-            let out = set_until(core, player, &full, deadline).await?;
-            settle_all(core, player, &out, deadline).await?;
-            if is_done(&out, &change) { Ok(out) } else { Err(ChangeError::Full) }
-        }
-        Ok(()) if at.before.len() >= TEAMS_UNSETTLED_MAX && !is_done(&at, &change) => {
-            Err(ChangeError::Unfinished("earlier changes had to be done first".to_owned()))
-        }
-        Ok(()) => Ok(at),
-        Err(error) => Err(error),
+}
+
+/// A roster has heard of a later change: whoever made it overtook this one, and that one counts; or Redis lost it where the
+/// player's team is kept, and this one is made anew above it.
+async fn made_anew<L: Log>(
+    core: &Core<L>,
+    player: &PlayerId,
+    at: TeamAt,
+    by: u64,
+    deadline: Instant,
+) -> Result<TeamAt, ChangeError> {
+    let stored = stored(core, player, deadline).await?;
+    if stored.number >= by {
+        return Ok(stored);
+    }
+    set_until(core, player, &SetTeam::Known(TeamAt { number: by + 1, ..at }), deadline).await
+}
+
+/// Also of a player who was never seen.
+async fn stored<L: Log>(core: &Core<L>, player: &PlayerId, deadline: Instant) -> Result<TeamAt, ChangeError> {
+    let asks = SetTeam::Known(TeamAt { number: 0, team: None, before: Vec::new(), issued_s: 0, since_ms: 0 });
+    until(deadline, || core.log.set_team(player, &asks)).await
+}
+
+/// What somebody here knows of a player's team, and Redis may have lost.
+pub(crate) async fn put_back<L: Log>(core: &Arc<Core<L>>, player: &PlayerId, known: TeamAt) {
+    let number = known.number;
+    if let Err(error) = set_until(core, player, &SetTeam::Known(known), Instant::now() + DONE_WITHIN).await {
+        tracing::warn!(%player, number, %error, "a player's team is not put back");
+    }
+}
+
+/// The roster of the player's team has them no more since the change of this number. If Redis lost that where the player's
+/// team is kept, they are in none.
+pub(crate) async fn follow_roster<L: Log>(core: &Arc<Core<L>>, player: &PlayerId, number: u64) {
+    let out = TeamAt { number, team: None, before: Vec::new(), issued_s: 0, since_ms: number };
+    if let Err(error) = made_anew(core, player, out, number, Instant::now() + DONE_WITHIN).await {
+        tracing::warn!(%player, number, %error, "a player's team does not follow its roster");
     }
 }
 
@@ -142,21 +184,48 @@ fn is_done(at: &TeamAt, change: &SetTeam) -> bool {
         SetTeam::Leave(team) => !is_in(at, team),
         SetTeam::LeaveAny => at.team.is_none(),
         SetTeam::ByToken { team, issued_s } => at.issued_s > *issued_s || at.team == *team,
+        SetTeam::Known(known) => at.number >= known.number,
     }
 }
 
-/// Until all rosters have it that had not heard of it.
+/// Why a roster has not taken a change.
+enum Unsettled {
+    Full,
+    Overtaken { by: u64 },
+    Failed(ChangeError),
+}
+
+impl From<ChangeError> for Unsettled {
+    fn from(error: ChangeError) -> Self {
+        Unsettled::Failed(error)
+    }
+}
+
+impl From<Unsettled> for ChangeError {
+    fn from(why: Unsettled) -> Self {
+        match why {
+            Unsettled::Full => ChangeError::Full,
+            Unsettled::Overtaken { .. } => ChangeError::Unfinished("another change came in between".to_owned()),
+            Unsettled::Failed(error) => error,
+        }
+    }
+}
+
+/// Until all rosters have it that had not heard of it, and `left` too.
 async fn settle_all<L: Log>(
     core: &Arc<Core<L>>,
     player: &PlayerId,
     at: &TeamAt,
+    left: Option<&TeamId>,
     deadline: Instant,
-) -> Result<(), ChangeError> {
+) -> Result<(), Unsettled> {
     if let Some((now, role)) = &at.team {
         settle(core, player, now, at.number, Some(role.clone()), deadline).await?;
     }
-    for (left, _) in &at.before {
-        settle(core, player, left, at.number, None, deadline).await?;
+    let before = at.before.iter().map(|(team, _)| team);
+    let left = left.filter(|left| !before.clone().any(|team| team == *left));
+    for team in left.into_iter().chain(before) {
+        settle(core, player, team, at.number, None, deadline).await?;
     }
     if !at.before.is_empty() {
         until(deadline, || core.log.team_settled(player, at.number)).await?;
@@ -170,7 +239,9 @@ async fn set_until<L: Log>(
     change: &SetTeam,
     deadline: Instant,
 ) -> Result<TeamAt, ChangeError> {
-    until(deadline, || core.log.set_team(player, change)).await
+    let at = until(deadline, || core.log.set_team(player, change)).await?;
+    core.people.recent.keep(player, Written::Team(at.clone()));
+    Ok(at)
 }
 
 async fn until<T, F: Future<Output = LogResult<T>>>(deadline: Instant, ask: impl Fn() -> F) -> Result<T, ChangeError> {
@@ -192,15 +263,17 @@ async fn settle<L: Log>(
     number: u64,
     role: Option<Role>,
     deadline: Instant,
-) -> Result<(), ChangeError> {
+) -> Result<(), Unsettled> {
     let room = RoomId::Team(team.clone());
     let guard = Follows::pin(core, &room);
     let (done_tx, done_rx) = oneshot::channel();
-    guard.tell(FollowEvent::Wait(Waiter { player: player.clone(), number, done_tx }));
+    let inside = role.is_some();
+    guard.tell(FollowEvent::Wait(Waiter { player: player.clone(), number, inside, done_tx }));
     guard.tell(FollowEvent::Route { command: Command::Member { player: player.clone(), number, role } });
     match tokio::time::timeout_at(deadline, done_rx).await {
         Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(Full))) => Err(ChangeError::Full),
-        Ok(Err(_)) | Err(_) => Err(ChangeError::Unfinished(format!("{room} has not taken it"))),
+        Ok(Ok(Err(NotTaken::Full))) => Err(Unsettled::Full),
+        Ok(Ok(Err(NotTaken::Overtaken { by }))) => Err(Unsettled::Overtaken { by }),
+        Ok(Err(_)) | Err(_) => Err(ChangeError::Unfinished(format!("{room} has not taken it")).into()),
     }
 }

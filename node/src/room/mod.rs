@@ -1,7 +1,7 @@
 //! A room as its owner runs it: claim, load, decide batches, append, checkpoint, park.
 //! In reading order: `owner`, `seats`, `combat`, `people`, `team`, `global`, `edits` and `events` (pure decisions on state), `chain` (what was appended and how to
-//! repair it), `transfers` (what is left of moves), `task` (the loop), `arrivals`, `claim`, `commit`, `posts`, `telling`
-//! (what it does with the log).
+//! repair it), `transfers` (what is left of moves), `task` (the loop), `arrivals`, `claim`, `commit`, `detach`, `posts`,
+//! `telling` (what it does with the log).
 
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ pub mod task;
 pub mod arrivals;
 pub mod claim;
 pub mod commit;
+mod detach;
 pub mod posts;
 mod telling;
 

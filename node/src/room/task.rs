@@ -220,8 +220,10 @@ impl<L: Log> RoomTask<L> {
     /// Owns the room until it is lost, parked or the node's life ends.
     async fn run(mut self, events_rx: &mut mpsc::Receiver<RoomEvent>) -> Dropped {
         tracing::debug!(room = %self.room, claim = %self.chain.last(), "room owned");
-        let first = vec![Input::IncarnationsGone(self.known_dead())];
-        let mut flow = self.turn(first).await;
+        let dead = self.known_dead();
+        // The owner before may have died with them.
+        self.detach_dead(&dead, true);
+        let mut flow = self.turn(vec![Input::IncarnationsGone(dead)]).await;
         let mut events = Vec::new();
         while flow.is_continue() {
             tokio::select! {
@@ -304,7 +306,10 @@ impl<L: Log> RoomTask<L> {
                         inputs.push(Input::Elsewhere { player, hop, room });
                     }
                 }
-                RoomEvent::IncarnationsGone(gone) => inputs.push(Input::IncarnationsGone(gone)),
+                RoomEvent::IncarnationsGone(gone) => {
+                    self.detach_dead(&gone, false);
+                    inputs.push(Input::IncarnationsGone(gone));
+                }
                 RoomEvent::Posted { answered } => self.take_posted(answered),
                 RoomEvent::Told { upto } => self.take_told(upto),
                 RoomEvent::RingChanged
@@ -361,7 +366,9 @@ impl<L: Log> RoomTask<L> {
             self.adopt_due = Some(Instant::now());
         }
         if view_changed || inputs.iter().any(seats_somebody) {
-            inputs.push(Input::IncarnationsGone(self.known_dead()));
+            let dead = self.known_dead();
+            self.detach_dead(&dead, false);
+            inputs.push(Input::IncarnationsGone(dead));
         }
         if self.transfers.next_due().is_some_and(|due| self.uptime() >= due) {
             inputs.extend(self.transfers.take_ripe(self.uptime()));

@@ -20,7 +20,7 @@ use crate::config::TeamsFrom;
 use crate::core::Core;
 use crate::follow::subscriber::{Greeting, Subscription};
 use crate::follow::{FollowEvent, FollowGuard, Follows};
-use crate::people::{teams, watches};
+use crate::people::{teams, watches, written};
 use crate::session::SessionEvent;
 use crate::session::task::Session;
 
@@ -178,6 +178,7 @@ impl<L: Log> Session<L> {
         if let Some(team) = &at.team {
             self.team_changed(team.clone());
         }
+        self.put_team_back(at.team.as_ref().map_or(0, |team| team.number));
         // It went with a lost tail. What another token said later stays.
         let number = at.team.as_ref().map_or(0, |at| at.number);
         if self.company.global.is_some() && number < self.company.token_number {
@@ -189,6 +190,13 @@ impl<L: Log> Session<L> {
             self.company.said = seat.shown;
             self.say_shown();
         }
+    }
+
+    /// What is known here went with a lost tail, if less is stored.
+    fn put_team_back(&self, stored: u64) {
+        let Some(known) = self.company.team_at.clone().filter(|known| known.number > stored) else { return };
+        let (core, player) = (self.core.clone(), self.speaker.player.clone());
+        self.core.tasks.spawn("team", async move { teams::put_back(&core, &player, known).await });
     }
 
     pub(super) fn present_changed(&mut self, present: Present) {
@@ -228,17 +236,22 @@ impl<L: Log> Session<L> {
         self.say_shown();
     }
 
-    /// The team's room does not have the player. If it lost that, or never got it, it is told what `at` says; if it knows
-    /// better, the number says so there.
-    pub(super) fn not_admitted(&mut self, room: &RoomId) {
+    /// The team's room does not have the player, since the change of this number (0: it never had). If it lost that, or
+    /// never got it, it is told what `at` says; if it knows better, `at` follows.
+    pub(super) fn not_admitted(&mut self, room: &RoomId, number: u64) {
         let Some((team, guard)) = self.company.team.as_ref().filter(|(_, guard)| guard.room() == room) else { return };
         self.company.is_admitted = false;
         let at = self.company.team_at.as_ref().and_then(|at| Some((at.number, at.team.as_ref()?)));
-        if let Some((number, (of, role))) = at.filter(|(_, (of, _))| of == team) {
-            tracing::debug!(%of, "a roster does not have a member yet");
-            let (player, role) = (self.speaker.player.clone(), Some(role.clone()));
-            guard.tell(FollowEvent::Route { command: Command::Member { player, number, role } });
+        let Some((known, (of, role))) = at.filter(|(_, (of, _))| of == team) else { return };
+        let player = self.speaker.player.clone();
+        if number > known {
+            let core = self.core.clone();
+            self.core.tasks.spawn("team", async move { teams::follow_roster(&core, &player, number).await });
+            return;
         }
+        tracing::debug!(%of, "a roster does not have a member yet");
+        let command = Command::Member { player, number: known, role: Some(role.clone()) };
+        guard.tell(FollowEvent::Route { command });
     }
 
     /// Absolute and numbered: what the room knows already changes nothing there.
@@ -404,23 +417,10 @@ fn living<L: Log>(core: &Core<L>, present: &Present) -> Present {
 /// then. A player who came back meanwhile is.
 pub(super) async fn farewell<L: Log>(core: Arc<Core<L>>, speaker: Speaker, team: Option<TeamId>) {
     let Speaker { player, session, generation, .. } = &speaker;
-    loop {
-        match core.log.detach(player, session, *generation).await {
-            Ok(_) => break,
-            Err(LogError::Corrupt(what)) => return tracing::error!(%player, what, "a session cannot be detached"),
-            Err(_) => tokio::time::sleep(RETRY_AFTER).await,
-        }
-    }
+    written::detach(&core, player, session, *generation).await;
     let Some(team) = team else { return };
     tokio::time::sleep(core.config.grace).await;
-    let at = loop {
-        match core.log.at(player).await {
-            Ok(at) => break at,
-            Err(LogError::Corrupt(what)) => return tracing::error!(%player, what, "a player's place cannot be read"),
-            Err(_) => tokio::time::sleep(RETRY_AFTER).await,
-        }
-    };
-    let Some(at) = at else { return };
+    let Some(Some(at)) = written::until_answered(player, || core.log.at(player)).await else { return };
     let guard = Follows::pin(&core, &RoomId::Team(team));
     let command = Command::Seen { player: player.clone(), name: None, present: living(&core, &at.present()) };
     guard.tell(FollowEvent::Route { command });

@@ -47,8 +47,10 @@ pub enum SessionEvent {
     Admitted { room: RoomId, presence: u64 },
     /// Redis may have lost what was told: look whether it has.
     CompareAt,
+    /// Whom the player blocks was changed: by whichever device.
+    CompareEars,
     /// A team's room does not know the player (any more).
-    NotAdmitted { room: RoomId },
+    NotAdmitted { room: RoomId, number: u64 },
     /// The token's team was taken over, or another is said to be the player's.
     InTeam { team: TeamAt },
     /// `at` has it that this session is shown as this.

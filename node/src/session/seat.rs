@@ -9,6 +9,7 @@ use sectorbus::protocol::CloseCode;
 
 use crate::command::{Command, Speaker};
 use crate::follow::FollowEvent;
+use crate::people::written;
 use crate::session::company;
 use crate::session::edges::{End, close};
 use crate::session::task::Session;
@@ -92,10 +93,7 @@ impl<L: Log> Session<L> {
             return;
         }
         // Until answered: `logged_out` is said when the session can nowhere be resumed any more.
-        while let Err(error) = self.core.log.log_out(player, session).await {
-            tracing::debug!(%error, "a logout is not yet stored");
-            tokio::time::sleep(ATTACH_AGAIN_AFTER).await;
-        }
+        written::log_out(&self.core, player, session).await;
         self.core.tasks.spawn("farewell", company::farewell(self.core.clone(), self.speaker.clone(), team));
     }
 }

@@ -395,8 +395,9 @@ impl<L: Log> Session<L> {
             }
             SessionEvent::Admitted { room, presence } => self.admitted(&room, presence),
             SessionEvent::CompareAt => return Box::pin(self.compare_at()).await,
+            SessionEvent::CompareEars => self.compare_ears(),
             SessionEvent::InTeam { team } => self.token_was_followed(team),
-            SessionEvent::NotAdmitted { room } => self.not_admitted(&room),
+            SessionEvent::NotAdmitted { room, number } => self.not_admitted(&room, number),
             SessionEvent::ShownAs { shown } => self.shown_is_said(shown),
             SessionEvent::Watched { player } => self.watched_changed(&player),
             SessionEvent::Answered { seq } => {

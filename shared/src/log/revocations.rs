@@ -13,23 +13,26 @@ pub enum Revoked {
     Ban(PlayerId),
     /// The end of a ban.
     Unban(PlayerId),
+    /// What nodes hold of whom the player blocks: it was changed, and they read it again.
+    Ears(PlayerId),
 }
 
 impl Revoked {
-    /// As it is stored: `token:<jti>`, `player:<id>`, `ban:<id>`, `unban:<id>`.
+    /// As it is stored: `token:<jti>`, `player:<id>`, `ban:<id>`, `unban:<id>`, `ears:<id>`.
     pub(super) fn text(&self) -> String {
         match self {
             Revoked::Token(jti) => format!("token:{jti}"),
             Revoked::Player(player) => format!("player:{player}"),
             Revoked::Ban(player) => format!("ban:{player}"),
             Revoked::Unban(player) => format!("unban:{player}"),
+            Revoked::Ears(player) => format!("ears:{player}"),
         }
     }
 
     /// What it replaces: of a ban and its end the later one counts.
     pub(super) fn replaces(&self) -> Option<Revoked> {
         match self {
-            Revoked::Token(_) | Revoked::Player(_) => None,
+            Revoked::Token(_) | Revoked::Player(_) | Revoked::Ears(_) => None,
             Revoked::Ban(player) => Some(Revoked::Unban(player.clone())),
             Revoked::Unban(player) => Some(Revoked::Ban(player.clone())),
         }
@@ -46,6 +49,7 @@ impl Revoked {
             ("player", player) => PlayerId::new(player).ok().map(Revoked::Player),
             ("ban", player) => PlayerId::new(player).ok().map(Revoked::Ban),
             ("unban", player) => PlayerId::new(player).ok().map(Revoked::Unban),
+            ("ears", player) => PlayerId::new(player).ok().map(Revoked::Ears),
             _ => None,
         }
     }

@@ -57,6 +57,9 @@ pub enum SetTeam {
     /// As a token says that was issued then (seconds since 1970; 0: it does not tell). An older one than had a say before
     /// changes nothing.
     ByToken { team: Option<(TeamId, Role)>, issued_s: u64 },
+    /// As somebody knows it was, unless something with as high a number is stored: Redis may have lost it. With number 0 it
+    /// only asks.
+    Known(TeamAt),
 }
 
 /// Who is present and where, as it is told on the player's channel.

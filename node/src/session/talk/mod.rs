@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sectorbus::ids::{ActorId, FeedId, PlayerId, RoomId, SectorId, TeamId};
-use sectorbus::limits::REQUESTS_WAITING_MAX;
-use sectorbus::log::{Ears, EarsChange, EarsChanged, Log, LogError, LogResult};
+use sectorbus::limits::{EARS_TOLD_FOR, REQUESTS_WAITING_MAX};
+use sectorbus::log::{Ears, EarsChange, EarsChanged, Log, LogError, LogResult, Revoked};
 use sectorbus::mailbox::{self, mailbox};
 use sectorbus::protocol::{
     Block, Blocks, ClientFrame, Codec, ErrorCode, ErrorFrame, FEEDS, History, Marked, Prefer, Preferences, Read,
@@ -330,6 +330,10 @@ impl<L: Log> Talking<L> {
         match self.until_answered(|| core.log.change_ears(&player, &change)).await {
             Some(EarsChanged::Full) => self.refuse(n, RefusalCode::TooMany),
             Some(EarsChanged::Changed | EarsChanged::Unchanged) => {
+                // A publish may be lost, or its node not hear: all look for these. Again with a repeat, whose first may not have.
+                let told = Revoked::Ears(self.player.clone());
+                let until_ms = core.clock.now_ms() + EARS_TOLD_FOR.as_millis() as u64;
+                self.until_answered(|| core.log.revoke(&told, until_ms)).await;
                 self.ears.take(change);
                 self.listening.blocked.set(&self.ears);
                 self.send_blocks(Some(n));

@@ -157,12 +157,16 @@ impl PlayerRecord {
 pub(super) fn set_team(stored: Option<&TeamAt>, change: &SetTeam, time_ms: u64) -> (TeamAt, bool) {
     let none = TeamAt { number: 0, team: None, before: Vec::new(), issued_s: 0, since_ms: 0 };
     let stored = stored.unwrap_or(&none);
+    if let SetTeam::Known(known) = change {
+        let is_news = known.number > stored.number;
+        return (if is_news { known } else { stored }.clone(), is_news);
+    }
     let is_of = |team: &TeamId| stored.team.as_ref().is_some_and(|(of, _)| of == team);
     let mut issued_s = stored.issued_s;
     let team = match change {
         SetTeam::Join(team, role) => Some((team.clone(), role.clone())),
         SetTeam::Leave(team) if !is_of(team) => stored.team.clone(),
-        SetTeam::Leave(_) | SetTeam::LeaveAny => None,
+        SetTeam::Leave(_) | SetTeam::LeaveAny | SetTeam::Known(_) => None,
         SetTeam::ByToken { issued_s: older, .. } if *older < issued_s => stored.team.clone(),
         SetTeam::ByToken { team, issued_s: younger } => {
             issued_s = *younger;

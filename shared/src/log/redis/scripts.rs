@@ -42,6 +42,7 @@ scripts! {
     DETACH = "detach" after "prelude" after "presence";
     SHOW = "show" after "prelude" after "presence";
     SET_TEAM = "set_team" after "prelude";
+    TEAM_KNOWN = "team_known" after "prelude";
     TEAM_SETTLED = "team_settled";
     LOG_OUT = "log_out" after "prelude" after "presence";
     REVOKE = "revoke" after "prelude";
@@ -114,6 +115,7 @@ mod tests {
             &DETACH,
             &SHOW,
             &SET_TEAM,
+            &TEAM_KNOWN,
             &LOG_OUT,
             &EARS,
             &REVOKE,

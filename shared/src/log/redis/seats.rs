@@ -5,7 +5,7 @@ use super::errors::unreadable;
 use super::{RedisLog, scripts};
 use crate::ids::{ActorId, Generation, Hop, PlayerId, RoomId, SectorId, SessionId};
 use crate::limits::{INT_ABS_MAX, LOGGED_OUT_KEPT, RESUME_TOKEN_FOR, TEAMS_UNSETTLED_MAX};
-use crate::log::stored::{FORMAT, read_seat, read_shown, read_team};
+use crate::log::stored::{FORMAT, read_seat, read_shown, read_team, team_record, team_text};
 use crate::log::{At, Attach, Attached, LogError, LogResult, SetTeam, TeamAt};
 use crate::presence::Shown;
 use crate::small_map::SmallMap;
@@ -73,6 +73,7 @@ pub(super) async fn show(
 pub(super) async fn set_team(log: &RedisLog, player: &PlayerId, change: &SetTeam) -> LogResult<TeamAt> {
     let channel = log.keys.channel(&RoomId::Player(player.clone()));
     let (what, team, role) = match change {
+        SetTeam::Known(known) => return team_known(log, player, known).await,
         SetTeam::Join(team, role) => ("join", team.as_str(), role.as_str()),
         SetTeam::Leave(team) => ("leave", team.as_str(), ""),
         SetTeam::LeaveAny => ("leave", "", ""),
@@ -83,6 +84,14 @@ pub(super) async fn set_team(log: &RedisLog, player: &PlayerId, change: &SetTeam
     let call = scripts::SET_TEAM.call(&[log.keys.at(player)]).arg(&channel).arg(what).arg(team).arg(role);
     let call = call.arg(issued_s).arg(TEAMS_UNSETTLED_MAX);
     let mut answer = Answer::of("set_team", log.requests_of(&channel).script(call).await?)?;
+    read_team(&answer.text()?).map_err(|why| unreadable("team", &why))
+}
+
+async fn team_known(log: &RedisLog, player: &PlayerId, known: &TeamAt) -> LogResult<TeamAt> {
+    let channel = log.keys.channel(&RoomId::Player(player.clone()));
+    let call = scripts::TEAM_KNOWN.call(&[log.keys.at(player)]).arg(&channel).arg(known.number);
+    let call = call.arg(team_text(known)).arg(team_record(known));
+    let mut answer = Answer::of("team_known", log.requests_of(&channel).script(call).await?)?;
     read_team(&answer.text()?).map_err(|why| unreadable("team", &why))
 }
 
