@@ -233,8 +233,11 @@ async fn only_the_newest_calls_that_are_over_are_known(stand: impl Stand) {
 
 async fn a_conversation_is_continued_with_its_callee_and_by_its_player_only(stand: impl Stand) {
     let log = stand.node().await;
-    let begun = opened(&log, request("ann", 1, 0)).await.conversation;
+    let first = opened(&log, request("ann", 1, 0)).await;
+    let begun = first.conversation;
     let continued = |player: &str, n| OpenCall { conversation: Some(begun.clone()), ..request(player, n, 0) };
+    assert_eq!(open(&log, continued("ann", 2)).await, CallOpened::UnknownConversation, "nobody has answered");
+    answer(&log, &first.reply, "1").await;
     assert_eq!(opened(&log, continued("ann", 2)).await.conversation, begun);
     assert_eq!(open(&log, continued("bob", 1)).await, CallOpened::UnknownConversation);
     let elsewhere = OpenCall { callee: Callee::new("other").unwrap(), ..continued("ann", 3) };
@@ -252,6 +255,9 @@ async fn only_the_newest_conversations_are_continued(stand: impl Stand) {
         let call = opened(&log, request("ann", n, 0)).await;
         answer(&log, &call.reply, "1").await;
         begun.push(call.conversation);
+        // What nobody answers pushes none out.
+        let unanswered = opened(&log, request("ann", 1_000 + n, 0)).await;
+        assert_eq!(end(&log, &unanswered.reply.call, CallEnd::Withdrawn).await, None);
         let before = answered(async || log.time_ms().await).await;
         eventually("the next millisecond", async || (log.time_ms().await.ok()? > before).then_some(())).await;
     }

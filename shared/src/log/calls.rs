@@ -115,7 +115,7 @@ pub enum CallOpened {
     TimedOut,
     /// The player has `limits::CALLS_OPEN_MAX` open calls.
     TooMany,
-    /// The player has had no such conversation with the callee in the last `limits::CONVERSATION_KEPT_FOR`.
+    /// The callee has not answered the player in such a conversation in the last `limits::CONVERSATION_KEPT_FOR`.
     UnknownConversation,
 }
 

@@ -94,7 +94,6 @@ impl PlayerCalls {
         }
         self.forget(now_ms);
         let conversation = open.conversation.clone().unwrap_or_else(|| open.fresh.clone());
-        self.talks.insert((open.callee.clone(), conversation.clone()), now_ms + in_ms(CONVERSATION_KEPT_FOR));
         let call = OpenedCall {
             reply: open.reply.clone(),
             callee: open.callee.clone(),
@@ -105,7 +104,7 @@ impl PlayerCalls {
         CallOpened::Open { call, left: CALL_ANSWERED_WITHIN }
     }
 
-    /// What is over, and the oldest of what is kept beyond its number; room for one more conversation.
+    /// What is over, and the oldest of what is kept beyond its number.
     fn forget(&mut self, now_ms: u64) {
         self.calls.retain(|_, known| !known.is_over(now_ms));
         let closed = self.calls.iter().filter(|(_, known)| !known.is_open(now_ms));
@@ -114,7 +113,12 @@ impl PlayerCalls {
         for (_, name) in &closed[..closed.len().saturating_sub(CALLS_KEPT)] {
             self.calls.remove(name);
         }
-        while self.talks.len() >= CONVERSATIONS_KEPT {
+    }
+
+    /// It may be gone on with, and the oldest beyond their number no more.
+    fn has_answered(&mut self, callee: Callee, conversation: ConversationId, now_ms: u64) {
+        self.talks.insert((callee, conversation), now_ms + in_ms(CONVERSATION_KEPT_FOR));
+        while self.talks.len() > CONVERSATIONS_KEPT {
             let first = self.talks.iter().min_by_key(|(_, until_ms)| **until_ms).map(|(talk, _)| talk.clone());
             first.map(|talk| self.talks.remove(&talk));
         }
@@ -164,7 +168,12 @@ impl Calls {
             return (CallAnswered::TooLate, None);
         }
         known.state = State::Answered(body);
-        (CallAnswered::Ok, known.reply())
+        let reply = known.reply();
+        let OpenedCall { callee, conversation, .. } = known.call.clone();
+        if let Some(calls) = self.players.get_mut(&id.call.player) {
+            calls.has_answered(callee, conversation, now_ms);
+        }
+        (CallAnswered::Ok, reply)
     }
 
     pub(super) fn join_workers(&mut self, callee: &Callee) {

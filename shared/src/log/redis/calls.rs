@@ -52,9 +52,7 @@ pub(super) async fn open(log: &RedisLog, open: OpenCall) -> LogResult<CallOpened
         .arg(ms(CALL_ANSWERED_WITHIN))
         .arg(ms(CALL_KEPT_FOR))
         .arg(CALLS_OPEN_MAX)
-        .arg(CALLS_KEPT)
-        .arg(ms(CONVERSATION_KEPT_FOR))
-        .arg(CONVERSATIONS_KEPT);
+        .arg(CALLS_KEPT);
     let value = log.requests_of(&channel(log, &call.player)).script(script).await?;
     let mut answer = Answer::of("call_open", value)?;
     Ok(match answer.text()?.as_str() {
@@ -115,16 +113,18 @@ pub(super) async fn end(log: &RedisLog, call: &CallName, end: CallEnd) -> LogRes
 }
 
 pub(super) async fn answer(log: &RedisLog, reply: &ReplyId, body: Bytes) -> LogResult<CallAnswered> {
-    let (call, channel) = (&reply.call, channel(log, &reply.call.player));
+    let (keys, call, channel) = (&log.keys, &reply.call, channel(log, &reply.call.player));
     let script = scripts::CALL_ANSWER
-        .call(&[log.keys.player_calls(&call.player), log.keys.player_answers(&call.player)])
+        .call(&[keys.player_calls(&call.player), keys.player_answers(&call.player), keys.player_talks(&call.player)])
         .arg(field_of(call))
         .arg(reply.secret_text())
         .arg(&body[..])
         .arg(&channel)
         .arg(call.actor.0)
         .arg(call.n)
-        .arg(ms(CALL_ANSWERED_WITHIN + CALL_KEPT_FOR));
+        .arg(ms(CALL_ANSWERED_WITHIN + CALL_KEPT_FOR))
+        .arg(ms(CONVERSATION_KEPT_FOR))
+        .arg(CONVERSATIONS_KEPT);
     let mut answer = Answer::of("call_answer", log.requests_of(&channel).script(script).await?)?;
     match answer.text()?.as_str() {
         "OK" => Ok(CallAnswered::Ok),

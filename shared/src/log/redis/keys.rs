@@ -31,7 +31,7 @@ pub(super) const META: &str = "sb:meta";
 /// | `{out}:audit` | stream | `note` | what came through the backend's door: who, what, outcome | for ever, newest 100,000 items |
 /// | `{player:<id>}:calls` | hash | `call_open`, `call_answer`, `call_end` | `<actor>:<n>` = `state deadline_ms secret callee conversation`; the state is `o`pen, `a`nswered or `t`imed out | until the last call's deadline + 60 s |
 /// | `{player:<id>}:answers` | hash | `call_answer` | `<actor>:<n>` = body | 90 s after the last answer |
-/// | `{player:<id>}:talks` | sorted set | `call_open` | `<callee> <conversation>`, by when it is over; the newest 16 | 1 h after the last call |
+/// | `{player:<id>}:talks` | sorted set | `call_answer` | `<callee> <conversation>`, by when it is over; the newest 16 | 1 h after the last answer |
 /// | `{service:<name>}:calls` | stream, group `workers` | the workers' XGROUP CREATE, `call_queue` | fields `id`, `reply_to`, `player`, `sector`, `conversation`, `deadline_ms`, `body` | for ever, newest 10,000 items; workers remove what they answered |
 /// | `{service:<name>}:queued:<reply id>` | string | `call_queue` | empty: it was queued | until the call's deadline + 60 s |
 /// | `{replies}:stream` | stream, group `nodes` | the workers' XADD | fields `id`, `body` | until a node has taken it |

@@ -1,8 +1,8 @@
 -- Opens a call of a player, or finds the one of this name.
 -- KEYS: calls, talks, answers. ARGV: actor:n, callee, conversation to continue or '', fresh conversation, secret, within_ms,
--- kept_ms, open at most, closed kept at most, conversation_kept_ms, conversations kept at most.
--- Checks: the name is new; the conversation is the player's with this callee; few enough are open. Writes: the call and its
--- conversation; forgets what is over. A deadline is never kept longer than both keys live.
+-- kept_ms, open at most, closed kept at most.
+-- Checks: the name is new; the conversation is the player's with this callee; few enough are open. Writes: the call; forgets
+-- what is over. A deadline is never kept longer than the key lives.
 -- Answers: OPEN, secret, callee, conversation, deadline_ms, time | ANSWERED, callee, conversation, body | TIMED_OUT |
 -- TOO_MANY | UNKNOWN_CONVERSATION.
 local now, name, kept = now_ms(), ARGV[1], tonumber(ARGV[7])
@@ -51,11 +51,4 @@ end
 local deadline = text(now + tonumber(ARGV[6]))
 redis.call('HSET', KEYS[1], 'format', '1', name, table.concat({ 'o', deadline, ARGV[5], ARGV[2], conversation }, ' '))
 redis.call('PEXPIREAT', KEYS[1], text(now + tonumber(ARGV[6]) + kept))
-local talk_till = text(now + tonumber(ARGV[10]))
-redis.call('ZADD', KEYS[2], talk_till, ARGV[2] .. ' ' .. conversation)
-local talks = redis.call('ZRANGE', KEYS[2], 0, -1)
-for i = 1, #talks - tonumber(ARGV[11]) do
-  redis.call('ZREM', KEYS[2], talks[i])
-end
-redis.call('PEXPIREAT', KEYS[2], talk_till)
 return { 'OPEN', ARGV[5], ARGV[2], conversation, deadline, text(now) }
