@@ -191,7 +191,11 @@ async fn a_change_of_team_is_told_once_with_a_number_that_grows(stand: impl Stan
         let changed = a.set_team(&ann(), &change).await.unwrap();
         assert!(changed.number > last.number && changed.number >= began_ms);
         let stays = named_only(&changed) == named_only(&last);
-        assert_eq!(changed.since_ms, if stays { last.since_ms } else { changed.number }, "another role is no other team");
+        assert_eq!(
+            changed.since_ms,
+            if stays { last.since_ms } else { changed.number },
+            "another role is no other team"
+        );
         last = changed.clone();
         assert_eq!((&changed.team, &changed.before), (&now, &before), "{change:?}");
         assert_eq!(b.set_team(&ann(), &change).await, Ok(changed.clone()), "a repeat changes nothing");

@@ -141,7 +141,8 @@ async fn a_session_that_ended_stays_ended() {
         let nodes = nodes(&region, 2, |_| {}).await;
         let mut pals = Pals::connect(&["ann", "bob"], &nodes).await;
         region.mark();
-        let sessions = async || nodes[0].core().log.at(&player("bob")).await.expect("read").expect("seen").sessions.len();
+        let sessions =
+            async || nodes[0].core().log.at(&player("bob")).await.expect("read").expect("seen").sessions.len();
         assert_eq!(sessions().await, 1);
         let frame = if logs_out { ClientFrame::Logout {} } else { ClientFrame::Bye {} };
         pals.0[1].send(&frame);

@@ -142,9 +142,10 @@ impl<L: Log> Follow<L> {
         let known = |waiter: &Waiter| members.get(&waiter.player).filter(|member| member.number >= waiter.number);
         let is_over = |waiter: &mut Waiter| known(waiter).is_some() || waiter.done_tx.is_closed();
         for waiter in self.waiters.extract_if(.., is_over) {
-            let opposite =
-                known(&waiter).filter(|member| member.number > waiter.number && member.alias.is_some() != waiter.inside);
-            let _ = waiter.done_tx.send(opposite.map_or(Ok(()), |member| Err(NotTaken::Overtaken { by: member.number })));
+            let opposite = known(&waiter)
+                .filter(|member| member.number > waiter.number && member.alias.is_some() != waiter.inside);
+            let _ =
+                waiter.done_tx.send(opposite.map_or(Ok(()), |member| Err(NotTaken::Overtaken { by: member.number })));
         }
     }
 

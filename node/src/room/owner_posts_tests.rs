@@ -49,7 +49,8 @@ fn carry_out(owner: &mut Owner, entry: EntryId, effects: Vec<Effect>) -> Entry {
     let mut draft = Draft::new(state, NOW_MS);
     let (mut receipts, mut answers, mut edited) = (Vec::new(), Vec::new(), Vec::new());
     let (receipts, answers, edited) = (&mut receipts, &mut answers, &mut edited);
-    let mut batch = Batch { room, rules, limits, rejections, counts, entry, posts: 0, posts_dropped: 0, receipts, answers, edited };
+    let mut batch =
+        Batch { room, rules, limits, rejections, counts, entry, posts: 0, posts_dropped: 0, receipts, answers, edited };
     effects.into_iter().for_each(|effect| batch.effect(&mut draft, &ann(), effect));
     draft.finish()
 }

@@ -20,7 +20,13 @@ fn present() -> Present {
 
 fn team() -> TeamAt {
     let named = ("red".parse().unwrap(), "captain".parse().unwrap());
-    TeamAt { number: 1_700_000_000_006, team: Some(named), before: Vec::new(), issued_s: 1_700_000_000, since_ms: 1_700_000_000_001 }
+    TeamAt {
+        number: 1_700_000_000_006,
+        team: Some(named),
+        before: Vec::new(),
+        issued_s: 1_700_000_000,
+        since_ms: 1_700_000_000_001,
+    }
 }
 
 fn reply() -> Reply {
