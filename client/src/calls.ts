@@ -1,6 +1,7 @@
 // The player's calls to workers: numbered, kept until their one end, sent again on each connection. Pure: time comes as an
 // argument, what is to be sent is answered; must not know sockets.
 
+import { carried } from "./carried.js";
 import type { Call, Json } from "./frames.js";
 import { Numbers } from "./numbers.js";
 
@@ -82,12 +83,11 @@ export class Calls {
   }
 }
 
-/** As every codec writes it. What the server would refuse is refused here, where the caller hears of it. */
+/** What the server would refuse is refused here, where the caller hears of it. */
 function checkedBody(body: Json): Json {
-  const text = JSON.stringify(body, (_, value: unknown) => {
-    if (typeof value === "number" && !Number.isSafeInteger(value)) throw new RangeError("call: only whole numbers");
-    return value;
-  });
-  if (new TextEncoder().encode(text).length > BODY_BYTES_MAX) throw new RangeError("call: a body has at most 4096 bytes as JSON");
-  return JSON.parse(text) as Json;
+  const checked = carried("call", body);
+  if (new TextEncoder().encode(JSON.stringify(checked)).length > BODY_BYTES_MAX) {
+    throw new RangeError(`call: a body has at most ${BODY_BYTES_MAX} bytes as JSON`);
+  }
+  return checked;
 }

@@ -4,6 +4,7 @@ import type { PendingAction } from "./actions.js";
 import { bellOf, type Bell } from "./bell.js";
 import type { Population, Team } from "./beside.js";
 import type { CallOutcome } from "./calls.js";
+import { carried } from "./carried.js";
 import { CODECS, type CodecName } from "./codec/codec.js";
 import type { ChannelsView } from "./channels.js";
 import type { FeedId } from "./feedid.js";
@@ -22,6 +23,8 @@ import type { TopicsView } from "./topics.js";
 
 /** A platform's timer fires at once if it is asked for more than it can count. */
 const WAKE_WITHIN_MS = 60_000;
+/** Of services and conversations. */
+const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
 export interface ConnectOptions {
   /** Where nodes are, such as `wss://play.example/ws`. Of several one is chosen by chance, and the next after a loss. */
@@ -183,10 +186,13 @@ export class Client {
     return this.now_() + this.session.clock.offset;
   }
 
-  /** Asks for a change of state. May be called at any time before the client has left: it is sent when it can be. */
+  /**
+   * Asks for a change of state. May be called at any time before the client has left: it is sent when it can be. Throws a
+   * RangeError for what no frame can carry.
+   */
   act(action: Action): Asked {
     if (this.state === "left") throw new Error("act: this client has left");
-    const pending = this.session.add(action, this.now_());
+    const pending = this.session.add(carried("act", action) as Action, this.now_());
     const answer = new Promise<Outcome>((resolve) => this.resolvers.set(pending, resolve));
     this.wake();
     return { seq: pending.seq, answer };
@@ -287,11 +293,13 @@ export class Client {
 
   /**
    * Asks a worker of a service. Comes exactly once, over all reconnects, and never rejects. `conversation`: that of an earlier
-   * reply, which this goes on from.
+   * reply, which this goes on from. Throws a RangeError for what the server would not take; half a surrogate pair in a text of
+   * `body` becomes U+FFFD.
    */
   call(service: string, body: Json, conversation?: string): Promise<CallOutcome> {
     if (this.state === "left") throw new Error("call: this client has left");
-    if (!/^[A-Za-z0-9_-]{1,64}$/.test(service)) throw new RangeError("call: a service is a name");
+    if (!NAME.test(service)) throw new RangeError("call: a service is a name");
+    if (conversation !== undefined && !NAME.test(conversation)) throw new RangeError("call: a conversation is as a reply named it");
     const n = this.session.calls.add(service, body, conversation);
     const outcome = new Promise<CallOutcome>((resolve) => this.callers.set(n, resolve));
     this.wake();

@@ -1,6 +1,7 @@
 // What is said, before it is sent and after it was heard: texts as the server takes them, the names of rooms, and which
 // channel an item belongs to. Pure.
 
+import { wholeText } from "./carried.js";
 import type { OtherSaid, Said } from "./frames.js";
 import { Refused } from "./refused.js";
 
@@ -17,7 +18,7 @@ const KINDS = ["chat", "private", "announcement", "notice", "event"];
  * characters. Half a surrogate pair, which no codec can carry, becomes U+FFFD. Throws `Refused` as the server would.
  */
 export function asSaid(text: string): string {
-  const said = text.replace(/\p{Surrogate}/gu, "\ufffd").normalize("NFC").replace(/\p{Control}/gu, "");
+  const said = wholeText(text).normalize("NFC").replace(/\p{Control}/gu, "");
   if ([...said].length > SAY_CHARS_MAX) throw new Refused("too_long");
   if (/^\p{White_Space}*$/u.test(said)) throw new Refused("empty");
   return said;

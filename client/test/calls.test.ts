@@ -2,7 +2,10 @@
 
 import { expect, test } from "vitest";
 
+import { CARRIED_DEPTH_MAX } from "../src/carried.js";
+import type { Call, Json } from "../src/frames.js";
 import { eachTestAnew, FakeSocket, nextSocket, player, playing, recovered, settle, snapshot, welcome } from "./fake.js";
+import { table } from "./page.js";
 
 eachTestAnew();
 
@@ -76,4 +79,35 @@ test("what the server would refuse is refused at once", async () => {
   expect(() => client.call("aria", "x".repeat(4095))).toThrow(RangeError);
   void client.call("aria", "x".repeat(4094));
   expect(sent()).toHaveLength(1);
+});
+
+const nested = (depth: number): Json => (depth === 0 ? "x" : [nested(depth - 1)]);
+
+test("a body is never what closes the connection for good: too deep, or with a key that no library takes", async () => {
+  const stated = table("| limit | value | unit | beyond it |").find(([what]) => what === "maps and arrays within each other in a body");
+  expect(Number(stated?.[1])).toBe(CARRIED_DEPTH_MAX);
+  const { client } = await playing();
+  expect(() => client.call("aria", nested(CARRIED_DEPTH_MAX + 1))).toThrow(RangeError);
+  expect(() => client.call("aria", nested(100_000))).toThrow(RangeError);
+  expect(() => client.call("aria", JSON.parse('{"a":[{"__proto__":1}]}') as Json)).toThrow("__proto__ is no key");
+  expect(() => client.call("aria", undefined as unknown as Json)).toThrow(RangeError);
+  expect(() => client.call("aria", 1, "\ud800")).toThrow(RangeError);
+  void client.call("aria", nested(CARRIED_DEPTH_MAX));
+  void client.call("aria", JSON.parse('{"constructor":{"prototype":1}}') as Json);
+  const bodies = FakeSocket.last.frames("call").map((call) => (call as { body: unknown }).body);
+  expect(bodies).toEqual([nested(CARRIED_DEPTH_MAX), { constructor: { prototype: 1 } }]);
+});
+
+test("half a surrogate pair in a body's texts and keys is U+FFFD, and a whole one stays", async () => {
+  const { client } = await playing();
+  void client.call("aria", { "a\udc00": ["\ud800x", "\u{1f600}", { b: "\ud83d" }] });
+  const [call] = FakeSocket.last.frames("call") as [Call];
+  expect(call.body).toEqual({ "a\ufffd": ["\ufffdx", "\u{1f600}", { b: "\ufffd" }] });
+});
+
+test("an action is never what closes the connection for good", async () => {
+  const { client } = await playing();
+  const { seq } = client.act({ move: { to: "\ud800" } });
+  expect(FakeSocket.last.frames("act")).toEqual([{ seq, action: { move: { to: "\ufffd" } } }]);
+  expect(() => client.act({ attack: { target: 1.5 } })).toThrow(RangeError);
 });
