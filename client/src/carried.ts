@@ -7,7 +7,7 @@ import type { Json } from "./frames.js";
 export const CARRIED_DEPTH_MAX = 12;
 
 /** Libraries refuse it, so that nobody's prototype is changed by what somebody sent. */
-const NO_KEY = "__proto__";
+export const NO_KEY = "__proto__";
 
 /** Half a surrogate pair, which no codec can carry, becomes U+FFFD. */
 export function wholeText(text: string): string {

@@ -45,7 +45,8 @@ export interface CallReply {
   readonly n: number;
   readonly service: string;
   readonly conversation: string;
-  readonly body: Json;
+  /** undefined: nothing that a body may be. */
+  readonly body?: Json | undefined;
 }
 
 export interface CallFailed {

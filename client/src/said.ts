@@ -8,6 +8,9 @@ import { Refused } from "./refused.js";
 /** Code points in normal form C. */
 export const SAY_CHARS_MAX = 500;
 
+/** In the place of what was said, where it is of a known kind and not as it should be. */
+export const UNREADABLE: OtherSaid = Object.freeze({});
+
 const NAME = "[A-Za-z0-9_-]{1,64}";
 const PLAYER = new RegExp(`^${NAME}$`);
 const ROOM = new RegExp(`^(?:global|(?:sector|team|player):${NAME})$`);

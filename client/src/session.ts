@@ -7,12 +7,15 @@ import { Calls, type CallOutcome } from "./calls.js";
 import { Clock } from "./clock.js";
 import type { Step } from "./copy.js";
 import { FieldNames } from "./fields.js";
-import type { Action, ClientFrame, Delta, Hello, Own, PlayerPresence, Refusal, Reject, ServerFrame, Snapshot, Source, Welcome } from "./frames.js";
+import type {
+  Action, CallReply, ClientFrame, Delta, Hello, Own, PageItem, PlayerPresence, Refusal, Reject, ServerFrame, Snapshot, Source, Welcome,
+} from "./frames.js";
 import { rejected, type Answer } from "./marks.js";
 import { Numbers } from "./numbers.js";
 import { PassagesOf, type Passages } from "./passages.js";
 import { PresenceOf } from "./presence.js";
 import { Room, type RoomView } from "./room.js";
+import { UNREADABLE } from "./said.js";
 import { FEATURE, Talk } from "./talk.js";
 
 const SECTOR_SLOT = 0;
@@ -37,7 +40,9 @@ export type Notice =
   /** Another node owns the sector. */
   | { readonly kind: "owner"; readonly node: string; readonly version: number }
   /** Versions are missing (`gap`) or the checksum differs (`drift`): a snapshot is on its way. */
-  | { readonly kind: "repairing"; readonly cause: "gap" | "drift" };
+  | { readonly kind: "repairing"; readonly cause: "gap" | "drift" }
+  /** So much of what others said in such a frame is not as it should be, and was passed over; a call failed as `unreadable`. */
+  | { readonly kind: "unreadable"; readonly frame: "item" | "page" | "reply"; readonly count: number };
 
 export interface LiveEvent {
   /** true: nothing that this client was told is undone. false: nothing is known of it. */
@@ -222,7 +227,7 @@ export class Session {
         return;
       }
       case "reply":
-        return this.calls.settle(body.n, { reply: { body: body.body, conversation: body.conversation } });
+        return this.replied(body);
       case "call_failed":
         if (typeof body.retry_after_ms === "number") return this.calls.sendAgain(body.n, now + body.retry_after_ms);
         return this.calls.settle(body.n, { failed: { code: body.code } });
@@ -242,6 +247,12 @@ export class Session {
         return this.events.expiring();
       case "refreshed":
         return this.events.refreshed();
+      case "item":
+        this.passedOver(name, [body]);
+        return this.talk.take(frame);
+      case "page":
+        this.passedOver(name, body.items);
+        return this.talk.take(frame);
       default:
         return this.talk.take(frame);
     }
@@ -371,6 +382,17 @@ export class Session {
       }
       if (OF_REFRESH.includes(code)) this.events.notRefreshed(code === BAD_TOKEN ? null : retryAfterMs);
     }
+  }
+
+  private replied({ n, body, conversation }: CallReply): void {
+    if (body !== undefined) return this.calls.settle(n, { reply: { body, conversation } });
+    this.events.notice({ kind: "unreadable", frame: "reply", count: 1 });
+    this.calls.settle(n, { failed: { code: "unreadable" } });
+  }
+
+  private passedOver(frame: "item" | "page", items: readonly PageItem[]): void {
+    const count = items.filter(({ said }) => said === UNREADABLE).length;
+    if (count > 0) this.events.notice({ kind: "unreadable", frame, count });
   }
 
   /** Requests and calls have one series of numbers: only one of the two knows this one. `again`: when it may be sent again. */

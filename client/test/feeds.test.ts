@@ -251,7 +251,6 @@ test("of too many channels those go that were quiet for longest, but no room the
 });
 
 test.each([
-  ['{"item":{"of":"global","id":"10-0","msg":"m","said":{"chat":{"from":"bob","text":"no name"}}}}', "chat without a name"],
   ['{"item":{"of":"global","id":"010-0","msg":"m","said":{"weather":{}}}}', "leading zeros"],
   ['{"item":{"of":"global","id":"10","msg":"m","said":{"weather":{}}}}', "half an id"],
   ['{"feed":{"of":"global","at":"x","why":"started"}}', "no place"],

@@ -42,12 +42,6 @@ test("notices and events are in the channel of their feed, and in the bell with 
   expect(asked("read")).toEqual([{ of: "player:ann", upto: "15-0" }]);
 });
 
-test("a notice that is not as it should be is no frame", async () => {
-  const { client } = await talking();
-  say(item("player:ann", "11-0", { notice: { kind: "mention", level: "info", about: { deep: {} } } }));
-  expect(client.state).toBe("dropped");
-});
-
 describe("words", () => {
   const words = (kind: string, about: Facts): string =>
     wordsOf({ id: "1-0", msg: "m", at: 1, from: null, name: null, mine: false, text: "", notice: kind, level: "info", about });

@@ -118,6 +118,7 @@ export class Player {
       limited: () => [`Too fast: what was not taken is sent again in ${notice.retryAfterMs} ms`, "bad"],
       refused: () => [`The server refused a frame: ${notice.code}, ${notice.detail}`, "bad"],
       owner: () => [`${notice.node} owns sector ${room.sector} now, from version ${notice.version}`, "info"],
+      unreadable: () => [`${notice.count} of what came as ${notice.frame} could not be read and was passed over`, "bad"],
       repairing: () =>
         [notice.cause === "gap" ? "A version is missing: asking for the state" : "The checksum differs: asking for the state", "info"],
     };

@@ -2,8 +2,28 @@
 
 import { decode, encode } from "@msgpack/msgpack";
 
+import { NO_KEY } from "../carried.js";
 import type { ClientFrame, ServerFrame } from "../frames.js";
 import { BadFrame, checked } from "./schema.js";
+
+/** A property by this name is in nobody's way. */
+const DROPPED = Symbol("a key that is dropped");
+const UTF8 = new TextDecoder();
+
+/** The library throws at this key, with all that is around it: whoever wrote it would keep the player away for ever. */
+const WITHOUT_NO_KEY = {
+  keyDecoder: {
+    canBeCached: (length: number): boolean => length === NO_KEY.length,
+    decode(all: Uint8Array, at: number, length: number): string {
+      const key = UTF8.decode(all.subarray(at, at + length));
+      return key === NO_KEY ? (DROPPED as unknown as string) : key;
+    },
+  },
+  mapKeyConverter(key: unknown): string | number {
+    if (typeof key === "string" || typeof key === "number" || key === DROPPED) return key as string | number;
+    throw new TypeError("a key that is neither text nor number");
+  },
+};
 
 export function encodeMsgpack(frame: ClientFrame): Uint8Array<ArrayBuffer> {
   return encode(frame, { ignoreUndefined: true });
@@ -13,7 +33,7 @@ export function decodeMsgpack(message: unknown): ServerFrame | null {
   const bytes = bytesOf(message);
   let decoded: unknown;
   try {
-    decoded = decode(bytes);
+    decoded = decode(bytes, WITHOUT_NO_KEY);
   } catch {
     throw new BadFrame("not MessagePack");
   }

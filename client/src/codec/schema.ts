@@ -3,8 +3,10 @@
 
 import * as v from "valibot";
 
+import { NO_KEY } from "../carried.js";
 import { FEED_ID } from "../feedid.js";
 import type { Json, OtherSaid, ServerFrame, ServerFrames } from "../frames.js";
+import { UNREADABLE } from "../said.js";
 
 const integer = v.pipe(v.number(), v.safeInteger());
 const natural = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
@@ -12,11 +14,12 @@ const sum = v.pipe(natural, v.maxValue(0xffff_ffff));
 const texts = v.array(v.string());
 const value = v.union([integer, v.string()]);
 const entryId = v.pipe(v.string(), v.regex(/^\d{1,16}-\d{1,16}$/));
-const facts = v.record(v.string(), value);
+const facts = mapOf(value);
+/** Their names are the server's own, and many. */
 const fields = v.record(v.string(), v.nullable(value));
 
 const json: v.GenericSchema<unknown, Json> = v.lazy(() =>
-  v.union([v.null(), v.boolean(), integer, v.string(), v.array(json), v.record(v.string(), json)]),
+  v.union([v.null(), v.boolean(), integer, v.string(), v.array(json), mapOf(json)]),
 );
 
 const marks = v.array(
@@ -59,11 +62,16 @@ const KNOWN_SAID = {
   notice: v.object({ notice: v.object({ kind: v.string(), level: v.string(), about: facts }) }),
   event: v.object({ event: v.object({ name: v.string(), level: v.string(), about: facts }) }),
 };
-/** A kind that is not known here is no error, one that is known has to be as it should. */
+/** A kind that is not known here is no error. */
 const otherSaid = v.custom<OtherSaid>(
   (said) => typeof said === "object" && said !== null && !Object.keys(KNOWN_SAID).some((kind) => kind in said),
 );
-const said = v.union([...Object.values(KNOWN_SAID), otherSaid]);
+/**
+ * What others chose is no reason to end the connection, which would bring the same again for ever: one of a known kind that
+ * is not as it should be is passed over, and a reply's body too.
+ */
+const said = v.fallback(v.union([...Object.values(KNOWN_SAID), otherSaid]), UNREADABLE);
+const body = v.union([json, v.pipe(v.unknown(), v.transform(() => undefined))]);
 const item = { id: feedId, msg: v.string(), said };
 
 type Schemas = { readonly [Name in keyof ServerFrames]: v.GenericSchema<unknown, ServerFrames[Name]> };
@@ -149,9 +157,29 @@ const SCHEMAS: Schemas = {
       }),
     ),
   }),
-  reply: v.object({ n: natural, service: v.string(), conversation: v.string(), body: json }),
+  reply: v.object({ n: natural, service: v.string(), conversation: v.string(), body }),
   call_failed: v.object({ n: natural, code: v.string(), retry_after_ms: v.nullish(natural) }),
 };
+
+/** By whatever names there are: `v.record` hides some of them. Dropped is only the one that no codec carries. */
+function mapOf<Item>(item: v.GenericSchema<unknown, Item>) {
+  return v.pipe(
+    v.custom<object>((map) => typeof map === "object" && map !== null && !Array.isArray(map)),
+    v.rawTransform<object, Record<string, Item>>(({ dataset, addIssue, NEVER }) => {
+      const items: [string, Item][] = [];
+      for (const [key, each] of Object.entries(dataset.value)) {
+        if (key === NO_KEY) continue;
+        const result = v.safeParse(item, each, { abortEarly: true });
+        if (!result.success) {
+          addIssue({ path: [{ type: "object", origin: "value", input: dataset.value as Record<string, unknown>, key, value: each }] });
+          return NEVER;
+        }
+        items.push([key, result.output]);
+      }
+      return Object.fromEntries(items);
+    }),
+  );
+}
 
 /** A message that is no frame of the protocol. */
 export class BadFrame extends Error {
