@@ -4,12 +4,15 @@
 import { carried } from "./carried.js";
 import type { Call, Json } from "./frames.js";
 import { Numbers } from "./numbers.js";
+import { Pace } from "./pace.js";
 
 /** How a call ended. `failed`: a code of PROTOCOL.md; `left`: the client left before. */
 export type CallOutcome =
   | { readonly reply: { readonly body: Json; readonly conversation: string } }
   | { readonly failed: { readonly code: string } };
 
+/** They are paced as one kind. */
+const KIND = "call";
 /** The server takes no more of one player. */
 const OPEN_MAX = 4;
 const BODY_BYTES_MAX = 4096;
@@ -25,6 +28,7 @@ export class Calls {
   private actor: number | null = null;
   /** In the order of n. */
   private readonly entries = new Map<number, Entry>();
+  private readonly pace = new Pace();
 
   /** `settled` hears of every call once. */
   constructor(
@@ -45,28 +49,40 @@ export class Calls {
     for (const entry of this.entries.values()) entry.sent = false;
   }
 
-  /** The server's word on the actor: another one than before knows nothing of the calls of the old. */
-  welcome(actor: number): void {
+  /**
+   * The server's word on the actor: another one than before knows nothing of the calls of the old. `perS`: how many calls it
+   * takes per second.
+   */
+  welcome(actor: number, perS: number): void {
+    this.pace.limit(perS);
     if (this.actor !== null && this.actor !== actor) this.settleAll("unknown_actor");
     this.actor = actor;
   }
 
+  /** What to send now, in order; it counts as sent. */
   takeDue(now: number): Call[] {
-    const due = this.waiting().filter((entry) => entry.notBefore <= now);
-    for (const entry of due) entry.sent = true;
-    return due.map(({ call }) => call);
+    const due: Call[] = [];
+    for (const entry of this.waiting()) {
+      if (this.dueAt(entry) > now) continue;
+      this.pace.take(KIND, now);
+      entry.sent = true;
+      due.push(entry.call);
+    }
+    return due;
   }
 
   /** When to look again for one that waits for its time only; null: there is none. */
   nextDue(): number | null {
-    const next = Math.min(...this.waiting().map((entry) => entry.notBefore));
+    const next = Math.min(...this.waiting().map((entry) => this.dueAt(entry)));
     return next === Infinity ? null : next;
   }
 
   /** This call was not taken: it is sent again then. */
   sendAgain(n: number, at: number): void {
     const entry = this.entries.get(n);
-    if (entry !== undefined) Object.assign(entry, { sent: false, notBefore: at });
+    if (entry === undefined) return;
+    Object.assign(entry, { sent: false, notBefore: at });
+    this.pace.pause(KIND, at);
   }
 
   settle(n: number, outcome: CallOutcome): void {
@@ -75,6 +91,10 @@ export class Calls {
 
   settleAll(code: string): void {
     for (const n of [...this.entries.keys()]) this.settle(n, { failed: { code } });
+  }
+
+  private dueAt({ notBefore }: Entry): number {
+    return Math.max(notBefore, this.pace.dueAt(KIND));
   }
 
   /** The oldest that may be open and were not sent. */

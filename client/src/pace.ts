@@ -1,5 +1,5 @@
-// How fast actions of one kind may be sent: as many per second as the server takes, and no more than that at once, so
-// that what was pending for long does not look like a flood. Pure: time comes as an argument.
+// How fast actions, requests and calls of one kind may be sent: as many per second as the server takes, and no more than
+// that at once, so that what was pending for long does not look like a flood. Pure: time comes as an argument.
 
 export class Pace {
   private perS = 0;

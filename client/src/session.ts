@@ -281,7 +281,7 @@ export class Session {
     this.clock.welcome(welcome.now_ms, now);
     this.actions.welcome(welcome.actor);
     this.talk.welcome(welcome);
-    this.calls.welcome(welcome.actor);
+    this.calls.welcome(welcome.actor, welcome.limits.actions_per_s ?? 0);
     this.presence.restart();
     this.beside.welcome(welcome.fields);
     // With a snapshot the marks come in it, and the copy is kept as it is until then.

@@ -56,6 +56,32 @@ test("four are open at a time, and one that came too often is sent again as told
   expect(await outcomes[4]).toEqual({ failed: { code: "too_many" } });
 });
 
+test("a service that answers at once is asked no more often per second than the server takes", async () => {
+  const at: number[] = [];
+  class AtOnce extends FakeSocket {
+    override send(message: string): void {
+      super.send(message);
+      const { call } = JSON.parse(message) as { call?: { n: number } };
+      if (call === undefined) return;
+      at.push(performance.now());
+      queueMicrotask(() => this.say(reply(call.n, call.n)));
+    }
+  }
+  const { client } = player({ WebSocket: AtOnce });
+  const outcomes = Array.from({ length: 100 }, (_, call) => client.call("aria", call));
+  await settle();
+  FakeSocket.last.open();
+  const { limits } = welcome().welcome;
+  FakeSocket.last.say(welcome({ limits: { ...limits, actions_per_s: 20 } }));
+  FakeSocket.last.say(snapshot());
+  await settle();
+  expect(at).toHaveLength(20);
+  await settle(3_999);
+  expect(at).toHaveLength(99);
+  await settle(1);
+  expect(await Promise.all(outcomes)).toHaveLength(100);
+});
+
 test("a client that leaves, or gets another actor, ends what is open", async () => {
   const { client } = await playing();
   const first = client.call("aria", 1);
