@@ -19,8 +19,8 @@ class Redis:
         self.stream = socket.create_connection((host, int(port))).makefile("rwb")
 
     def __call__(self, *words):
-        words = [str(word).encode() for word in words]
-        self.stream.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
+        bulks = (b"$%d\r\n%s\r\n" % (len(word), word) for word in (str(word).encode() for word in words))
+        self.stream.write(b"*%d\r\n" % len(words) + b"".join(bulks))
         self.stream.flush()
         return self.answer()
 
@@ -36,8 +36,7 @@ class Redis:
 
 def ask(method, path, body=None):
     headers = {"Authorization": "Bearer " + os.environ["BACKEND_KEY"], "Content-Type": "application/json"}
-    data = json.dumps(body).encode() if body else None
-    request = urllib.request.Request(args.door + path, data, headers, method=method)
+    request = urllib.request.Request(args.door + path, json.dumps(body).encode() if body else None, headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return answer.status, json.load(answer)
@@ -46,9 +45,10 @@ def ask(method, path, body=None):
     except OSError as gone:
         return 503, {"code": str(gone)}
 
-def pay(redis, name, player, room):
+def pay(redis, event):
     """Until it is certain. A key is one answer of one room: only when that says no is another room asked."""
-    room, attempt = (redis("HGET", PLANS, name) or f"{room} 0").split()
+    name, player = hashlib.sha256(event["id"].encode()).hexdigest()[:32], event["player"]
+    room, attempt = (redis("HGET", PLANS, name) or f"{event['room']} 0").split()
     while redis("HSET", PLANS, name, f"{room} {attempt}") is not None:
         change = {"credits": {"player": player, "delta": args.bounty}}
         status, said = ask("POST", f"/api/v1/rooms/{room}/changes", {"key": f"{name}-{attempt}", "changes": [change]})
@@ -71,10 +71,10 @@ def main():
         read = redis("XREADGROUP", "GROUP", GROUP, ME, "COUNT", 1, "BLOCK", 1000, "STREAMS", EVENTS, pending)
         pending, items = (pending, read[0][1]) if read and read[0][1] else (">", [])
         for item, fields in items:
-            event, seen = dict(zip(fields[::2], fields[1::2])), seen + 1
-            name = hashlib.sha256(event["id"].encode()).hexdigest()[:32]
-            done = pay(redis, name, event["player"], event["room"]) if event["kind"] == "join" else {}
-            print(json.dumps({**event, **done}), flush=True)
+            if fields:  # none: we took it, and the stream was trimmed before we finished it
+                event, seen = dict(zip(fields[::2], fields[1::2])), seen + 1
+                done = pay(redis, event) if event.get("kind") == "join" else {}
+                print(json.dumps({**event, **done}), flush=True)
             redis("XACK", EVENTS, GROUP, item)
 
 main()
