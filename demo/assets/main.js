@@ -27,9 +27,9 @@ async function main() {
   const form = document.getElementById("announce");
   form.onsubmit = async (event) => {
     event.preventDefault();
-    const { level, text } = form.elements;
+    const { topic, level, text } = form.elements;
     try {
-      await post("announce", { level: level.value, text: text.value });
+      await post("announce", { topic: topic.value || null, level: level.value, text: text.value });
       text.value = "";
     } catch (problem) {
       log.add(`Could not announce: ${problem.message}`, "bad");

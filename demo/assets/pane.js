@@ -6,6 +6,7 @@ import { ChatPanel } from "./chat.js";
 import { EventLog } from "./cluster.js";
 import { duration, make, nodeClass, refill, setAttribute, setText } from "./dom.js";
 import { RosterPanel } from "./roster.js";
+import { TopicsPanel } from "./topics.js";
 
 const STATUSES = ["online", "away", "busy"];
 const REJECTIONS = {
@@ -25,12 +26,13 @@ export class Pane {
     const find = (name) => root.querySelector(`[data-part="${name}"]`);
     this.parts = Object.fromEntries(
       ["name", "link", "node", "sector", "owner", "version", "sum", "warps", "drive", "statuses", "ships", "ports",
-        "credits", "actions", "again", "spoil", "log", "chat", "roster", "bell", "ask", "aria"].map((name) => [name, find(name)]),
+        "credits", "actions", "again", "spoil", "log", "chat", "roster", "bell", "topics", "ask", "aria"].map((name) => [name, find(name)]),
     );
     this.log = new EventLog(this.parts.log);
     this.chat = new ChatPanel(this.parts.chat);
     this.roster = new RosterPanel(this.parts.roster);
     this.bell = new BellPanel(this.parts.bell);
+    this.topics = new TopicsPanel(this.parts.topics);
     this.nodes = [];
     this.drawn = false;
   }
@@ -80,10 +82,12 @@ export class Pane {
     if (client && client !== this.chat.client) {
       this.chat.attach(client);
       this.bell.attach(client);
+      this.topics.attach(client);
     }
     this.chat.draw();
     if (client) this.roster.draw(client);
     this.bell.draw();
+    this.topics.draw();
     this.drawActions();
     this.drawTalk();
     this.showDrive(room);

@@ -1,5 +1,5 @@
-//! The game's backend, as far as this universe needs one: makes a team of the page's pilots, and announces what the page
-//! asks for. Speaks through the nodes' door (`/api/v1`) with a key, as any backend does; knows nothing else of nodes.
+//! The game's backend, as far as this universe needs one: makes a team of the page's pilots, and tells everybody or a topic
+//! what the page asks for. Speaks through the nodes' door (`/api/v1`) with a key, as any backend does; knows nothing else of nodes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -48,9 +48,10 @@ impl Backend {
         Ok(())
     }
 
-    /// Tells everybody. `key` names it: told again under this name it is told once.
-    pub async fn announce(&self, key: &str, level: &str, text: &str) -> Result<()> {
-        let body = json!({ "key": key, "audience": "everyone", "level": level, "text": text });
+    /// Tells everybody, or who reads a topic. `key` names it: told again under this name it is told once.
+    pub async fn announce(&self, key: &str, topic: Option<&str>, level: &str, text: &str) -> Result<()> {
+        let audience = topic.map_or_else(|| json!("everyone"), |topic| json!({ "topic": topic }));
+        let body = json!({ "key": key, "audience": audience, "level": level, "text": text });
         self.ask(Method::POST, "/api/v1/announce", &body).await
     }
 

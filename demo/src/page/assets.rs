@@ -10,7 +10,7 @@ const KEY_MARK: &str = "{{demo_key}}";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, type, content.
-const FILES: [(&str, &str, &str); 12] = [
+const FILES: [(&str, &str, &str); 13] = [
     ("bell.js", JAVASCRIPT, include_str!("../../assets/bell.js")),
     ("chat.js", JAVASCRIPT, include_str!("../../assets/chat.js")),
     ("client.js", JAVASCRIPT, sectorbus_node::assets::CLIENT_JS),
@@ -23,6 +23,7 @@ const FILES: [(&str, &str, &str); 12] = [
     ("player.js", JAVASCRIPT, include_str!("../../assets/player.js")),
     ("roster.js", JAVASCRIPT, include_str!("../../assets/roster.js")),
     ("style.css", "text/css; charset=utf-8", include_str!("../../assets/style.css")),
+    ("topics.js", JAVASCRIPT, include_str!("../../assets/topics.js")),
 ];
 
 pub(super) fn index(key: &str) -> Response {

@@ -172,6 +172,8 @@ async fn control(State(shared): Page, key: guard::Key, Json(control): Json<Contr
 
 #[derive(Deserialize)]
 struct Announcement {
+    /// Absent: everybody is told.
+    topic: Option<String>,
     level: String,
     text: String,
 }
@@ -181,7 +183,7 @@ async fn announce(State(shared): Page, key: guard::Key, Json(said): Json<Announc
         return (StatusCode::FORBIDDEN, OTHER_RUN).into_response();
     }
     let name = format!("page-{:032x}", rand::rng().random::<u128>());
-    match shared.demo.backend.announce(&name, &said.level, &said.text).await {
+    match shared.demo.backend.announce(&name, said.topic.as_deref(), &said.level, &said.text).await {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
     }
