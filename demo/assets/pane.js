@@ -12,6 +12,8 @@ const STATUSES = ["online", "away", "busy"];
 const REJECTIONS = {
   no_warp: "no warp leads there",
   cooling_down: "the drive is not ready",
+  no_target: "it is not here any more",
+  not_a_target: "that cannot be attacked",
   too_old: "too old: it did not run",
   unknown_actor: "this device's number is not known",
   too_far: "too many before it are missing",
@@ -153,7 +155,8 @@ export class Pane {
   }
 
   drawShips(room) {
-    const ships = room.ofKind("ship").map(([, ship]) => ({
+    const ships = room.ofKind("ship").map(([alias, ship]) => ({
+      alias,
       player: String(ship.get("player")),
       name: String(ship.get("name") ?? ship.get("player")),
       status: String(ship.get("status") ?? "online"),
@@ -161,10 +164,10 @@ export class Pane {
       mine: ship.get("player") === this.player.client.player,
     }));
     ships.sort((a, b) => b.mine - a.mine || a.name.localeCompare(b.name));
-    refill(this.parts.ships, JSON.stringify(ships), () => ships.map(({ player, name, status, seen, mine }) => {
+    refill(this.parts.ships, JSON.stringify(ships), () => ships.map(({ alias, player, name, status, seen, mine }) => {
       const since = seen ? `, last seen ${new Date(seen).toLocaleTimeString("en-GB")}` : "";
       return make("li", {}, make("span", { class: `dot status-${status}` }), make("bdi", { class: "who" }, name),
-        mine ? make("span", { class: "you" }, "you") : this.messageButton(player, name), make("span", { class: "quiet" }, status.replace("_", "-") + since));
+        ...(mine ? [make("span", { class: "you" }, "you")] : [this.messageButton(player, name), this.attackButton(alias, name)]), make("span", { class: "quiet" }, status.replace("_", "-") + since));
     }));
   }
 
@@ -173,10 +176,20 @@ export class Pane {
     return make("button", attributes, "message");
   }
 
+  attackButton(alias, name) {
+    const attributes = { type: "button", class: "link", "aria-label": `Attack ${name}`, onclick: () => this.player.act({ attack: { target: alias } }) };
+    return make("button", attributes, "attack");
+  }
+
   drawPorts(room) {
     const ports = room.ofKind("port").map(([, port]) => String(port.get("name") ?? "port"));
-    refill(this.parts.ports, ports.join("|"), () =>
-      ports.length ? ports.map((name) => make("li", {}, name)) : [make("li", { class: "quiet" }, "none here")]);
+    const drones = room.ofKind("drones").map(([alias, fields]) => ({ alias, of: String(fields.get("player") ?? "nobody") }));
+    refill(this.parts.ports, JSON.stringify([ports, drones]), () => {
+      const guards = drones.map(({ alias, of }) =>
+        make("li", {}, make("bdi", {}, `Drones of ${of}`), of === this.player.client.player ? "" : this.attackButton(alias, `drones of ${of}`)));
+      const rows = [...ports.map((name) => make("li", {}, name)), ...guards];
+      return rows.length ? rows : [make("li", { class: "quiet" }, "none here")];
+    });
   }
 
   drawActions() {
@@ -198,8 +211,7 @@ export class Pane {
 }
 
 function row({ seq, action, outcome, took }) {
-  const [what] = Object.keys(action);
-  const text = what === "move" ? `move to ${action.move.to}` : `status ${action.status.status}`;
+  const text = action.move ? `move to ${action.move.to}` : action.status ? `status ${action.status.status}` : `attack ${action.attack.target}`;
   const [tone, result] = told(outcome);
   const time = outcome ? ` · ${duration(took)}` : "";
   return make("li", { class: tone }, make("span", { class: "seq" }, `#${seq}`), make("span", {}, text),

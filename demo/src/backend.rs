@@ -1,5 +1,5 @@
-//! The game's backend, as far as this universe needs one: makes a team of the page's pilots, and tells everybody or a topic
-//! what the page asks for. Speaks through the nodes' door (`/api/v1`) with a key, as any backend does; knows nothing else of nodes.
+//! The game's backend, as far as this universe needs one: makes a team of the page's pilots, gives the first drones, and
+//! tells everybody or a topic what the page asks for. Speaks through the nodes' door (`/api/v1`) with a key, as any backend does; knows nothing else of nodes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -46,6 +46,13 @@ impl Backend {
             self.ask(Method::PUT, &path, &json!({ "role": role })).await?;
         }
         Ok(())
+    }
+
+    /// Puts drones of a player where they begin: from then on they control that sector. Idempotent.
+    pub async fn give_drones(&self, player: &Player) -> Result<()> {
+        let drones = json!({ "create": { "fields": { "kind": "drones", "player": player.id } } });
+        let body = json!({ "key": format!("drones-{}", player.id), "changes": [drones] });
+        self.ask(Method::POST, &format!("/api/v1/rooms/sector:{}/changes", player.start), &body).await
     }
 
     /// Tells everybody, or who reads a topic. `key` names it: told again under this name it is told once.

@@ -39,13 +39,17 @@ pub async fn bind(port: u16) -> Result<TcpListener> {
     })
 }
 
-/// Serves the page until dropped. Its two pilots are one team.
+/// Serves the page until dropped. Its two pilots are one team, and the first has drones where both begin.
 pub async fn serve(listener: TcpListener, demo: Arc<Demo>) -> Result<()> {
     let pilots: Vec<Player> = (1..=2).filter_map(|pane| demo.world.pilot(pane)).collect();
     let backend = demo.backend.clone();
-    let _team = AbortOnDropHandle::new(tokio::spawn(async move {
+    let _made_ready = AbortOnDropHandle::new(tokio::spawn(async move {
         if let Err(error) = backend.make_team(&pilots).await {
             tracing::warn!(%error, "the pilots are in no team");
+        }
+        let Some(first) = pilots.first() else { return };
+        if let Err(error) = backend.give_drones(first).await {
+            tracing::warn!(%error, "the first pilot has no drones");
         }
     }));
     axum::serve(listener, router(demo)).await.context("the page's listener failed")
