@@ -114,4 +114,25 @@ describe("preferences", () => {
     expect(unread(client)).toEqual({ global: 2, "player:bob": 1, "player:ann": 3 });
     await settle();
   });
+
+  test.each([
+    ["player:ann", "info", 0],
+    ["player:ann", "warning", 0],
+    ["player:ann", "critical", 1],
+    ["global", "info", 0],
+    ["global", "critical", 1],
+  ])("an announcement in %s of level %s is of the kind system: where that is unwanted it counts %i", async (of, level, counted) => {
+    const { client } = await talking();
+    say({ counts: { n: 1, channels: [] } });
+    say(item(of, "10-0", { announcement: { level, text: "soon" } }));
+    // An event is of no kind, and a notice only of its own.
+    say(item("sector:12", "10-0", { event: { name: "market-opens", level: "info", about: {} } }));
+    say(item("sector:12", "10-1", notice("mention", {})));
+    expect(unread(client)).toEqual({ [of]: 1, "sector:12": 2 });
+    say({ preferences: { unwanted: ["system"] } });
+    expect(unread(client)).toEqual({ ...(counted > 0 && { [of]: counted }), "sector:12": 2 });
+    expect(client.channels.get(of)?.messages).toHaveLength(1);
+    say({ preferences: { unwanted: ["mention", "attack", "team"] } });
+    expect(unread(client)).toEqual({ [of]: 1, "sector:12": 1 });
+  });
 });
