@@ -80,3 +80,29 @@ async fn every_join_is_paid_once_though_the_backend_is_killed_on_redis() -> Resu
     ensure!(holds(STARTING_CREDITS + 500)(&ann.told()), "ann was paid twice");
     region.passed()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_was_trimmed_while_it_was_pending_is_passed_over_on_redis() -> Result<()> {
+    const EVENTS: &str = "sb:test:{out}:events";
+    let key = Key::new("bounties", "state+read");
+    let region = Region::start_with(&["a"], |settings| settings.with("api_keys", &key.entry)).await?;
+    let mut redis = region.redis.connection().await?;
+    let me = std::fs::read_to_string("/proc/sys/kernel/hostname")?;
+    let group = ["CREATE", EVENTS, "bounties", "$", "MKSTREAM"];
+    redis::cmd("XGROUP").arg(&group).query_async::<()>(&mut redis).await?;
+    let event = ["*", "id", "trimmed", "kind", "join", "player", "bob", "room", "sector:1"];
+    let id: String = redis::cmd("XADD").arg(EVENTS).arg(&event).query_async(&mut redis).await?;
+    let read = ["GROUP", "bounties", me.trim(), "COUNT", "1", "STREAMS", EVENTS, ">"];
+    redis::cmd("XREADGROUP").arg(&read).query_async::<redis::Value>(&mut redis).await?;
+    redis::cmd("XDEL").arg(EVENTS).arg(&id).query_async::<()>(&mut redis).await?;
+    redis::cmd("XADD").arg(EVENTS).arg(&["*", "id", "of-no-kind"]).query_async::<()>(&mut redis).await?;
+
+    let ann = Player::start("ann", &region.addresses(), PlayerOptions::default());
+    ann.settled(SOON).await?;
+    let said = run(&region, &key, 2).await?;
+    ensure!(said[0]["id"] == "of-no-kind" && said[1]["paid"] == "ann", "{said:?}");
+    let left: redis::Value =
+        redis::cmd("XPENDING").arg(&[EVENTS, "bounties", "-", "+", "9"]).query_async(&mut redis).await?;
+    ensure!(left == redis::Value::Array(Vec::new()), "{left:?}");
+    region.passed()
+}
