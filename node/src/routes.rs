@@ -113,7 +113,7 @@ pub const ROUTES: &[Route] = &[
         DoorEndpoint::Changes,
         "POST",
         "/api/v1/rooms/{room}/changes",
-        "changes a room through its owner, once per key (state)",
+        "changes a sector through its owner, once per key (state)",
     ),
     door(DoorEndpoint::Player, "GET", "/api/v1/players/{player}", "where a player is, and their sessions (read)"),
     door(

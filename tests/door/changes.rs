@@ -6,6 +6,7 @@ use sectorbus_tests::waiting;
 use sectorbus_tests::wire::{Player, PlayerOptions};
 use serde_json::Value;
 
+use crate::tells::{kept, listens, players_of, region_with, room};
 use crate::{Key, SOON, expect_problem};
 
 /// The room that a player is in, and who owns it.
@@ -99,5 +100,43 @@ async fn a_change_for_another_version_is_a_conflict_on_redis() -> Result<()> {
     ensure!(beacon["fields"] == serde_json::json!({ "kind": "beacon", "name": "<b>", "y": 4 }), "{beacon}");
     let rooms = key.done(door, "GET", "/api/v1/rooms?limit=1000", "").await?;
     ensure!(rooms["rooms"].as_array().is_some_and(|all| all.iter().any(|room| room["room"] == "sector:3")), "{rooms}");
+    region.passed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_teams_and_the_counts_are_made_of_is_not_changed_and_nobody_dies_of_it_on_redis() -> Result<()> {
+    let key = Key::of_everything();
+    let (region, mut players) = region_with(&key, &["bob"]).await?;
+    let door = region.nodes[0].admin();
+    for name in ["ann", "bob"] {
+        let path = format!("/api/v1/teams/red/members/{name}");
+        key.done(door, "PUT", &path, r#"{"role":"member"}"#).await?;
+    }
+    let there = async || Ok(key.get(door, "/api/v1/rooms/global").await?.status == 200);
+    waiting::until_async(SOON, "the counts", there).await?;
+    for of in ["team:red", "global", "player:ann", "topic:news"] {
+        let path = format!("/api/v1/rooms/{of}/changes");
+        for change in [
+            r#"{"remove":{"alias":1}}"#,
+            r#"{"set":{"alias":1,"fields":{"kind":null}}}"#,
+            r#"{"create":{"fields":{"kind":"member","player":"eve","name":"eve"}}}"#,
+            r#"{"credits":{"player":"ann","delta":1}}"#,
+        ] {
+            let asked = format!(r#"{{"key":"k","changes":[{change}]}}"#);
+            let refused = expect_problem(&key.ask(door, "POST", &path, &asked).await?, 422, "not_a_sector")?;
+            let accepted = refused["accepted"].as_str().context("what is accepted")?;
+            ensure!(accepted.contains("sector:<id>") && accepted.contains("members/{player}"), "{refused}");
+        }
+    }
+    // Who is a member still is one, and is seen to come.
+    players.extend(players_of(&region, &["ann"]).await?);
+    listens(&players[1], &room("team:red")).await?;
+    let seen = async || {
+        let team = key.done(door, "GET", "/api/v1/teams/red", "").await?;
+        let members = team["members"].as_array().context("members")?;
+        Ok(members.len() == 2 && members.iter().all(|member| member["status"] == "online"))
+    };
+    waiting::until_async(SOON, "both are seen", seen).await?;
+    kept(&players)?;
     region.passed()
 }

@@ -1,4 +1,4 @@
-//! Changing a room's state from outside: through its owner, like any action, and once per key.
+//! Changing a sector's state from outside: through its owner, like any action, and once per key.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::config::Scope;
 use crate::door::Door;
 use crate::door::call::Call;
 use crate::door::problem::{Problem, ProblemBody};
-use crate::door::rooms::{FieldValue, NewValue, must_have_state};
+use crate::door::rooms::{FieldValue, NewValue, must_be_a_sector};
 use crate::room::edits::{Edit, EditRequest};
 
 /// A room that is on its way to another owner is not asked more often.
@@ -77,17 +77,17 @@ pub struct Changed {
     created: Vec<u32>,
 }
 
-/// Changes a room, once per key. After 503 the same request may be sent again, and must be before another room is asked.
+/// Changes a sector, once per key. Other rooms keep their state alone. After 503 the same request may be sent again, and must be before another room is asked.
 #[utoipa::path(post, path = "/api/v1/rooms/{room}/changes", tag = "state", request_body = ChangeRequest,
-    params(("room" = String, Path, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64}|topic:[A-Za-z0-9_-]{1,32}(:[A-Za-z0-9_-]{1,31})?)$", example = "sector:1")),
+    params(("room" = String, Path, pattern = "^sector:[A-Za-z0-9_-]{1,64}$", example = "sector:1")),
     responses((status = 200, description = "Done, now or when it was asked for first", body = Changed),
-        (status = 404, description = "No such room", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such sector", body = ProblemBody, content_type = "application/problem+json"),
         (status = 409, description = "Nothing was changed: conflict (another version), not_here, balance, no_entity, kept, full, beyond", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn change<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<Changed>, Problem> {
     let mut call = Call::admitted(&door, request, Scope::State).await?;
     let room: RoomId = call.id("room").await?;
     let asked: ChangeRequest = call.body().await?;
-    must_have_state(&call.core, &room)?;
+    must_be_a_sector(&call.core, &room)?;
     let detail = serde_json::to_string(&asked).unwrap_or_default();
     let request = read(asked)?;
     let row = call.audited("change", &room.to_string(), &detail).await?;

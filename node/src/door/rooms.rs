@@ -198,6 +198,15 @@ pub(super) fn must_have_state<L: Log>(core: &Core<L>, room: &RoomId) -> Result<(
     }
 }
 
+/// A room whose state may be changed from outside: the others keep theirs alone, and cannot go on without it.
+pub(super) fn must_be_a_sector<L: Log>(core: &Core<L>, room: &RoomId) -> Result<(), Problem> {
+    if room.sector().is_some() {
+        return must_have_state(core, room);
+    }
+    Err(Problem::unprocessable("not_a_sector", "only sectors are changed so: this room keeps its state alone")
+        .accepted("sector:<id>; who is in a team changes by PUT and DELETE of /api/v1/teams/{team}/members/{player}"))
+}
+
 /// A room's state as its log has it now.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}", tag = "read",
     params(("room" = String, Path, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64}|topic:[A-Za-z0-9_-]{1,32}(:[A-Za-z0-9_-]{1,31})?)$", example = "sector:1"), StateQuery),

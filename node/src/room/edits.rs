@@ -1,12 +1,13 @@
-//! Edits of a room by the game's backend: what may be asked for, and what comes of it. All of a request is done or
-//! nothing. Pure; the room's own bookkeeping (who is where, what ships show) cannot be edited.
+//! Edits of a sector by the game's backend: what may be asked for, and what comes of it. All of a request is done or
+//! nothing. Pure; the room's own bookkeeping (who is where, what ships show) cannot be edited, and other rooms (who is a
+//! member, how many are counted) are nothing else.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use sectorbus::ids::{Alias, EditKey, EntryId, PlayerId};
+use sectorbus::ids::{Alias, EditKey, EntryId, PlayerId, RoomId};
 use sectorbus::limits::{EDITS_MAX, EDITS_REMEMBERED, INT_ABS_MAX};
 use sectorbus::state::{
     Draft, EditOutcome, EditRefusal, Edited, FieldChanges, Fields, RoomState, SystemChange, check_fields,
@@ -61,16 +62,22 @@ impl EditRequest {
     }
 }
 
-/// Decides a request that the room does not remember and carries it out; answers what became of it. A conflict is not
-/// remembered: versions only grow, so that it is one for ever, and if it made an entry it would cause the next one.
+/// Decides a request that the room does not remember and carries it out; answers what became of it. What is one for ever
+/// is not remembered: a conflict, because versions only grow (and if it made an entry it would cause the next one), and
+/// that this is no sector.
 pub(super) fn decide(
     draft: &mut Draft<'_>,
+    room: &RoomId,
     limits: &SeatLimits,
     name: (EntryId, u32),
     request: &EditRequest,
 ) -> Edited {
     let (entry, n) = name;
     let edited = |outcome| Edited { entry, n, asked: request.asked(), outcome };
+    // The door does not ask for it; the door of another release may.
+    if room.sector().is_none() {
+        return edited(EditOutcome::Refused { at: 0, why: EditRefusal::Kept });
+    }
     // What this batch has changed already is part of the next version.
     let version = entry.version - u64::from(!draft.has_changes());
     if request.expected.is_some_and(|expected| expected != version) {

@@ -1,9 +1,15 @@
 //! Edits as an owner decides them, and what the next owner makes of them.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::*;
-use crate::room::owner::{Decided, Input};
-use crate::room::testing::{TestRoom, act, incarnation, player, speaker, status};
+use crate::command::Command;
+use crate::room::owner::{Decided, Input, Owner};
+use crate::room::testing::{START_MS, TestRoom, act, incarnation, player, speaker, status};
 use sectorbus::action::Status;
+use sectorbus::log::Present;
+use sectorbus::rules::{Rules, Universe};
 
 fn key(name: &str) -> EditKey {
     EditKey::new(name).unwrap()
@@ -151,4 +157,52 @@ fn the_oldest_edits_are_forgotten() {
     }
     let remembered = room.state().system().edited();
     assert_eq!(remembered.len(), EDITS_REMEMBERED);
+}
+
+/// What a room other than a sector makes of inputs, and of every edit of what is in it.
+fn kept_by(room: &str, version: u64, inputs: Vec<Input>) {
+    let rules = Arc::new(Rules::new(Universe::new(7, 20), 5_000));
+    let (grace, resume_window) = (Duration::from_secs(2), Duration::from_secs(60));
+    let limits = SeatLimits { entities_max: 4_096, grace, resume_window };
+    let room: RoomId = room.parse().unwrap();
+    let state = rules.genesis(&room);
+    let mut owner = Owner::new(room, rules, limits, state);
+    let mut now_ms = START_MS;
+    let mut entries = Vec::new();
+    for (n, input) in inputs.into_iter().enumerate() {
+        entries.extend(owner.decide(now_ms, EntryId::new(5, version + n as u64), vec![input]).entry);
+        let before = owner.state().clone();
+        let alias = before.public().iter().next().map(|(alias, _)| alias).expect("what the room keeps");
+        let beacon = Fields::from([(Field::KIND, Value::from("beacon"))]);
+        for (edit, name) in [
+            (Edit::Remove { alias }, "remove"),
+            (Edit::Set { alias, fields: FieldChanges::from([(Field::KIND, None)]) }, "set"),
+            (Edit::Create { fields: beacon }, "create"),
+            (credits("ann", 1), "credits"),
+        ] {
+            let Decided { entry, edited, .. } =
+                owner.decide(now_ms, EntryId::new(5, version + 9), vec![input_of(name, edit)]);
+            let refused = EditOutcome::Refused { at: 0, why: EditRefusal::Kept };
+            assert_eq!((edited[0].2.outcome.clone(), entry), (refused, None), "{name}");
+        }
+        assert_eq!(owner.state(), &before);
+        now_ms += 20_000;
+    }
+    assert!(entries.len() > 1, "the room goes on");
+}
+
+fn input_of(name: &str, edit: Edit) -> Input {
+    input(request(name, vec![edit]))
+}
+
+#[test]
+fn a_team_and_the_counts_are_not_edited_and_go_on() {
+    let role = Some("member".parse().unwrap());
+    let member = Command::Member { player: player("ann"), number: 7, role };
+    let sessions = vec![(incarnation("n"), sectorbus::presence::Shown::Online)];
+    let present = Present { number: 8, last_seen_ms: 0, room: None, sessions };
+    let seen = Command::Seen { player: player("ann"), name: Some("Ann".to_owned()), present };
+    kept_by("team:red", 1, vec![Input::Command(member), Input::Command(seen)]);
+    let count = |players| Input::Command(Command::Count { incarnation: incarnation("n"), players, nodes: 1 });
+    kept_by("global", 1, vec![count(3), count(4)]);
 }

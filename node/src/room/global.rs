@@ -26,7 +26,7 @@ impl Counts {
         let now_ms = draft.now_ms();
         self.reported.insert(incarnation, (players, now_ms));
         self.reported.retain(|_, (_, at_ms)| *at_ms + 3 * COUNT_EVERY_MS > now_ms);
-        let entity = entity_of(draft.state());
+        let entity = counts_of(draft.state()).map(|(alias, _)| alias);
         let due_ms = *self.due_ms.get_or_insert(now_ms + COUNT_EVERY_MS);
         if entity.is_some() && now_ms < due_ms {
             return;
@@ -52,14 +52,14 @@ impl Counts {
     }
 }
 
-fn entity_of(state: &RoomState) -> Option<Alias> {
-    state.public().iter().next().map(|(alias, _)| alias)
+fn counts_of(state: &RoomState) -> Option<(Alias, &Fields)> {
+    let kind = Value::from(KIND);
+    state.public().iter().find(|(_, fields)| fields.get(&Field::KIND) == Some(&kind))
 }
 
 /// Somebody is counted: the room stays open.
 pub fn is_quiet(state: &RoomState) -> bool {
-    let players = |fields: &Fields| fields.get(&Field::PLAYERS).and_then(Value::as_int).unwrap_or(0);
-    state.public().iter().all(|(_, fields)| players(fields) == 0)
+    counts_of(state).and_then(|(_, fields)| fields.get(&Field::PLAYERS)).and_then(Value::as_int).unwrap_or(0) == 0
 }
 
 #[cfg(test)]
@@ -100,6 +100,21 @@ mod tests {
         assert!(!is_quiet(&state));
         assert!(report(&mut state, &mut counts, 41_003, "a#1", 0));
         assert!(is_quiet(&state));
+    }
+
+    #[test]
+    fn what_else_is_in_the_room_is_not_taken_for_the_counts() {
+        let (mut state, mut counts) = (RoomState::new(), Counts::default());
+        let mut draft = Draft::new(&mut state, 500);
+        let other = Fields::from([(Field::KIND, Value::from("beacon")), (Field::PLAYERS, Value::Int(9))]);
+        let alias = draft.create(other.clone());
+        let _ = draft.finish();
+        assert!(is_quiet(&state));
+        assert!(report(&mut state, &mut counts, 1_000, "a#1", 3));
+        assert!(report(&mut state, &mut counts, 12_000, "a#1", 4));
+        assert_eq!(state.public().get(alias), Some(&other));
+        let counted = counts_of(&state).and_then(|(_, fields)| fields.get(&Field::PLAYERS));
+        assert_eq!((counted, state.public().len()), (Some(&Value::Int(4)), 2));
     }
 
     #[test]

@@ -269,7 +269,7 @@ impl Batch<'_> {
     fn edit(&mut self, draft: &mut Draft<'_>, from: Incarnation, request: EditRequest) {
         let known = draft.state().system().edited().get(&request.key).cloned();
         let n = u32::try_from(self.edited.len()).unwrap_or(u32::MAX);
-        let edited = known.unwrap_or_else(|| edits::decide(draft, self.limits, (self.entry, n), &request));
+        let edited = known.unwrap_or_else(|| edits::decide(draft, self.room, self.limits, (self.entry, n), &request));
         self.edited.push((from, request.key, edited));
     }
 
