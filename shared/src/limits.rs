@@ -9,6 +9,8 @@ pub const NAME_BYTES_MAX: usize = 64;
 pub const TEXT_BYTES_MAX: usize = 512;
 /// Integers stay exact in every client language: |value| <= 2^53 - 1.
 pub const INT_ABS_MAX: i64 = (1 << 53) - 1;
+/// No map that clients are sent has this key: decoders of msgpack in JavaScript refuse all of a frame that has it.
+pub const KEY_NOT_ACCEPTED: &str = "__proto__";
 pub const ENTITIES_PER_ROOM_MAX: usize = 4_096;
 pub const FIELDS_PER_ENTITY_MAX: usize = 32;
 

@@ -227,7 +227,7 @@ async fn an_answer_that_no_client_can_read_is_refused_and_the_call_stays_open() 
     let n = ask(&mut stage.ann, "oracle", "?");
     stage.ann.until(Duration::from_millis(100), |_| false).await;
     let taken = stage.taken().await;
-    for bad in ["", "{", "1.5", "9007199254740993", "[1] 2"] {
+    for bad in ["", "{", "1.5", "9007199254740993", "[1] 2", r#"{"a":[{"__proto__":1}]}"#] {
         stage.worker.finish_call(&taken, bad.into()).await.expect("a log");
     }
     let long = format!("\"{}\"", "x".repeat(20_000));

@@ -10,7 +10,9 @@ use utoipa::ToSchema;
 
 use sectorbus::action::Facts;
 use sectorbus::ids::{EventName, PostKey};
-use sectorbus::limits::{EVENT_BYTES_MAX, EVENT_FACTS_MAX, FACT_NAME_CHARS_MAX, INT_ABS_MAX, SAY_CHARS_MAX};
+use sectorbus::limits::{
+    EVENT_BYTES_MAX, EVENT_FACTS_MAX, FACT_NAME_CHARS_MAX, INT_ABS_MAX, KEY_NOT_ACCEPTED, SAY_CHARS_MAX,
+};
 use sectorbus::log::Log;
 use sectorbus::said::{Event, Level, Said};
 use sectorbus::value::Value;
@@ -35,7 +37,7 @@ pub struct PublishRequest {
     name: EventName,
     #[schema(value_type = String, pattern = "^(info|warning|critical)$", example = "info")]
     level: Level,
-    /// More of it: at most 16 names of 1 to 64 characters, with whole numbers or texts of at most 500 characters; no control
+    /// More of it: at most 16 names of 1 to 64 characters (none of them `__proto__`), with whole numbers or texts of at most 500 characters; no control
     /// characters; at most 4 KiB in all.
     #[serde(default)]
     about: BTreeMap<String, FieldValue>,
@@ -71,6 +73,12 @@ fn fact(name: String, value: FieldValue) -> Result<(String, Value), Problem> {
     if !(1..=FACT_NAME_CHARS_MAX).contains(&name.chars().count()) || name.chars().any(char::is_control) {
         let accepted = format!("names of 1 to {FACT_NAME_CHARS_MAX} characters, no control characters");
         return Err(refused("a name in about is not what is accepted", accepted));
+    }
+    if name == KEY_NOT_ACCEPTED {
+        return Err(refused(
+            format!("about.{name} is not accepted"),
+            "any other name: not every client can read this one",
+        ));
     }
     match value {
         FieldValue::Int(number) if number.unsigned_abs() <= INT_ABS_MAX as u64 => Ok((name, Value::Int(number))),
@@ -115,6 +123,7 @@ mod tests {
         }
         for refused in [
             r#"{"":1}"#,
+            r#"{"__proto__":1}"#,
             r#"{"a\nb":1}"#,
             r#"{"a":"b\u0000"}"#,
             r#"{"n":9007199254740992}"#,

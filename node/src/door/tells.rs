@@ -295,7 +295,7 @@ impl From<TellError> for Problem {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerRequest {
-    /// For the caller: any JSON without fractions, at most 16 KiB, nested at most 12 deep.
+    /// For the caller: any JSON without fractions and without a key `__proto__`, at most 16 KiB, nested at most 12 deep.
     #[schema(value_type = serde_json::Value)]
     body: Body,
 }

@@ -6,10 +6,10 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::limits::{CALL_BODY_DEPTH_MAX, INT_ABS_MAX};
+use crate::limits::{CALL_BODY_DEPTH_MAX, INT_ABS_MAX, KEY_NOT_ACCEPTED};
 
-/// Text, integer within ±(2^53 − 1), bool, null, list, or map with text keys. No fractions: clients would read them
-/// differently.
+/// Text, integer within ±(2^53 − 1), bool, null, list, or map with text keys, of which none is `__proto__`. No fractions:
+/// clients would read them differently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
     Null,
@@ -127,6 +127,9 @@ impl<'de> Deserialize<'de> for Body {
             fn visit_map<A: de::MapAccess<'de>>(self, mut entries: A) -> Result<Body, A::Error> {
                 let mut map = BTreeMap::new();
                 while let Some((key, value)) = entries.next_entry::<String, Body>()? {
+                    if key == KEY_NOT_ACCEPTED {
+                        return Err(de::Error::custom(format!("a key {KEY_NOT_ACCEPTED} is not accepted")));
+                    }
                     if map.insert(key, value).is_some() {
                         return Err(de::Error::custom("a key is there twice"));
                     }
@@ -153,6 +156,16 @@ mod tests {
         for bad in ["", "1.5", "9007199254740992", r#"{"a":1,"a":2}"#, "[1", "[] []", "{1:2}"] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_key_that_javascript_refuses_is_not_accepted_anywhere_in_a_body() {
+        for bad in [r#"{"__proto__":1}"#, r#"[{"a":{"__proto__":{}}}]"#, r#"{"\u005f_proto__":null}"#] {
+            assert!(read(bad).unwrap_err().contains("__proto__ is not accepted"), "{bad}");
+        }
+        let msgpack = b"\x81\xa9__proto__\x01";
+        assert!(rmp_serde::from_slice::<Body>(msgpack).unwrap_err().to_string().contains("not accepted"));
+        assert!(read(r#"{"__proto":1,"constructor":"__proto__"}"#).is_ok());
     }
 
     #[test]
