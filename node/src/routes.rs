@@ -107,7 +107,7 @@ pub const ROUTES: &[Route] = &[
         DoorEndpoint::Feed,
         "GET",
         "/api/v1/rooms/{room}/feed",
-        "a room's feed (read; of players and teams: read_private)",
+        "a room's feed (read; of players, teams and their topics: read_private)",
     ),
     door(
         DoorEndpoint::Changes,

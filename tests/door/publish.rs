@@ -123,6 +123,13 @@ async fn what_cannot_be_published_is_refused_with_the_reason_and_a_long_request_
         expect_problem(&key.ask(door, "POST", PUBLISH, &asked.to_string()).await?, 422, "bad_field")?;
     }
     expect_problem(&reader.ask(door, "POST", PUBLISH, &event("k", &everyone, "x")).await?, 403, "lacks_scope")?;
+    // What not everybody may hear, not every key may read.
+    for (topic, status) in [("market:ore", 200), ("raid:plan", 403), ("galnet", 403)] {
+        let path = format!("/api/v1/rooms/topic:{topic}/feed");
+        let read = reader.get(door, &path).await?;
+        ensure!(read.status == status, "{topic}: {} {}", read.status, read.body);
+        key.done(door, "GET", &path, "").await?;
+    }
     let no_state = key.ask(door, "GET", "/api/v1/rooms/topic:market:ore", "").await?;
     expect_problem(&no_state, 422, "no_state")?;
     // As long as an event may be, and all of it in the audit.

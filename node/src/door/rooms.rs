@@ -18,7 +18,7 @@ use sectorbus::said::Said;
 use sectorbus::state::{Fields, RoomState};
 use sectorbus::value::Value;
 
-use crate::config::Scope;
+use crate::config::{ReadBy, Scope, read_by};
 use crate::core::Core;
 use crate::door::Door;
 use crate::door::call::{Call, until_answered};
@@ -286,14 +286,24 @@ impl FeedItemView {
     }
 }
 
-/// A room's feed, page by page. Those of players and teams need the scope read_private.
+/// Whether everybody may hear what is said there.
+fn is_open_to_all<L: Log>(core: &Core<L>, room: &RoomId) -> bool {
+    match room {
+        RoomId::Global | RoomId::Sector(_) => true,
+        RoomId::Player(_) | RoomId::Team(_) => false,
+        RoomId::Topic(topic) => read_by(&core.config.topics, topic) == Some(&ReadBy::Everyone),
+    }
+}
+
+/// A room's feed, page by page. Those of players and teams, and of topics that not everybody may read (the setting
+/// `topics`), need the scope read_private.
 #[utoipa::path(get, path = "/api/v1/rooms/{room}/feed", tag = "read",
     params(("room" = String, Path, pattern = "^(global|(sector|team|player):[A-Za-z0-9_-]{1,64}|topic:[A-Za-z0-9_-]{1,32}(:[A-Za-z0-9_-]{1,31})?)$", example = "sector:1"), FeedQuery),
     responses((status = 200, description = "A page of the feed", body = FeedPage)))]
 pub async fn feed<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<FeedPage>, Problem> {
     let mut call = Call::admitted(&door, request, Scope::Read).await?;
     let room: RoomId = call.id("room").await?;
-    if matches!(room, RoomId::Player(_) | RoomId::Team(_)) {
+    if !is_open_to_all(&call.core, &room) {
         call.needs(Scope::ReadPrivate)?;
     }
     let FeedQuery { after, limit } = call.query()?;
