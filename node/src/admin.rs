@@ -16,7 +16,7 @@ use sectorbus::log::Log;
 use sectorbus::metrics::METRICS;
 use serde::Serialize;
 
-use crate::door::Door;
+use crate::door::{Door, problem};
 use crate::routes::{self, AdminEndpoint};
 
 /// Whether this node should get traffic. Starts as not ready: no Redis, not on the ring.
@@ -99,6 +99,8 @@ pub fn router<L: Log>(readiness: Arc<Readiness>, metrics: PrometheusHandle, door
         AdminEndpoint::Metrics => get(scrape),
         AdminEndpoint::Door(endpoint) => door.answer_of(endpoint),
     })
+    .fallback(problem::no_path)
+    .method_not_allowed_fallback(problem::no_method)
     .with_state(Admin { readiness, metrics })
 }
 

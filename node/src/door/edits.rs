@@ -6,12 +6,12 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use sectorbus::ids::{Alias, EditKey, EntryId, PlayerId, RoomId};
-use sectorbus::limits::{EDIT_ANSWERED_WITHIN, EDITS_MAX, INT_ABS_MAX, RESEND_AFTER};
+use sectorbus::limits::{EDIT_ANSWERED_WITHIN, EDITS_MAX, INT_ABS_MAX, NAME_BYTES_MAX, RESEND_AFTER, TEXT_BYTES_MAX};
 use sectorbus::log::Log;
 use sectorbus::state::{EditOutcome, EditRefusal, Edited, check_value};
 use sectorbus::value::{Field, Value};
@@ -19,7 +19,7 @@ use sectorbus::value::{Field, Value};
 use crate::command::Command;
 use crate::config::Scope;
 use crate::door::Door;
-use crate::door::call::Call;
+use crate::door::call::{Call, Object};
 use crate::door::problem::{Problem, ProblemBody};
 use crate::door::rooms::{FieldValue, NewValue, must_be_a_sector};
 use crate::room::edits::{Edit, EditRequest};
@@ -45,25 +45,53 @@ pub struct ChangeRequest {
 
 /// One change.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// Gives credits to a player who is present in the room or sleeps there, or takes them.
-    Credits {
-        #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{1,64}$")]
-        player: PlayerId,
-        #[schema(minimum = -9007199254740991_i64, maximum = 9007199254740991_i64)]
-        delta: i64,
-    },
-    /// Creates an entity that is no ship.
-    Create { fields: BTreeMap<String, FieldValue> },
-    /// Sets fields of an entity, or removes those that are null.
-    Set {
-        alias: u32,
-        #[schema(value_type = BTreeMap<String, NewValue>)]
-        fields: BTreeMap<String, Option<FieldValue>>,
-    },
-    /// Removes an entity that is no player's ship.
-    Remove { alias: u32 },
+    #[serde(deserialize_with = "of_object")]
+    Credits(ChangeCredits),
+    #[serde(deserialize_with = "of_object")]
+    Create(ChangeCreate),
+    #[serde(deserialize_with = "of_object")]
+    Set(ChangeSet),
+    #[serde(deserialize_with = "of_object")]
+    Remove(ChangeRemove),
+}
+
+/// Gives credits to a player who is present in the room or sleeps there, or takes them.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeCredits {
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    player: PlayerId,
+    #[schema(minimum = -9007199254740991_i64, maximum = 9007199254740991_i64)]
+    delta: i64,
+}
+
+/// Creates an entity that is no ship.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeCreate {
+    fields: BTreeMap<String, FieldValue>,
+}
+
+/// Sets fields of an entity, or removes those that are null.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeSet {
+    alias: u32,
+    #[schema(value_type = BTreeMap<String, NewValue>)]
+    fields: BTreeMap<String, Option<FieldValue>>,
+}
+
+/// Removes an entity that is no player's ship.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeRemove {
+    alias: u32,
+}
+
+fn of_object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Object::deserialize(deserializer).map(|Object(change)| change)
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -109,37 +137,41 @@ fn read(asked: ChangeRequest) -> Result<EditRequest, Problem> {
 
 fn edit_of(change: Change) -> Result<Edit, Problem> {
     Ok(match change {
-        Change::Credits { player, delta } if delta.unsigned_abs() <= INT_ABS_MAX as u64 => {
+        Change::Credits(ChangeCredits { player, delta }) if delta.unsigned_abs() <= INT_ABS_MAX as u64 => {
             Edit::Credits { player, delta }
         }
-        Change::Credits { .. } => {
+        Change::Credits(_) => {
             return Err(
                 Problem::unprocessable("bad_field", "delta is too large").accepted("at most 2^53 - 1 either way")
             );
         }
-        Change::Create { fields } => {
+        Change::Create(ChangeCreate { fields }) => {
             let fields = fields.into_iter().map(|(name, value)| field_of(&name, Some(value)));
             let fields = fields.map(|read| read.map(|(field, value)| value.map(|value| (field, value))));
             Edit::Create { fields: fields.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect() }
         }
-        Change::Set { alias, fields } => {
+        Change::Set(ChangeSet { alias, fields }) => {
             let fields = fields.into_iter().map(|(name, value)| field_of(&name, value));
             Edit::Set { alias: Alias(alias), fields: fields.collect::<Result<_, _>>()? }
         }
-        Change::Remove { alias } => Edit::Remove { alias: Alias(alias) },
+        Change::Remove(ChangeRemove { alias }) => Edit::Remove { alias: Alias(alias) },
     })
 }
 
 fn field_of(name: &str, value: Option<FieldValue>) -> Result<(Field, Option<Value>), Problem> {
     let field = Field::from_name(name).ok_or_else(|| {
-        Problem::unprocessable("bad_field", "a field of an unknown name").accepted(Field::NAMES.join(", "))
+        let shown: String = name.chars().take(NAME_BYTES_MAX).collect();
+        Problem::unprocessable("bad_field", format!("there is no field {shown:?}")).accepted(Field::NAMES.join(", "))
     })?;
     let value = value.map(|value| match value {
         FieldValue::Int(number) => Value::Int(number),
         FieldValue::Text(text) => Value::from(text.as_str()),
     });
     if let Some(value) = &value {
-        check_value(field, value).map_err(|why| Problem::unprocessable("bad_field", why.to_string()))?;
+        check_value(field, value).map_err(|_| {
+            Problem::unprocessable("bad_field", format!("{name} is too large"))
+                .accepted(format!("at most 2^53 - 1 either way, or {TEXT_BYTES_MAX} bytes"))
+        })?;
     }
     Ok((field, value))
 }

@@ -37,9 +37,10 @@ impl MuteRequest {
             (Some(_), None) => Err(Problem::unprocessable("bad_field", "until_ms is not what is accepted")
                 .accepted(format!("{now_ms} (now) to {}", after(REVOKED_FOR_MAX)))),
             (None, Some(seconds)) => held_for(seconds).map(after),
-            _ => {
-                let detail = "until_ms and for_s say the same";
-                Err(Problem::unprocessable("bad_field", detail).accepted("until_ms or for_s"))
+            (given, _) => {
+                let detail =
+                    if given.is_some() { "both until_ms and for_s are there" } else { "until when is not said" };
+                Err(Problem::unprocessable("bad_field", detail).accepted("one of until_ms and for_s"))
             }
         }
     }

@@ -83,6 +83,22 @@ impl Problem {
     pub fn code(&self) -> &'static str {
         self.body.code
     }
+
+    #[cfg(test)]
+    pub fn body(&self) -> &ProblemBody {
+        &self.body
+    }
+}
+
+/// Of the listener: there is nothing under this path.
+pub async fn no_path() -> Problem {
+    Problem::not_found("path").accepted("the paths that /api/v1/openapi.json lists, /metrics, /healthz and /readyz")
+}
+
+/// Of the listener: what is under this path is asked for otherwise.
+pub async fn no_method() -> Problem {
+    let detail = "nothing answers this method here";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", detail).accepted("those of the header Allow")
 }
 
 impl From<LogError> for Problem {

@@ -82,13 +82,13 @@ fn fact(name: String, value: FieldValue) -> Result<(String, Value), Problem> {
     }
     match value {
         FieldValue::Int(number) if number.unsigned_abs() <= INT_ABS_MAX as u64 => Ok((name, Value::Int(number))),
-        FieldValue::Int(_) => Err(refused("a number in about is too large", "at most 2^53 - 1 either way")),
+        FieldValue::Int(_) => Err(refused(format!("about.{name} is too large"), "at most 2^53 - 1 either way")),
         FieldValue::Text(text) if text.chars().count() <= SAY_CHARS_MAX && !text.chars().any(char::is_control) => {
             Ok((name, Value::from(text.as_str())))
         }
         FieldValue::Text(_) => {
             let accepted = format!("texts of at most {SAY_CHARS_MAX} characters, no control characters");
-            Err(refused("a text in about is not what is accepted", accepted))
+            Err(refused(format!("about.{name} is not what is accepted"), accepted))
         }
     }
 }

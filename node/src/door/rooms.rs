@@ -1,12 +1,13 @@
 //! Reading rooms: which there are, what is in one, what was said in it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use axum::Json;
 use axum::extract::{Request, State};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
@@ -38,11 +39,35 @@ pub(super) fn page(limit: Option<usize>, max: usize) -> Result<usize, Problem> {
 }
 
 /// What a field holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum FieldValue {
     Int(i64),
     Text(String),
+}
+
+/// By hand: what is derived for such a choice says of a mistake only that there is one.
+impl<'de> Deserialize<'de> for FieldValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = FieldValue;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number of at most 2^53 - 1 either way, or a text")
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<FieldValue, E> {
+                Ok(FieldValue::Int(number))
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<FieldValue, E> {
+                let too_large = |_| E::invalid_value(de::Unexpected::Unsigned(number), &self);
+                i64::try_from(number).map(FieldValue::Int).map_err(too_large)
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<FieldValue, E> {
+                Ok(FieldValue::Text(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 /// Described by hand: the derive knows no limits of an enum's values, and no map of what may be null.

@@ -15,7 +15,8 @@ use utoipa::ToSchema;
 use sectorbus::action::Facts;
 use sectorbus::ids::{FeedId, PlayerId, PostKey, RoomId, SectorId, TeamId, TopicId};
 use sectorbus::limits::{
-    AUDIENCE_ROOMS_MAX, AUDIENCE_SECTORS_MAX, POST_BYTES_MAX, REPLY_BODY_BYTES_MAX, SAY_CHARS_MAX, WARPS_AROUND_MAX,
+    AUDIENCE_ROOMS_MAX, AUDIENCE_SECTORS_MAX, CALL_BODY_DEPTH_MAX, KEY_NOT_ACCEPTED, POST_BYTES_MAX,
+    REPLY_BODY_BYTES_MAX, SAY_CHARS_MAX, WARPS_AROUND_MAX,
 };
 use sectorbus::log::{CallAnswered, CallName, Log, ReplyId};
 use sectorbus::protocol::Body;
@@ -144,15 +145,15 @@ impl Named {
 
 impl Whom {
     fn must_name_somebody(&self) -> Result<(), Problem> {
-        let (names, most) = match self {
-            Whom::Players { players } => (players.len(), AUDIENCE_ROOMS_MAX),
-            Whom::Controllers { controllers_of } => (controllers_of.len(), AUDIENCE_SECTORS_MAX),
+        let (field, names, most) = match self {
+            Whom::Players { players } => ("players", players.len(), AUDIENCE_ROOMS_MAX),
+            Whom::Controllers { controllers_of } => ("controllers_of", controllers_of.len(), AUDIENCE_SECTORS_MAX),
             _ => return Ok(()),
         };
         if names > 0 {
             return Ok(());
         }
-        Err(Problem::unprocessable("bad_field", "nobody is named").accepted(format!("1 to {most} names")))
+        Err(Problem::unprocessable("bad_field", format!("{field} names nobody")).accepted(format!("1 to {most} names")))
     }
 
     fn audience(&self) -> Audience {
@@ -336,7 +337,9 @@ pub async fn answer<L: Log>(State(door): State<Door<L>>, request: Request) -> Re
 }
 
 fn unreadable(why: String) -> Problem {
-    Problem::unprocessable("bad_field", why).accepted(format!("JSON of at most {REPLY_BODY_BYTES_MAX} bytes"))
+    Problem::unprocessable("bad_field", why).accepted(format!(
+        "JSON of at most {REPLY_BODY_BYTES_MAX} bytes, nested at most {CALL_BODY_DEPTH_MAX} deep, without fractions and without a key {KEY_NOT_ACCEPTED}"
+    ))
 }
 
 fn given_to(answered: CallAnswered) -> Result<Answered, Problem> {
