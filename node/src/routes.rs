@@ -115,7 +115,12 @@ pub const ROUTES: &[Route] = &[
         "/api/v1/rooms/{room}/changes",
         "changes a sector through its owner, once per key (state)",
     ),
-    door(DoorEndpoint::Player, "GET", "/api/v1/players/{player}", "where a player is, and their sessions (read)"),
+    door(
+        DoorEndpoint::Player,
+        "GET",
+        "/api/v1/players/{player}",
+        "where a player is, their status, team and sessions (read)",
+    ),
     door(
         DoorEndpoint::Disconnect,
         "POST",

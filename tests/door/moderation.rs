@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
+use sectorbus::action::{Action, Status};
 use sectorbus::protocol::CloseCode;
 use sectorbus_tests::region::Region;
+use sectorbus_tests::waiting;
 use sectorbus_tests::wire::{Player, PlayerOptions, Told};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::tells::kept;
 use crate::{Key, SOON};
 
 fn was_closed(told: &Told, code: CloseCode) -> bool {
@@ -96,5 +99,43 @@ async fn without_an_audit_nothing_is_changed_on_redis() -> Result<()> {
     let bans: Vec<String> =
         redis::cmd("ZRANGE").arg("sb:test:{revoked}:at").arg(0).arg(-1).query_async(&mut redis).await?;
     ensure!(bans.is_empty() && ann.told().closes.is_empty(), "{bans:?}");
+    region.passed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_players_presence_and_team_are_read_as_others_see_them_though_a_node_is_killed_on_redis() -> Result<()> {
+    let key = Key::of_everything();
+    let mut region = Region::start_with(&["a", "b"], |settings| settings.with("api_keys", &key.entry)).await?;
+    let (nodes, door) = (region.addresses(), region.nodes[0].admin());
+    let desk = Player::start("ann", &nodes[..1], PlayerOptions::default());
+    desk.settled(SOON).await?;
+    let read = async || key.done(door, "GET", "/api/v1/players/ann", "").await;
+    let until = async |what: &str, is: &dyn Fn(&Value) -> bool| {
+        waiting::until_async(SOON, what, async || Ok(is(&read().await?))).await
+    };
+    let is = |seen: &Value, status: &str, devices: u64| {
+        let count = seen["sessions"].as_array().map_or(0, Vec::len) as u64;
+        seen["status"] == status && seen["devices"] == devices && count == devices && seen["online"] == (devices > 0)
+    };
+    let seen = read().await?;
+    ensure!(is(&seen, "online", 1) && seen.get("team").is_none() && seen.get("last_seen_ms").is_none(), "{seen}");
+    key.done(door, "PUT", "/api/v1/teams/red/members/ann", r#"{"role":"captain"}"#).await?;
+    let seen = read().await?;
+    ensure!(seen["team"] == serde_json::json!({ "id": "red", "role": "captain" }), "{seen}");
+    key.done(door, "DELETE", "/api/v1/teams/red/members/ann", "").await?;
+    ensure!(read().await?.get("team").is_none());
+    desk.act(Action::Status { status: Status::Busy });
+    until("busy", &|seen| is(seen, "busy", 1)).await?;
+    // What the player says holds for both; and one goes with its node, without a word.
+    let phone = Player::start("ann", &nodes[1..], PlayerOptions::default());
+    phone.settled(SOON).await?;
+    until("two devices", &|seen| is(seen, "busy", 2)).await?;
+    desk.stay_away();
+    until("the other alone", &|seen| is(seen, "busy", 1) && seen["sessions"][0]["node"] == "b").await?;
+    ensure!(read().await?.get("last_seen_ms").is_none(), "last seen now");
+    region.nodes[1].kill9()?;
+    phone.stay_away();
+    until("offline", &|seen| is(seen, "offline", 0) && seen["last_seen_ms"].as_u64() > Some(1_700_000_000_000)).await?;
+    kept(&[desk, phone])?;
     region.passed()
 }

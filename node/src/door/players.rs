@@ -1,4 +1,4 @@
-//! One player, from outside: where they are, and what a moderator may do about them. Muting is `mute`'s, notes are not here.
+//! One player, from outside: where they are and as what they are shown, and what a moderator may do about them. Muting is `mute`'s, notes are not here.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use sectorbus::ids::{Hop, PlayerId, SectorId, SessionId};
+use sectorbus::ids::{Hop, PlayerId, Role, SectorId, SessionId, TeamId};
 use sectorbus::limits::{REVOKED_FOR_MAX, UNBAN_KEPT_FOR};
 use sectorbus::log::{At, Log, Revoked};
 
@@ -17,6 +17,7 @@ use crate::core::Core;
 use crate::door::Door;
 use crate::door::call::{Call, until_answered};
 use crate::door::problem::{Problem, ProblemBody};
+use crate::people::watches::{self, Summary};
 
 /// As the command `revoke` has it: no less than tokens live.
 const REVOKED_FOR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -28,6 +29,17 @@ pub struct PlayerView {
     player: PlayerId,
     /// Has a connection to a living node.
     online: bool,
+    /// What others are shown: the best of what each connection is shown as.
+    #[schema(value_type = String, pattern = "^(offline|away|busy|online|in_combat)$", example = "online")]
+    status: &'static str,
+    /// How many connections there are to living nodes.
+    devices: u32,
+    /// Of a player who is offline: when the last connection ended, in milliseconds since 1970; absent: not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen_ms: Option<u64>,
+    /// Absent: in none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team: Option<PlayerTeam>,
     /// Where the player is, or sleeps.
     #[schema(value_type = String)]
     sector: SectorId,
@@ -41,6 +53,14 @@ pub struct PlayerView {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+pub struct PlayerTeam {
+    #[schema(value_type = String)]
+    id: TeamId,
+    #[schema(value_type = String)]
+    role: Role,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SessionView {
     #[schema(value_type = String)]
     session: SessionId,
@@ -51,7 +71,7 @@ async fn at<L: Log>(core: &Core<L>, player: &PlayerId) -> Result<At, Problem> {
     until_answered(|| core.log.at(player)).await?.ok_or_else(|| Problem::not_found("player"))
 }
 
-/// Where a player is, and through which nodes they are connected.
+/// Where a player is and as what others see them, in which team, and through which nodes they are connected.
 #[utoipa::path(get, path = "/api/v1/players/{player}", tag = "read",
     params(("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", example = "ann")),
     responses((status = 200, description = "The player", body = PlayerView),
@@ -61,14 +81,23 @@ pub async fn presence<L: Log>(State(door): State<Door<L>>, request: Request) -> 
     let player: PlayerId = call.id("player").await?;
     let core = &call.core;
     let at = at(core, &player).await?;
-    let members = &core.view().members;
-    let living = at.sessions.iter().filter(|(_, seat)| members.contains(&seat.incarnation));
+    let (Summary { shown, devices, last_seen_ms }, _) = watches::summary(core, &at.present());
+    let living = at.sessions.iter().filter(|(_, seat)| !core.is_dead(&seat.incarnation));
     let sessions: Vec<SessionView> = living
         .map(|(session, seat)| SessionView { session: session.clone(), node: seat.incarnation.node_name().to_owned() })
         .collect();
-    let banned_until_ms = core.revocations.banned_until_ms(&player);
-    let online = !sessions.is_empty();
-    Ok(Json(PlayerView { player, online, sector: at.room, hop: at.hop, sessions, banned_until_ms }))
+    Ok(Json(PlayerView {
+        online: devices > 0,
+        status: shown.as_str(),
+        devices,
+        last_seen_ms: Some(last_seen_ms).filter(|ms| *ms > 0),
+        team: at.team.and_then(|team| team.team).map(|(id, role)| PlayerTeam { id, role }),
+        sector: at.room,
+        hop: at.hop,
+        sessions,
+        banned_until_ms: core.revocations.banned_until_ms(&player),
+        player,
+    }))
 }
 
 /// Which sessions; absent, or no body at all: every one.
