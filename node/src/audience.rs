@@ -1,24 +1,27 @@
 //! Whom something is told that nobody here said: the rooms whose feeds get it. What is told to several rooms is in each of
-//! them once, by the name its asker gave it, however often it is asked for.
+//! them once, by the name its asker gave it, however often it is asked for. Something else is not told under that name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use sectorbus::ids::{FeedId, PlayerId, PostKey, RoomId, SectorId, TeamId, TopicId};
 use sectorbus::limits::{AUDIENCE_ROOMS_MAX, AUDIENCE_SECTORS_MAX, WARPS_AROUND_MAX};
-use sectorbus::log::{Log, LogError, OnceKey};
+use sectorbus::log::{Log, LogError, LogResult, OnceKey, Posted};
 use sectorbus::rules::{Universe, controllers_of};
 use sectorbus::said::Said;
 
 use crate::config::read_by;
 use crate::core::Core;
+use crate::feeds::item;
 use crate::load;
 use crate::poster::{PostError, Poster};
 
 const POSTS_AT_ONCE: usize = 16;
 const ROOMS_READ_AT_ONCE: usize = 8;
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Who hears it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +55,8 @@ pub enum TellError {
     TooManySectors { found: usize },
     #[error("nobody may read a topic {0}")]
     NoTopic(TopicId),
+    #[error("{0} was told something else under this key")]
+    KeyReused(RoomId),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error(transparent)]
@@ -140,23 +145,59 @@ pub async fn tell<L: Log>(
     tell_rooms(core, audience.rooms(core).await?, key, said).await
 }
 
-/// The same, to an audience whose rooms are known.
+/// The same, to an audience whose rooms are known. Nobody is told if any of them has something else under this key; only
+/// if that is told at the same time, and while the log does not answer, some may be.
 pub async fn tell_rooms<L: Log>(
     core: &Arc<Core<L>>,
     rooms: BTreeSet<RoomId>,
     key: &PostKey,
     said: &Said,
 ) -> Result<Vec<(RoomId, FeedId)>, TellError> {
+    let once = OnceKey::Backend(key.clone());
+    let finding = rooms.into_iter().map(|room| async {
+        let found = until_answered(|| core.log.posted(&room, &once)).await?;
+        if let Some(id) = found {
+            must_say(core, &room, id, said).await?;
+        }
+        Ok::<_, TellError>((room, found))
+    });
+    let found: Vec<_> = stream::iter(finding).buffer_unordered(POSTS_AT_ONCE).try_collect().await?;
     let body = said.encode();
-    let posting = rooms.into_iter().map(|room| {
-        let (once, body) = (OnceKey::Backend(key.clone()), &body);
+    let posting = found.into_iter().map(|(room, found)| {
+        let (once, body) = (once.clone(), &body);
         async move {
-            let posted = Poster::post(core, &room, once, body).await;
-            posted.map(|id| (room, id)).map_err(TellError::Post)
+            if let Some(id) = found {
+                return Ok((room, id));
+            }
+            match Poster::post_or_find(core, &room, once, body).await? {
+                Posted::New(id) => Ok((room, id)),
+                Posted::Already(id) => must_say(core, &room, id, said).await.map(|()| (room, id)),
+            }
         }
     });
     let posted: Vec<_> = stream::iter(posting).buffer_unordered(POSTS_AT_ONCE).collect().await;
     posted.into_iter().collect()
+}
+
+/// The item of this id says the same; one that is not kept any more is taken for it.
+async fn must_say<L: Log>(core: &Core<L>, room: &RoomId, id: FeedId, said: &Said) -> Result<(), TellError> {
+    let next = FeedId { n: id.n.saturating_add(1), ..id };
+    let newest = until_answered(|| core.log.feed_before(room, Some(next), 1)).await?;
+    let stored = newest.into_iter().filter(|item| item.id == id).find_map(item::read);
+    if stored.is_none_or(|stored| stored.said() == Some(said)) {
+        return Ok(());
+    }
+    Err(TellError::KeyReused(room.clone()))
+}
+
+/// Whoever waits says for how long.
+async fn until_answered<T, F: Future<Output = LogResult<T>>>(ask: impl Fn() -> F) -> LogResult<T> {
+    loop {
+        match ask().await {
+            Err(LogError::NotExecuted(_) | LogError::Ambiguous(_)) => tokio::time::sleep(ASK_AGAIN_AFTER).await,
+            answer => return answer,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use sectorbus_tests::waiting;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::tells::{hears, kept, players_of};
+use crate::tells::{hears, kept, players_of, region_with, room};
 use crate::{Key, SOON, expect_problem};
 
 /// Lets everybody touch keys whose tags do not begin with one of these letters, and no others: as a Redis whose nodes of
@@ -124,5 +124,42 @@ async fn a_key_that_asks_too_much_is_told_when_and_others_are_let_in_on_redis() 
     other.done(door, "GET", "/api/v1/rooms", "").await?;
     waiting::until_async(SOON, "let in again", async || Ok(greedy.get(door, "/api/v1/rooms").await?.status == 200))
         .await?;
+    region.passed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_under_which_something_else_was_told_is_refused_and_nobody_is_told_on_redis() -> Result<()> {
+    let key = Key::of_everything();
+    let (region, players) = region_with(&key, &["ann", "bob"]).await?;
+    let [a, b] = [region.nodes[0].admin(), region.nodes[1].admin()];
+    let announcement = |players: &[&str], text: &str| {
+        json!({ "key": "t3", "audience": { "players": players }, "level": "info", "text": text }).to_string()
+    };
+    let first = key.done(a, "POST", "/api/v1/announce", &announcement(&["ann"], "first")).await?;
+    let notice = json!({ "key": "t3", "players": ["ann"], "level": "info", "text": "first" }).to_string();
+    let audience = json!({ "players": ["bob", "ann"] });
+    let event =
+        json!({ "key": "t3", "audience": audience, "name": "first", "level": "info", "about": { "text": "first" } });
+    for (door, path, body) in [
+        (a, "notify", notice),
+        (b, "publish", event.to_string()),
+        (b, "announce", announcement(&["ann"], "second")),
+        (a, "announce", announcement(&["bob", "ann"], "second")),
+    ] {
+        let refused = key.ask(door, "POST", &format!("/api/v1/{path}"), &body).await?;
+        let problem = expect_problem(&refused, 422, "key_reused")?;
+        ensure!(problem["accepted"].as_str().is_some_and(|accepted| accepted.contains("a new key")), "{problem}");
+    }
+    // The same to more players is told to those who have not heard it.
+    let more = key.done(b, "POST", "/api/v1/announce", &announcement(&["bob", "ann"], "first")).await?;
+    ensure!(more["items"][0] == first["items"][0] && more["items"][1]["room"] == "player:bob", "{more} after {first}");
+    for player in &players {
+        let of = room(&format!("player:{}", player.name));
+        hears(player, &of, "first").await?;
+        ensure!(player.told().client.heard.texts(&of) == ["first"], "{}", player.name);
+    }
+    let audit = key.done(a, "GET", "/api/v1/audit?limit=100", "").await?.to_string();
+    ensure!(audit.matches(r#""outcome":"key_reused""#).count() == 4, "{audit}");
+    kept(&players)?;
     region.passed()
 }

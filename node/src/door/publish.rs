@@ -28,7 +28,7 @@ use crate::door::tells::{Announced, Telling, Whom, tell};
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PublishRequest {
-    /// Names it: published again under this name to a room that has it, it is neither told twice nor changed.
+    /// As in an announcement.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{1,64}$")]
     key: PostKey,
     audience: Whom,

@@ -39,7 +39,8 @@ const WHOM: &str = "\"everyone\", {\"sector\"}, {\"sector\", \"warps\"}, {\"team
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnnounceRequest {
-    /// Names it: told again under this name to a room that has it, it is neither told twice nor changed.
+    /// Names it, whatever kind of telling it is: a room that has it is not told twice, and of something else under this name
+    /// nobody is told.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{1,64}$")]
     key: PostKey,
     audience: Whom,
@@ -280,6 +281,9 @@ impl From<TellError> for Problem {
                 .accepted(format!("1 to {AUDIENCE_SECTORS_MAX} sectors")),
             TellError::NoTopic(_) => {
                 Problem::not_found("topic").accepted("a topic that a pattern of the setting topics fits")
+            }
+            TellError::KeyReused(_) => {
+                Problem::unprocessable("key_reused", error.to_string()).accepted("a new key for something new")
             }
             TellError::Log(error) => error.into(),
             TellError::Post(PostError::TooLarge { .. }) => Problem::unprocessable("bad_text", error.to_string())

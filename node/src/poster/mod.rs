@@ -38,7 +38,7 @@ pub enum PostError {
 struct Job {
     once: OnceKey,
     body: Bytes,
-    answer_tx: oneshot::Sender<Result<FeedId, PostError>>,
+    answer_tx: oneshot::Sender<Result<Posted, PostError>>,
 }
 
 /// What the beats say of Redis.
@@ -75,6 +75,18 @@ impl Poster {
         once: OnceKey,
         body: &[u8],
     ) -> Result<FeedId, PostError> {
+        Self::post_or_find(core, room, once, body).await.map(|posted| match posted {
+            Posted::New(id) | Posted::Already(id) => id,
+        })
+    }
+
+    /// The same; says as well whether there was an item of that name, which may be another's or this call's own.
+    pub async fn post_or_find<L: Log>(
+        core: &Arc<Core<L>>,
+        room: &RoomId,
+        once: OnceKey,
+        body: &[u8],
+    ) -> Result<Posted, PostError> {
         if body.len() > POST_BYTES_MAX {
             return Err(PostError::TooLarge { found: body.len() });
         }
@@ -159,10 +171,10 @@ impl<L: Log> Posting<L> {
     async fn take(&mut self, job: Job) {
         let Job { once, body, answer_tx } = job;
         let answer = match self.until_answered(&once, &body).await {
-            Ok(Posted::New(id) | Posted::Already(id)) => {
+            Ok(posted @ (Posted::New(id) | Posted::Already(id))) => {
                 self.core.metrics.posts.increment(1);
                 self.kept.keep(once, body, id, Instant::now());
-                Ok(id)
+                Ok(posted)
             }
             Err(what) => Err(PostError::Unreadable(what)),
         };
