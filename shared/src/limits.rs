@@ -171,8 +171,8 @@ pub const EDITS_REMEMBERED: usize = 256;
 pub const EDIT_ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// Requests of one caller to one node, twice as many at once.
 pub const DOOR_REQUESTS_PER_S: u32 = 200;
-/// What an audit's row keeps of a request.
-pub const AUDIT_DETAIL_BYTES_MAX: usize = 16 * 1024;
+/// What an audit's row keeps of a request: most are shorter.
+pub const AUDIT_DETAIL_BYTES_MAX: usize = 2 * 1024;
 /// Facts of one event, and characters of a fact's name.
 pub const EVENT_FACTS_MAX: usize = 16;
 /// Of an event as it is stored: histories of a room are read whole.
@@ -188,6 +188,7 @@ pub const REVOKED_FOR_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub const UNBAN_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Items kept in the streams `events` and `audit`.
 pub const EVENTS_KEPT: usize = 100_000;
+/// At most about 200 MB of Redis, if all rows were as long as may be.
 pub const AUDIT_KEPT: usize = 100_000;
 /// Events of one [`tell`](crate::log::Log::tell), about: those of an entry are not split.
 pub const TELL_EVENTS_MAX: usize = 100;
@@ -298,6 +299,7 @@ pub const WATCHED_PLAYERS_MAX: usize = 100;
 /// How often nodes report their players, and at most how often `global` counts them anew.
 pub const COUNT_EVERY: Duration = Duration::from_secs(10);
 
+const _: () = assert!(AUDIT_DETAIL_BYTES_MAX * AUDIT_KEPT < 256 << 20, "what is kept for the audit fits into a Redis");
 const _: () = assert!(BEAT_EVERY.as_millis() * 3 < MEMBER_TTL.as_millis(), "a lost beat must not expire a member");
 const _: () = assert!(GRACE.as_millis() < RESUME_WINDOW.as_millis());
 const _: () =

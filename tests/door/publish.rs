@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use sectorbus::ids::TopicId;
+use sectorbus::limits::AUDIT_DETAIL_BYTES_MAX;
 use sectorbus_tests::processes::NodeSettings;
 use sectorbus_tests::region::Region;
 use sectorbus_tests::waiting;
@@ -87,8 +88,8 @@ async fn an_event_is_heard_once_by_each_kind_of_audience_on_redis() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_published_is_refused_with_the_reason_and_a_long_request_is_in_the_audit_on_redis() -> Result<()>
-{
+async fn what_cannot_be_published_is_refused_with_the_reason_and_a_long_request_is_in_the_audit_with_its_length_on_redis()
+-> Result<()> {
     let (key, reader) = (Key::of_everything(), Key::new("reader", "read"));
     let entries = format!("{},{}", key.entry, reader.entry);
     let with = |settings: NodeSettings| settings.with("api_keys", &entries).with("topics", TOPICS);
@@ -132,7 +133,7 @@ async fn what_cannot_be_published_is_refused_with_the_reason_and_a_long_request_
     }
     let no_state = key.ask(door, "GET", "/api/v1/rooms/topic:market:ore", "").await?;
     expect_problem(&no_state, 422, "no_state")?;
-    // As long as an event may be, and all of it in the audit.
+    // As long as an event may be, and so much of it in the audit as fits; of one that fits all.
     let about = |facts: usize| -> serde_json::Map<String, Value> {
         (0..facts).map(|n| (format!("n{n}"), json!("x".repeat(500)))).collect()
     };
@@ -141,11 +142,19 @@ async fn what_cannot_be_published_is_refused_with_the_reason_and_a_long_request_
     expect_problem(&key.ask(door, "POST", PUBLISH, &long.to_string()).await?, 422, "bad_field")?;
     long["about"] = about(8).into();
     key.done(door, "POST", PUBLISH, &long.to_string()).await?;
+    let mut short = long;
+    (short["key"], short["about"]) = (json!("short"), about(3).into());
+    key.done(door, "POST", PUBLISH, &short.to_string()).await?;
     let audit = key.done(door, "GET", "/api/v1/audit?limit=10", "").await?;
-    let mut rows = audit["rows"].as_array().context("rows")?.iter();
-    let row = rows.find(|row| row["about"] == "event:long").context("its row")?;
-    let detail: Value = serde_json::from_str(row["detail"].as_str().context("what was asked")?)?;
-    ensure!(detail == long, "{detail}");
+    let detail_of = |about: &str| {
+        let mut rows = audit["rows"].as_array().into_iter().flatten();
+        rows.find(|row| row["about"] == about).and_then(|row| row["detail"].as_str()).context("what was asked")
+    };
+    let detail = detail_of("event:long")?;
+    ensure!(detail.starts_with(r#"{"key":"long""#) && detail.ends_with(" bytes)"), "{detail}");
+    ensure!((AUDIT_DETAIL_BYTES_MAX..AUDIT_DETAIL_BYTES_MAX + 32).contains(&detail.len()), "{}", detail.len());
+    let whole: Value = serde_json::from_str(detail_of("event:short")?)?;
+    ensure!(whole == short, "{whole}");
     region.passed()
 }
 
