@@ -6,6 +6,8 @@ use anyhow::{Context, Result, ensure};
 use redis::aio::MultiplexedConnection;
 use redis::streams::StreamReadReply;
 use sectorbus::action::Action;
+use sectorbus::limits::ERRORS_MAX;
+use sectorbus::protocol::{ClientFrame, Unread};
 use sectorbus::value::{Field, Value};
 use sectorbus_tests::region::Region;
 use sectorbus_tests::waiting;
@@ -106,7 +108,8 @@ async fn joins_moves_disconnects_and_leaves_are_told_once_though_an_owner_is_kil
     ids.sort_unstable();
     ids.dedup();
     ensure!(ids.len() == count, "an event was told twice: {:?}", consumer.heard);
-    ensure!(consumer.of("move", "ann").count() == 1 && consumer.heard.iter().all(|event| event["kind"] != "gap"));
+    let odd = |event: &Event| ["gap", "flag"].contains(&event["kind"].as_str());
+    ensure!(consumer.of("move", "ann").count() == 1 && !consumer.heard.iter().any(odd), "{:?}", consumer.heard);
     region.passed()
 }
 
@@ -133,5 +136,29 @@ async fn what_a_dead_owner_had_not_told_is_told_by_the_next_one_on_redis() -> Re
     consumer.until("join", "ann", 2).await?;
     let joins: Vec<_> = consumer.of("join", "ann").collect();
     ensure!(joins[0] == joins[1], "known as the same: {joins:?}");
+    region.passed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_closed_for_breaking_the_rules_is_flagged_on_redis() -> Result<()> {
+    let region = Region::start(&["a"]).await?;
+    let mut consumer = Consumer::join(&region).await?;
+    let (ann, bob) = (Player::start("ann", &region.addresses(), PlayerOptions::default()), "bob");
+    ann.settled(SOON).await?;
+    let bob = Player::start(bob, &region.addresses(), PlayerOptions::default());
+    bob.settled(SOON).await?;
+    bob.stay_away();
+    consumer.until("disconnect", "bob", 1).await?;
+    // Requests that no number names, until it is enough.
+    for _ in 0..ERRORS_MAX + 5 {
+        ann.send(ClientFrame::Unread(Unread { n: 0 }));
+    }
+    consumer.until("flag", "ann", 1).await?;
+    consumer.until("disconnect", "ann", 1).await?;
+    let flag = consumer.of("flag", "ann").next().context("a flag")?.clone();
+    let disconnect = consumer.of("disconnect", "ann").next().context("a disconnect")?;
+    ensure!(flag["reason"] == "too_many_errors" && flag["node"] == "a" && flag["session"] == disconnect["session"]);
+    ensure!(flag["id"].ends_with("/flag") && flag["at"].parse::<u64>()? > 0, "{flag:?}");
+    ensure!(consumer.of("flag", "bob").count() == 0, "{:?}", consumer.heard);
     region.passed()
 }

@@ -9,6 +9,7 @@ mod moderation;
 mod notices;
 mod publish;
 mod repeats;
+mod stored;
 mod tells;
 
 use std::net::SocketAddr;

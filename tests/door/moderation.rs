@@ -4,7 +4,11 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
 use sectorbus::action::{Action, Status};
+use sectorbus::ids::PlayerId;
 use sectorbus::protocol::CloseCode;
+use sectorbus_demo::client::Client;
+use sectorbus_node::auth::{Claims, mint};
+use sectorbus_tests::cluster::{FAR_S, JWT_SECRET, secret};
 use sectorbus_tests::region::Region;
 use sectorbus_tests::waiting;
 use sectorbus_tests::wire::{Player, PlayerOptions, Told};
@@ -137,5 +141,46 @@ async fn a_players_presence_and_team_are_read_as_others_see_them_though_a_node_i
     phone.stay_away();
     until("offline", &|seen| is(seen, "offline", 0) && seen["last_seen_ms"].as_u64() > Some(1_700_000_000_000)).await?;
     kept(&[desk, phone])?;
+    region.passed()
+}
+
+/// A player with a token of this name and date.
+fn with_token(name: &str, jti: &str, iat: Option<u64>, nodes: &[SocketAddr]) -> Player {
+    let player = PlayerId::new(name).expect("a name");
+    let claims = Claims { jti: Some(jti.to_owned()), iat, ..Claims::new(player, FAR_S) };
+    Player::with_client(Client::new(name, mint(&claims, &secret(JWT_SECRET))), nodes, PlayerOptions::default())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_revoked_through_the_door_is_refused_by_every_node_and_newer_tokens_are_not_on_redis() -> Result<()> {
+    let key = Key::of_everything();
+    let region = Region::start_with(&["a", "b"], |settings| settings.with("api_keys", &key.entry)).await?;
+    let (nodes, door) = (region.addresses(), region.nodes[0].admin());
+    // On the node that is not asked; bob's two tokens are of one player.
+    let ann = with_token("ann", "anns", Some(1_000), &nodes[1..]);
+    let (lost, kept) = (with_token("bob", "lost", None, &nodes[1..]), with_token("bob", "kept", None, &nodes[..1]));
+    for player in [&ann, &lost, &kept] {
+        player.settled(SOON).await?;
+    }
+    let revoked = key.done(door, "POST", "/api/v1/players/ann/revoke", r#"{"for_s":600}"#).await?;
+    let since_ms = revoked["since_ms"].as_u64().context("since when")?;
+    ensure!(revoked["until_ms"].as_u64() > Some(since_ms), "{revoked}");
+    let token = key.done(door, "POST", "/api/v1/tokens/revoke", r#"{"jti":"lost","for_s":600}"#).await?;
+    ensure!(token["until_ms"].is_u64() && token["since_ms"].is_u64(), "{token}");
+    for player in [&ann, &lost] {
+        player.until(SOON, "the end of what was revoked", |told| was_closed(told, CloseCode::Revoked)).await?;
+    }
+    for node in nodes.chunks(1) {
+        for (name, jti, iat) in [("ann", "anns", Some(1_000)), ("ann", "other", Some(2_000)), ("bob", "lost", None)] {
+            let again = with_token(name, jti, iat, node);
+            again.until(SOON, "the refusal", |told| told.client.is_live() || !told.closes.is_empty()).await?;
+            ensure!(!again.told().client.is_live(), "{name} is let in with {jti}");
+        }
+        let newer = with_token("ann", "anns", Some(since_ms / 1_000 + 1), node);
+        newer.settled(SOON).await?;
+    }
+    ensure!(kept.told().closes.is_empty() && kept.told().connections == 1, "another token of the player was revoked");
+    let audit = key.done(door, "GET", "/api/v1/audit?limit=100", "").await?.to_string();
+    ensure!(audit.contains(r#""about":"token:lost""#) && audit.contains(r#""about":"player:ann""#), "{audit}");
     region.passed()
 }

@@ -204,8 +204,15 @@ async fn a_member_removed_through_the_door_hears_nothing_posted_to_the_team_afte
     region.passed()
 }
 
+/// A service has workers from then on.
+pub(crate) async fn join_workers(redis: &mut redis::aio::MultiplexedConnection) -> Result<()> {
+    let mut join = redis::cmd("XGROUP");
+    join.arg("CREATE").arg(CALLS).arg("workers").arg("0").arg("MKSTREAM");
+    Ok(join.query_async::<()>(redis).await?)
+}
+
 /// Waits for work, as a worker would.
-async fn next_call(redis: &mut redis::aio::MultiplexedConnection) -> Result<String> {
+pub(crate) async fn next_call(redis: &mut redis::aio::MultiplexedConnection) -> Result<String> {
     let mut read = redis::cmd("XREADGROUP");
     read.arg("GROUP").arg("workers").arg("w").arg("BLOCK").arg(100).arg("STREAMS").arg(CALLS).arg(">");
     let deadline = tokio::time::Instant::now() + SOON;
@@ -224,8 +231,7 @@ async fn a_call_is_answered_over_http_by_whoever_has_its_id_on_redis() -> Result
     let key = Key::of_everything();
     let (region, players) = region_with(&key, &["ann"]).await?;
     let mut redis = region.redis.connection().await?;
-    let mut join = redis::cmd("XGROUP");
-    join.arg("CREATE").arg(CALLS).arg("workers").arg("0").arg("MKSTREAM").query_async::<()>(&mut redis).await?;
+    join_workers(&mut redis).await?;
     let n = players[0].call("aria", Body::from("where am I"));
     let id = next_call(&mut redis).await?;
     // By the node that the player is not on.

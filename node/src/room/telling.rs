@@ -190,18 +190,5 @@ fn merged(found: Untold, waiting: Untold) -> Untold {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_batch_ends_within_an_entry() {
-        let of = |version: u64, count: usize| {
-            (0..count).map(move |n| (EntryId::new(7, version), vec![("n".to_owned(), n.to_string())]))
-        };
-        let lengths = |untold: &Untold| in_batches(untold).iter().map(|batch| batch.len()).collect::<Vec<_>>();
-        assert!(lengths(&Vec::new()).is_empty());
-        assert_eq!(lengths(&of(1, TELL_EVENTS_MAX).chain(of(2, 1)).collect()), [TELL_EVENTS_MAX, 1]);
-        let large = of(1, TELL_EVENTS_MAX - 1).chain(of(2, 3 * TELL_EVENTS_MAX)).chain(of(3, 2)).collect();
-        assert_eq!(lengths(&large), [4 * TELL_EVENTS_MAX - 1, 2]);
-    }
-}
+#[path = "telling_tests.rs"]
+mod tests;

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError};
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
@@ -93,6 +93,8 @@ impl Reading {
                 None => Incoming::Closed,
                 Some(Err(WsError::Capacity(CapacityError::MessageTooLong { .. }))) => Incoming::TooLarge,
                 Some(Err(WsError::Utf8(_))) => Incoming::NotUtf8,
+                // Whoever loses the network breaks no rule.
+                Some(Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Incoming::Closed,
                 Some(Err(WsError::Protocol(_) | WsError::Capacity(_))) => Incoming::Violation,
                 Some(Err(_)) => Incoming::Closed,
             },
