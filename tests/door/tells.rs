@@ -36,7 +36,10 @@ pub(crate) async fn players_of(region: &Region, names: &[&str]) -> Result<Vec<Pl
         let options = PlayerOptions { feeds: true, keep_heard: true, ..PlayerOptions::default() };
         let player = Player::start(name, &addresses, options);
         player.settled(SOON).await?;
-        listens(&player, &room(&format!("player:{name}"))).await?;
+        // What is said before a feed begins is its history.
+        for of in [RoomId::Global, room(&format!("player:{name}"))] {
+            listens(&player, &of).await?;
+        }
         players.push(player);
         addresses.rotate_left(1);
     }

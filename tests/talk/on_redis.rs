@@ -26,8 +26,10 @@ async fn players(region: &Region, names: &[&str]) -> Result<Vec<Player>> {
     for name in names {
         let player = Player::start(name, &addresses, options());
         player.settled(SOON).await?;
-        let own = room(&format!("player:{name}"));
-        player.until(SOON, "its own feed", |told| told.client.heard.cursors.contains_key(&own)).await?;
+        // What is said before a feed begins is its history.
+        for of in [RoomId::Global, room(&format!("player:{name}"))] {
+            player.until(SOON, "its feeds", |told| told.client.heard.cursors.contains_key(&of)).await?;
+        }
         players.push(player);
         addresses.rotate_left(1);
     }
