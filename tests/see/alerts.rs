@@ -10,7 +10,7 @@ use sectorbus_tests::yaml;
 use sectorbus_tests::folder::repository;
 
 /// What the issues name, in their order.
-const ALERTS: [&str; 11] = [
+const ALERTS: [&str; 12] = [
     "SectorbusNodeDown",
     "SectorbusRoomsWithoutOwner",
     "SectorbusFailoverSlow",
@@ -22,6 +22,7 @@ const ALERTS: [&str; 11] = [
     "SectorbusFeedsBroken",
     "SectorbusPlayersWait",
     "SectorbusDoorFails",
+    "SectorbusCallsUnanswered",
 ];
 const SECTION_PARTS: [&str; 4] = ["**What it means.**", "**Confirm.**", "**Do.**", "**Do not.**"];
 
@@ -47,7 +48,7 @@ fn promtool(arguments: &[&str]) -> String {
 #[test]
 fn promtool_finds_nothing_wrong_with_the_rules() {
     let said = promtool(&["check", "rules", "--lint=all", "--lint-fatal", "recording.yml", "alerts.yml"]);
-    assert!(said.contains("11 rules found"), "{said}");
+    assert!(said.contains("12 rules found"), "{said}");
 }
 
 #[test]
