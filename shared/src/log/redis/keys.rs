@@ -25,7 +25,7 @@ pub(super) const META: &str = "sb:meta";
 /// | `{<room>}:once:<player>:<actor>:<seq>`, `{<room>}:once:#<room>:<entry id>:<n>`, `{<room>}:once:!<key>` | string | `post` | feed id of that post | 7 d |
 /// | `{player:<id>}:ears` | hash | `ears` | `muted` = ms until when, `b:<player>` = blocked, `m:<channel>` = feed id read up to (newest 256) | for ever |
 /// | `{player:<id>}:at` | hash | `attach`, `detach`, `log_out`, `show`, `set_team`, `team_known`, `team_settled`, `arrived` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation counter actor`, `p:<session>` = what it is shown as if not `online`, `presence` (number of the last change of these and of `room`), `last_seen` = ms when the last session ended, `team` = `number team role before issued since` (`#`: none; `before` is a list of `team=role`), `x:<session>` = ms until when a logged out session is not attached | for ever; `x:` 1 d |
-/// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke` | `token:<jti>`, `player:<id>`, `ban:<id>`, `unban:<id>`, by when they were revoked and by when that is over | until the last is over |
+/// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke` | `token:<jti>`, `player:<id>`, `ban:<id>`, `unban:<id>`, `ears:<id>`, by when they were revoked and by when that is over | until the last is over |
 /// | `{out}:events` | stream | `note`, `tell` | one event per item, its fields as ARCHITECTURE.md lists them; for consumer groups | for ever, newest 100,000 items |
 /// | `{out}:told` | hash | `tell` | per room the entry up to which its events were told | for ever |
 /// | `{out}:audit` | stream | `note` | what came through the backend's door: who, what, outcome | for ever, newest 100,000 items |
@@ -35,7 +35,6 @@ pub(super) const META: &str = "sb:meta";
 /// | `{service:<name>}:calls` | stream, group `workers` | the workers' XGROUP CREATE, `call_queue` | fields `id`, `reply_to`, `player`, `sector`, `conversation`, `deadline_ms`, `body` | for ever, newest 10,000 items; workers remove what they answered |
 /// | `{service:<name>}:queued:<reply id>` | string | `call_queue` | empty: it was queued | until the call's deadline + 60 s |
 /// | `{replies}:stream` | stream, group `nodes` | the workers' XADD | fields `id`, `body` | until a node has taken it |
-/// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke` | `token:<jti>` and `player:<id>`, by when they were revoked and by when that is over | until the last is over |
 ///
 /// Channels (sharded pub/sub): `{<room>}` carries `stored::published` payloads, `{members}:alive:<incarnation>` nothing
 /// (its subscribers are counted), `canary:<identity>:<n>` a number.
