@@ -2,6 +2,7 @@
 //! What an arrival does to the state is decided in `owner`.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use sectorbus::ids::{Hop, PlayerId, RoomId, SectorId};
 use sectorbus::log::Log;
@@ -11,6 +12,9 @@ use crate::command::Command;
 use crate::room::owner::Input;
 use crate::room::seats;
 use crate::room::task::{RoomEvent, RoomTask};
+
+/// By then the other rooms have their new owners, if one died with several.
+const ASSERT_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Sets `at`, until answered. Some: it names a later move of the player, and where that led.
 async fn assert_at<L: Log>(log: &L, player: &PlayerId, sector: &SectorId, hop: Hop) -> Option<(SectorId, Hop)> {
@@ -139,7 +143,13 @@ impl<L: Log> RoomTask<L> {
 
     /// A destination has the player, or knows where `at` says that this hop led.
     pub(super) fn departure_known(&mut self, player: PlayerId, hop: Hop, room: Option<SectorId>) -> Option<Input> {
-        let out = self.owner.state().system().outgoing().get(&player).filter(|out| out.hop <= hop)?;
+        let system = self.owner.state().system();
+        let here = system.seat(&player).map(|seat| seat.hop).or(system.dormant(&player).map(|record| record.hop));
+        if let Some(known) = here.filter(|known| *known < hop) {
+            self.look_for_later(player, known);
+            return None;
+        }
+        let out = system.outgoing().get(&player).filter(|out| out.hop <= hop)?;
         match room {
             // `at` says where this or a later move led, and whoever was asked has not seen it: that room is asked.
             Some(room) if out.to != room => {
@@ -175,6 +185,7 @@ impl<L: Log> RoomTask<L> {
         self.reassert(here);
     }
 
+    /// Twice: where a later move led, its room may have a new owner as well, which says so later than this one asks.
     fn reassert(&self, players: Vec<(PlayerId, Hop)>) {
         let RoomId::Sector(sector) = self.room.clone() else { return };
         if players.is_empty() {
@@ -183,13 +194,28 @@ impl<L: Log> RoomTask<L> {
         let (core, mailbox, latest) = (self.core.clone(), self.mailbox.clone(), self.reasserted.clone());
         let mine = latest.fetch_add(1, Ordering::Relaxed) + 1;
         self.core.tasks.spawn("reassert", async move {
-            for (player, hop) in players {
-                if latest.load(Ordering::Relaxed) != mine {
-                    // Begun anew meanwhile.
-                    return;
+            for wait in [Duration::ZERO, ASSERT_AGAIN_AFTER] {
+                tokio::time::sleep(wait).await;
+                for (player, hop) in &players {
+                    if latest.load(Ordering::Relaxed) != mine {
+                        // Begun anew meanwhile.
+                        return;
+                    }
+                    let Some((room, hop)) = assert_at(&*core.log, player, &sector, *hop).await else { continue };
+                    let Some(mailbox) = mailbox.upgrade() else { return };
+                    let _ = mailbox.send(RoomEvent::FoundElsewhere { player: player.clone(), hop, room }).await;
                 }
-                let Some((room, hop)) = assert_at(&*core.log, &player, &sector, hop).await else { continue };
-                let Some(mailbox) = mailbox.upgrade() else { return };
+            }
+        });
+    }
+
+    /// Somebody has seen a later move of a player whom this room has: it asks `at` what became of it.
+    fn look_for_later(&self, player: PlayerId, hop: Hop) {
+        let RoomId::Sector(sector) = self.room.clone() else { return };
+        let (core, mailbox) = (self.core.clone(), self.mailbox.clone());
+        self.core.tasks.spawn("later move", async move {
+            let Some((room, hop)) = assert_at(&*core.log, &player, &sector, hop).await else { return };
+            if let Some(mailbox) = mailbox.upgrade() {
                 let _ = mailbox.send(RoomEvent::FoundElsewhere { player, hop, room }).await;
             }
         });

@@ -183,8 +183,15 @@ impl<L: Log> Session<L> {
         });
     }
 
-    /// `at` as stored. One that lost where the player went is told again by whoever sees them.
+    /// `at` as stored. One that lost where the player went is told again by whoever sees them; a room that has a player
+    /// who has gone on, because their departure was lost, is told where `at` says they are.
     pub(super) fn compare_place(&mut self, at: &At) {
+        if let Some(place) = self.place.as_ref().filter(|place| place.live && at.room != place.sector)
+            && at.hop > place.followed
+        {
+            let (player, hop, room) = (self.speaker.player.clone(), at.hop, Some(at.room.clone()));
+            self.core.deliver(&RoomId::Sector(place.sector.clone()), Command::Arrived { player, hop, room });
+        }
         let is_behind = |place: &Place| place.live && at.room != place.sector && at.hop < place.followed;
         if let Some(hop) = self.place.as_ref().filter(|place| is_behind(place)).map(|place| place.followed) {
             self.set_at(hop);
