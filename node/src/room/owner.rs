@@ -355,6 +355,7 @@ impl Batch<'_> {
 
     /// Takes the player out of the room's state and keeps the record as outgoing. Answers of this batch go with it.
     fn depart(&mut self, draft: &mut Draft<'_>, player: &PlayerId, to: SectorId) {
+        self.log_rejections_of(draft, player);
         // The answers given so far in this batch are part of the marks that travel.
         let (mine, others) = std::mem::take(self.answers).into_iter().partition(|a| &a.player == player);
         *self.answers = others;
@@ -425,6 +426,7 @@ impl Batch<'_> {
             return self.take_in(draft, player, hop, out.record.clone(), None);
         }
         let mut record = if seated {
+            self.log_rejections_of(draft, player);
             seats::take_out(draft, player)
         } else if let Some(record) = system.dormant(player).filter(|_| asleep).cloned() {
             draft.system(SystemChange::Dormant(player.clone(), None));

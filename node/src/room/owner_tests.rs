@@ -169,6 +169,18 @@ fn a_departure_takes_the_marks_along_with_its_own_answer() {
 }
 
 #[test]
+fn a_departure_takes_along_what_was_rejected_without_an_entry() {
+    let mut room = TestRoom::with(&["ann"]);
+    room.receipts(vec![act(speaker("ann"), 1, nowhere())]);
+    room.receipts(vec![act(speaker("ann"), 2, nowhere())]);
+    let go = Action::Move { to: room.neighbour() };
+    let entry = room.entry(vec![act(speaker("ann"), 3, go)]);
+    assert_eq!(answers(&entry), [(1, no_warp()), (2, no_warp()), (3, Answer::Ack)]);
+    let marks = &room.state().system().outgoing()[&player("ann")].record.actors[&ACTOR];
+    assert_eq!(marks.judge(Seq(2)), Judged::Repeat(no_warp()), "the next sector does not decide it anew");
+}
+
+#[test]
 fn an_arrival_is_taken_in_once() {
     let mut room = TestRoom::new();
     let from = room.neighbour();

@@ -33,6 +33,22 @@ impl Batch<'_> {
         }
     }
 
+    /// What was rejected without an entry travels with the marks, in this entry: the next room would decide it anew.
+    pub(super) fn log_rejections_of(&mut self, draft: &mut Draft<'_>, player: &PlayerId) {
+        let of_player = self.rejections.range((player.clone(), ActorId(0))..).take_while(|((of, _), _)| of == player);
+        let keys: Vec<_> = of_player.map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            let kept = self.rejections.remove(&key).unwrap_or_default();
+            let actor = key.1;
+            for (seq, answer) in kept {
+                let marks = draft.state().system().actors_of(player).get(&actor);
+                if marks.is_some_and(|marks| marks.judge(seq) == Judged::Run) {
+                    draft.answer(Answered { player: player.clone(), actor, seq, answer });
+                }
+            }
+        }
+    }
+
     /// Dedupe and fencing of one action, before the rules.
     pub(super) fn standing(&self, draft: &Draft<'_>, speaker: &Speaker, actor: ActorId, seq: Seq) -> Standing {
         let system = draft.state().system();
