@@ -279,6 +279,8 @@ pub const CONTROLLERS_TOLD_MAX: usize = 100;
 pub const TEAMS_UNSETTLED_MAX: usize = 8;
 /// Members of one team; each is an entity of its room.
 pub const MEMBERS_PER_TEAM_MAX: usize = 1_000;
+/// Items that are mirrored into a feed in one step.
+pub const MIRROR_ITEMS_MAX: usize = 100;
 /// That a player blocks somebody is there for all nodes to see for this long: each looks several times a second.
 pub const EARS_TOLD_FOR: Duration = Duration::from_secs(60);
 /// What a node wrote of players is kept for this long after it was answered, to be written again if Redis loses it.

@@ -9,6 +9,7 @@ mod on_redis;
 mod stand;
 mod support;
 
+mod bridge;
 mod calls;
 mod chain;
 mod checkpoint;

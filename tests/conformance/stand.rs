@@ -5,10 +5,10 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use sectorbus::ids::{Incarnation, RegionName, RoomId};
-use sectorbus::log::{Log, LogResult, Workplace};
+use sectorbus::log::{Bridge, Log, LogResult, Workplace};
 
 pub(crate) trait Stand {
-    type Log: Log + Workplace;
+    type Log: Log + Workplace + Bridge;
 
     /// A new node's access, connected. Dropping it closes its connections.
     async fn node(&self) -> Self::Log {

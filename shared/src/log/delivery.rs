@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{EarsChange, LogEntry, Reply};
-use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, PostKey, RoomId, SessionId};
+use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, PostKey, RegionName, RoomId, SessionId};
 use crate::log::{Present, TeamAt};
 use crate::mailbox;
 
@@ -45,9 +45,12 @@ pub enum OnceKey {
     /// A post of the game's backend.
     #[serde(rename = "k")]
     Backend(PostKey),
+    /// Another region's: the name is unique there. Never of one that came from elsewhere itself.
+    #[serde(rename = "r")]
+    From { region: RegionName, name: Box<OnceKey> },
 }
 
-/// As in the key of Redis. The kinds cannot meet: no player's name has a `#`, a `!` or an `@`.
+/// As in the key of Redis. The kinds cannot meet: no player's name has a `#`, a `!` or an `@`, and no region's a `/`.
 impl fmt::Display for OnceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -55,6 +58,7 @@ impl fmt::Display for OnceKey {
             OnceKey::Mention { player, actor, seq } => write!(f, "@{player}:{actor}:{seq}"),
             OnceKey::Backend(key) => write!(f, "!{key}"),
             OnceKey::Entry { room, entry, n } => write!(f, "#{room}:{entry}:{n}"),
+            OnceKey::From { region, name } => write!(f, "{region}/{name}"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! [`memory`] (embedded default; injects faults). Everything stored is bytes here: what an entry, a snapshot part or a
 //! command means is decided by `state` and by the node; ids, prevs, lineage and ownership are this module's own.
 
+pub mod bridge;
 pub mod calls;
 pub mod chain;
 pub mod delivery;
@@ -26,6 +27,7 @@ use bytes::Bytes;
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, NodeName, PlayerId, RoomId, SectorId, SessionId};
 use crate::presence::Shown;
 
+pub use bridge::*;
 pub use calls::*;
 pub use chain::*;
 pub use delivery::*;

@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use super::delivery;
 use super::ears::PlayerEars;
+use super::feed::kept_for;
 use super::players::PlayerRecord;
 use super::region::Core;
 use super::trip::MemoryLog;
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, NodeName, PlayerId, RoomId, SectorId, SessionId};
-use crate::limits::PLAYER_FEED_KEPT_FOR;
 use crate::log::{
     Append, Appended, At, Attach, Attached, Beat, Beaten, CallAnswered, CallEnd, CallName, CallOpened, CallWork,
     Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange, EarsChanged, FeedItem, Following, Heads, Leave, Log,
@@ -360,8 +360,7 @@ impl Log for MemoryLog {
             let now_ms = core.time_ms();
             let stored = core.db.room_mut(&room);
             let as_of = stored.last();
-            let kept_for = matches!(room, RoomId::Player(_)).then_some(PLAYER_FEED_KEPT_FOR);
-            let (posted, item) = stored.feed.post(&once, &body, as_of, kept_for, now_ms);
+            let (posted, item) = stored.feed.post(&once, &body, as_of, kept_for(&room), now_ms);
             if let Some(item) = item {
                 core.publish(&room, Push::Feed(item));
             }

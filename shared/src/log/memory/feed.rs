@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::records;
-use crate::ids::{EntryId, FeedId};
-use crate::limits::{FEED_ITEMS_KEPT, ONCE_KEPT_FOR};
-use crate::log::{FeedItem, OnceKey, Posted};
+use crate::ids::{EntryId, FeedId, RegionName, RoomId};
+use crate::limits::{FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX, ONCE_KEPT_FOR, PLAYER_FEED_KEPT_FOR};
+use crate::log::{FeedItem, Mirror, MirroredUpto, OnceKey, Posted};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Feed {
@@ -17,6 +17,13 @@ pub(super) struct Feed {
     once: BTreeMap<OnceKey, FeedId>,
     /// When each once key expires (ms since 1970), oldest first.
     once_expiries: VecDeque<(u64, OnceKey)>,
+    /// Up to where feeds of other regions are in this one.
+    from: BTreeMap<RegionName, MirroredUpto>,
+}
+
+/// How long items of a room are kept; `None`: for ever.
+pub(super) fn kept_for(room: &RoomId) -> Option<Duration> {
+    matches!(room, RoomId::Player(_)).then_some(PLAYER_FEED_KEPT_FOR)
 }
 
 impl Feed {
@@ -53,6 +60,35 @@ impl Feed {
         self.once_expiries.push_back((time_ms.saturating_add(kept_ms), once.clone()));
         self.once.insert(once.clone(), id);
         (Posted::New(id), Some(item))
+    }
+
+    /// Up to where it is mirrored now, and the items to publish.
+    pub(super) fn mirror(
+        &mut self,
+        mirror: &Mirror,
+        as_of: Option<EntryId>,
+        kept_for: Option<Duration>,
+        time_ms: u64,
+    ) -> (MirroredUpto, Vec<FeedItem>) {
+        assert!(mirror.items.len() <= MIRROR_ITEMS_MAX, "{} items at once", mirror.items.len());
+        let (mut upto, mut posted) = (self.mirrored(&mirror.from), Vec::new());
+        if mirror.rewinds < upto.rewinds {
+            return (upto, posted);
+        }
+        upto = upto.max(MirroredUpto { rewinds: mirror.rewinds, id: FeedId::START });
+        for item in &mirror.items {
+            let at = MirroredUpto { rewinds: mirror.rewinds, id: item.id };
+            if at > upto {
+                upto = at;
+                posted.extend(self.post(&item.name, &item.body, as_of, kept_for, time_ms).1);
+            }
+        }
+        self.from.insert(mirror.from.clone(), upto);
+        (upto, posted)
+    }
+
+    pub(super) fn mirrored(&self, from: &RegionName) -> MirroredUpto {
+        self.from.get(from).copied().unwrap_or_default()
     }
 
     fn expire_once_keys(&mut self, time_ms: u64) {

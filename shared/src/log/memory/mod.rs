@@ -12,6 +12,7 @@ mod region;
 mod trip;
 mod workplace;
 
+mod bridge;
 mod calls;
 mod database;
 mod ears;

@@ -11,17 +11,22 @@ use crate::limits::{FEED_ITEMS_KEPT, ONCE_KEPT_FOR};
 use crate::log::stored::read_feed_item;
 use crate::log::{FeedItem, LogResult, OnceKey, Posted};
 
+impl RedisLog {
+    /// How long items of a room are kept, ms; 0: for ever.
+    pub(super) fn feed_kept_ms(&self, room: &RoomId) -> String {
+        if matches!(room, RoomId::Player(_)) { self.player_feed_kept.as_millis().to_string() } else { "0".into() }
+    }
+}
+
 pub(super) async fn post(log: &RedisLog, room: &RoomId, once: &OnceKey, body: Bytes) -> LogResult<Posted> {
     let (keys, channel) = (&log.keys, log.keys.channel(room));
-    let kept_ms =
-        if matches!(room, RoomId::Player(_)) { log.player_feed_kept.as_millis().to_string() } else { "0".into() };
     let call = scripts::POST
         .call(&[keys.head(room), keys.feed(room), keys.once(room, once)])
         .arg(&body[..])
         .arg(FEED_ITEMS_KEPT)
         .arg(ONCE_KEPT_FOR.as_secs())
         .arg(&channel)
-        .arg(kept_ms);
+        .arg(log.feed_kept_ms(room));
     let mut answer = Answer::of("post", log.requests_of(&channel).script(call).await?)?;
     match answer.text()?.as_str() {
         "NEW" => Ok(Posted::New(answer.parse()?)),

@@ -1,5 +1,5 @@
 //! The log on Redis: connections, and every operation of [`Log`] as one script. `keys` spells what is stored,
-//! `scripts/*.lua` are the operations, `rooms`, `members`, `inboxes`, `seats`, `feeds` and `region` call them.
+//! `scripts/*.lua` are the operations, `rooms`, `members`, `inboxes`, `seats`, `feeds`, `bridge` and `region` call them.
 //! The only place that talks to Redis. Knows nothing of what entries, snapshots and commands mean.
 
 mod keys;
@@ -7,6 +7,7 @@ mod scripts;
 
 mod rooms;
 
+mod bridge;
 mod calls;
 mod ears;
 mod feeds;

@@ -37,6 +37,7 @@ scripts! {
     INBOX_TAKE = "inbox_take";
     SEND = "send";
     POST = "post" after "prelude";
+    MIRROR = "mirror" after "prelude";
     EARS = "ears" after "prelude";
     ATTACH = "attach" after "prelude" after "presence";
     DETACH = "detach" after "prelude" after "presence";
@@ -111,6 +112,7 @@ mod tests {
             &INBOX_TAKE,
             &SEND,
             &POST,
+            &MIRROR,
             &ATTACH,
             &DETACH,
             &SHOW,

@@ -1,0 +1,111 @@
+//! Room-log 10: what comes from other regions is in a region's feed once and in the order of its origin, whoever brings it.
+
+use sectorbus::ids::{ActorId, FeedId, PlayerId, RoomId};
+use sectorbus::limits::MIRROR_ITEMS_MAX;
+use sectorbus::log::{Bridge, Log, Mirror, MirrorItem, MirroredUpto, OnceKey, Posted, Push};
+
+use crate::stand::{Stand, region, rules};
+use crate::support::*;
+
+rules! {
+    items_of_another_region_are_posted_once_in_their_order,
+    what_was_mirrored_before_is_passed_over_whoever_brings_it,
+    a_rewound_feed_goes_on_below_and_repeats_nothing,
+    each_region_has_its_own_place_and_local_posts_are_among_them,
+    a_mirror_without_an_answer_is_made_once,
+}
+
+fn name_in(of: &str, seq: u64) -> OnceKey {
+    let name = OnceKey::Player { player: PlayerId::new("ann").unwrap(), actor: ActorId(3), seq };
+    OnceKey::From { region: region(of), name: Box::new(name) }
+}
+
+/// Item `seq` of ann in that region, with this id there.
+fn item(of: &str, seq: u64, id: u64) -> MirrorItem {
+    MirrorItem { id: FeedId { ms: id, n: 0 }, name: name_in(of, seq), body: bytes(&format!("{of} {seq}")) }
+}
+
+fn mirror(of: &str, rewinds: u64, items: Vec<MirrorItem>) -> Mirror {
+    Mirror { room: RoomId::Global, from: region(of), rewinds, items }
+}
+
+fn upto(rewinds: u64, id: u64) -> MirroredUpto {
+    MirroredUpto { rewinds, id: FeedId { ms: id, n: 0 } }
+}
+
+async fn bodies(log: &impl Log) -> Vec<String> {
+    let items = answered(async || log.feed(&RoomId::Global, FeedId::START, 1_000).await).await;
+    let mut prev = FeedId::START;
+    for item in &items {
+        assert!(item.prev == prev && item.id > prev, "a chain: {item:?}");
+        prev = item.id;
+    }
+    let heads = heads(log, &RoomId::Global).await;
+    assert_eq!(heads.feed.unwrap_or_default(), prev, "the head says the last one");
+    items.into_iter().map(|item| String::from_utf8(item.body.to_vec()).unwrap()).collect()
+}
+
+async fn items_of_another_region_are_posted_once_in_their_order(stand: impl Stand) {
+    let (log, other) = (stand.node().await, stand.node().await);
+    let mut following = followed(&other, &RoomId::Global).await;
+    assert_eq!(log.mirrored(&RoomId::Global, &region("us")).await, Ok(MirroredUpto::default()));
+    let given = vec![item("us", 1, 900), item("us", 2, 901), item("us", 3, 950)];
+    assert_eq!(log.mirror(mirror("us", 0, given)).await, Ok(upto(0, 950)));
+    assert_eq!(other.mirrored(&RoomId::Global, &region("us")).await, Ok(upto(0, 950)));
+    assert_eq!(bodies(&other).await, ["us 1", "us 2", "us 3"]);
+    for body in ["us 1", "us 2", "us 3"] {
+        let Push::Feed(heard) = next(&mut following).await else { panic!("an item was to come") };
+        assert_eq!(&heard.body[..], body.as_bytes());
+    }
+    assert_eq!(log.mirror(mirror("us", 0, Vec::new())).await, Ok(upto(0, 950)), "nothing changes nothing");
+}
+
+async fn what_was_mirrored_before_is_passed_over_whoever_brings_it(stand: impl Stand) {
+    let (log, other) = (stand.node().await, stand.node().await);
+    let all: Vec<MirrorItem> = (1..=MIRROR_ITEMS_MAX as u64).map(|n| item("us", n, 900 + n)).collect();
+    // Two leaders, one of them behind.
+    for (by, items) in [(&log, 0..60), (&other, 0..40), (&other, 20..80), (&log, 50..100), (&other, 0..100)] {
+        by.mirror(mirror("us", 0, all[items].to_vec())).await.unwrap();
+    }
+    let expected: Vec<String> = (1..=MIRROR_ITEMS_MAX).map(|n| format!("us {n}")).collect();
+    assert_eq!(bodies(&log).await, expected);
+    assert_eq!(log.mirrored(&RoomId::Global, &region("us")).await, Ok(upto(0, 900 + MIRROR_ITEMS_MAX as u64)));
+}
+
+async fn a_rewound_feed_goes_on_below_and_repeats_nothing(stand: impl Stand) {
+    let (log, other) = (stand.node().await, stand.node().await);
+    log.mirror(mirror("us", 0, (1..=3).map(|n| item("us", n, 900 + n)).collect())).await.unwrap();
+    // Items 2 and 3 were lost there and posted again after a new one, by a clock that is behind.
+    let again = vec![item("us", 1, 901), item("us", 9, 850), item("us", 3, 851), item("us", 2, 852)];
+    let again: Vec<MirrorItem> = again.into_iter().skip(1).collect();
+    assert_eq!(other.mirror(mirror("us", 1, again.clone())).await, Ok(upto(1, 852)));
+    assert_eq!(bodies(&log).await, ["us 1", "us 2", "us 3", "us 9"]);
+    // A leader that has not noticed has no say any more.
+    assert_eq!(log.mirror(mirror("us", 0, vec![item("us", 4, 999)])).await, Ok(upto(1, 852)));
+    assert_eq!(log.mirror(mirror("us", 1, again)).await, Ok(upto(1, 852)));
+    assert_eq!(log.mirror(mirror("us", 1, vec![item("us", 4, 853)])).await, Ok(upto(1, 853)));
+    assert_eq!(bodies(&log).await, ["us 1", "us 2", "us 3", "us 9", "us 4"]);
+}
+
+async fn each_region_has_its_own_place_and_local_posts_are_among_them(stand: impl Stand) {
+    let log = stand.node().await;
+    log.mirror(mirror("us", 0, vec![item("us", 1, 900)])).await.unwrap();
+    let local = OnceKey::Player { player: PlayerId::new("ann").unwrap(), actor: ActorId(3), seq: 1 };
+    let posted = answered(async || log.post(&RoomId::Global, &local, bytes("here 1")).await).await;
+    log.mirror(mirror("asia", 0, vec![item("asia", 1, 5)])).await.unwrap();
+    log.mirror(mirror("us", 0, vec![item("us", 2, 901)])).await.unwrap();
+    assert_eq!(bodies(&log).await, ["us 1", "here 1", "asia 1", "us 2"], "one name in each region is three");
+    let again = answered(async || log.post(&RoomId::Global, &local, bytes("here 1")).await).await;
+    assert!(matches!((&posted, &again), (Posted::New(id), Posted::Already(same)) if id == same), "{posted:?}, {again:?}");
+    assert_eq!(log.posted(&RoomId::Global, &name_in("us", 2)).await.map(|id| id.is_some()), Ok(true));
+    assert_eq!(log.mirrored(&RoomId::Global, &region("asia")).await, Ok(upto(0, 5)));
+}
+
+async fn a_mirror_without_an_answer_is_made_once(stand: impl Stand) {
+    let (fragile, other) = (stand.fragile_node().await, stand.node().await);
+    other.mirror(mirror("asia", 0, Vec::new())).await.unwrap();
+    let given = || mirror("us", 0, vec![item("us", 1, 900), item("us", 2, 901)]);
+    stand.unanswered(&fragile, "global", fragile.mirror(given())).await;
+    assert_eq!(answered(async || fragile.mirror(given()).await).await, upto(0, 901));
+    assert_eq!(bodies(&other).await, ["us 1", "us 2"]);
+}
