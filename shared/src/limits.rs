@@ -281,6 +281,8 @@ pub const TEAMS_UNSETTLED_MAX: usize = 8;
 pub const MEMBERS_PER_TEAM_MAX: usize = 1_000;
 /// Items that are mirrored into a feed in one step.
 pub const MIRROR_ITEMS_MAX: usize = 100;
+/// News in redis-nexus: who is further behind looks through all sources.
+pub const NEWS_KEPT: usize = 100_000;
 /// That a player blocks somebody is there for all nodes to see for this long: each looks several times a second.
 pub const EARS_TOLD_FOR: Duration = Duration::from_secs(60);
 /// What a node wrote of players is kept for this long after it was answered, to be written again if Redis loses it.

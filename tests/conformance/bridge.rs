@@ -11,6 +11,7 @@ rules! {
     items_of_another_region_are_posted_once_in_their_order,
     what_was_mirrored_before_is_passed_over_whoever_brings_it,
     a_rewound_feed_goes_on_below_and_repeats_nothing,
+    what_would_leave_something_out_is_not_posted,
     each_region_has_its_own_place_and_local_posts_are_among_them,
     a_mirror_without_an_answer_is_made_once,
 }
@@ -26,7 +27,9 @@ fn item(of: &str, seq: u64, id: u64) -> MirrorItem {
 }
 
 fn mirror(of: &str, rewinds: u64, items: Vec<MirrorItem>) -> Mirror {
-    Mirror { room: RoomId::Global, from: region(of), rewinds, items }
+    let after = FeedId { ms: if rewinds > 0 { 849 } else { 0 }, n: 0 };
+    let upto = items.last().map_or(FeedId::START, |item| item.id);
+    Mirror { room: RoomId::Global, from: region(of), rewinds, after, upto, items }
 }
 
 fn upto(rewinds: u64, id: u64) -> MirroredUpto {
@@ -58,6 +61,10 @@ async fn items_of_another_region_are_posted_once_in_their_order(stand: impl Stan
         assert_eq!(&heard.body[..], body.as_bytes());
     }
     assert_eq!(log.mirror(mirror("us", 0, Vec::new())).await, Ok(upto(0, 950)), "nothing changes nothing");
+    let unreadable = Mirror { upto: upto(0, 970).id, ..mirror("us", 0, Vec::new()) };
+    assert_eq!(log.mirror(unreadable).await, Ok(upto(0, 970)), "what has no item here is passed over");
+    assert_eq!(log.mirror(mirror("us", 0, vec![item("us", 4, 960)])).await, Ok(upto(0, 970)));
+    assert_eq!(bodies(&other).await.len(), 3);
 }
 
 async fn what_was_mirrored_before_is_passed_over_whoever_brings_it(stand: impl Stand) {
@@ -76,15 +83,29 @@ async fn a_rewound_feed_goes_on_below_and_repeats_nothing(stand: impl Stand) {
     let (log, other) = (stand.node().await, stand.node().await);
     log.mirror(mirror("us", 0, (1..=3).map(|n| item("us", n, 900 + n)).collect())).await.unwrap();
     // Items 2 and 3 were lost there and posted again after a new one, by a clock that is behind.
-    let again = vec![item("us", 1, 901), item("us", 9, 850), item("us", 3, 851), item("us", 2, 852)];
-    let again: Vec<MirrorItem> = again.into_iter().skip(1).collect();
+    let again = vec![item("us", 7, 849), item("us", 9, 850), item("us", 3, 851), item("us", 2, 852)];
     assert_eq!(other.mirror(mirror("us", 1, again.clone())).await, Ok(upto(1, 852)));
     assert_eq!(bodies(&log).await, ["us 1", "us 2", "us 3", "us 9"]);
     // A leader that has not noticed has no say any more.
     assert_eq!(log.mirror(mirror("us", 0, vec![item("us", 4, 999)])).await, Ok(upto(1, 852)));
-    assert_eq!(log.mirror(mirror("us", 1, again)).await, Ok(upto(1, 852)));
+    assert_eq!(log.mirror(mirror("us", 1, again)).await, Ok(upto(1, 852)), "7 is before where they begin");
     assert_eq!(log.mirror(mirror("us", 1, vec![item("us", 4, 853)])).await, Ok(upto(1, 853)));
     assert_eq!(bodies(&log).await, ["us 1", "us 2", "us 3", "us 9", "us 4"]);
+}
+
+async fn what_would_leave_something_out_is_not_posted(stand: impl Stand) {
+    let mut stand = stand;
+    let log = stand.node().await;
+    log.mirror(mirror("us", 0, vec![item("us", 1, 900)])).await.unwrap();
+    stand.mark().await;
+    answered(async || log.mirror(mirror("us", 0, vec![item("us", 2, 901), item("us", 3, 902)])).await).await;
+    stand.lose_tail().await;
+    let log = stand.node().await;
+    let goes_on = Mirror { after: upto(0, 902).id, ..mirror("us", 0, vec![item("us", 4, 903)]) };
+    assert_eq!(answered(async || log.mirror(goes_on.clone()).await).await, upto(0, 900), "2 and 3 would be missing");
+    let all = (2..=4).map(|n| item("us", n, 899 + n)).collect::<Vec<_>>();
+    assert_eq!(answered(async || log.mirror(mirror("us", 0, all.clone())).await).await, upto(0, 903));
+    assert_eq!(bodies(&log).await, ["us 1", "us 2", "us 3", "us 4"]);
 }
 
 async fn each_region_has_its_own_place_and_local_posts_are_among_them(stand: impl Stand) {
@@ -96,7 +117,10 @@ async fn each_region_has_its_own_place_and_local_posts_are_among_them(stand: imp
     log.mirror(mirror("us", 0, vec![item("us", 2, 901)])).await.unwrap();
     assert_eq!(bodies(&log).await, ["us 1", "here 1", "asia 1", "us 2"], "one name in each region is three");
     let again = answered(async || log.post(&RoomId::Global, &local, bytes("here 1")).await).await;
-    assert!(matches!((&posted, &again), (Posted::New(id), Posted::Already(same)) if id == same), "{posted:?}, {again:?}");
+    assert!(
+        matches!((&posted, &again), (Posted::New(id), Posted::Already(same)) if id == same),
+        "{posted:?}, {again:?}"
+    );
     assert_eq!(log.posted(&RoomId::Global, &name_in("us", 2)).await.map(|id| id.is_some()), Ok(true));
     assert_eq!(log.mirrored(&RoomId::Global, &region("asia")).await, Ok(upto(0, 5)));
 }

@@ -17,6 +17,7 @@ mod claim;
 mod ears;
 mod feed;
 mod follow;
+mod hub;
 mod inbox;
 mod load;
 mod members;

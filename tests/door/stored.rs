@@ -7,7 +7,7 @@ use sectorbus::limits::MEMBERS_PER_TEAM_MAX;
 use sectorbus::log::redis::{RedisConfig, RedisLog};
 use sectorbus::log::{CallEnd, Log, OnceKey, ReplyId};
 use sectorbus::protocol::Body;
-use sectorbus_node::feeds::item;
+
 use sectorbus_tests::region::Region;
 use sectorbus_tests::waiting;
 use serde_json::json;
@@ -88,7 +88,7 @@ async fn an_item_of_a_kind_that_is_not_known_is_read_as_it_was_posted_on_redis()
     let log = log_of(&region).await?;
     for (name, body) in [("other", &b"\x02new"[..]), ("later", later)] {
         let once = OnceKey::Backend(name.parse()?);
-        log.post(&global, &once, item::encode(&once, body)).await?;
+        log.post(&global, &once, sectorbus::item::encode(&once, body)).await?;
     }
     key.done(door, "POST", "/api/v1/announce", &announcement("after")).await?;
     let feed = key.done(door, "GET", "/api/v1/rooms/global/feed", "").await?;

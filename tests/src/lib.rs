@@ -8,6 +8,7 @@ pub mod http;
 pub mod load;
 pub mod metrics_page;
 pub mod oracle;
+pub mod pals;
 pub mod processes;
 pub mod prometheus;
 pub mod proxy;

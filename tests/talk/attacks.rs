@@ -20,7 +20,7 @@ use sectorbus_node::room::edits::{Edit, EditRequest};
 use sectorbus_tests::client::Client;
 use sectorbus_tests::cluster;
 
-use crate::pals::{Pals, listens, nodes, player, room};
+use sectorbus_tests::pals::{Pals, listens, nodes, player, room};
 
 /// An entity of this kind and player.
 fn find(view: &View, kind: &str, of: &str) -> Option<Alias> {

@@ -14,7 +14,7 @@ use sectorbus_node::people::teams;
 use sectorbus_tests::cluster;
 use tokio::time::Instant;
 
-use crate::pals::{Pals, SOON, listens, nodes, player, room};
+use sectorbus_tests::pals::{Pals, SOON, listens, nodes, player, room};
 
 fn red() -> TeamId {
     "red".parse().expect("a name")

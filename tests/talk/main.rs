@@ -6,6 +6,5 @@ mod lost_writes;
 mod notices;
 mod on_memory;
 mod on_redis;
-mod pals;
 mod teams;
 mod topics;

@@ -13,7 +13,7 @@ use sectorbus_node::audience::{self, Audience};
 use sectorbus_node::people::teams;
 use sectorbus_tests::cluster;
 
-use crate::pals::{Pals, listens, nodes, player, room};
+use sectorbus_tests::pals::{Pals, listens, nodes, player, room};
 
 fn system(level: Level, text: &str) -> Said {
     let about = Facts::from([("text".to_owned(), Value::from(text))]);

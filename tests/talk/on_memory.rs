@@ -11,7 +11,7 @@ use sectorbus::protocol::{FeedPlaceReason, Page};
 use sectorbus::said::{RefusalCode, Said};
 use sectorbus_tests::cluster;
 
-use crate::pals::{Pals, listens, nodes, player, room};
+use sectorbus_tests::pals::{Pals, listens, nodes, player, room};
 
 #[tokio::test(start_paused = true)]
 async fn what_is_said_reaches_those_it_is_for_on_every_node_and_nobody_else() {

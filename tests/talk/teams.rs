@@ -9,7 +9,7 @@ use sectorbus_node::audience::{self, Audience};
 use sectorbus_node::people::teams;
 use sectorbus_tests::cluster;
 
-use crate::pals::{Pals, listens, nodes, player, room};
+use sectorbus_tests::pals::{Pals, listens, nodes, player, room};
 
 fn red() -> TeamId {
     "red".parse().expect("a name")

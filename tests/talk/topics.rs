@@ -17,7 +17,7 @@ use sectorbus_node::{Node, NodeConfig};
 use sectorbus_tests::client::Client;
 use sectorbus_tests::cluster;
 
-use crate::pals::{Pals, listens, nodes, player, room};
+use sectorbus_tests::pals::{Pals, listens, nodes, player, room};
 
 fn with_topics(config: &mut NodeConfig) {
     config.topics = ["market:*=everyone", "raid:*=team:red"].map(|rule| TopicRule::read(rule).expect("a rule")).into();

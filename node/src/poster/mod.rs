@@ -18,8 +18,8 @@ use sectorbus::limits::{POST_BYTES_MAX, POSTS_WAITING_MAX};
 use sectorbus::log::{Log, LogError, OnceKey, Posted};
 
 use crate::core::Core;
-use crate::feeds::item;
 use kept::Kept;
+use sectorbus::item;
 
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 

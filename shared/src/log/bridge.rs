@@ -39,6 +39,10 @@ pub struct Mirror {
     pub room: RoomId,
     pub from: RegionName,
     pub rewinds: u64,
+    /// Where they begin: all that the feed has above it is here.
+    pub after: FeedId,
+    /// Up to where nothing is missing: what is unreadable has no item here.
+    pub upto: FeedId,
     /// At most [`crate::limits::MIRROR_ITEMS_MAX`].
     pub items: Vec<MirrorItem>,
 }
@@ -46,7 +50,8 @@ pub struct Mirror {
 /// A nexus's access to a region.
 pub trait Bridge: Send + Sync + 'static {
     /// Posts what is above the place that was reached, each item once by its name, and moves that place; answers it. Two
-    /// that mirror the same at the same time are harmless.
+    /// that mirror the same at the same time are harmless. Nothing is posted if something would be missing before it:
+    /// the place went back with a lost tail.
     fn mirror(&self, mirror: Mirror) -> impl Future<Output = LogResult<MirroredUpto>> + Send;
     /// Up to where a room's feed of another region is in this region's feed of the same name.
     fn mirrored(&self, room: &RoomId, from: &RegionName) -> impl Future<Output = LogResult<MirroredUpto>> + Send;

@@ -20,7 +20,7 @@ fn id(ms: u64) -> FeedId {
 fn named(ms: u64, prev: u64, name: u64) -> Arc<Item> {
     let player = PlayerId::new("ann").expect("a name");
     let name = OnceKey::Player { player, actor: ActorId(1), seq: name };
-    let body = feeds_item::encode(&name, b"");
+    let body = sectorbus::item::encode(&name, b"");
     feeds_item::read(FeedItem { id: id(ms), prev: id(prev), as_of: None, body }).expect("readable")
 }
 

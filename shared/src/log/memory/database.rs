@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::calls::Calls;
 use super::ears::PlayerEars;
+use super::hub::HubStore;
 use super::inbox::Inbox;
 use super::outward::OutwardStreams;
 use super::players::{self, PlayerRecord};
@@ -28,6 +29,7 @@ pub(super) struct Database {
     pub(super) revocations: Revocations,
     pub(super) outward: OutwardStreams,
     pub(super) calls: Calls,
+    pub(super) hub: HubStore,
 }
 
 impl Database {

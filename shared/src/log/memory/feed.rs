@@ -72,10 +72,13 @@ impl Feed {
     ) -> (MirroredUpto, Vec<FeedItem>) {
         assert!(mirror.items.len() <= MIRROR_ITEMS_MAX, "{} items at once", mirror.items.len());
         let (mut upto, mut posted) = (self.mirrored(&mirror.from), Vec::new());
-        if mirror.rewinds < upto.rewinds {
+        let begins = MirroredUpto { rewinds: mirror.rewinds, id: mirror.after };
+        if mirror.rewinds < upto.rewinds || mirror.rewinds == upto.rewinds && begins > upto {
             return (upto, posted);
         }
-        upto = upto.max(MirroredUpto { rewinds: mirror.rewinds, id: FeedId::START });
+        if mirror.rewinds > upto.rewinds {
+            upto = begins;
+        }
         for item in &mirror.items {
             let at = MirroredUpto { rewinds: mirror.rewinds, id: item.id };
             if at > upto {
@@ -83,6 +86,7 @@ impl Feed {
                 posted.extend(self.post(&item.name, &item.body, as_of, kept_for, time_ms).1);
             }
         }
+        upto.id = upto.id.max(mirror.upto);
         self.from.insert(mirror.from.clone(), upto);
         (upto, posted)
     }

@@ -17,6 +17,7 @@ mod calls;
 mod database;
 mod ears;
 mod feed;
+mod hub;
 mod inbox;
 mod outward;
 mod players;

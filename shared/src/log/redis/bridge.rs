@@ -10,13 +10,18 @@ use crate::log::{Bridge, LogResult, Mirror, MirroredUpto};
 
 impl Bridge for RedisLog {
     async fn mirror(&self, mirror: Mirror) -> LogResult<MirroredUpto> {
-        let Mirror { room, from, rewinds, items } = mirror;
+        let Mirror { room, from, rewinds, after, upto, items } = mirror;
         assert!(items.len() <= MIRROR_ITEMS_MAX, "{} items at once", items.len());
         let channel = self.keys.channel(&room);
         let mut keys = vec![self.keys.head(&room), self.keys.feed(&room), self.keys.from(&room)];
         keys.extend(items.iter().map(|item| self.keys.once(&room, &item.name)));
-        let call = scripts::MIRROR.call(&keys).arg(from.as_str()).arg(rewinds).arg(&channel).arg(FEED_ITEMS_KEPT);
-        let mut call = call.arg(ONCE_KEPT_FOR.as_secs()).arg(self.feed_kept_ms(&room));
+        let call = scripts::MIRROR.call(&keys).arg(from.as_str()).arg(rewinds).arg(after.to_string());
+        let mut call = call
+            .arg(upto.to_string())
+            .arg(&channel)
+            .arg(FEED_ITEMS_KEPT)
+            .arg(ONCE_KEPT_FOR.as_secs())
+            .arg(self.feed_kept_ms(&room));
         for item in &items {
             call = call.arg(item.id.to_string()).arg(&item.body[..]);
         }

@@ -1,7 +1,7 @@
 //! Every key and channel in Redis: who writes it, what is in it, how long it lives. The one place that spells them.
 
 use crate::ids::{Callee, Incarnation, PlayerId, RegionName, RoomId};
-use crate::log::{OnceKey, ReplyId};
+use crate::log::{OnceKey, ReplyId, Source};
 
 /// Written to `sb:meta`; a node refuses a region with another number.
 pub(super) const REGION_FORMAT: &str = "1";
@@ -36,6 +36,16 @@ pub(super) const META: &str = "sb:meta";
 /// | `{service:<name>}:calls` | stream, group `workers` | the workers' XGROUP CREATE, `call_queue` | fields `id`, `reply_to`, `player`, `sector`, `conversation`, `deadline_ms`, `body` | for ever, newest 10,000 items; workers remove what they answered |
 /// | `{service:<name>}:queued:<reply id>` | string | `call_queue` | empty: it was queued | until the call's deadline + 60 s |
 /// | `{replies}:stream` | stream, group `nodes` | the workers' XADD | fields `id`, `body` | until a node has taken it |
+///
+/// In redis-nexus, whose name as a region is `nexus`; all in one slot:
+///
+/// | key | type | written by | holds | lives |
+/// |---|---|---|---|---|
+/// | `{hub}:<room>@<region>:items` | stream | `push` | one field `i` per item of that region's feed, under the id it has there | for ever, newest 10,000 items |
+/// | `{hub}:<room>@<region>:place` | hash | `push` | `rewinds`, `upto` (id that was read), `last` (id that was pushed), `to:<n>` = where rewind n went back to (the last 16) | for ever |
+/// | `{hub}:sources` | set | `push` | `<room>@<region>` of all that had an item | for ever |
+/// | `{hub}:news` | stream | `push` | one field `s` per push that brought something: `<room>@<region>` | for ever, about the newest 100,000 |
+/// | `{hub}:leader:<link>` | string | `lead` | the nexus that leads the link | until it is not kept up |
 ///
 /// Channels (sharded pub/sub): `{<room>}` carries `stored::published` payloads, `{members}:alive:<incarnation>` nothing
 /// (its subscribers are counted), `canary:<identity>:<n>` a number.
@@ -91,6 +101,22 @@ impl Keys {
     }
     pub(super) fn once(&self, room: &RoomId, once: &OnceKey) -> String {
         format!("{}{{{room}}}:once:{once}", self.prefix)
+    }
+
+    pub(super) fn hub_items(&self, source: &Source) -> String {
+        format!("{}{{hub}}:{source}:items", self.prefix)
+    }
+    pub(super) fn hub_place(&self, source: &Source) -> String {
+        format!("{}{{hub}}:{source}:place", self.prefix)
+    }
+    pub(super) fn hub_sources(&self) -> String {
+        format!("{}{{hub}}:sources", self.prefix)
+    }
+    pub(super) fn hub_news(&self) -> String {
+        format!("{}{{hub}}:news", self.prefix)
+    }
+    pub(super) fn hub_leader(&self, link: &str) -> String {
+        format!("{}{{hub}}:leader:{link}", self.prefix)
     }
 
     pub(super) fn revoked(&self) -> String {

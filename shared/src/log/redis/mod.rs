@@ -1,5 +1,5 @@
 //! The log on Redis: connections, and every operation of [`Log`] as one script. `keys` spells what is stored,
-//! `scripts/*.lua` are the operations, `rooms`, `members`, `inboxes`, `seats`, `feeds`, `bridge` and `region` call them.
+//! `scripts/*.lua` are the operations, `rooms`, `members`, `inboxes`, `seats`, `feeds`, `bridge`, `hub` and `region` call them.
 //! The only place that talks to Redis. Knows nothing of what entries, snapshots and commands mean.
 
 mod keys;
@@ -11,6 +11,7 @@ mod bridge;
 mod calls;
 mod ears;
 mod feeds;
+mod hub;
 mod inboxes;
 mod members;
 mod outward;
@@ -39,6 +40,7 @@ use rand::Rng;
 
 use self::calls::Groups;
 use self::connections::{Connection, Pool};
+use self::hub::NewsReader;
 use self::inboxes::Inboxes;
 use self::keys::Keys;
 use self::pubsub::PubSub;
@@ -131,6 +133,7 @@ pub struct RedisLog {
     beats: Connection,
     pool: Pool,
     inboxes: Inboxes,
+    news: NewsReader,
     groups: Groups,
     pubsub: PubSub,
     player_feed_kept: Duration,
@@ -174,6 +177,7 @@ impl RedisLog {
             pubsub: PubSub::start(&pushing, canaries, &requests),
             beats: Connection::start(pushing, "beats", config.member_ttl / 2),
             inboxes: Inboxes::new(plain.clone()),
+            news: NewsReader::new(plain.clone()),
             groups: Groups::new(plain),
             region: config.region,
             player_feed_kept: config.player_feed_kept,

@@ -38,6 +38,9 @@ scripts! {
     SEND = "send";
     POST = "post" after "prelude";
     MIRROR = "mirror" after "prelude";
+    PUSH = "push" after "prelude";
+    PULL = "pull" after "prelude";
+    LEAD = "lead";
     EARS = "ears" after "prelude";
     ATTACH = "attach" after "prelude" after "presence";
     DETACH = "detach" after "prelude" after "presence";
@@ -113,6 +116,9 @@ mod tests {
             &SEND,
             &POST,
             &MIRROR,
+            &PUSH,
+            &PULL,
+            &LEAD,
             &ATTACH,
             &DETACH,
             &SHOW,

@@ -2,28 +2,28 @@
 
 use std::time::Duration;
 
+use crate::client::Client;
+use crate::cluster::{self, Connected};
 use futures_util::future::select_all;
 use sectorbus::ids::{PlayerId, RoomId};
 use sectorbus::log::memory::{MemoryLog, MemoryRegion};
 use sectorbus::protocol::{ClientFrame, Codec, RequestNo};
 use sectorbus_demo::heard::Heard;
 use sectorbus_node::{Node, NodeConfig};
-use sectorbus_tests::client::Client;
-use sectorbus_tests::cluster::{self, Connected};
 use tokio::time::Instant;
 
 /// Ten times what anything here takes.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(60);
 
-pub(crate) fn room(text: &str) -> RoomId {
+pub fn room(text: &str) -> RoomId {
     text.parse().expect("a room")
 }
 
-pub(crate) fn player(text: &str) -> PlayerId {
+pub fn player(text: &str) -> PlayerId {
     text.parse().expect("a name")
 }
 
-pub(crate) async fn nodes(region: &MemoryRegion, count: u64, change: impl Fn(&mut NodeConfig)) -> Vec<Node<MemoryLog>> {
+pub async fn nodes(region: &MemoryRegion, count: u64, change: impl Fn(&mut NodeConfig)) -> Vec<Node<MemoryLog>> {
     let mut nodes = Vec::new();
     for n in 0..count {
         let mut config = cluster::config(&format!("n{n}"));
@@ -35,11 +35,11 @@ pub(crate) async fn nodes(region: &MemoryRegion, count: u64, change: impl Fn(&mu
 
 /// The players of a test, in the order they were connected.
 #[derive(Default)]
-pub(crate) struct Pals(pub(crate) Vec<Connected>);
+pub struct Pals(pub Vec<Connected>);
 
 impl Pals {
     /// Players with these names, each on one of the nodes, every second one with the other codec.
-    pub(crate) async fn connect(names: &[&str], nodes: &[Node<MemoryLog>]) -> Self {
+    pub async fn connect(names: &[&str], nodes: &[Node<MemoryLog>]) -> Self {
         let mut pals = Self::default();
         for (n, name) in names.iter().enumerate() {
             pals.add(name, &nodes[n % nodes.len()]).await;
@@ -47,7 +47,7 @@ impl Pals {
         pals
     }
 
-    pub(crate) async fn add(&mut self, name: &str, node: &Node<MemoryLog>) -> usize {
+    pub async fn add(&mut self, name: &str, node: &Node<MemoryLog>) -> usize {
         let codec = Codec::ALL[self.0.len() % 2];
         let mut pal = Connected::new(name, codec);
         pal.client.heard.wanted = true;
@@ -59,11 +59,11 @@ impl Pals {
         last
     }
 
-    pub(crate) fn heard(&self, pal: usize) -> &Heard {
+    pub fn heard(&self, pal: usize) -> &Heard {
         &self.0[pal].client.heard
     }
 
-    pub(crate) fn ask(&mut self, pal: usize, request: impl FnOnce(&mut Heard) -> ClientFrame) -> RequestNo {
+    pub fn ask(&mut self, pal: usize, request: impl FnOnce(&mut Heard) -> ClientFrame) -> RequestNo {
         let Connected { client, .. } = &mut self.0[pal];
         let frame = request(&mut client.heard);
         if self.0[pal].client.is_live() {
@@ -72,12 +72,12 @@ impl Pals {
         self.heard(pal).last_request()
     }
 
-    pub(crate) fn say(&mut self, pal: usize, to: &str, text: &str) -> RequestNo {
+    pub fn say(&mut self, pal: usize, to: &str, text: &str) -> RequestNo {
         self.ask(pal, |heard| heard.say(room(to), text))
     }
 
     /// Takes what comes for anybody until it is so.
-    pub(crate) async fn until(&mut self, what: &str, done: impl Fn(&[&Client]) -> bool) {
+    pub async fn until(&mut self, what: &str, done: impl Fn(&[&Client]) -> bool) {
         let deadline = Instant::now() + SOON;
         loop {
             let clients: Vec<&Client> = self.0.iter().map(|pal| &pal.client).collect();
@@ -91,7 +91,7 @@ impl Pals {
     }
 
     /// Everything that was to be said was answered, and each of these feeds has so many items for each of these players.
-    pub(crate) async fn heard_by(&mut self, pals: &[usize], of: &str, count: usize) {
+    pub async fn heard_by(&mut self, pals: &[usize], of: &str, count: usize) {
         let of = room(of);
         self.until(&format!("{count} items of {of} for {pals:?}"), |clients| {
             let all_said = clients.iter().all(|client| client.heard.saying.is_empty());
@@ -119,7 +119,7 @@ impl Pals {
     }
 
     /// Every promise was kept.
-    pub(crate) fn assert_kept(&self) {
+    pub fn assert_kept(&self) {
         for pal in &self.0 {
             assert_eq!(pal.client.broken, Vec::<String>::new(), "{}", pal.client.player);
         }
@@ -127,6 +127,6 @@ impl Pals {
 }
 
 /// Its first state is there, and a feed has begun.
-pub(crate) fn listens(client: &Client, of: &RoomId) -> bool {
+pub fn listens(client: &Client, of: &RoomId) -> bool {
     client.is_live() && client.heard.cursors.contains_key(of)
 }

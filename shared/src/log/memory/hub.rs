@@ -1,0 +1,146 @@
+//! redis-nexus on a memory region.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::feed::next_stream_id;
+use super::trip::MemoryLog;
+use crate::ids::FeedId;
+use crate::limits::{FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX, NEWS_KEPT};
+use crate::log::{Hub, HubPush, LogResult, MirroredUpto, News, Pulled, Source};
+
+/// Rewinds of one source that are remembered.
+const REWINDS_KEPT: u64 = 16;
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct HubStore {
+    sources: BTreeMap<Source, Pushed>,
+    /// Had an item, ever.
+    known: BTreeSet<Source>,
+    news: VecDeque<News>,
+    last_news: FeedId,
+    /// By link: who leads it, until when (ms).
+    leaders: BTreeMap<String, (String, u64)>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Pushed {
+    upto: MirroredUpto,
+    items: VecDeque<(FeedId, Bytes)>,
+    /// Where each rewind went back to.
+    rewound_to: BTreeMap<u64, FeedId>,
+}
+
+impl HubStore {
+    fn push(&mut self, push: HubPush, time_ms: u64) -> MirroredUpto {
+        let HubPush { source, rewinds, after, upto, items } = push;
+        let pushed = self.sources.entry(source.clone()).or_default();
+        if rewinds < pushed.upto.rewinds || rewinds == pushed.upto.rewinds && after > pushed.upto.id {
+            return pushed.upto;
+        }
+        let is_rewound = rewinds > pushed.upto.rewinds;
+        if is_rewound {
+            pushed.items.retain(|(id, _)| *id <= after);
+            pushed.upto = MirroredUpto { rewinds, id: after };
+            pushed.rewound_to.insert(rewinds, after);
+            pushed.rewound_to.retain(|rewind, _| *rewind + REWINDS_KEPT > rewinds);
+        }
+        let before = pushed.items.len();
+        let known = pushed.upto.id;
+        for (id, body) in items.into_iter().filter(|(id, _)| *id > known) {
+            pushed.upto.id = id;
+            pushed.items.push_back((id, body));
+        }
+        let has_news = is_rewound || pushed.items.len() > before;
+        pushed.items.drain(..pushed.items.len().saturating_sub(FEED_ITEMS_KEPT));
+        pushed.upto.id = pushed.upto.id.max(upto);
+        let place = pushed.upto;
+        if has_news {
+            self.known.insert(source.clone());
+            self.last_news = next_stream_id(self.last_news, time_ms);
+            self.news.push_back(News { at: self.last_news, source });
+            self.news.drain(..self.news.len().saturating_sub(NEWS_KEPT));
+        }
+        place
+    }
+
+    fn pull(&self, source: &Source, after: MirroredUpto, count: usize) -> Pulled {
+        let Some(pushed) = self.sources.get(source) else {
+            return Pulled { rewinds: 0, after: after.id, items: Vec::new() };
+        };
+        let rewinds = pushed.upto.rewinds;
+        let went_to = |rewind| pushed.rewound_to.get(&rewind).copied().unwrap_or_default();
+        let after = (after.rewinds + 1..=rewinds).map(went_to).fold(after.id, FeedId::min);
+        let items = pushed.items.iter().filter(|(id, _)| *id > after).take(count).cloned().collect();
+        Pulled { rewinds, after, items }
+    }
+
+    fn lead(&mut self, link: &str, nexus: &str, until_ms: u64, now_ms: u64) -> bool {
+        let leader = self.leaders.get(link).filter(|(_, until_ms)| *until_ms > now_ms);
+        let may = leader.is_none_or(|(leader, _)| leader == nexus);
+        if may {
+            self.leaders.insert(link.to_owned(), (nexus.to_owned(), until_ms));
+        }
+        may
+    }
+}
+
+impl Hub for MemoryLog {
+    async fn push(&self, push: HubPush) -> LogResult<MirroredUpto> {
+        assert!(push.items.len() <= MIRROR_ITEMS_MAX, "{} items at once", push.items.len());
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            let place = core.db.hub.push(push, now_ms);
+            core.calls_bell.notify_waiters();
+            place
+        })
+        .await
+    }
+
+    async fn pushed(&self, source: &Source) -> LogResult<MirroredUpto> {
+        let source = source.clone();
+        self.run(move |core| core.db.hub.sources.get(&source).map(|pushed| pushed.upto).unwrap_or_default()).await
+    }
+
+    async fn pull(&self, source: &Source, after: MirroredUpto, count: usize) -> LogResult<Pulled> {
+        let source = source.clone();
+        self.run(move |core| core.db.hub.pull(&source, after, count)).await
+    }
+
+    async fn news(&self, after: FeedId, count: usize, wait: Duration) -> LogResult<Vec<News>> {
+        let deadline = Instant::now() + wait;
+        let bell = self.shared.core.lock().calls_bell.clone();
+        loop {
+            let rung = bell.notified();
+            tokio::pin!(rung);
+            rung.as_mut().enable();
+            let news =
+                move |hub: &HubStore| hub.news.iter().filter(|news| news.at > after).take(count).cloned().collect();
+            let found: Vec<News> = self.run(move |core| news(&core.db.hub)).await?;
+            if !found.is_empty() || tokio::time::timeout_at(deadline, rung).await.is_err() {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn sources(&self) -> LogResult<(FeedId, Vec<Source>)> {
+        self.run(|core| (core.db.hub.last_news, core.db.hub.known.iter().cloned().collect())).await
+    }
+
+    async fn lead(&self, link: &str, nexus: &str, ttl: Duration) -> LogResult<bool> {
+        let (link, nexus) = (link.to_owned(), nexus.to_owned());
+        let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.hub.lead(&link, &nexus, now_ms.saturating_add(ttl_ms), now_ms)
+        })
+        .await
+    }
+
+    async fn resign(&self, link: &str, nexus: &str) -> LogResult<()> {
+        self.lead(link, nexus, Duration::ZERO).await.map(drop)
+    }
+}

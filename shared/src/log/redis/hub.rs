@@ -1,0 +1,142 @@
+//! redis-nexus. All its keys are in one slot: a script may touch what it likes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Value};
+use tokio::sync::Mutex;
+
+use super::answers::{Answer, stream_items, wrong};
+use super::connections::CONNECT_WITHIN;
+use super::errors::{judge, not_connected};
+use super::{RedisLog, scripts};
+use crate::ids::FeedId;
+use crate::limits::{FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX, NEWS_KEPT};
+use crate::log::{Hub, HubPush, LogResult, MirroredUpto, News, Pulled, Source};
+
+/// An answer may come this much after the end of the wait that was asked for.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+/// The connection on which news are waited for: XREAD BLOCK holds up whatever comes after it.
+pub(super) struct NewsReader {
+    client: Client,
+    kept: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl NewsReader {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, kept: Mutex::default() }
+    }
+
+    async fn connect(&self) -> LogResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_WITHIN))
+            .set_response_timeout(Some(ANSWERS_WITHIN));
+        let connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        connected.map_err(|error| not_connected(&error))
+    }
+}
+
+impl Hub for RedisLog {
+    async fn push(&self, push: HubPush) -> LogResult<MirroredUpto> {
+        let HubPush { source, rewinds, after, upto, items } = push;
+        assert!(items.len() <= MIRROR_ITEMS_MAX, "{} items at once", items.len());
+        let keys = &self.keys;
+        let keys = [keys.hub_items(&source), keys.hub_place(&source), keys.hub_sources(), keys.hub_news()];
+        let call = scripts::PUSH.call(&keys).arg(source.to_string()).arg(rewinds).arg(after.to_string());
+        let mut call = call.arg(upto.to_string()).arg(FEED_ITEMS_KEPT).arg(NEWS_KEPT);
+        for (id, body) in &items {
+            call = call.arg(id.to_string()).arg(&body[..]);
+        }
+        let mut answer = Answer::of("push", self.requests_of(&keys[0]).script(call).await?)?;
+        Ok(MirroredUpto { rewinds: answer.parse()?, id: answer.parse()? })
+    }
+
+    async fn pushed(&self, source: &Source) -> LogResult<MirroredUpto> {
+        let key = self.keys.hub_place(source);
+        let mut cmd = redis::cmd("HMGET");
+        cmd.arg(&key).arg("rewinds").arg("upto");
+        let mut answer = Answer::of("pushed", self.requests_of(&key).command(&cmd).await?)?;
+        let (rewinds, upto) = (answer.optional_text()?, answer.optional_text()?);
+        let Some((rewinds, upto)) = rewinds.zip(upto) else { return Ok(MirroredUpto::default()) };
+        let read = rewinds.parse().ok().zip(upto.parse().ok());
+        read.map(|(rewinds, id)| MirroredUpto { rewinds, id }).ok_or_else(|| wrong("pushed"))
+    }
+
+    async fn pull(&self, source: &Source, after: MirroredUpto, count: usize) -> LogResult<Pulled> {
+        let keys = [self.keys.hub_items(source), self.keys.hub_place(source)];
+        let call = scripts::PULL.call(&keys).arg(after.rewinds).arg(after.id.to_string()).arg(count);
+        let mut answer = Answer::of("pull", self.requests_of(&keys[0]).script(call).await?)?;
+        let (rewinds, after, mut items) = (answer.parse()?, answer.parse()?, Vec::new());
+        while !answer.is_empty() {
+            items.push((answer.parse()?, answer.bytes()?));
+        }
+        Ok(Pulled { rewinds, after, items })
+    }
+
+    async fn news(&self, after: FeedId, count: usize, wait: Duration) -> LogResult<Vec<News>> {
+        let mut kept = self.news.kept.lock().await;
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => self.news.connect().await?,
+        };
+        connection.set_response_timeout(wait + ANSWERS_WITHIN);
+        let mut read = redis::cmd("XREAD");
+        read.arg("COUNT").arg(count);
+        // BLOCK 0 would wait for ever.
+        read.arg("BLOCK").arg(wait.as_millis().max(1).to_string());
+        read.arg("STREAMS").arg(self.keys.hub_news()).arg(after.to_string());
+        let items = match connection.send_packed_command(&read).await.and_then(Value::extract_error) {
+            Ok(Value::Nil) => Vec::new(),
+            Ok(answer) => stream_items(Answer::of("news", answer)?.stream_of_one()?)?,
+            Err(error) => return Err(judge(&error)),
+        };
+        *kept = Some(connection);
+        let read = |text: &Bytes| std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+        let news =
+            items.into_iter().map(|(at, text)| Ok(News { at, source: read(&text).ok_or_else(|| wrong("news"))? }));
+        news.collect()
+    }
+
+    async fn sources(&self) -> LogResult<(FeedId, Vec<Source>)> {
+        let keys = [self.keys.hub_sources(), self.keys.hub_news()];
+        let mut newest = redis::cmd("XREVRANGE");
+        newest.arg(&keys[1]).arg("+").arg("-").arg("COUNT").arg(1);
+        let newest: Vec<(FeedId, Bytes)> =
+            stream_items(Answer::of("sources", self.requests_of(&keys[1]).command(&newest).await?)?)?;
+        let mut cmd = redis::cmd("SMEMBERS");
+        cmd.arg(&keys[0]);
+        let mut answer = Answer::of("sources", self.pool.command(&cmd).await?)?;
+        let mut sources = Vec::new();
+        while !answer.is_empty() {
+            let text = answer.text()?;
+            match text.parse() {
+                Ok(source) => sources.push(source),
+                // One unreadable name must not hide all others.
+                Err(why) => tracing::warn!(source = text, %why, "left out of the sources"),
+            }
+        }
+        sources.sort_unstable();
+        Ok((newest.first().map(|(at, _)| *at).unwrap_or_default(), sources))
+    }
+
+    async fn lead(&self, link: &str, nexus: &str, ttl: Duration) -> LogResult<bool> {
+        lead(self, link, nexus, ttl).await
+    }
+
+    async fn resign(&self, link: &str, nexus: &str) -> LogResult<()> {
+        lead(self, link, nexus, Duration::ZERO).await.map(drop)
+    }
+}
+
+async fn lead(log: &RedisLog, link: &str, nexus: &str, ttl: Duration) -> LogResult<bool> {
+    let key = log.keys.hub_leader(link);
+    let call = scripts::LEAD.call(std::slice::from_ref(&key)).arg(nexus).arg(ttl.as_millis().to_string());
+    let mut answer = Answer::of("lead", log.requests_of(&key).script(call).await?)?;
+    match answer.text()?.as_str() {
+        "YES" => Ok(true),
+        "NO" => Ok(false),
+        other => answer.unknown(other),
+    }
+}

@@ -1,0 +1,19 @@
+-- What redis-nexus has of a source after a place.
+-- KEYS: items, place. ARGV: rewinds, id, count. Checks: how often the source was rewound since. Writes: nothing.
+-- Answers: rewinds, id after which that is, then id and body of each item.
+local rewinds = tonumber(redis.call('HGET', KEYS[2], 'rewinds') or '0')
+local after = ARGV[2]
+for n = tonumber(ARGV[1]) + 1, rewinds do
+  local to = redis.call('HGET', KEYS[2], 'to:' .. text(n)) or '0-0'
+  local ms, seq = split_id(to)
+  local after_ms, after_seq = split_id(after)
+  if ms < after_ms or ms == after_ms and seq < after_seq then
+    after = to
+  end
+end
+local answer = { text(rewinds), after }
+for _, item in ipairs(redis.call('XRANGE', KEYS[1], '(' .. after, '+', 'COUNT', ARGV[3])) do
+  answer[#answer + 1] = item[1]
+  answer[#answer + 1] = item[2][2]
+end
+return answer

@@ -1,0 +1,46 @@
+-- Adds items of a region's feed to redis-nexus, under their ids.
+-- KEYS: items, place, sources, news. ARGV: source, rewinds, after, upto, items kept, news kept, then id and body of each item.
+-- Checks: they begin at or below the place reached, each is above it. Writes: after a rewind removes what came after `after`; the items, the place
+-- reached, the source's name; says that there is news. Answers: rewinds, id of the place reached.
+local stored = redis.call('HMGET', KEYS[2], 'rewinds', 'upto', 'last')
+local rewinds, upto, last = tonumber(stored[1] or '0'), stored[2] or '0-0', stored[3] or '0-0'
+local given = tonumber(ARGV[2])
+local function is_above(id, other)
+  local ms, n = split_id(id)
+  local other_ms, other_n = split_id(other)
+  return ms > other_ms or ms == other_ms and n > other_n
+end
+if given < rewinds or given == rewinds and is_above(ARGV[3], upto) then
+  return { text(rewinds), upto }
+elseif given > rewinds then
+  local gone = redis.call('XRANGE', KEYS[1], '(' .. ARGV[3], '+')
+  for _, item in ipairs(gone) do
+    redis.call('XDEL', KEYS[1], item[1])
+  end
+  if is_above(last, ARGV[3]) then
+    local kept = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+    last = kept[1] and kept[1][1] or '0-0'
+    if redis.call('EXISTS', KEYS[1]) == 1 then
+      redis.call('XSETID', KEYS[1], last == '0-0' and '0-1' or last)
+    end
+  end
+  upto = ARGV[3]
+  redis.call('HSET', KEYS[2], 'to:' .. text(given), ARGV[3])
+  redis.call('HDEL', KEYS[2], 'to:' .. text(given - 16))
+end
+local added = given > rewinds
+for i = 7, #ARGV, 2 do
+  if is_above(ARGV[i], upto) then
+    redis.call('XADD', KEYS[1], 'MAXLEN', '=', ARGV[5], ARGV[i], 'i', ARGV[i + 1])
+    upto, last, added = ARGV[i], ARGV[i], true
+  end
+end
+if is_above(ARGV[4], upto) then
+  upto = ARGV[4]
+end
+redis.call('HSET', KEYS[2], 'format', '1', 'rewinds', text(given), 'upto', upto, 'last', last)
+if added then
+  redis.call('SADD', KEYS[3], ARGV[1])
+  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 's', ARGV[1])
+end
+return { text(given), upto }

@@ -1,0 +1,145 @@
+//! redis-nexus: what is pushed by a region's link is there once, in the order of its origin, and is pulled by the others.
+
+use std::time::Duration;
+
+use sectorbus::ids::FeedId;
+use sectorbus::log::{Hub, HubPush, Log, MirroredUpto, News, Pulled, Source};
+
+use crate::stand::{Stand, rules};
+use crate::support::*;
+
+rules! {
+    what_is_pushed_is_pulled_once_in_its_order_under_its_ids,
+    a_place_moves_over_what_is_not_for_others,
+    a_rewind_removes_what_is_gone_and_readers_go_back,
+    news_name_each_source_that_had_some,
+    a_link_has_one_leader_at_a_time,
+    a_push_without_an_answer_is_made_once,
+}
+
+const AT_ONCE: Duration = Duration::ZERO;
+
+fn source(text: &str) -> Source {
+    text.parse().unwrap()
+}
+
+fn id(ms: u64) -> FeedId {
+    FeedId { ms, n: 0 }
+}
+
+fn place(rewinds: u64, ms: u64) -> MirroredUpto {
+    MirroredUpto { rewinds, id: if ms == 0 { FeedId::START } else { id(ms) } }
+}
+
+/// Items with these ids, whose bodies are the ids.
+fn push(of: &str, rewinds: u64, after: u64, ids: &[u64]) -> HubPush {
+    let items = ids.iter().map(|ms| (id(*ms), bytes(&ms.to_string()))).collect();
+    let upto = ids.last().map_or(place(0, after).id, |ms| id(*ms));
+    HubPush { source: source(of), rewinds, after: place(0, after).id, upto, items }
+}
+
+async fn pulled(log: &impl Hub, of: &str, after: MirroredUpto) -> (u64, Vec<u64>) {
+    let Pulled { rewinds, after: began, items } = answered(async || log.pull(&source(of), after, 100).await).await;
+    let read = |(id, body): (FeedId, bytes::Bytes)| {
+        assert_eq!(body, id.ms.to_string());
+        id.ms
+    };
+    assert!(began <= after.id && items.iter().all(|(id, _)| *id > began));
+    (rewinds, items.into_iter().map(read).collect())
+}
+
+async fn news(log: &impl Hub, after: FeedId) -> Vec<News> {
+    answered(async || log.news(after, 100, AT_ONCE).await).await
+}
+
+async fn what_is_pushed_is_pulled_once_in_its_order_under_its_ids(stand: impl Stand) {
+    let (log, other) = (stand.node().await, stand.node().await);
+    let of = "global@us";
+    assert_eq!(log.pushed(&source(of)).await, Ok(place(0, 0)));
+    assert_eq!(pulled(&other, of, place(0, 0)).await, (0, vec![]));
+    assert_eq!(log.push(push(of, 0, 0, &[5, 6, 9])).await, Ok(place(0, 9)));
+    // Two leaders push the same, one of them is behind.
+    assert_eq!(other.push(push(of, 0, 0, &[5, 6])).await, Ok(place(0, 9)));
+    assert_eq!(other.push(push(of, 0, 5, &[6, 9, 12])).await, Ok(place(0, 12)));
+    assert_eq!(log.pushed(&source(of)).await, Ok(place(0, 12)));
+    assert_eq!(pulled(&log, of, place(0, 0)).await, (0, vec![5, 6, 9, 12]));
+    assert_eq!(pulled(&log, of, place(0, 6)).await, (0, vec![9, 12]));
+    assert_eq!(log.pull(&source(of), place(0, 0), 2).await.map(|pulled| pulled.items.len()), Ok(2));
+    assert_eq!(pulled(&log, "global@asia", place(0, 0)).await, (0, vec![]), "each source by itself");
+    assert_eq!(log.push(push(of, 0, 14, &[15])).await, Ok(place(0, 12)), "what is between would be missing");
+    assert_eq!(pulled(&log, of, place(0, 9)).await, (0, vec![12]));
+}
+
+async fn a_place_moves_over_what_is_not_for_others(stand: impl Stand) {
+    let log = stand.node().await;
+    let read = |upto, ids: &[u64]| HubPush { upto: id(upto), ..push("global@us", 0, 0, ids) };
+    assert_eq!(log.push(read(20, &[5])).await, Ok(place(0, 20)));
+    let before = news(&log, FeedId::START).await;
+    assert_eq!(log.push(read(30, &[])).await, Ok(place(0, 30)));
+    assert_eq!(news(&log, FeedId::START).await, before, "that is no news");
+    assert_eq!(log.push(read(31, &[25, 31])).await, Ok(place(0, 31)), "25 was looked at");
+    assert_eq!(pulled(&log, "global@us", place(0, 0)).await, (0, vec![5, 31]));
+}
+
+async fn a_rewind_removes_what_is_gone_and_readers_go_back(stand: impl Stand) {
+    let (log, other) = (stand.node().await, stand.node().await);
+    let of = "team:red@us";
+    log.push(push(of, 0, 0, &[5, 6, 9, 12])).await.unwrap();
+    // 9 and 12 were lost there; a clock that is behind gives ids again.
+    assert_eq!(other.push(push(of, 1, 6, &[8, 9])).await, Ok(place(1, 9)));
+    assert_eq!(pulled(&log, of, place(0, 0)).await, (1, vec![5, 6, 8, 9]));
+    assert_eq!(pulled(&log, of, place(0, 12)).await, (1, vec![8, 9]), "who had read further goes back");
+    assert_eq!(pulled(&log, of, place(0, 5)).await, (1, vec![6, 8, 9]), "who had not reads on");
+    assert_eq!(pulled(&log, of, place(1, 8)).await, (1, vec![9]));
+    assert_eq!(log.push(push(of, 0, 12, &[13])).await, Ok(place(1, 9)), "a leader that has not noticed has no say");
+    // All of it is lost, and told though nothing is new.
+    assert_eq!(log.push(push(of, 3, 0, &[])).await, Ok(place(3, 0)));
+    assert_eq!(pulled(&log, of, place(1, 9)).await, (3, vec![]));
+    assert_eq!(log.push(push(of, 3, 0, &[2, 4])).await, Ok(place(3, 4)));
+    assert_eq!(pulled(&log, of, place(1, 9)).await, (3, vec![2, 4]));
+    assert_eq!(log.pull(&source(of), place(1, 9), 1).await.map(|pulled| pulled.after), Ok(FeedId::START));
+    assert_eq!(news(&log, FeedId::START).await.len(), 4);
+}
+
+async fn news_name_each_source_that_had_some(stand: impl Stand) {
+    let (log, other) = (stand.node().await, stand.node().await);
+    assert_eq!(log.sources().await, Ok((FeedId::START, vec![])));
+    for of in ["global@us", "player:ann@eu", "global@us"] {
+        let upto = log.pushed(&source(of)).await.unwrap().id.ms;
+        log.push(push(of, 0, upto, &[upto + 1])).await.unwrap();
+    }
+    let all = news(&other, FeedId::START).await;
+    let named: Vec<String> = all.iter().map(|news| news.source.to_string()).collect();
+    assert_eq!(named, ["global@us", "player:ann@eu", "global@us"]);
+    assert_eq!(news(&other, all[1].at).await, all[2..]);
+    assert_eq!(log.sources().await, Ok((all[2].at, vec![source("player:ann@eu"), source("global@us")])));
+    // Whoever waits is woken.
+    let (found, pushed) =
+        tokio::join!(other.news(all[2].at, 100, Duration::from_secs(20)), log.push(push("sector:4@us", 0, 0, &[3])),);
+    assert_eq!(pushed, Ok(place(0, 3)));
+    assert_eq!(found.unwrap()[0].source, source("sector:4@us"));
+}
+
+async fn a_link_has_one_leader_at_a_time(stand: impl Stand) {
+    let (log, other) = (stand.node().await, stand.node().await);
+    let long = Duration::from_secs(60);
+    assert_eq!(log.lead("us", "n1", long).await, Ok(true));
+    assert_eq!(other.lead("us", "n2", long).await, Ok(false));
+    assert_eq!(other.lead("eu", "n2", long).await, Ok(true), "another link");
+    assert_eq!(log.lead("us", "n1", long).await, Ok(true), "kept");
+    other.resign("us", "n2").await.unwrap();
+    assert_eq!(other.lead("us", "n2", long).await, Ok(false), "only who has it gives it up");
+    log.resign("us", "n1").await.unwrap();
+    assert_eq!(other.lead("us", "n2", Duration::from_millis(50)).await, Ok(true));
+    eventually("it is over", async || log.lead("us", "n1", long).await.ok()?.then_some(())).await;
+}
+
+async fn a_push_without_an_answer_is_made_once(stand: impl Stand) {
+    let (fragile, other) = (stand.fragile_node().await, stand.node().await);
+    other.push(push("global@eu", 0, 0, &[1])).await.unwrap();
+    stand.unanswered(&fragile, "hub", fragile.push(push("global@us", 0, 0, &[5, 6]))).await;
+    assert_eq!(answered(async || fragile.push(push("global@us", 0, 0, &[5, 6])).await).await, place(0, 6));
+    assert_eq!(pulled(&other, "global@us", place(0, 0)).await, (0, vec![5, 6]));
+    assert_eq!(news(&other, FeedId::START).await.len(), 2);
+    assert!(other.time_ms().await.is_ok());
+}
