@@ -2,3 +2,4 @@
 //! order of its origin, whatever ends or is lost on the way.
 
 mod on_memory;
+mod on_redis;

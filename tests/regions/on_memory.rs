@@ -143,7 +143,11 @@ async fn tails_that_are_lost_anywhere_are_made_good_and_nothing_is_heard_twice()
             for (by, heard) in universe.heard_of(author).into_iter().enumerate() {
                 let mut all = heard.clone();
                 all.sort_unstable_by_key(|text| text[4..].parse::<u64>().expect("a round"));
-                assert_eq!(all, (0..12).map(|round| format!("{author} {round}")).collect::<Vec<_>>(), "seed {seed}, {by}: {heard:?}");
+                assert_eq!(
+                    all,
+                    (0..12).map(|round| format!("{author} {round}")).collect::<Vec<_>>(),
+                    "seed {seed}, {by}: {heard:?}"
+                );
             }
         }
         universe.pals.assert_kept();
