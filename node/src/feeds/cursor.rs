@@ -78,19 +78,26 @@ pub struct FeedCursor {
     floor: FeedId,
     /// Unreadable items have no name.
     seen: VecDeque<(FeedId, Option<OnceKey>)>,
+    /// After a rewind: up to here what is remembered was found again. A Redis whose clock is behind may have given any of
+    /// its ids to something else.
+    found: Option<FeedId>,
 }
 
 impl FeedCursor {
     pub fn new(at: FeedId) -> Self {
-        Self { at, floor: at, seen: VecDeque::new() }
+        Self { at, floor: at, seen: VecDeque::new(), found: None }
     }
 
     pub fn at(&self) -> FeedId {
         self.at
     }
 
-    /// The item before the last one taken; the last one itself if it is the only one known.
+    /// After what to read: the item before the last one taken; the last one itself if it is the only one known. After a
+    /// rewind, all that is remembered.
     pub fn before(&self) -> FeedId {
+        if let Some(found) = self.found {
+            return found;
+        }
         match self.seen.len().checked_sub(2).and_then(|before| self.seen.get(before)) {
             Some((before, _)) => *before,
             None => self.floor,
@@ -107,7 +114,7 @@ impl FeedCursor {
             },
             // After a failover to a Redis whose clock is behind, new items may have ids below those that were lost.
             Follows::Duplicate if id > prev && !self.may_have_seen(id, name) => {
-                Follows::Rewound { to: self.still_there(prev) }
+                Follows::Rewound { to: self.still_there(prev).min(self.before_seen(id)) }
             }
             Follows::Rewound { to } => Follows::Rewound { to: self.still_there(to) },
             other => other,
@@ -131,10 +138,22 @@ impl FeedCursor {
         }
     }
 
+    /// The last item that was seen before `id`.
+    fn before_seen(&self, id: FeedId) -> FeedId {
+        let from = self.seen.partition_point(|(seen, _)| *seen < id);
+        from.checked_sub(1).and_then(|last| self.seen.get(last)).map_or(self.floor.min(id), |(seen, _)| *seen)
+    }
+
+    /// A duplicate was read: what is remembered up to there is still in Redis.
+    pub fn find_again(&mut self, id: FeedId) {
+        self.found = self.found.map(|found| found.max(id)).filter(|found| *found < self.at);
+    }
+
     /// Takes the next item.
     pub fn take(&mut self, id: FeedId, prev: FeedId, name: Option<OnceKey>) {
         assert!(prev == self.at && id > self.at, "a feed is taken item by item: at {}, {id} after {prev}", self.at);
         self.at = id;
+        self.found = None;
         self.seen.push_back((id, name));
         if self.seen.len() > FEED_NAMES_KEPT
             && let Some((oldest, _)) = self.seen.pop_front()
@@ -169,6 +188,7 @@ impl FeedCursor {
         let lost = self.seen.drain(kept..).filter_map(|(id, name)| Some((name?, id))).collect();
         self.at = to;
         self.floor = self.floor.min(to);
+        self.found = Some(self.floor).filter(|floor| *floor < to);
         Lost(lost)
     }
 }
@@ -202,6 +222,24 @@ mod tests {
 
     fn judged(item: u64, prev: u64) -> Follows {
         judge(&cursor(), item, prev, item)
+    }
+
+    #[test]
+    fn after_a_rewind_everything_that_is_remembered_is_looked_at_again() {
+        let mut cursor = cursor();
+        assert_eq!(cursor.before(), id(30));
+        cursor.rewind(id(30));
+        assert_eq!(cursor.before(), id(10));
+        assert_eq!(judge(&cursor, 20, 10, 20), Follows::Duplicate);
+        cursor.find_again(id(20));
+        assert_eq!(cursor.before(), id(20));
+        // The same id, given to something else: what was seen there is lost.
+        assert_eq!(judge(&cursor, 30, 20, 31), Follows::Rewound { to: id(20) });
+        cursor.find_again(id(30));
+        assert_eq!(cursor.before(), id(20), "all of it, and as before");
+        cursor.rewind(id(20));
+        cursor.take(id(30), id(20), Some(name(31)));
+        assert_eq!(cursor.before(), id(20));
     }
 
     #[test]

@@ -262,7 +262,7 @@ impl<L: Log> Follow<L> {
             let Some(cursor) = &mut self.feed.cursor else { break };
             match item.judged_by(cursor, log) {
                 Follows::Next => self.deliver(item),
-                Follows::Duplicate => {}
+                Follows::Duplicate => cursor.find_again(item.id),
                 Follows::WaitFor(_) => {
                     self.feed.waiting.push_front(item);
                     return Took::UpToEntry;
