@@ -18,7 +18,7 @@ const POSTS: u64 = 300;
 const SOON: Duration = Duration::from_secs(60);
 
 fn log(server: &RedisServer, region: &str, who: &str) -> Result<RedisLog> {
-    let config = RedisConfig { node: who.to_owned(), ..RedisConfig::new(&server.url(), RegionName::new(region)?) };
+    let config = RedisConfig { node: who.to_owned(), ..RedisConfig::new(server.url(), RegionName::new(region)?) };
     Ok(RedisLog::connect(config)?)
 }
 
