@@ -17,7 +17,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) async fn run<L: Log + Bridge + Hub>(link: &Link<L>) {
     let mut after = look_through(link).await;
     loop {
-        let news = until_answered(|| link.hub.news(after, NEWS_AT_ONCE, LOOK_EVERY)).await.unwrap_or_default();
+        let news = until_answered(|| link.hub.news(after, NEWS_AT_ONCE, LOOK_EVERY)).await;
+        if news.is_none() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let news = news.unwrap_or_default();
         let Some(last) = news.last().map(|news| news.at) else {
             after = look_through(link).await;
             continue;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use sectorbus::ids::{ActorId, FeedId, PlayerId, RegionName, RoomId};
 use sectorbus::item;
 use sectorbus::log::redis::{RedisConfig, RedisLog};
 use sectorbus::log::{Log, LogError, OnceKey};
 use sectorbus_nexus::{Nexus, NexusParts, Region};
 use sectorbus_tests::redis_server::{RedisOptions, RedisServer};
-use tokio::time::Instant;
+use sectorbus_tests::waiting;
 
 const NAMES: [&str; 2] = ["eu", "us"];
 const POSTS: u64 = 300;
@@ -70,14 +70,10 @@ async fn both_have_all_of_each_other_once_and_in_order_over_a_leaders_end_and_a_
         }
     }
     let all = |of: &str| (1..=POSTS).map(|seq| format!("{of} {seq}")).collect::<Vec<_>>();
-    let deadline = Instant::now() + SOON;
     for log in &logs {
-        let mut found = texts(log).await?;
-        while found.len() < 2 * POSTS as usize {
-            ensure!(Instant::now() < deadline, "{} of {} items are there", found.len(), 2 * POSTS);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            found = texts(log).await?;
-        }
+        let is_all = async || Ok(texts(log).await?.len() >= 2 * POSTS as usize);
+        waiting::until_async(SOON, "all items of both", is_all).await?;
+        let found = texts(log).await?;
         for of in NAMES {
             let of_one: Vec<String> = found.iter().filter(|text| text.starts_with(of)).cloned().collect();
             assert_eq!(of_one, all(of));

@@ -11,7 +11,7 @@ use sectorbus::protocol::ClientFrame;
 use sectorbus_node::Node;
 use sectorbus_node::load::load;
 use sectorbus_node::people::teams;
-use sectorbus_tests::cluster;
+use sectorbus_tests::{cluster, waiting};
 use tokio::time::Instant;
 
 use sectorbus_tests::pals::{Pals, SOON, listens, nodes, player, room};
@@ -61,9 +61,9 @@ fn lose(region: &MemoryRegion) {
 /// The nodes, so that the last one does not own the team.
 async fn with_a_guest(region: &MemoryRegion) -> Vec<Node<MemoryLog>> {
     let mut nodes = nodes(region, 3, |_| {}).await;
-    while !nodes.iter().all(|node| nodes.iter().all(|other| node.core().view().ring.contains(&other.core().me()))) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let all_know_all =
+        || nodes.iter().all(|node| nodes.iter().all(|one| node.core().view().ring.contains(&one.core().me())));
+    waiting::until(SOON, "one ring", all_know_all).await.expect("all know all");
     let owner = nodes.iter().position(|node| node.core().maps_to_me(&room("team:red"))).expect("somebody owns it");
     nodes.swap(owner, 0);
     nodes

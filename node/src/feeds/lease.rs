@@ -1,5 +1,5 @@
 //! Permission to read that no room's state tells: the log is asked, and the answer holds for what is posted until a second
-//! later. An item after that waits until the log was asked again.
+//! later. An item after that waits until the log was asked again. Knows neither who asks the log nor what the permission is.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -27,7 +27,7 @@ impl Lease {
     }
 
     /// It does not cover what is next. True: nobody said so before.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn wait_for_renewal(&self) -> bool {
         !self.over.swap(true, Ordering::SeqCst)
     }
 

@@ -74,7 +74,7 @@ impl Listener {
 
     fn offer_item(&self, item: &Item) -> Offered {
         if let Some(lease) = self.lease.as_ref().filter(|lease| !lease.covers(item.id)) {
-            if lease.is_over() {
+            if lease.wait_for_renewal() {
                 let _ = self.events_tx.send(ListenerEvent::LeaseOver);
             }
             return Offered::Full;

@@ -1,6 +1,6 @@
 //! Feeds as this node reads them. [`follow`] is the door: a reader gets items, gaps and rewinds through a bounded
 //! channel and has a cursor of its own; one that falls behind reads on from the log when it has room again. Connections
-//! read the same way, into their outboxes (`listener`).
+//! read the same way, into their outboxes (`listener`), some under a permission that has to be renewed (`lease`).
 //! `item` (what is in one), `cursor` and `readers` (pure judgement) are used by the room's relay (`follow::feed`).
 
 pub mod item;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, Value};
+use redis::{Client, RedisError, Value};
 
 use super::answers::Answer;
-use super::connections::CONNECT_WITHIN;
-use super::errors::{judge, not_connected};
+use super::connections::{WAITED_ANSWERS_WITHIN, connect_to_wait};
+use super::errors::judge;
 use super::{RedisLog, scripts};
 use crate::ids::{Callee, ConversationId, FeedId, NodeName, PlayerId, RoomId};
 use crate::limits::{
@@ -23,8 +23,6 @@ use crate::log::{
     TakenCall, Workplace, WrittenReply,
 };
 
-/// An answer may come this much after the end of the wait that was asked for.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 const WORKERS: &str = "workers";
 const NODES: &str = "nodes";
 
@@ -254,7 +252,7 @@ impl Groups {
         let kept = self.kept.lock().remove(&name);
         let mut connection = match kept {
             Some(connection) => connection,
-            None => self.connect().await?,
+            None => connect_to_wait(&self.client).await?,
         };
         let taken = match place.take_over(&mut connection, idle, wait).await {
             Err(error) if error.code() == Some("NOGROUP") => {
@@ -271,14 +269,6 @@ impl Groups {
         self.kept.lock().insert(name, connection);
         Ok(items)
     }
-
-    async fn connect(&self) -> LogResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_WITHIN))
-            .set_response_timeout(Some(ANSWERS_WITHIN));
-        let connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
-        connected.map_err(|error| not_connected(&error))
-    }
 }
 
 impl Place<'_> {
@@ -289,7 +279,7 @@ impl Place<'_> {
         idle: Duration,
         wait: Duration,
     ) -> Result<Value, RedisError> {
-        connection.set_response_timeout(ANSWERS_WITHIN);
+        connection.set_response_timeout(WAITED_ANSWERS_WITHIN);
         let mut claim = redis::cmd("XAUTOCLAIM");
         claim.arg(self.stream).arg(self.group).arg(self.reader).arg(ms(idle)).arg("0-0");
         claim.arg("COUNT").arg(CALLS_TAKEN_MAX);
@@ -302,7 +292,7 @@ impl Place<'_> {
         }
         // BLOCK 0 would wait for ever.
         let wait = wait.max(Duration::from_millis(1));
-        connection.set_response_timeout(wait + ANSWERS_WITHIN);
+        connection.set_response_timeout(wait + WAITED_ANSWERS_WITHIN);
         let mut read = redis::cmd("XREADGROUP");
         read.arg("GROUP").arg(self.group).arg(self.reader).arg("COUNT").arg(CALLS_TAKEN_MAX).arg("BLOCK").arg(ms(wait));
         read.arg("STREAMS").arg(self.stream).arg(">");

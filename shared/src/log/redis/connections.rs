@@ -22,6 +22,8 @@ use crate::log::LogResult;
 
 /// Until TCP is up and Redis has said hello.
 pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+/// On a connection that waits for news: an answer may come this much after the end of the wait that was asked for.
+pub(super) const WAITED_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// Between attempts to connect: doubled from the first to the last.
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_millis(250);
@@ -296,4 +298,13 @@ impl Pool {
         }
         judge(error)
     }
+}
+
+/// A connection of its own for what waits at Redis: it holds up whatever comes after it.
+pub(super) async fn connect_to_wait(client: &Client) -> LogResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_WITHIN))
+        .set_response_timeout(Some(WAITED_ANSWERS_WITHIN));
+    let connected = client.get_multiplexed_async_connection_with_config(&config).await;
+    connected.map_err(|error| not_connected(&error))
 }

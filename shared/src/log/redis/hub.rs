@@ -4,19 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Value};
+use redis::{Client, Value};
 use tokio::sync::Mutex;
 
 use super::answers::{Answer, stream_items, wrong};
-use super::connections::CONNECT_WITHIN;
-use super::errors::{judge, not_connected};
+use super::connections::{WAITED_ANSWERS_WITHIN, connect_to_wait};
+use super::errors::judge;
 use super::{RedisLog, scripts};
 use crate::ids::FeedId;
 use crate::limits::{FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX, NEWS_KEPT};
 use crate::log::{Hub, HubPush, LogResult, MirroredUpto, News, Pulled, Source};
-
-/// An answer may come this much after the end of the wait that was asked for.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// The connection on which news are waited for: XREAD BLOCK holds up whatever comes after it.
 pub(super) struct NewsReader {
@@ -27,14 +24,6 @@ pub(super) struct NewsReader {
 impl NewsReader {
     pub(super) fn new(client: Client) -> Self {
         Self { client, kept: Mutex::default() }
-    }
-
-    async fn connect(&self) -> LogResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_WITHIN))
-            .set_response_timeout(Some(ANSWERS_WITHIN));
-        let connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
-        connected.map_err(|error| not_connected(&error))
     }
 }
 
@@ -79,9 +68,9 @@ impl Hub for RedisLog {
         let mut kept = self.news.kept.lock().await;
         let mut connection = match kept.take() {
             Some(connection) => connection,
-            None => self.news.connect().await?,
+            None => connect_to_wait(&self.news.client).await?,
         };
-        connection.set_response_timeout(wait + ANSWERS_WITHIN);
+        connection.set_response_timeout(wait + WAITED_ANSWERS_WITHIN);
         let mut read = redis::cmd("XREAD");
         read.arg("COUNT").arg(count);
         // BLOCK 0 would wait for ever.

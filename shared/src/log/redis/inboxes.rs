@@ -7,19 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Value};
+use redis::{Client, Value};
 
 use super::answers::{Answer, stream_items};
-use super::connections::CONNECT_WITHIN;
-use super::errors::{judge, not_connected};
+use super::connections::{WAITED_ANSWERS_WITHIN, connect_to_wait};
+use super::errors::judge;
 use super::keys::Keys;
 use super::{RedisLog, scripts};
 use crate::ids::{FeedId, Incarnation};
 use crate::limits::{INBOX_ITEMS_MAX, LOAD_PAGE_ENTRIES, SEND_COMMANDS_MAX};
 use crate::log::{LogResult, Sent};
-
-/// An answer may come this much after the end of the wait that was asked for.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) async fn create(log: &RedisLog, incarnation: &Incarnation) -> LogResult<()> {
     log.identify(incarnation);
@@ -69,20 +66,12 @@ impl Inboxes {
         let is_reconnect = matches!(known, Some(None));
         let mut connection = match known.flatten() {
             Some(connection) => connection,
-            None => self.connect().await?,
+            None => connect_to_wait(&self.client).await?,
         };
         let after = if is_reconnect { FeedId::START } else { after };
         let items = take_over(&mut connection, &keys.inbox(incarnation), after, wait).await?;
         self.kept.lock().insert(incarnation.clone(), Some(connection));
         Ok(items)
-    }
-
-    async fn connect(&self) -> LogResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_WITHIN))
-            .set_response_timeout(Some(ANSWERS_WITHIN));
-        let connected = self.client.get_multiplexed_async_connection_with_config(&config).await;
-        connected.map_err(|error| not_connected(&error))
     }
 }
 
@@ -97,7 +86,7 @@ async fn take_over(
         FeedId::START => String::new(),
         taken => FeedId { ms: taken.ms, n: taken.n.saturating_add(1) }.to_string(),
     };
-    connection.set_response_timeout(ANSWERS_WITHIN);
+    connection.set_response_timeout(WAITED_ANSWERS_WITHIN);
     let call =
         scripts::INBOX_TAKE.call(&[inbox.to_owned()]).arg(after.to_string()).arg(trim_below).arg(LOAD_PAGE_ENTRIES);
     let mut answer = Answer::of("take_inbox", call.run_on(connection).await.map_err(|error| judge(&error))?)?;
@@ -108,7 +97,7 @@ async fn take_over(
     if !items.is_empty() || block_ms == 0 {
         return Ok(items);
     }
-    connection.set_response_timeout(wait + ANSWERS_WITHIN);
+    connection.set_response_timeout(wait + WAITED_ANSWERS_WITHIN);
     let mut read = redis::cmd("XREAD");
     read.arg("COUNT").arg(LOAD_PAGE_ENTRIES).arg("BLOCK").arg(block_ms.to_string());
     read.arg("STREAMS").arg(inbox).arg(wait_behind);
