@@ -84,7 +84,9 @@ impl<L: Log> Life<L> {
         let address = self.address.clone();
         let mut watch = Watch::new(me.clone(), address, settings.clone(), config.member_ttl, config.beat);
         let mut joined = false;
-        let mut redis = Redis::default();
+        // Of what Redis did between two lives nothing was heard.
+        let was_away = self.core.lives.load(std::sync::atomic::Ordering::Relaxed) > 0;
+        let mut redis = Redis { away: was_away, ..Redis::default() };
         loop {
             let started = Instant::now();
             if let Some(above) = self.core.ring_above() {

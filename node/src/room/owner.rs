@@ -58,6 +58,16 @@ pub enum Input {
     DropPosts,
 }
 
+impl Input {
+    /// The nodes that this says are gone.
+    pub fn gone(&self) -> &[Incarnation] {
+        match self {
+            Input::IncarnationsGone(gone) => gone,
+            _ => &[],
+        }
+    }
+}
+
 /// What a batch came to.
 #[derive(Debug, Default)]
 pub struct Decided {

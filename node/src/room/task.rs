@@ -306,10 +306,7 @@ impl<L: Log> RoomTask<L> {
                         inputs.push(Input::Elsewhere { player, hop, room });
                     }
                 }
-                RoomEvent::IncarnationsGone(gone) => {
-                    self.detach_dead(&gone, false);
-                    inputs.push(Input::IncarnationsGone(gone));
-                }
+                RoomEvent::IncarnationsGone(gone) => inputs.push(Input::IncarnationsGone(gone)),
                 RoomEvent::Posted { answered } => self.take_posted(answered),
                 RoomEvent::Told { upto } => self.take_told(upto),
                 RoomEvent::RingChanged
@@ -366,10 +363,10 @@ impl<L: Log> RoomTask<L> {
             self.adopt_due = Some(Instant::now());
         }
         if view_changed || inputs.iter().any(seats_somebody) {
-            let dead = self.known_dead();
-            self.detach_dead(&dead, false);
-            inputs.push(Input::IncarnationsGone(dead));
+            inputs.push(Input::IncarnationsGone(self.known_dead()));
         }
+        let gone: Vec<Incarnation> = inputs.iter().flat_map(Input::gone).cloned().collect();
+        self.detach_dead(&gone, false);
         if self.transfers.next_due().is_some_and(|due| self.uptime() >= due) {
             inputs.extend(self.transfers.take_ripe(self.uptime()));
         }
