@@ -5,66 +5,105 @@ use std::time::Duration;
 use sectorbus::ids::FeedId;
 use sectorbus::item;
 use sectorbus::limits::MIRROR_ITEMS_MAX;
-use sectorbus::log::{Bridge, Hub, HubPush, Log, Mirror, MirrorItem, Source};
+use sectorbus::log::{Bridge, Hub, HubPush, Log, Mirror, MirrorItem, MirroredUpto, PushedUpto, Source};
 
 use crate::link::{Link, until_answered};
+use crate::places::Places;
+use crate::queue::{Carried, Carriers, Carry};
+use crate::rules::What;
 
 const NEWS_AT_ONCE: usize = 1_000;
-/// How long news are waited for before all sources are looked through: redis-nexus may have lost some.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long news are waited for before it is asked whether there are still those that were heard last.
+const WAIT: Duration = Duration::from_secs(1);
 
-/// For ever.
-pub(crate) async fn run<L: Log + Bridge + Hub>(link: &Link<L>) {
-    let mut after = look_through(link).await;
-    loop {
-        let news = until_answered(|| link.hub.news(after, NEWS_AT_ONCE, LOOK_EVERY)).await;
-        if news.is_none() {
-            tokio::time::sleep(LOOK_EVERY).await;
+pub(crate) struct Down<'l, L> {
+    link: &'l Link<L>,
+    /// Up to where what the news named is carried.
+    carriers: Carriers<Source, FeedId>,
+    /// Where the region was seen last.
+    places: Places<Source, MirroredUpto>,
+}
+
+impl<'l, L: Log + Bridge + Hub> Down<'l, L> {
+    pub(crate) fn new(link: &'l Link<L>, news: FeedId) -> Self {
+        Self { link, carriers: Carriers::new(news), places: Places::default() }
+    }
+
+    pub(crate) fn news(&self) -> FeedId {
+        self.carriers.reached()
+    }
+
+    /// For ever.
+    pub(crate) async fn run(&self) {
+        tokio::join!(self.carriers.run(self), self.watch());
+    }
+
+    async fn watch(&self) {
+        let mut after = self.news();
+        loop {
+            let Some(news) = until_answered(|| self.link.hub.news(after, NEWS_AT_ONCE, WAIT)).await else {
+                // Unreadable news name sources that are found all the same.
+                tokio::time::sleep(WAIT).await;
+                after = self.look_through().await.unwrap_or(after);
+                continue;
+            };
+            let Some((first, last)) = news.first().zip(news.last()) else {
+                // A redis-nexus that lost its tail may give numbers again that were heard.
+                if until_answered(|| self.link.hub.newest_news()).await != Some(after) {
+                    after = self.look_through().await.unwrap_or(after);
+                }
+                continue;
+            };
+            if first.prev != after {
+                after = self.look_through().await.unwrap_or(after);
+                continue;
+            }
+            after = last.at;
+            news.into_iter().for_each(|news| self.add(news.source));
+            self.carriers.passes(after);
         }
-        let news = news.unwrap_or_default();
-        let Some(last) = news.last().map(|news| news.at) else {
-            after = look_through(link).await;
-            continue;
+    }
+
+    /// Everything there is; answers which news that includes.
+    async fn look_through(&self) -> Option<FeedId> {
+        tracing::info!(link = %self.link.region, "news of redis-nexus were missed: all sources are looked through");
+        let (upto, sources) = until_answered(|| self.link.hub.sources()).await?;
+        sources.into_iter().for_each(|source| self.add(source));
+        self.carriers.passes(upto);
+        Some(upto)
+    }
+
+    fn add(&self, source: Source) {
+        let (rules, region) = (&self.link.rules, &self.link.region);
+        if let Some(class) = rules.class_of(What::Feeds, Some(&source.room), &source.region, region) {
+            self.carriers.add(source, class);
+        }
+    }
+
+    /// A page. `None`: it cannot be read.
+    async fn carry_feed(&self, source: &Source) -> Option<Carried> {
+        let (log, hub) = (&self.link.log, &self.link.hub);
+        let Source { region: from, room } = source;
+        let place = match self.places.get(source) {
+            Some(place) => place,
+            None => until_answered(|| log.mirrored(room, from)).await?,
         };
-        let mut sources: Vec<Source> = news.into_iter().map(|news| news.source).collect();
-        sources.sort_unstable();
-        sources.dedup();
-        for source in &sources {
-            carry(link, source).await;
-        }
-        after = last;
-    }
-}
-
-/// Everything there is; answers which news that includes.
-async fn look_through<L: Log + Bridge + Hub>(link: &Link<L>) -> FeedId {
-    let Some((upto, sources)) = until_answered(|| link.hub.sources()).await else { return FeedId::START };
-    for source in &sources {
-        carry(link, source).await;
-    }
-    upto
-}
-
-/// One source, until there is nothing more. `None`: it cannot be read.
-async fn carry<L: Log + Bridge + Hub>(link: &Link<L>, source: &Source) -> Option<()> {
-    let Source { region: from, room } = source;
-    if *from == link.region || !link.rooms.contains(room) {
-        return Some(());
-    }
-    let mut place = until_answered(|| link.log.mirrored(room, from)).await?;
-    loop {
-        let pulled = until_answered(|| link.hub.pull(source, place, MIRROR_ITEMS_MAX)).await?;
+        let pulled = until_answered(|| hub.pull(source, place, MIRROR_ITEMS_MAX)).await?;
         if pulled.rewinds < place.rewinds {
             // Redis-nexus lost that it was rewound; whoever pushes counts on from here.
-            let at = until_answered(|| link.hub.pushed(source)).await?.id;
+            let PushedUpto { upto: MirroredUpto { id: at, .. }, seal } = until_answered(|| hub.pushed(source)).await?;
             let (source, rewinds) = (source.clone(), place.rewinds);
-            let push = HubPush { source, rewinds, after: at, upto: at, items: Vec::new() };
-            until_answered(|| link.hub.push(push.clone())).await?;
-            continue;
+            let push = HubPush { source, rewinds, after: at, upto: at, seal, items: Vec::new() };
+            until_answered(|| hub.push(push.clone())).await?;
+            return Some(Carried::Part);
         }
         if pulled.items.is_empty() && pulled.rewinds == place.rewinds {
-            return Some(());
+            return Some(Carried::All);
         }
+        if let Some(prev) = pulled.prev.filter(|prev| *prev > pulled.after) {
+            self.link.report_gap(&source.to_string(), pulled.after, prev).await;
+        }
+        let is_last = pulled.items.len() < MIRROR_ITEMS_MAX;
         let last = pulled.items.last().map_or(pulled.after, |(id, _)| *id);
         let items = pulled.items.into_iter().filter_map(|(id, stored)| {
             let read = item::from_region(from, &stored);
@@ -76,6 +115,16 @@ async fn carry<L: Log + Bridge + Hub>(link: &Link<L>, source: &Source) -> Option
         let (rewinds, after) = (pulled.rewinds, pulled.after);
         let (room, items) = (room.clone(), items.collect());
         let mirror = Mirror { room, from: from.clone(), rewinds, after, upto: last, items };
-        place = until_answered(|| link.log.mirror(mirror.clone())).await?;
+        let reached = until_answered(|| log.mirror(mirror.clone())).await?;
+        let is_overtaken = (reached.rewinds, reached.id) != (rewinds, last);
+        self.places.set(source.clone(), reached);
+        Some(if is_last && !is_overtaken { Carried::All } else { Carried::Part })
+    }
+}
+
+impl<L: Log + Bridge + Hub> Carry<Source> for Down<'_, L> {
+    async fn carry(&self, what: &Source) -> Carried {
+        // What cannot be read is left until it changes.
+        self.carry_feed(what).await.unwrap_or(Carried::All)
     }
 }

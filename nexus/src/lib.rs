@@ -2,11 +2,14 @@
 //! nexus leads it carries items up (region to redis-nexus) and down (from the other regions). Nothing of it is in the
 //! nexus's memory only: places are kept where the items go, so that a crash neither loses nor repeats, and two leaders
 //! at once are harmless.
-//! In reading order: `link` (who leads), `up`, `down`.
+//! In reading order: `rules` (what is mirrored), `link` (who leads), `up`, `down`, `queue` (what goes first).
 
 pub mod link;
+pub mod rules;
 
 mod down;
+mod places;
+mod queue;
 mod up;
 
 use std::sync::Arc;
@@ -15,10 +18,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use sectorbus::ids::{RegionName, RoomId};
+use sectorbus::ids::RegionName;
 use sectorbus::log::{Bridge, Hub, Log};
 
 pub use link::Link;
+use rules::Rules;
 
 /// How long a link's leader is taken to live after it said so last: a successor takes over within this.
 pub const LEAD_FOR: Duration = Duration::from_secs(2);
@@ -35,8 +39,7 @@ pub struct NexusParts<L> {
     pub name: String,
     pub hub: Arc<L>,
     pub regions: Vec<Region<L>>,
-    /// Whose feeds are mirrored, between all regions.
-    pub rooms: Vec<RoomId>,
+    pub rules: Rules,
 }
 
 /// A running nexus. Dropping it ends its tasks where they wait.
@@ -47,10 +50,11 @@ pub struct Nexus {
 
 impl Nexus {
     pub fn start<L: Log + Bridge + Hub>(parts: NexusParts<L>) -> Self {
-        let NexusParts { name, hub, regions, rooms } = parts;
+        let NexusParts { name, hub, regions, rules } = parts;
+        let rules = Arc::new(rules);
         let (killed, tracker) = (CancellationToken::new(), TaskTracker::new());
         for Region { name: region, log } in regions {
-            let link = Link { nexus: name.clone(), region, log, hub: hub.clone(), rooms: rooms.clone() };
+            let link = Link { nexus: name.clone(), region, log, hub: hub.clone(), rules: rules.clone() };
             let killed = killed.clone();
             tracker.spawn(async move {
                 tokio::select! {

@@ -6,12 +6,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use sectorbus::ids::{RegionName, RoomId};
-use sectorbus::log::{Bridge, Hub, Log, LogError, LogResult};
+use sectorbus::ids::{FeedId, RegionName};
+use sectorbus::log::{Bridge, BridgePlace, Hub, LinkPlace, Log, LogError, LogResult, Outward};
 
-use crate::{LEAD_FOR, down, up};
+use crate::LEAD_FOR;
+use crate::down::Down;
+use crate::rules::Rules;
+use crate::up::Up;
 
 const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// How often it is kept how far the link has come: a successor begins there.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often the region is told that a nexus is there; far below [`sectorbus::limits::BRIDGE_KEPT_FOR`].
+const OPEN_EVERY: Duration = Duration::from_secs(60);
+const UNREADABLE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 pub struct Link<L> {
     /// The name under which this nexus leads.
@@ -19,7 +27,7 @@ pub struct Link<L> {
     pub region: RegionName,
     pub log: Arc<L>,
     pub hub: Arc<L>,
-    pub rooms: Vec<RoomId>,
+    pub rules: Arc<Rules>,
 }
 
 impl<L: Log + Bridge + Hub> Link<L> {
@@ -39,8 +47,51 @@ impl<L: Log + Bridge + Hub> Link<L> {
         }
     }
 
+    /// Until a server is another one: then what was carried last may be gone, and it is begun where both know of.
     async fn carry(&self) {
-        tokio::join!(up::run(self), down::run(self));
+        let there = until_answered(|| self.hub.link_place(self.region.as_str())).await;
+        let here = until_answered(|| self.log.open_bridge()).await;
+        let Some((there, here)) = there.zip(here) else { return tokio::time::sleep(UNREADABLE_AGAIN_AFTER).await };
+        let (up, down) = (Up::new(self, here.began_ms, there.swept_ms), Down::new(self, here.news));
+        tokio::select! {
+            biased;
+            () = self.keep(&up, &down, there, here) => {}
+            () = up.run() => {}
+            () = down.run() => {}
+        }
+    }
+
+    async fn keep(&self, up: &Up<'_, L>, down: &Down<'_, L>, there: LinkPlace, here: BridgePlace) {
+        let mut opened = Instant::now();
+        loop {
+            tokio::time::sleep(KEEP_EVERY).await;
+            let place = LinkPlace { swept_ms: up.swept_ms(), ..there.clone() };
+            let kept = self.hub.keep_swept(self.region.as_str(), &place).await;
+            if kept == Ok(false) {
+                return tracing::warn!(link = %self.region, "redis-nexus was away: what was carried up last is looked at again");
+            }
+            if self.log.keep_news(down.news(), &here.replication_id).await == Ok(false) {
+                return tracing::warn!(link = %self.region, "the region was away: what was carried down last is looked at again");
+            }
+            if opened.elapsed() >= OPEN_EVERY && self.log.open_bridge().await.is_ok() {
+                opened = Instant::now();
+            }
+        }
+    }
+
+    /// Items were gone before they could be carried: whoever watches the region hears of it.
+    pub(crate) async fn report_gap(&self, of: &str, after: FeedId, upto: FeedId) {
+        tracing::error!(link = %self.region, of, %after, %upto, "items were gone before they were carried");
+        let fields = [
+            ("kind", "mirror_gap".to_owned()),
+            ("of", of.to_owned()),
+            ("after", after.to_string()),
+            ("upto", upto.to_string()),
+        ];
+        let record = fields.map(|(name, value)| (name.to_owned(), value)).to_vec();
+        if let Err(error) = self.log.note(Outward::Events, record).await {
+            tracing::warn!(link = %self.region, %error, "the gap is not in the region's events");
+        }
     }
 
     /// Keeps the lead as long as it may.

@@ -1,105 +1,227 @@
-//! Up: what a region's feeds have of their own goes to redis-nexus, under the ids it has there.
+//! Up: what a region's feeds have of their own goes to redis-nexus, under the ids it has there. Which feeds have news is
+//! heard, and found in the region's marks if that was missed: the cost follows what is said, not how many rooms there are.
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use tokio::time::Instant;
-
 use sectorbus::ids::{FeedId, RoomId};
 use sectorbus::item;
-use sectorbus::limits::MIRROR_ITEMS_MAX;
-use sectorbus::log::{Bridge, FeedItem, Hub, HubPush, Log, MirroredUpto, OnceKey, Push, Source};
+use sectorbus::limits::{MARK_EVERY, MIRROR_ITEMS_MAX};
+use sectorbus::log::{
+    Bridge, FeedItem, Hub, HubPush, Log, MirroredUpto, OnceKey, Part, Push, PushedUpto, Source, Touched,
+};
+use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::link::{Link, until_answered};
+use crate::places::Places;
+use crate::queue::{Carried, Carriers, Carry};
+use crate::rules::{Class, What};
 
-/// A publish may be lost: heads are compared this often.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Before a feed that cannot be read is read again.
-const UNREADABLE_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How often marks are looked at for what was not heard.
+const SWEEP_EVERY: Duration = Duration::from_secs(2);
+/// What was marked this long before the last look may have changed after it.
+const SWEEP_BACK: Duration = Duration::from_secs(4);
+/// Every so often, and when the region was away, it is looked back further.
+const DEEP_EVERY: Duration = Duration::from_secs(60);
+const DEEP_BACK: Duration = Duration::from_secs(180);
+const MARKS_AT_ONCE: usize = 1_000;
 
-pub(crate) async fn run<L: Log + Bridge + Hub>(link: &Link<L>) {
-    join_all(link.rooms.iter().map(|room| follow(link, room))).await;
+const _: () = assert!(MARK_EVERY.as_millis() < SWEEP_BACK.as_millis());
+const _: () = assert!(DEEP_EVERY.as_millis() < DEEP_BACK.as_millis());
+
+pub(crate) struct Up<'l, L> {
+    link: &'l Link<L>,
+    began_ms: u64,
+    /// Up to when (ms, the region's) what was marked is carried.
+    carriers: Carriers<Touched, u64>,
+    /// Where redis-nexus was seen last.
+    places: Places<RoomId, PushedUpto>,
 }
 
-/// One room, for ever.
-async fn follow<L: Log + Bridge + Hub>(link: &Link<L>, room: &RoomId) {
-    let source = Source { region: link.region.clone(), room: room.clone() };
-    let mut following = link.log.follow(room);
-    loop {
-        if carry(link, &source).await.is_none() {
-            tokio::time::sleep(UNREADABLE_AGAIN_AFTER).await;
-        }
-        let look = Instant::now() + LOOK_EVERY;
+impl<'l, L: Log + Bridge + Hub> Up<'l, L> {
+    pub(crate) fn new(link: &'l Link<L>, began_ms: u64, swept_ms: u64) -> Self {
+        Self { link, began_ms, carriers: Carriers::new(swept_ms), places: Places::default() }
+    }
+
+    pub(crate) fn swept_ms(&self) -> u64 {
+        self.carriers.reached()
+    }
+
+    /// For ever.
+    pub(crate) async fn run(&self) {
+        tokio::join!(self.carriers.run(self), self.watch());
+    }
+
+    async fn watch(&self) {
+        let mut following = self.link.log.follow_touched();
+        let mut newest_ms = self.sweep(self.swept_ms(), SWEEP_BACK).await;
+        let (mut sweep, mut deep) = (Instant::now() + SWEEP_EVERY, Instant::now() + DEEP_EVERY);
         loop {
-            match tokio::time::timeout_at(look, following.pushes.recv()).await {
-                Ok(Some(Push::Feed(_) | Push::Following | Push::Lost)) | Err(_) => break,
+            match tokio::time::timeout_at(sweep, following.pushes.recv()).await {
+                Ok(Some(Push::Touched(touched))) => self.add(touched),
+                // What was missed is looked for after the next `Following`.
+                Ok(Some(Push::Following)) => newest_ms = self.sweep(newest_ms, DEEP_BACK).await,
                 Ok(Some(_)) => {}
-                Ok(None) => {
-                    following = link.log.follow(room);
-                    break;
+                Ok(None) => following = self.link.log.follow_touched(),
+                Err(_) => {
+                    let is_deep = Instant::now() >= deep;
+                    newest_ms = self.sweep(newest_ms, if is_deep { DEEP_BACK } else { SWEEP_BACK }).await;
+                    sweep = Instant::now() + SWEEP_EVERY;
+                    if is_deep {
+                        deep = Instant::now() + DEEP_EVERY;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything that was marked since; answers when the newest was.
+    async fn sweep(&self, newest_ms: u64, back: Duration) -> u64 {
+        let mut since_ms = newest_ms.saturating_sub(u64::try_from(back.as_millis()).unwrap_or(u64::MAX));
+        let (mut newest_ms, mut count) = (newest_ms, MARKS_AT_ONCE);
+        loop {
+            let Some(marks) = until_answered(|| self.link.log.touched(since_ms, count)).await else { return newest_ms };
+            let (is_last, last_ms) = (marks.len() < count, marks.last().map_or(since_ms, |(_, marked_ms)| *marked_ms));
+            marks.into_iter().for_each(|(touched, _)| self.add(touched));
+            newest_ms = newest_ms.max(last_ms);
+            if is_last {
+                self.carriers.passes(newest_ms);
+                return newest_ms;
+            }
+            // Of one millisecond there may be more than are asked for at once.
+            count = if last_ms == since_ms { count.saturating_mul(2) } else { MARKS_AT_ONCE };
+            since_ms = last_ms;
+        }
+    }
+
+    fn add(&self, touched: Touched) {
+        if let Some(class) = self.class_of(&touched) {
+            self.carriers.add(touched, class);
+        }
+    }
+
+    /// `None`: it stays here.
+    fn class_of(&self, touched: &Touched) -> Option<Class> {
+        match touched.part {
+            Part::Feed => self.link.rules.class_up(What::Feeds, Some(&touched.room), &self.link.region),
+            Part::Log | Part::Presence => None,
+        }
+    }
+
+    /// A page of a feed. `None`: it cannot be read.
+    async fn carry_feed(&self, room: &RoomId) -> Option<Carried> {
+        let (log, hub) = (&self.link.log, &self.link.hub);
+        let source = Source { region: self.link.region.clone(), room: room.clone() };
+        let place = match self.places.get(room) {
+            Some(place) => place,
+            None => until_answered(|| hub.pushed(&source)).await?,
+        };
+        // What was posted before there was a bridge stays where it is.
+        let begins_at = place.upto.id.max(FeedId { ms: self.began_ms, n: 0 });
+        let mut page = until_answered(|| log.feed(room, before(begins_at), MIRROR_ITEMS_MAX + 1)).await?;
+        match self.judge(&page, room, place).await? {
+            Read::Goes { past } => page.drain(..past),
+            Read::Rewound => return self.rewind(&source, place.upto).await,
+        };
+        page.truncate(MIRROR_ITEMS_MAX);
+        let Some((first, last)) = page.first().zip(page.last()) else { return Some(Carried::All) };
+        if first.prev > place.upto.id && place.upto.id > FeedId::START {
+            self.link.report_gap(&source.to_string(), place.upto.id, first.prev).await;
+        }
+        let (upto, seal, is_last) = (last.id, seal(&last.body), page.len() < MIRROR_ITEMS_MAX);
+        let items: Vec<_> = page.into_iter().filter(is_its_own).map(|item| (item.id, item.body)).collect();
+        let MirroredUpto { rewinds, id: after } = place.upto;
+        let push = HubPush { source, rewinds, after, upto, seal, items };
+        let reached = until_answered(|| hub.push(push.clone())).await?;
+        self.places.set(room.clone(), reached);
+        // Somebody else is further: what they read may be another branch.
+        let is_overtaken = reached.upto != MirroredUpto { rewinds, id: upto };
+        Some(if is_last && !is_overtaken { Carried::All } else { Carried::Part })
+    }
+
+    /// Whether a page goes on from a place; it was read from the item there.
+    async fn judge(&self, page: &[FeedItem], room: &RoomId, place: PushedUpto) -> Option<Read> {
+        let at = place.upto.id;
+        if at == FeedId::START {
+            return Some(Read::Goes { past: 0 });
+        }
+        Some(match page.first() {
+            Some(first) if first.id == at && seal(&first.body) == place.seal => Read::Goes { past: 1 },
+            Some(first) if first.id > at && first.prev >= at => Read::Goes { past: 0 },
+            Some(_) => Read::Rewound,
+            None => {
+                // The item at the place may be older than items are kept.
+                let heads = until_answered(|| self.link.log.heads(std::slice::from_ref(room))).await?;
+                let newest = heads.first().and_then(|heads| heads.feed).unwrap_or_default();
+                if newest < at { Read::Rewound } else { Read::Goes { past: 0 } }
+            }
+        })
+    }
+
+    /// The region has less than was read of it, or something else: goes on after the youngest item that both still have.
+    async fn rewind(&self, source: &Source, place: MirroredUpto) -> Option<Carried> {
+        let (after, seal) = self.youngest_in_both(source).await?;
+        tracing::warn!(%source, from = %place.id, to = %after, "the region has less of a feed than was mirrored");
+        let (rewinds, items) = (place.rewinds + 1, Vec::new());
+        let push = HubPush { source: source.clone(), rewinds, after, upto: after, seal, items };
+        let reached = until_answered(|| self.link.hub.push(push.clone())).await?;
+        self.places.set(source.room.clone(), reached);
+        Some(Carried::Part)
+    }
+
+    /// With its seal.
+    async fn youngest_in_both(&self, source: &Source) -> Option<(FeedId, u64)> {
+        let (log, hub) = (&self.link.log, &self.link.hub);
+        let (mut here, mut youngest) = (MirroredUpto::default(), (FeedId::START, 0));
+        here.rewinds = until_answered(|| hub.pushed(source)).await?.upto.rewinds;
+        loop {
+            let pushed = until_answered(|| hub.pull(source, here, MIRROR_ITEMS_MAX)).await?;
+            let Some((last, _)) = pushed.items.last() else { return Some(youngest) };
+            here.id = *last;
+            for (id, body) in &pushed.items {
+                let there = until_answered(|| log.feed(&source.room, before(*id), 1)).await?;
+                if there.first().is_some_and(|item| item.id == *id && item.body == *body) {
+                    youngest = (*id, seal(body));
                 }
             }
         }
     }
 }
 
-/// Until there is nothing more. `None`: it cannot be read.
-async fn carry<L: Log + Bridge + Hub>(link: &Link<L>, source: &Source) -> Option<()> {
-    let (log, hub, room) = (&link.log, &link.hub, &source.room);
-    let mut place = until_answered(|| hub.pushed(source)).await?;
-    loop {
-        let page = until_answered(|| log.feed(room, place.id, MIRROR_ITEMS_MAX)).await?;
-        let heads = until_answered(|| log.heads(std::slice::from_ref(room))).await?;
-        let newest = heads.first().and_then(|heads| heads.feed).unwrap_or_default();
-        let prev = page.first().map(|first| first.prev);
-        if newest < place.id || prev.is_some_and(|prev| prev < place.id) {
-            place = rewind(link, source, place).await?;
-            continue;
-        }
-        if let Some(prev) = prev.filter(|prev| *prev > place.id) {
-            tracing::error!(%source, after = %place.id, upto = %prev, "items of a feed were gone before they were mirrored");
-        }
-        let Some(last) = page.last() else { return Some(()) };
-        let (upto, is_last) = (last.id, page.len() < MIRROR_ITEMS_MAX);
-        let items: Vec<_> = page.into_iter().filter(is_its_own).map(|item| (item.id, item.body)).collect();
-        let push = HubPush { source: source.clone(), rewinds: place.rewinds, after: place.id, upto, items };
-        let reached = until_answered(|| hub.push(push.clone())).await?;
-        // Somebody else is further: what they read may be another branch.
-        let is_overtaken = (reached.rewinds, reached.id) != (push.rewinds, upto);
-        place = reached;
-        if is_last && !is_overtaken {
-            return Some(());
-        }
+/// What a page says about the place that it was read from.
+enum Read {
+    /// Its first items are known.
+    Goes {
+        past: usize,
+    },
+    Rewound,
+}
+
+/// The largest id below.
+fn before(id: FeedId) -> FeedId {
+    match id.n.checked_sub(1) {
+        Some(n) => FeedId { ms: id.ms, n },
+        None => FeedId { ms: id.ms.saturating_sub(1), n: u64::MAX },
+    }
+}
+
+/// See [`HubPush::seal`]. Items have names, so two of them never have the same bytes.
+fn seal(body: &[u8]) -> u64 {
+    xxh3_64(body)
+}
+
+impl<L: Log + Bridge + Hub> Carry<Touched> for Up<'_, L> {
+    async fn carry(&self, what: &Touched) -> Carried {
+        let carried = match what.part {
+            Part::Feed => self.carry_feed(&what.room).await,
+            Part::Log | Part::Presence => None,
+        };
+        // What cannot be read is left until it changes.
+        carried.unwrap_or(Carried::All)
     }
 }
 
 /// Only a region's own items go up: no loops.
 fn is_its_own(item: &FeedItem) -> bool {
     !matches!(item::decode(&item.body), Some((OnceKey::From { .. }, _)))
-}
-
-/// The region has less than was read of it, or something else: goes on after the youngest item that both still have.
-async fn rewind<L: Log + Bridge + Hub>(link: &Link<L>, source: &Source, place: MirroredUpto) -> Option<MirroredUpto> {
-    let after = youngest_in_both(link, source).await?;
-    tracing::warn!(%source, from = %place.id, to = %after, "the region has less of a feed than was mirrored");
-    let (rewinds, items) = (place.rewinds + 1, Vec::new());
-    let push = HubPush { source: source.clone(), rewinds, after, upto: after, items };
-    until_answered(|| link.hub.push(push.clone())).await
-}
-
-async fn youngest_in_both<L: Log + Bridge + Hub>(link: &Link<L>, source: &Source) -> Option<FeedId> {
-    let (mut here, mut youngest) = (MirroredUpto::default(), FeedId::START);
-    here.rewinds = until_answered(|| link.hub.pushed(source)).await?.rewinds;
-    loop {
-        let pushed = until_answered(|| link.hub.pull(source, here, MIRROR_ITEMS_MAX)).await?;
-        let Some((last, _)) = pushed.items.last() else { return Some(youngest) };
-        here.id = *last;
-        for (id, body) in &pushed.items {
-            let before = FeedId { ms: id.ms, n: id.n.saturating_add(1) };
-            let there = until_answered(|| link.log.feed_before(&source.room, Some(before), 1)).await?;
-            if there.first().is_some_and(|item| item.id == *id && item.body == *body) {
-                youngest = *id;
-            }
-        }
-    }
 }

@@ -214,6 +214,11 @@ impl RoomId {
         }
     }
 
+    /// Who is not in it may see its state in other regions: of sectors only what is asked for.
+    pub fn has_log_for_others(&self) -> bool {
+        matches!(self, RoomId::Team(_) | RoomId::Global)
+    }
+
     /// It has a feed and no state: nobody owns it.
     pub fn is_feed_only(&self) -> bool {
         matches!(self, RoomId::Player(_) | RoomId::Topic(_))

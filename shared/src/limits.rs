@@ -281,6 +281,12 @@ pub const TEAMS_UNSETTLED_MAX: usize = 8;
 pub const MEMBERS_PER_TEAM_MAX: usize = 1_000;
 /// Items that are mirrored into a feed in one step.
 pub const MIRROR_ITEMS_MAX: usize = 100;
+/// A region says what changes for this long after a nexus was there; also how long marks are kept.
+pub const BRIDGE_KEPT_FOR: Duration = Duration::from_secs(8 * 24 * 3600);
+/// From the first nexus in a region until what is posted there is carried: by then all nodes have seen it.
+pub const BRIDGE_BEGINS_AFTER: Duration = Duration::from_secs(3);
+/// What changes again within this is not marked again.
+pub const MARK_EVERY: Duration = Duration::from_secs(1);
 /// News in redis-nexus: who is further behind looks through all sources.
 pub const NEWS_KEPT: usize = 100_000;
 /// That a player blocks somebody is there for all nodes to see for this long: each looks several times a second.
@@ -326,6 +332,9 @@ const _: () = assert!(POST_BYTES_MAX < POSTS_KEPT_BYTES_MAX, "one post always fi
 const _: () = assert!(POSTS_KEPT_FOR.as_secs() < ONCE_KEPT_FOR.as_secs(), "what is posted again is the same item");
 const _: () = assert!(MEMBERS_PER_TEAM_MAX <= ENTITIES_PER_ROOM_MAX);
 const _: () = assert!(2 * MEMBERS_PER_TEAM_MAX <= POSTS_PER_ROOM_MAX, "a notice to the team and one to each member");
+const _: () = assert!(MARK_EVERY.as_millis() < BRIDGE_BEGINS_AFTER.as_millis(), "all have seen it by then");
+const _: () =
+    assert!(ONCE_KEPT_FOR.as_secs() < BRIDGE_KEPT_FOR.as_secs(), "nothing is posted again that is not marked");
 const _: () = assert!(CALL_BODY_DEPTH_MAX + 3 < FRAME_DEPTH_MAX, "in a frame, a body is within two maps");
 const _: () = assert!(CALL_BODY_BYTES_MAX < FRAME_BYTES_MAX);
 const _: () = assert!(REPLY_TAKEN_AGAIN_AFTER.as_secs() * 5 < CALL_ANSWERED_WITHIN.as_secs());

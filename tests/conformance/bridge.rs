@@ -1,8 +1,10 @@
 //! Room-log 10: what comes from other regions is in a region's feed once and in the order of its origin, whoever brings it.
 
-use sectorbus::ids::{ActorId, FeedId, PlayerId, RoomId};
-use sectorbus::limits::MIRROR_ITEMS_MAX;
-use sectorbus::log::{Bridge, Log, Mirror, MirrorItem, MirroredUpto, OnceKey, Posted, Push};
+use sectorbus::ids::{ActorId, FeedId, Hop, PlayerId, RoomId};
+use sectorbus::limits::{BRIDGE_BEGINS_AFTER, MIRROR_ITEMS_MAX};
+use sectorbus::log::{
+    Bridge, BridgePlace, Log, Mirror, MirrorItem, MirroredUpto, OnceKey, Part, Posted, Push, Touched,
+};
 
 use crate::stand::{Stand, region, rules};
 use crate::support::*;
@@ -14,6 +16,9 @@ rules! {
     what_would_leave_something_out_is_not_posted,
     each_region_has_its_own_place_and_local_posts_are_among_them,
     a_mirror_without_an_answer_is_made_once,
+    without_a_nexus_nothing_is_marked,
+    what_changes_is_marked_before_and_told_afterwards,
+    where_a_link_stands_is_kept_and_a_bridge_begins_once,
 }
 
 fn name_in(of: &str, seq: u64) -> OnceKey {
@@ -132,4 +137,79 @@ async fn a_mirror_without_an_answer_is_made_once(stand: impl Stand) {
     stand.unanswered(&fragile, "global", fragile.mirror(given())).await;
     assert_eq!(answered(async || fragile.mirror(given()).await).await, upto(0, 901));
     assert_eq!(bodies(&other).await, ["us 1", "us 2"]);
+}
+
+fn feed_of(room: &RoomId) -> Touched {
+    Touched { part: Part::Feed, room: room.clone() }
+}
+
+async fn marks(log: &impl Bridge) -> Vec<Touched> {
+    let marks = answered(async || log.touched(0, 1_000).await).await;
+    assert!(marks.is_sorted_by_key(|(_, marked_ms)| *marked_ms), "{marks:?}");
+    marks.into_iter().map(|(touched, _)| touched).collect()
+}
+
+async fn without_a_nexus_nothing_is_marked(stand: impl Stand) {
+    let (log, nexus) = (stand.node().await, stand.node().await);
+    let mut following = nexus.follow_touched();
+    assert_eq!(next(&mut following).await, Push::Following);
+    for seq in 1..=3 {
+        log.post(&RoomId::Global, &name_in("us", seq), bytes("x")).await.unwrap();
+    }
+    assert_eq!(marks(&nexus).await, []);
+    nexus.open_bridge().await.unwrap();
+    // Whoever was alone looks again before a bridge begins to carry.
+    let mut seq = 3;
+    eventually("a mark", async || {
+        seq += 1;
+        log.post(&room("topic:news"), &name_in("us", seq), bytes("x")).await.unwrap();
+        (!marks(&nexus).await.is_empty()).then_some(())
+    })
+    .await;
+    let Push::Touched(touched) = next(&mut following).await else { panic!("what has changed was to be told") };
+    assert_eq!(touched, feed_of(&room("topic:news")), "and nothing of before");
+}
+
+async fn what_changes_is_marked_before_and_told_afterwards(stand: impl Stand) {
+    let (log, nexus) = (stand.node().await, stand.node().await);
+    let opened_ms = nexus.time_ms().await.unwrap();
+    nexus.open_bridge().await.unwrap();
+    let mut following = nexus.follow_touched();
+    assert_eq!(next(&mut following).await, Push::Following);
+    let ann = room("player:ann");
+    log.post(&ann, &name_in("us", 1), bytes("x")).await.unwrap();
+    assert_eq!(next(&mut following).await, Push::Touched(feed_of(&ann)));
+    log.arrived(&PlayerId::new("ann").unwrap(), &"12".parse().unwrap(), Hop(1)).await.unwrap();
+    let present = Touched { part: Part::Presence, room: ann.clone() };
+    assert_eq!(next(&mut following).await, Push::Touched(present.clone()));
+    let mut team = Owner::claiming(&log, &room("team:red"), "n#1", 1).await;
+    let log_of_team = Touched { part: Part::Log, room: room("team:red") };
+    assert_eq!(next(&mut following).await, Push::Touched(log_of_team.clone()));
+    team.append("x").await;
+    assert_eq!(next(&mut following).await, Push::Touched(log_of_team.clone()));
+    // A sector's log is followed by who wants it.
+    Owner::claiming(&log, &room("sector:12"), "n#1", 1).await.append("x").await;
+    nexus.mirror(mirror("us", 0, vec![item("us", 1, 900)])).await.unwrap();
+    log.post(&room("topic:news"), &name_in("us", 2), bytes("x")).await.unwrap();
+    assert_eq!(next(&mut following).await, Push::Touched(feed_of(&room("topic:news"))), "nothing of the others");
+    let mut found = marks(&nexus).await;
+    found.sort();
+    let mut all = vec![feed_of(&ann), present, log_of_team, feed_of(&room("topic:news"))];
+    all.sort();
+    assert_eq!(found, all, "and nothing that a nexus brought");
+    let later = answered(async || nexus.touched(opened_ms, 2).await).await;
+    assert_eq!(later.len(), 2, "no more than asked for");
+    assert_eq!(nexus.touched(u64::MAX >> 12, 10).await, Ok(Vec::new()));
+}
+
+async fn where_a_link_stands_is_kept_and_a_bridge_begins_once(stand: impl Stand) {
+    let (one, other) = (stand.node().await, stand.node().await);
+    let before_ms = one.time_ms().await.unwrap();
+    let began = one.open_bridge().await.unwrap();
+    assert!(began.began_ms >= before_ms + BRIDGE_BEGINS_AFTER.as_millis() as u64);
+    assert_eq!(began.news, FeedId::START);
+    let news = FeedId { ms: 5, n: 6 };
+    assert_eq!(one.keep_news(news, &began.replication_id).await, Ok(true));
+    assert_eq!(one.keep_news(FeedId { ms: 9, n: 0 }, "another server").await, Ok(false));
+    assert_eq!(other.open_bridge().await, Ok(BridgePlace { news, ..began }));
 }

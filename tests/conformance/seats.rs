@@ -243,7 +243,8 @@ async fn an_attach_without_an_answer_seats_one_session(stand: impl Stand) {
     let (fragile, other) = (stand.fragile_node().await, stand.node().await);
     attached(&other, Attach { player: PlayerId::new("bob").unwrap(), ..attach_of("s9", true) }).await;
     let request = attach_of("s1", true);
-    stand.unanswered(&fragile, "player:ann", fragile.attach(request.clone())).await;
+    // The mark before it names the player as well.
+    stand.unanswered(&fragile, "{player:ann}:at", fragile.attach(request.clone())).await;
     let first = other.at(&ann()).await.unwrap().unwrap().sessions[&session("s1")].generation;
     // Its counter says that it was executed: the same generation and actor.
     let again = answered(async || fragile.attach(request.clone()).await).await.expect("attached");

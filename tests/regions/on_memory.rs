@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sectorbus::ids::{RegionName, RoomId};
+use sectorbus::ids::RegionName;
+use sectorbus::limits::BRIDGE_BEGINS_AFTER;
 use sectorbus::log::memory::{Ambiguity, MemoryConfig, MemoryLog, MemoryRegion};
+use sectorbus_nexus::rules::Rules;
 use sectorbus_nexus::{Nexus, NexusParts, Region};
 use sectorbus_node::Node;
 use sectorbus_tests::cluster;
@@ -43,6 +45,13 @@ impl Universe {
         Self { regions, hub: region("nexus", seed + 7, 1), _nodes: nodes, pals }
     }
 
+    /// Two nexus, and the time until regions are bridged.
+    async fn bridged(&mut self) -> Vec<Nexus> {
+        let nexus = vec![self.nexus("x1"), self.nexus("x2")];
+        self.passes(BRIDGE_BEGINS_AFTER + Duration::from_secs(1)).await;
+        nexus
+    }
+
     fn nexus(&self, name: &str) -> Nexus {
         let regions = NAMES.into_iter().zip(&self.regions).map(|(name, region)| Region {
             name: RegionName::new(name).expect("a name"),
@@ -52,7 +61,7 @@ impl Universe {
             name: name.to_owned(),
             hub: Arc::new(self.hub.handle()),
             regions: regions.collect(),
-            rooms: vec![RoomId::Global],
+            rules: Rules::default(),
         })
     }
 
@@ -82,7 +91,7 @@ fn unsure() -> Ambiguity {
 async fn what_is_said_in_one_region_is_heard_in_all_once_and_in_its_order_while_leaders_end() {
     for seed in 0..6_u64 {
         let mut universe = Universe::new(100 + seed).await;
-        let mut nexus = vec![universe.nexus("x1"), universe.nexus("x2")];
+        let mut nexus = universe.bridged().await;
         for region in universe.all() {
             region.set_latency(Duration::ZERO, Duration::from_millis(3 * seed));
             region.set_drop_chance(if seed > 2 { 0.3 } else { 0.0 });
@@ -114,7 +123,7 @@ async fn what_is_said_in_one_region_is_heard_in_all_once_and_in_its_order_while_
 async fn tails_that_are_lost_anywhere_are_made_good_and_nothing_is_heard_twice() {
     for seed in 0..8_u64 {
         let mut universe = Universe::new(200 + seed).await;
-        let _nexus = [universe.nexus("x1"), universe.nexus("x2")];
+        let _nexus = universe.bridged().await;
         for region in universe.all() {
             region.set_latency(Duration::ZERO, Duration::from_millis(seed % 4));
         }

@@ -7,7 +7,8 @@ use anyhow::Result;
 use sectorbus::ids::{ActorId, FeedId, PlayerId, RegionName, RoomId};
 use sectorbus::item;
 use sectorbus::log::redis::{RedisConfig, RedisLog};
-use sectorbus::log::{Log, LogError, OnceKey};
+use sectorbus::log::{Bridge, Log, LogError, OnceKey};
+use sectorbus_nexus::rules::Rules;
 use sectorbus_nexus::{Nexus, NexusParts, Region};
 use sectorbus_tests::redis_server::{RedisOptions, RedisServer};
 use sectorbus_tests::waiting;
@@ -27,8 +28,8 @@ fn nexus(name: &str, regions: &[RedisServer], hub: &RedisServer) -> Result<Nexus
     for (region, server) in NAMES.iter().zip(regions) {
         reached.push(Region { name: RegionName::new(region)?, log: Arc::new(log(server, region, name)?) });
     }
-    let (name, rooms) = (name.to_owned(), vec![RoomId::Global]);
-    Ok(Nexus::start(NexusParts { hub: Arc::new(log(hub, "nexus", &name)?), name, regions: reached, rooms }))
+    let (name, rules) = (name.to_owned(), Rules::default());
+    Ok(Nexus::start(NexusParts { hub: Arc::new(log(hub, "nexus", &name)?), name, regions: reached, rules }))
 }
 
 /// Until it is answered.
@@ -55,6 +56,10 @@ async fn both_have_all_of_each_other_once_and_in_order_over_a_leaders_end_and_a_
         [RedisServer::start(RedisOptions::default()).await?, RedisServer::start(RedisOptions::default()).await?];
     let logs = [log(&regions[0], "eu", "writer")?, log(&regions[1], "us", "writer")?];
     let mut nexuses = vec![nexus("x1", &regions, &hub)?, nexus("x2", &regions, &hub)?];
+    for log in &logs {
+        let began_ms = log.open_bridge().await?.began_ms;
+        waiting::until_async(SOON, "a bridge", async || Ok(log.time_ms().await? > began_ms)).await?;
+    }
     for seq in 1..=POSTS {
         for (name, log) in NAMES.iter().zip(&logs) {
             post(log, &format!("{name} {seq}"), seq).await;

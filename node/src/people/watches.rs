@@ -91,6 +91,7 @@ impl Watches {
             | Push::Kicked { .. }
             | Push::Ears(_)
             | Push::Team(_)
+            | Push::Touched(_)
             | Push::Replied { .. } => return,
         }
         self.wake.notify_one();

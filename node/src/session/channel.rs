@@ -49,7 +49,12 @@ impl<L: Log> Session<L> {
                 self.team_changed(team);
                 Ok(())
             }
-            Push::Lost | Push::Entry(_) | Push::Receipts { .. } | Push::Feed(_) | Push::Kicked { .. } => Ok(()),
+            Push::Lost
+            | Push::Entry(_)
+            | Push::Receipts { .. }
+            | Push::Feed(_)
+            | Push::Touched(_)
+            | Push::Kicked { .. } => Ok(()),
         }
     }
 }

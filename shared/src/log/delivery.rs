@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{EarsChange, LogEntry, Reply};
+use super::{EarsChange, LogEntry, Reply, Touched};
 use crate::ids::{ActorId, EntryId, FeedId, Generation, PlayerId, PostKey, RegionName, RoomId, SessionId};
 use crate::log::{Present, TeamAt};
 use crate::mailbox;
@@ -100,6 +100,8 @@ pub enum Push {
     Kicked {
         session: Option<SessionId>,
     },
+    /// Something in the region has changed that a nexus carries (channel of [`crate::log::Bridge::follow_touched`] only).
+    Touched(Touched),
     /// A call of this player was answered (channel of `player:<id>` only).
     Replied {
         actor: ActorId,

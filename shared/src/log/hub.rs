@@ -46,8 +46,18 @@ pub struct HubPush {
     pub after: FeedId,
     /// Up to where it was read.
     pub upto: FeedId,
+    /// Names the item at `upto` among all that may ever have that id: a lost tail and a clock that is behind give it to
+    /// another one.
+    pub seal: u64,
     /// Those of the region itself, as they are stored there, oldest first; at most [`crate::limits::MIRROR_ITEMS_MAX`].
     pub items: Vec<(FeedId, Bytes)>,
+}
+
+/// Up to where a source was read and pushed, and the seal of the item there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PushedUpto {
+    pub upto: MirroredUpto,
+    pub seal: u64,
 }
 
 /// What there is of a source after a place.
@@ -57,6 +67,9 @@ pub struct Pulled {
     pub rewinds: u64,
     /// Where they begin: the place that was asked for, or before it.
     pub after: FeedId,
+    /// The item before the first of them, as it was pushed: above `after` if some were gone from redis-nexus before they
+    /// were pulled.
+    pub prev: Option<FeedId>,
     /// Oldest first.
     pub items: Vec<(FeedId, Bytes)>,
 }
@@ -65,16 +78,27 @@ pub struct Pulled {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct News {
     pub at: FeedId,
+    /// The news before these: a reader that stands elsewhere has missed some.
+    pub prev: FeedId,
     pub source: Source,
+}
+
+/// What redis-nexus knows of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkPlace {
+    /// All that was marked in the region before this (its TIME, ms since 1970) is carried up; 0: nothing is known.
+    pub swept_ms: u64,
+    /// Another one: a tail may be lost, and with it what was carried up.
+    pub replication_id: String,
 }
 
 /// A nexus's access to redis-nexus. As with [`crate::log::Log`], a call without an answer may be made again.
 pub trait Hub: Send + Sync + 'static {
     /// Adds what is above the place that was reached, and moves that place; answers it. Two that push the same are
     /// harmless. Nothing is added if something would be missing before it: the place went back with a lost tail.
-    fn push(&self, push: HubPush) -> impl Future<Output = LogResult<MirroredUpto>> + Send;
+    fn push(&self, push: HubPush) -> impl Future<Output = LogResult<PushedUpto>> + Send;
     /// Up to where a source was read and pushed.
-    fn pushed(&self, source: &Source) -> impl Future<Output = LogResult<MirroredUpto>> + Send;
+    fn pushed(&self, source: &Source) -> impl Future<Output = LogResult<PushedUpto>> + Send;
     /// Items after a place, at most `count`.
     fn pull(
         &self,
@@ -85,10 +109,15 @@ pub trait Hub: Send + Sync + 'static {
     /// Sources with news after `after`, waiting up to `wait` for the first, at most `count`. The newest
     /// [`crate::limits::NEWS_KEPT`] are kept: who is further behind asks for [`Hub::sources`].
     fn news(&self, after: FeedId, count: usize, wait: Duration) -> impl Future<Output = LogResult<Vec<News>>> + Send;
+    /// The newest there is; [`FeedId::START`] if there never was any.
+    fn newest_news(&self) -> impl Future<Output = LogResult<FeedId>> + Send;
     /// All of them, and the place in the news that this is as of.
     fn sources(&self) -> impl Future<Output = LogResult<(FeedId, Vec<Source>)>> + Send;
     /// Takes or keeps the lead of a link for `ttl`. False: another nexus has it.
     fn lead(&self, link: &str, nexus: &str, ttl: Duration) -> impl Future<Output = LogResult<bool>> + Send;
+    fn link_place(&self, link: &str) -> impl Future<Output = LogResult<LinkPlace>> + Send;
+    /// Keeps up to which marks all is carried up. False: redis-nexus has another replication id, nothing was kept.
+    fn keep_swept(&self, link: &str, place: &LinkPlace) -> impl Future<Output = LogResult<bool>> + Send;
     /// Gives it up, so that another may have it at once.
     fn resign(&self, link: &str, nexus: &str) -> impl Future<Output = LogResult<()>> + Send;
 }

@@ -8,7 +8,9 @@ use std::str::FromStr;
 
 use bytes::{BufMut, Bytes};
 
-use super::{ClaimBody, EarsChange, FeedItem, Lineage, LogBody, LogEntry, Present, Push, Reply, SeatedAt, TeamAt};
+use super::{
+    ClaimBody, EarsChange, FeedItem, Lineage, LogBody, LogEntry, Present, Push, Reply, SeatedAt, TeamAt, Touched,
+};
 use crate::ids::{ActorId, EntryId, FeedId, Generation, Incarnation, Nonce, Role, SessionId, TeamId};
 use crate::presence::Shown;
 
@@ -25,6 +27,7 @@ const TEAM: u8 = 7;
 const REPLIED: u8 = 8;
 const EARS: u8 = 9;
 const KICKED: u8 = 10;
+const TOUCHED: u8 = 11;
 
 /// Where no name is: no name has this byte.
 const NOBODY: &str = "#";
@@ -117,6 +120,11 @@ pub fn replied_record(actor: ActorId, n: u64, reply: &Reply) -> Vec<u8> {
     with_body(REPLIED, &texts, &reply.body)
 }
 
+/// Never stored like this, only published on the region's channel of touched rooms.
+pub fn touched_record(touched: &Touched) -> Vec<u8> {
+    with_body(TOUCHED, &[touched.to_string()], &[])
+}
+
 /// What goes over a room's channel: `format, short id, record`. The id is the entry's, the feed item's, for receipts
 /// the head they were checked against, and empty for what is of a player.
 pub fn published(id: &str, record: &[u8]) -> Vec<u8> {
@@ -194,6 +202,14 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
             payload.end()?;
             let session = if session.is_empty() { None } else { Some(parse(&session, "session")?) };
             Ok(Push::Kicked { session })
+        }
+        TOUCHED => {
+            payload.kind()?;
+            let touched = payload.short()?;
+            if !payload.0.is_empty() {
+                return Err(Unreadable::Trailing);
+            }
+            parse(&touched, "touched room").map(Push::Touched)
         }
         REPLIED => {
             payload.kind()?;

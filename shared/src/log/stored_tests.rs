@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::{PlayerId, RingVersion, RoomId};
+use crate::log::Part;
 
 fn claim() -> ClaimBody {
     let owner: Incarnation = "node-a#1700000000000".parse().unwrap();
@@ -108,6 +109,8 @@ fn records_are_read_back() {
         let push = read_published(published("", &kicked_record(session.as_ref())).into()).unwrap();
         assert_eq!(push, Push::Kicked { session });
     }
+    let touched = Touched { part: Part::Presence, room: "player:ann".parse().unwrap() };
+    assert_eq!(read_published(published("", &touched_record(&touched)).into()), Ok(Push::Touched(touched)));
     let push = read_published(published("", &replied_record(ActorId(7), 3, &reply())).into()).unwrap();
     assert_eq!(push, Push::Replied { actor: ActorId(7), n: 3, reply: reply() });
 }

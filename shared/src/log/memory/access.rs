@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::delivery;
+use super::delivery::{self, Channel};
 use super::ears::PlayerEars;
 use super::feed::kept_for;
 use super::players::PlayerRecord;
@@ -15,9 +15,9 @@ use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, NodeName, Player
 use crate::log::{
     Append, Appended, At, Attach, Attached, Beat, Beaten, CallAnswered, CallEnd, CallName, CallOpened, CallWork,
     Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange, EarsChanged, FeedItem, Following, Heads, Leave, Log,
-    LogEntry, LogResult, OnceKey, OpenCall, Opened, Outward, OutwardItem, OutwardRecord, Parked, Posted, Push, Queued,
-    Reclaim, Reply, ReplyId, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom, TeamAt, Tell,
-    Unsafe, WrittenReply,
+    LogEntry, LogResult, OnceKey, OpenCall, Opened, Outward, OutwardItem, OutwardRecord, Parked, Part, Posted, Push,
+    Queued, Reclaim, Reply, ReplyId, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom,
+    TeamAt, Tell, Unsafe, WrittenReply,
 };
 use crate::presence::Shown;
 
@@ -362,6 +362,7 @@ impl Log for MemoryLog {
             let as_of = stored.last();
             let (posted, item) = stored.feed.post(&once, &body, as_of, kept_for(&room), now_ms);
             if let Some(item) = item {
+                core.touch(Part::Feed, &room);
                 core.publish(&room, Push::Feed(item));
             }
             posted
@@ -490,7 +491,7 @@ impl Log for MemoryLog {
     }
 
     fn follow(&self, room: &RoomId) -> Following {
-        delivery::follow(&self.shared, self.id, room)
+        delivery::follow(&self.shared, self.id, Channel::Room(room.clone()))
     }
 
     fn suspect(&self, _room: &RoomId, _missed: EntryId) {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bridge::BridgeStore;
 use super::calls::Calls;
 use super::ears::PlayerEars;
 use super::hub::HubStore;
@@ -29,6 +30,7 @@ pub(super) struct Database {
     pub(super) revocations: Revocations,
     pub(super) outward: OutwardStreams,
     pub(super) calls: Calls,
+    pub(super) bridge: BridgeStore,
     pub(super) hub: HubStore,
 }
 

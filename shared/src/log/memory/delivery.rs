@@ -12,12 +12,20 @@ use tokio::time::Instant;
 use super::records;
 use super::region::{Core, HandleId, Shared};
 use crate::ids::RoomId;
-use crate::log::{FollowGuard, Following, Push};
+use crate::log::{FollowGuard, Following, Part, Push, Touched};
 use crate::mailbox::{self, mailbox};
 
 /// A broken pub/sub connection comes back after a random time between these (room-log section 6).
 const RECONNECT_MIN: Duration = Duration::from_millis(20);
 const RECONNECT_MAX: Duration = Duration::from_millis(250);
+
+/// What may be followed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Channel {
+    Room(RoomId),
+    /// What of the region has changed.
+    Touched,
+}
 
 /// When, then in which order, something happens on a handle's pub/sub connection.
 type Due = (Instant, u64);
@@ -25,7 +33,7 @@ type Due = (Instant, u64);
 #[derive(Default)]
 pub(super) struct Delivery {
     subscriptions: BTreeMap<u64, Subscription>,
-    by_room: BTreeMap<RoomId, BTreeSet<u64>>,
+    by_channel: BTreeMap<Channel, BTreeSet<u64>>,
     queue: BTreeMap<Due, (u64, Step)>,
     /// Wakes the pump; also says that there is one.
     bell: Option<Arc<Notify>>,
@@ -36,7 +44,7 @@ pub(super) struct Delivery {
 }
 
 struct Subscription {
-    room: RoomId,
+    channel: Channel,
     pushes: mailbox::Sender<Push>,
     /// The server knows it.
     active: bool,
@@ -75,9 +83,9 @@ impl Delivery {
         }
     }
 
-    /// Active subscriptions of a room, each with when its channel's last push is due.
-    fn active_in(&self, room: &RoomId) -> Vec<(u64, Instant)> {
-        let keys = self.by_room.get(room).into_iter().flatten();
+    /// Active subscriptions of a channel, each with when its last push is due.
+    fn active_in(&self, channel: &Channel) -> Vec<(u64, Instant)> {
+        let keys = self.by_channel.get(channel).into_iter().flatten();
         keys.filter_map(|key| Some((*key, self.subscriptions.get(key)?)))
             .filter(|(_, subscription)| subscription.active)
             .map(|(key, subscription)| (key, subscription.ordered_after))
@@ -98,18 +106,39 @@ impl Core {
 
     /// Publishes to all followers of a room; answers how many connections the server sent it to.
     pub(super) fn publish(&mut self, room: &RoomId, push: Push) -> u64 {
-        let Some(payload) = records::payload(&push) else {
+        let dropped = self.faults.drops_publish(room, &mut self.rng);
+        let receivers = self.publish_on(&Channel::Room(room.clone()), &push, dropped);
+        match push {
+            Push::Present(_) => self.touch(Part::Presence, room),
+            Push::Entry(_) if room.has_log_for_others() => self.touch(Part::Log, room),
+            _ => {}
+        }
+        let time_ms = self.time_ms();
+        self.history.publish(time_ms, room, push, receivers, dropped);
+        receivers
+    }
+
+    /// Says that something has changed, if anybody cares.
+    pub(super) fn touch(&mut self, part: Part, room: &RoomId) {
+        let (now_ms, touched) = (self.time_ms(), Touched { part, room: room.clone() });
+        if self.db.bridge.mark(&touched, now_ms) {
+            let dropped = self.faults.drops_by_chance(&mut self.rng);
+            self.publish_on(&Channel::Touched, &Push::Touched(touched), dropped);
+        }
+    }
+
+    fn publish_on(&mut self, channel: &Channel, push: &Push, dropped: bool) -> u64 {
+        let Some(payload) = records::payload(push) else {
             return 0;
         };
         let now = Instant::now();
-        let dropped = self.faults.drops_publish(room, &mut self.rng);
         let mut receivers = 0;
         let ids: Vec<HandleId> = self.handles.keys().copied().collect();
         for id in ids {
             let Some(handle) = self.handles.get(&id) else {
                 continue;
             };
-            let wanted = handle.delivery.active_in(room);
+            let wanted = handle.delivery.active_in(channel);
             let deaf = handle.delivery.deaf_until.is_some_and(|until| until > now);
             receivers += u64::from(!wanted.is_empty());
             if dropped || deaf {
@@ -127,20 +156,18 @@ impl Core {
                 handle.delivery.enqueue(key, due, Step::Deliver(payload.clone()));
             }
         }
-        let time_ms = self.time_ms();
-        self.history.publish(time_ms, room, push, receivers, dropped);
         receivers
     }
 
-    fn subscribe(&mut self, id: HandleId, room: &RoomId, pushes: mailbox::Sender<Push>) -> Option<u64> {
+    fn subscribe(&mut self, id: HandleId, channel: Channel, pushes: mailbox::Sender<Push>) -> Option<u64> {
         let now = Instant::now();
         let down_until = self.handles.get(&id)?.delivery.down_until;
         let (at, key) = self.due(now.max(down_until.unwrap_or(now)));
         let subscription =
-            Subscription { room: room.clone(), pushes, active: false, confirmed: false, ordered_after: now };
+            Subscription { channel: channel.clone(), pushes, active: false, confirmed: false, ordered_after: now };
         let delivery = &mut self.handles.get_mut(&id)?.delivery;
         delivery.subscriptions.insert(key, subscription);
-        delivery.by_room.entry(room.clone()).or_default().insert(key);
+        delivery.by_channel.entry(channel).or_default().insert(key);
         delivery.enqueue(key, (at, key), Step::Subscribe);
         Some(key)
     }
@@ -263,10 +290,10 @@ impl Core {
             let Some(subscription) = delivery.subscriptions.remove(&key) else {
                 return;
             };
-            if let Some(keys) = delivery.by_room.get_mut(&subscription.room) {
+            if let Some(keys) = delivery.by_channel.get_mut(&subscription.channel) {
                 keys.remove(&key);
                 if keys.is_empty() {
-                    delivery.by_room.remove(&subscription.room);
+                    delivery.by_channel.remove(&subscription.channel);
                 }
             }
             handle.delivery.queue.retain(|_, (of, _)| *of != key);
@@ -276,11 +303,11 @@ impl Core {
 
 struct HandleEnded;
 
-/// Follows a room for a handle; the pump starts with the handle's first following.
-pub(super) fn follow(shared: &Arc<Shared>, id: HandleId, room: &RoomId) -> Following {
+/// Follows a channel for a handle; the pump starts with the handle's first following.
+pub(super) fn follow(shared: &Arc<Shared>, id: HandleId, channel: Channel) -> Following {
     let (pushes_tx, pushes_rx) = mailbox();
     let mut core = shared.core.lock();
-    let key = core.subscribe(id, room, pushes_tx);
+    let key = core.subscribe(id, channel, pushes_tx);
     if let Some(handle) = core.handles.get_mut(&id)
         && handle.delivery.bell.is_none()
     {

@@ -97,6 +97,10 @@ impl Faults {
             }
             return true;
         }
+        self.drops_by_chance(rng)
+    }
+
+    pub(super) fn drops_by_chance(&self, rng: &mut Rng) -> bool {
         self.drop_chance > 0.0 && rng.fraction() < self.drop_chance
     }
 }

@@ -10,7 +10,7 @@ use super::feed::next_stream_id;
 use super::trip::MemoryLog;
 use crate::ids::FeedId;
 use crate::limits::{FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX, NEWS_KEPT};
-use crate::log::{Hub, HubPush, LogResult, MirroredUpto, News, Pulled, Source};
+use crate::log::{Hub, HubPush, LinkPlace, LogResult, MirroredUpto, News, Pulled, PushedUpto, Source};
 
 /// Rewinds of one source that are remembered.
 const REWINDS_KEPT: u64 = 16;
@@ -24,26 +24,40 @@ pub(super) struct HubStore {
     last_news: FeedId,
     /// By link: who leads it, until when (ms).
     leaders: BTreeMap<String, (String, u64)>,
+    /// By link: up to when it was swept (ms).
+    swept: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct Pushed {
     upto: MirroredUpto,
-    items: VecDeque<(FeedId, Bytes)>,
+    seal: u64,
+    /// Each with the id of the one that was pushed before it.
+    items: VecDeque<(FeedId, FeedId, Bytes)>,
+    last: FeedId,
     /// Where each rewind went back to.
     rewound_to: BTreeMap<u64, FeedId>,
 }
 
+impl Pushed {
+    fn place(&self) -> PushedUpto {
+        PushedUpto { upto: self.upto, seal: self.seal }
+    }
+}
+
 impl HubStore {
-    fn push(&mut self, push: HubPush, time_ms: u64) -> MirroredUpto {
-        let HubPush { source, rewinds, after, upto, items } = push;
+    fn push(&mut self, push: HubPush, time_ms: u64) -> PushedUpto {
+        let HubPush { source, rewinds, after, upto, seal, items } = push;
         let pushed = self.sources.entry(source.clone()).or_default();
         if rewinds < pushed.upto.rewinds || rewinds == pushed.upto.rewinds && after > pushed.upto.id {
-            return pushed.upto;
+            return pushed.place();
         }
         let is_rewound = rewinds > pushed.upto.rewinds;
         if is_rewound {
-            pushed.items.retain(|(id, _)| *id <= after);
+            pushed.items.retain(|(id, ..)| *id <= after);
+            if pushed.last > after {
+                pushed.last = pushed.items.back().map_or(FeedId::START, |(id, ..)| *id);
+            }
             pushed.upto = MirroredUpto { rewinds, id: after };
             pushed.rewound_to.insert(rewinds, after);
             pushed.rewound_to.retain(|rewind, _| *rewind + REWINDS_KEPT > rewinds);
@@ -52,16 +66,20 @@ impl HubStore {
         let known = pushed.upto.id;
         for (id, body) in items.into_iter().filter(|(id, _)| *id > known) {
             pushed.upto.id = id;
-            pushed.items.push_back((id, body));
+            let prev = std::mem::replace(&mut pushed.last, id);
+            pushed.items.push_back((id, prev, body));
         }
         let has_news = is_rewound || pushed.items.len() > before;
         pushed.items.drain(..pushed.items.len().saturating_sub(FEED_ITEMS_KEPT));
-        pushed.upto.id = pushed.upto.id.max(upto);
-        let place = pushed.upto;
+        if upto >= pushed.upto.id {
+            (pushed.upto.id, pushed.seal) = (upto, seal);
+        }
+        let place = pushed.place();
         if has_news {
             self.known.insert(source.clone());
-            self.last_news = next_stream_id(self.last_news, time_ms);
-            self.news.push_back(News { at: self.last_news, source });
+            let prev = self.last_news;
+            self.last_news = next_stream_id(prev, time_ms);
+            self.news.push_back(News { at: self.last_news, prev, source });
             self.news.drain(..self.news.len().saturating_sub(NEWS_KEPT));
         }
         place
@@ -69,13 +87,14 @@ impl HubStore {
 
     fn pull(&self, source: &Source, after: MirroredUpto, count: usize) -> Pulled {
         let Some(pushed) = self.sources.get(source) else {
-            return Pulled { rewinds: 0, after: after.id, items: Vec::new() };
+            return Pulled { rewinds: 0, after: after.id, prev: None, items: Vec::new() };
         };
         let rewinds = pushed.upto.rewinds;
         let went_to = |rewind| pushed.rewound_to.get(&rewind).copied().unwrap_or_default();
         let after = (after.rewinds + 1..=rewinds).map(went_to).fold(after.id, FeedId::min);
-        let items = pushed.items.iter().filter(|(id, _)| *id > after).take(count).cloned().collect();
-        Pulled { rewinds, after, items }
+        let found = || pushed.items.iter().filter(|(id, ..)| *id > after);
+        let items = found().take(count).map(|(id, _, body)| (*id, body.clone())).collect();
+        Pulled { rewinds, after, prev: found().next().map(|(_, prev, _)| *prev), items }
     }
 
     fn lead(&mut self, link: &str, nexus: &str, until_ms: u64, now_ms: u64) -> bool {
@@ -89,7 +108,7 @@ impl HubStore {
 }
 
 impl Hub for MemoryLog {
-    async fn push(&self, push: HubPush) -> LogResult<MirroredUpto> {
+    async fn push(&self, push: HubPush) -> LogResult<PushedUpto> {
         assert!(push.items.len() <= MIRROR_ITEMS_MAX, "{} items at once", push.items.len());
         self.run(move |core| {
             let now_ms = core.time_ms();
@@ -100,9 +119,9 @@ impl Hub for MemoryLog {
         .await
     }
 
-    async fn pushed(&self, source: &Source) -> LogResult<MirroredUpto> {
+    async fn pushed(&self, source: &Source) -> LogResult<PushedUpto> {
         let source = source.clone();
-        self.run(move |core| core.db.hub.sources.get(&source).map(|pushed| pushed.upto).unwrap_or_default()).await
+        self.run(move |core| core.db.hub.sources.get(&source).map(Pushed::place).unwrap_or_default()).await
     }
 
     async fn pull(&self, source: &Source, after: MirroredUpto, count: usize) -> LogResult<Pulled> {
@@ -126,6 +145,10 @@ impl Hub for MemoryLog {
         }
     }
 
+    async fn newest_news(&self) -> LogResult<FeedId> {
+        self.run(|core| core.db.hub.last_news).await
+    }
+
     async fn sources(&self) -> LogResult<(FeedId, Vec<Source>)> {
         self.run(|core| (core.db.hub.last_news, core.db.hub.known.iter().cloned().collect())).await
     }
@@ -136,6 +159,27 @@ impl Hub for MemoryLog {
         self.run(move |core| {
             let now_ms = core.time_ms();
             core.db.hub.lead(&link, &nexus, now_ms.saturating_add(ttl_ms), now_ms)
+        })
+        .await
+    }
+
+    async fn link_place(&self, link: &str) -> LogResult<LinkPlace> {
+        let link = link.to_owned();
+        self.run(move |core| {
+            let swept_ms = core.db.hub.swept.get(&link).copied().unwrap_or(0);
+            LinkPlace { swept_ms, replication_id: core.replication_id() }
+        })
+        .await
+    }
+
+    async fn keep_swept(&self, link: &str, place: &LinkPlace) -> LogResult<bool> {
+        let (link, place) = (link.to_owned(), place.clone());
+        self.run(move |core| {
+            let is_the_same = core.replication_id() == place.replication_id;
+            if is_the_same {
+                core.db.hub.swept.insert(link, place.swept_ms);
+            }
+            is_the_same
         })
         .await
     }

@@ -83,6 +83,15 @@ impl Answer {
         stream.list()
     }
 
+    /// True for the one word, false for the other.
+    pub(super) fn is_word(&mut self, yes: &str, no: &str) -> LogResult<bool> {
+        match self.text()?.as_str() {
+            word if word == yes => Ok(true),
+            word if word == no => Ok(false),
+            other => self.unknown(other),
+        }
+    }
+
     /// The error for an outcome this script does not have.
     pub(super) fn unknown<T>(&self, outcome: &str) -> LogResult<T> {
         Err(LogError::Corrupt(format!("{} answered {outcome:?}", self.from)))

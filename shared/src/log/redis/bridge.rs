@@ -1,14 +1,46 @@
-//! Another region's items in this region's feeds.
+//! What a nexus does in a region: marks of what has changed, and another region's items in this region's feeds.
 
 use redis::Value;
 
 use super::answers::{Answer, wrong};
 use super::{RedisLog, scripts};
-use crate::ids::{RegionName, RoomId};
-use crate::limits::{FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX, ONCE_KEPT_FOR};
-use crate::log::{Bridge, LogResult, Mirror, MirroredUpto};
+use crate::ids::{FeedId, RegionName, RoomId};
+use crate::limits::{BRIDGE_BEGINS_AFTER, BRIDGE_KEPT_FOR, FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX, ONCE_KEPT_FOR};
+use crate::log::{Bridge, BridgePlace, Following, LogResult, Mirror, MirroredUpto, Touched};
 
 impl Bridge for RedisLog {
+    async fn open_bridge(&self) -> LogResult<BridgePlace> {
+        let call = scripts::BRIDGE.call(&[self.keys.bridge(), self.keys.marks()]);
+        let call = call.arg(BRIDGE_BEGINS_AFTER.as_millis().to_string()).arg(BRIDGE_KEPT_FOR.as_millis().to_string());
+        let mut answer = Answer::of("bridge", self.pool.script(call).await?)?;
+        Ok(BridgePlace { began_ms: answer.parse()?, news: answer.parse()?, replication_id: answer.text()? })
+    }
+
+    async fn keep_news(&self, news: FeedId, replication_id: &str) -> LogResult<bool> {
+        let call = scripts::KEEP.call(&[self.keys.bridge()]).arg("news").arg(news.to_string()).arg(replication_id);
+        let mut answer = Answer::of("keep", self.pool.script(call).await?)?;
+        answer.is_word("KEPT", "OTHER")
+    }
+
+    async fn touched(&self, since_ms: u64, count: usize) -> LogResult<Vec<(Touched, u64)>> {
+        let mut cmd = redis::cmd("ZRANGEBYSCORE");
+        cmd.arg(self.keys.marks()).arg(since_ms).arg("+inf").arg("WITHSCORES").arg("LIMIT").arg(0).arg(count);
+        let mut answer = Answer::of("touched", self.pool.command(&cmd).await?)?;
+        let mut touched = Vec::new();
+        while !answer.is_empty() {
+            let (what, marked_ms) = (answer.text()?, answer.parse()?);
+            match what.parse() {
+                Ok(what) => touched.push((what, marked_ms)),
+                // A newer release may mark more.
+                Err(why) => tracing::warn!(what, %why, "a mark is passed over"),
+            }
+        }
+        Ok(touched)
+    }
+
+    fn follow_touched(&self) -> Following {
+        self.pubsub.follow(self.keys.touched())
+    }
     async fn mirror(&self, mirror: Mirror) -> LogResult<MirroredUpto> {
         let Mirror { room, from, rewinds, after, upto, items } = mirror;
         assert!(items.len() <= MIRROR_ITEMS_MAX, "{} items at once", items.len());

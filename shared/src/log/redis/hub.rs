@@ -13,7 +13,7 @@ use super::errors::judge;
 use super::{RedisLog, scripts};
 use crate::ids::FeedId;
 use crate::limits::{FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX, NEWS_KEPT};
-use crate::log::{Hub, HubPush, LogResult, MirroredUpto, News, Pulled, Source};
+use crate::log::{Hub, HubPush, LinkPlace, LogResult, MirroredUpto, News, Pulled, PushedUpto, Source};
 
 /// The connection on which news are waited for: XREAD BLOCK holds up whatever comes after it.
 pub(super) struct NewsReader {
@@ -28,40 +28,43 @@ impl NewsReader {
 }
 
 impl Hub for RedisLog {
-    async fn push(&self, push: HubPush) -> LogResult<MirroredUpto> {
-        let HubPush { source, rewinds, after, upto, items } = push;
+    async fn push(&self, push: HubPush) -> LogResult<PushedUpto> {
+        let HubPush { source, rewinds, after, upto, seal, items } = push;
         assert!(items.len() <= MIRROR_ITEMS_MAX, "{} items at once", items.len());
         let keys = &self.keys;
         let keys = [keys.hub_items(&source), keys.hub_place(&source), keys.hub_sources(), keys.hub_news()];
         let call = scripts::PUSH.call(&keys).arg(source.to_string()).arg(rewinds).arg(after.to_string());
-        let mut call = call.arg(upto.to_string()).arg(FEED_ITEMS_KEPT).arg(NEWS_KEPT);
+        let mut call = call.arg(upto.to_string()).arg(seal.to_string()).arg(FEED_ITEMS_KEPT).arg(NEWS_KEPT);
         for (id, body) in &items {
             call = call.arg(id.to_string()).arg(&body[..]);
         }
         let mut answer = Answer::of("push", self.requests_of(&keys[0]).script(call).await?)?;
-        Ok(MirroredUpto { rewinds: answer.parse()?, id: answer.parse()? })
+        let upto = MirroredUpto { rewinds: answer.parse()?, id: answer.parse()? };
+        Ok(PushedUpto { upto, seal: answer.parse()? })
     }
 
-    async fn pushed(&self, source: &Source) -> LogResult<MirroredUpto> {
+    async fn pushed(&self, source: &Source) -> LogResult<PushedUpto> {
         let key = self.keys.hub_place(source);
         let mut cmd = redis::cmd("HMGET");
-        cmd.arg(&key).arg("rewinds").arg("upto");
+        cmd.arg(&key).arg("rewinds").arg("upto").arg("seal");
         let mut answer = Answer::of("pushed", self.requests_of(&key).command(&cmd).await?)?;
-        let (rewinds, upto) = (answer.optional_text()?, answer.optional_text()?);
-        let Some((rewinds, upto)) = rewinds.zip(upto) else { return Ok(MirroredUpto::default()) };
-        let read = rewinds.parse().ok().zip(upto.parse().ok());
-        read.map(|(rewinds, id)| MirroredUpto { rewinds, id }).ok_or_else(|| wrong("pushed"))
+        let (rewinds, upto, seal) = (answer.optional_text()?, answer.optional_text()?, answer.optional_text()?);
+        let Some((rewinds, upto)) = rewinds.zip(upto) else { return Ok(PushedUpto::default()) };
+        let read = (rewinds.parse().ok(), upto.parse().ok(), seal.unwrap_or_default().parse().ok());
+        let (Some(rewinds), Some(id), Some(seal)) = read else { return Err(wrong("pushed")) };
+        Ok(PushedUpto { upto: MirroredUpto { rewinds, id }, seal })
     }
 
     async fn pull(&self, source: &Source, after: MirroredUpto, count: usize) -> LogResult<Pulled> {
         let keys = [self.keys.hub_items(source), self.keys.hub_place(source)];
         let call = scripts::PULL.call(&keys).arg(after.rewinds).arg(after.id.to_string()).arg(count);
         let mut answer = Answer::of("pull", self.requests_of(&keys[0]).script(call).await?)?;
-        let (rewinds, after, mut items) = (answer.parse()?, answer.parse()?, Vec::new());
+        let (rewinds, after) = (answer.parse()?, answer.parse()?);
+        let (prev, mut items) = (answer.parse_unless_empty()?, Vec::new());
         while !answer.is_empty() {
             items.push((answer.parse()?, answer.bytes()?));
         }
-        Ok(Pulled { rewinds, after, items })
+        Ok(Pulled { rewinds, after, prev, items })
     }
 
     async fn news(&self, after: FeedId, count: usize, wait: Duration) -> LogResult<Vec<News>> {
@@ -76,26 +79,28 @@ impl Hub for RedisLog {
         // BLOCK 0 would wait for ever.
         read.arg("BLOCK").arg(wait.as_millis().max(1).to_string());
         read.arg("STREAMS").arg(self.keys.hub_news()).arg(after.to_string());
-        let items = match connection.send_packed_command(&read).await.and_then(Value::extract_error) {
+        let news = match connection.send_packed_command(&read).await.and_then(Value::extract_error) {
             Ok(Value::Nil) => Vec::new(),
-            Ok(answer) => stream_items(Answer::of("news", answer)?.stream_of_one()?)?,
+            Ok(answer) => read_news(Answer::of("news", answer)?.stream_of_one()?)?,
             Err(error) => return Err(judge(&error)),
         };
         *kept = Some(connection);
-        let read = |text: &Bytes| std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-        let news =
-            items.into_iter().map(|(at, text)| Ok(News { at, source: read(&text).ok_or_else(|| wrong("news"))? }));
-        news.collect()
+        Ok(news)
+    }
+
+    async fn newest_news(&self) -> LogResult<FeedId> {
+        let key = self.keys.hub_news();
+        let mut cmd = redis::cmd("XREVRANGE");
+        cmd.arg(&key).arg("+").arg("-").arg("COUNT").arg(1);
+        let newest: Vec<(FeedId, Bytes)> =
+            stream_items(Answer::of("news", self.requests_of(&key).command(&cmd).await?)?)?;
+        Ok(newest.first().map(|(at, _)| *at).unwrap_or_default())
     }
 
     async fn sources(&self) -> LogResult<(FeedId, Vec<Source>)> {
-        let keys = [self.keys.hub_sources(), self.keys.hub_news()];
-        let mut newest = redis::cmd("XREVRANGE");
-        newest.arg(&keys[1]).arg("+").arg("-").arg("COUNT").arg(1);
-        let newest: Vec<(FeedId, Bytes)> =
-            stream_items(Answer::of("sources", self.requests_of(&keys[1]).command(&newest).await?)?)?;
+        let newest = self.newest_news().await?;
         let mut cmd = redis::cmd("SMEMBERS");
-        cmd.arg(&keys[0]);
+        cmd.arg(self.keys.hub_sources());
         let mut answer = Answer::of("sources", self.pool.command(&cmd).await?)?;
         let mut sources = Vec::new();
         while !answer.is_empty() {
@@ -107,11 +112,25 @@ impl Hub for RedisLog {
             }
         }
         sources.sort_unstable();
-        Ok((newest.first().map(|(at, _)| *at).unwrap_or_default(), sources))
+        Ok((newest, sources))
     }
 
     async fn lead(&self, link: &str, nexus: &str, ttl: Duration) -> LogResult<bool> {
         lead(self, link, nexus, ttl).await
+    }
+
+    async fn link_place(&self, link: &str) -> LogResult<LinkPlace> {
+        let call = scripts::KEEP.call(&[self.keys.hub_link(link)]).arg("swept").arg("").arg("");
+        let mut answer = Answer::of("keep", self.pool.script(call).await?)?;
+        answer.text()?;
+        let replication_id = answer.text()?;
+        Ok(LinkPlace { replication_id, swept_ms: answer.parse_unless_empty()?.unwrap_or(0) })
+    }
+
+    async fn keep_swept(&self, link: &str, place: &LinkPlace) -> LogResult<bool> {
+        let call = scripts::KEEP.call(&[self.keys.hub_link(link)]).arg("swept").arg(place.swept_ms);
+        let mut answer = Answer::of("keep", self.pool.script(call.arg(&place.replication_id)).await?)?;
+        answer.is_word("KEPT", "OTHER")
     }
 
     async fn resign(&self, link: &str, nexus: &str) -> LogResult<()> {
@@ -119,13 +138,21 @@ impl Hub for RedisLog {
     }
 }
 
+fn read_news(mut items: Answer) -> LogResult<Vec<News>> {
+    let mut news = Vec::new();
+    while !items.is_empty() {
+        let mut item = items.list()?;
+        let (at, mut fields) = (item.parse()?, item.list()?);
+        fields.bytes()?;
+        let source = fields.parse()?;
+        fields.bytes()?;
+        news.push(News { at, prev: fields.parse()?, source });
+    }
+    Ok(news)
+}
+
 async fn lead(log: &RedisLog, link: &str, nexus: &str, ttl: Duration) -> LogResult<bool> {
     let key = log.keys.hub_leader(link);
     let call = scripts::LEAD.call(std::slice::from_ref(&key)).arg(nexus).arg(ttl.as_millis().to_string());
-    let mut answer = Answer::of("lead", log.requests_of(&key).script(call).await?)?;
-    match answer.text()?.as_str() {
-        "YES" => Ok(true),
-        "NO" => Ok(false),
-        other => answer.unknown(other),
-    }
+    Answer::of("lead", log.requests_of(&key).script(call).await?)?.is_word("YES", "NO")
 }

@@ -24,6 +24,8 @@ pub(super) const META: &str = "sb:meta";
 /// | `{<room>}:feed` | stream | `post` | one field `i` per item: a `stored` record | for ever, newest 10,000 items; of a player's room those of the last 7 d (`player_feed_kept`) |
 /// | `{<room>}:once:<player>:<actor>:<seq>`, `{<room>}:once:#<room>:<entry id>:<n>`, `{<room>}:once:!<key>`, `{<room>}:once:<region>/<any of these>` | string | `post`, `mirror` | feed id of that post | 7 d |
 /// | `{<room>}:from` | hash | `mirror` | `<region>` = `rewinds id`: up to where that region's feed of the room is in this one | for ever |
+/// | `{bridge}:place` | hash | `bridge`, `keep` | `seen` = ms when a nexus was there last, `began` (ms), `news` (id; carried down up to there) | for ever |
+/// | `{bridge}:marks` | sorted set | `touch` | `feed <room>`, `log <room>`, `presence <room>`, by when it was last about to change; only while a nexus is there | 8 d |
 /// | `{player:<id>}:ears` | hash | `ears` | `muted` = ms until when, `b:<player>` = blocked, `m:<channel>` = feed id read up to (newest 256) | for ever |
 /// | `{player:<id>}:at` | hash | `attach`, `detach`, `log_out`, `show`, `set_team`, `team_known`, `team_settled`, `arrived` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation counter actor`, `p:<session>` = what it is shown as if not `online`, `presence` (number of the last change of these and of `room`), `last_seen` = ms when the last session ended, `team` = `number team role before issued since` (`#`: none; `before` is a list of `team=role`), `x:<session>` = ms until when a logged out session is not attached | for ever; `x:` 1 d |
 /// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke` | `token:<jti>`, `player:<id>`, `ban:<id>`, `unban:<id>`, `ears:<id>`, by when they were revoked and by when that is over | until the last is over |
@@ -41,14 +43,15 @@ pub(super) const META: &str = "sb:meta";
 ///
 /// | key | type | written by | holds | lives |
 /// |---|---|---|---|---|
-/// | `{hub}:<room>@<region>:items` | stream | `push` | one field `i` per item of that region's feed, under the id it has there | for ever, newest 10,000 items |
-/// | `{hub}:<room>@<region>:place` | hash | `push` | `rewinds`, `upto` (id that was read), `last` (id that was pushed), `to:<n>` = where rewind n went back to (the last 16) | for ever |
+/// | `{hub}:<room>@<region>:items` | stream | `push` | `i` = an item of that region's feed, under the id it has there, `p` = id of the one pushed before it | for ever, newest 10,000 items |
+/// | `{hub}:<room>@<region>:place` | hash | `push` | `rewinds`, `upto` (id that was read), `seal` (of the item there), `last` (id that was pushed), `to:<n>` = where rewind n went back to (the last 16) | for ever |
 /// | `{hub}:sources` | set | `push` | `<room>@<region>` of all that had an item | for ever |
-/// | `{hub}:news` | stream | `push` | one field `s` per push that brought something: `<room>@<region>` | for ever, about the newest 100,000 |
+/// | `{hub}:news` | stream | `push` | `s` = `<room>@<region>` that a push brought something of, `p` = id of the news before | for ever, about the newest 100,000 |
+/// | `{hub}:link:<link>` | hash | `keep` | `swept` = ms by the region: what was marked there before is carried up | for ever |
 /// | `{hub}:leader:<link>` | string | `lead` | the nexus that leads the link | until it is not kept up |
 ///
 /// Channels (sharded pub/sub): `{<room>}` carries `stored::published` payloads, `{members}:alive:<incarnation>` nothing
-/// (its subscribers are counted), `canary:<identity>:<n>` a number.
+/// (its subscribers are counted), `{bridge}:touched` what has changed, `canary:<identity>:<n>` a number.
 #[derive(Debug, Clone)]
 pub(super) struct Keys {
     prefix: String,
@@ -103,6 +106,17 @@ impl Keys {
         format!("{}{{{room}}}:once:{once}", self.prefix)
     }
 
+    /// The channel of what has changed; the bridge's keys begin with the same text.
+    pub(super) fn touched(&self) -> String {
+        format!("{}{{bridge}}:touched", self.prefix)
+    }
+    pub(super) fn bridge(&self) -> String {
+        format!("{}{{bridge}}:place", self.prefix)
+    }
+    pub(super) fn marks(&self) -> String {
+        format!("{}{{bridge}}:marks", self.prefix)
+    }
+
     pub(super) fn hub_items(&self, source: &Source) -> String {
         format!("{}{{hub}}:{source}:items", self.prefix)
     }
@@ -114,6 +128,9 @@ impl Keys {
     }
     pub(super) fn hub_news(&self) -> String {
         format!("{}{{hub}}:news", self.prefix)
+    }
+    pub(super) fn hub_link(&self, link: &str) -> String {
+        format!("{}{{hub}}:link:{link}", self.prefix)
     }
     pub(super) fn hub_leader(&self, link: &str) -> String {
         format!("{}{{hub}}:leader:{link}", self.prefix)

@@ -20,6 +20,7 @@ mod revocations;
 mod seats;
 
 mod pubsub;
+mod touches;
 
 mod place;
 
@@ -44,10 +45,11 @@ use self::hub::NewsReader;
 use self::inboxes::Inboxes;
 use self::keys::Keys;
 use self::pubsub::PubSub;
+use self::touches::Touches;
 use super::{
     Append, Appended, At, Attach, Attached, Beat, Beaten, CallAnswered, CallEnd, CallName, CallOpened, CallWork,
     Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange, EarsChanged, FeedItem, Following, Heads, Leave, Log,
-    LogEntry, LogResult, OnceKey, OpenCall, Opened, Outward, OutwardItem, OutwardRecord, Parked, Posted, Queued,
+    LogEntry, LogResult, OnceKey, OpenCall, Opened, Outward, OutwardItem, OutwardRecord, Parked, Part, Posted, Queued,
     Reclaim, Reply, ReplyId, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom, TeamAt, Tell,
     Unsafe, WrittenReply,
 };
@@ -136,6 +138,7 @@ pub struct RedisLog {
     news: NewsReader,
     groups: Groups,
     pubsub: PubSub,
+    touches: Touches,
     player_feed_kept: Duration,
     /// Incarnations whose `alive` channel is followed here: one, but for tests that play several nodes.
     alive: Mutex<BTreeSet<Incarnation>>,
@@ -174,6 +177,7 @@ impl RedisLog {
         let identity = format!("{}~{:016x}", config.node, rand::rng().random::<u64>());
         let canaries = (0..config.pubsub_connections).map(|n| keys.canary(&identity, n)).collect();
         Ok(Self {
+            touches: Touches::start(keys.touched(), requests.clone()),
             pubsub: PubSub::start(&pushing, canaries, &requests),
             beats: Connection::start(pushing, "beats", config.member_ttl / 2),
             inboxes: Inboxes::new(plain.clone()),
@@ -255,16 +259,16 @@ impl Log for RedisLog {
     }
 
     async fn claim(&self, claim: Claim) -> LogResult<Claimed> {
-        rooms::claim(self, claim).await
+        self.touching_log(claim.room.clone(), rooms::claim(self, claim)).await
     }
     async fn append(&self, append: Append) -> LogResult<Appended> {
-        rooms::append(self, append).await
+        self.touching_log(append.room.clone(), rooms::append(self, append)).await
     }
     async fn reclaim(&self, reclaim: Reclaim) -> LogResult<Appended> {
-        rooms::reclaim(self, reclaim).await
+        self.touching_log(reclaim.room.clone(), rooms::reclaim(self, reclaim)).await
     }
     async fn restore(&self, restore: Restore) -> LogResult<Restored> {
-        rooms::restore(self, restore).await
+        self.touching_log(restore.room.clone(), rooms::restore(self, restore)).await
     }
     async fn checkpoint(&self, checkpoint: Checkpoint) -> LogResult<Checkpointed> {
         rooms::checkpoint(self, checkpoint).await
@@ -298,10 +302,12 @@ impl Log for RedisLog {
     }
 
     async fn attach(&self, attach: Attach) -> LogResult<Option<Attached>> {
-        seats::attach(self, attach).await
+        let room = RoomId::Player(attach.player.clone());
+        self.touching(Part::Presence, &room, seats::attach(self, attach)).await
     }
     async fn detach(&self, player: &PlayerId, session: &SessionId, generation: Generation) -> LogResult<bool> {
-        seats::detach(self, player, session, generation).await
+        let room = RoomId::Player(player.clone());
+        self.touching(Part::Presence, &room, seats::detach(self, player, session, generation)).await
     }
     async fn show(
         &self,
@@ -311,7 +317,8 @@ impl Log for RedisLog {
         shown: Shown,
         known: u64,
     ) -> LogResult<bool> {
-        seats::show(self, player, session, generation, shown, known).await
+        let shows = seats::show(self, player, session, generation, shown, known);
+        self.touching(Part::Presence, &RoomId::Player(player.clone()), shows).await
     }
     async fn set_team(&self, player: &PlayerId, change: &SetTeam) -> LogResult<TeamAt> {
         seats::set_team(self, player, change).await
@@ -321,7 +328,7 @@ impl Log for RedisLog {
         seats::team_settled(self, player, number).await
     }
     async fn log_out(&self, player: &PlayerId, session: &SessionId) -> LogResult<()> {
-        seats::log_out(self, player, session).await
+        self.touching(Part::Presence, &RoomId::Player(player.clone()), seats::log_out(self, player, session)).await
     }
     async fn revoke(&self, what: &Revoked, until_ms: u64) -> LogResult<Option<u64>> {
         revocations::revoke(self, what, until_ms).await
@@ -330,7 +337,8 @@ impl Log for RedisLog {
         revocations::revocations(self, after_ms, count).await
     }
     async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
-        seats::arrived(self, player, room, hop).await
+        let arrives = seats::arrived(self, player, room, hop);
+        self.touching(Part::Presence, &RoomId::Player(player.clone()), arrives).await
     }
     async fn at(&self, player: &PlayerId) -> LogResult<Option<At>> {
         seats::at(self, player).await
@@ -340,7 +348,7 @@ impl Log for RedisLog {
     }
 
     async fn post(&self, room: &RoomId, once: &OnceKey, body: Bytes) -> LogResult<Posted> {
-        feeds::post(self, room, once, body).await
+        self.touching(Part::Feed, room, feeds::post(self, room, once, body)).await
     }
     async fn feed(&self, room: &RoomId, after: FeedId, count: usize) -> LogResult<Vec<FeedItem>> {
         feeds::feed(self, room, after, count).await

@@ -37,6 +37,9 @@ scripts! {
     INBOX_TAKE = "inbox_take";
     SEND = "send";
     POST = "post" after "prelude";
+    TOUCH = "touch" after "prelude";
+    BRIDGE = "bridge" after "prelude";
+    KEEP = "keep" after "prelude";
     MIRROR = "mirror" after "prelude";
     PUSH = "push" after "prelude";
     PULL = "pull" after "prelude";
@@ -115,6 +118,9 @@ mod tests {
             &INBOX_TAKE,
             &SEND,
             &POST,
+            &TOUCH,
+            &BRIDGE,
+            &KEEP,
             &MIRROR,
             &PUSH,
             &PULL,

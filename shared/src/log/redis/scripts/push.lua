@@ -1,9 +1,9 @@
 -- Adds items of a region's feed to redis-nexus, under their ids.
--- KEYS: items, place, sources, news. ARGV: source, rewinds, after, upto, items kept, news kept, then id and body of each item.
+-- KEYS: items, place, sources, news. ARGV: source, rewinds, after, upto, seal, items kept, news kept, then id and body of each item.
 -- Checks: they begin at or below the place reached, each is above it. Writes: after a rewind removes what came after `after`; the items, the place
--- reached, the source's name; says that there is news. Answers: rewinds, id of the place reached.
-local stored = redis.call('HMGET', KEYS[2], 'rewinds', 'upto', 'last')
-local rewinds, upto, last = tonumber(stored[1] or '0'), stored[2] or '0-0', stored[3] or '0-0'
+-- reached, the source's name; says that there is news. Answers: rewinds, id of the place reached, seal of the item there.
+local stored = redis.call('HMGET', KEYS[2], 'rewinds', 'upto', 'last', 'seal')
+local rewinds, upto, last, seal = tonumber(stored[1] or '0'), stored[2] or '0-0', stored[3] or '0-0', stored[4] or '0'
 local given = tonumber(ARGV[2])
 local function is_above(id, other)
   local ms, n = split_id(id)
@@ -11,7 +11,7 @@ local function is_above(id, other)
   return ms > other_ms or ms == other_ms and n > other_n
 end
 if given < rewinds or given == rewinds and is_above(ARGV[3], upto) then
-  return { text(rewinds), upto }
+  return { text(rewinds), upto, seal }
 elseif given > rewinds then
   local gone = redis.call('XRANGE', KEYS[1], '(' .. ARGV[3], '+')
   for _, item in ipairs(gone) do
@@ -29,18 +29,19 @@ elseif given > rewinds then
   redis.call('HDEL', KEYS[2], 'to:' .. text(given - 16))
 end
 local added = given > rewinds
-for i = 7, #ARGV, 2 do
+for i = 8, #ARGV, 2 do
   if is_above(ARGV[i], upto) then
-    redis.call('XADD', KEYS[1], 'MAXLEN', '=', ARGV[5], ARGV[i], 'i', ARGV[i + 1])
+    redis.call('XADD', KEYS[1], 'MAXLEN', '=', ARGV[6], ARGV[i], 'i', ARGV[i + 1], 'p', last)
     upto, last, added = ARGV[i], ARGV[i], true
   end
 end
-if is_above(ARGV[4], upto) then
-  upto = ARGV[4]
+if not is_above(upto, ARGV[4]) then
+  upto, seal = ARGV[4], ARGV[5]
 end
-redis.call('HSET', KEYS[2], 'format', '1', 'rewinds', text(given), 'upto', upto, 'last', last)
+redis.call('HSET', KEYS[2], 'format', '1', 'rewinds', text(given), 'upto', upto, 'last', last, 'seal', seal)
 if added then
   redis.call('SADD', KEYS[3], ARGV[1])
-  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[6], '*', 's', ARGV[1])
+  local before = redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)
+  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[7], '*', 's', ARGV[1], 'p', before[1] and before[1][1] or '0-0')
 end
-return { text(given), upto }
+return { text(given), upto, seal }
