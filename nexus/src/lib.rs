@@ -8,6 +8,7 @@ pub mod link;
 pub mod rules;
 
 mod down;
+mod facts;
 mod places;
 mod queue;
 mod up;
@@ -52,9 +53,11 @@ impl Nexus {
     pub fn start<L: Log + Bridge + Hub>(parts: NexusParts<L>) -> Self {
         let NexusParts { name, hub, regions, rules } = parts;
         let rules = Arc::new(rules);
+        let names: Vec<RegionName> = regions.iter().map(|region| region.name.clone()).collect();
         let (killed, tracker) = (CancellationToken::new(), TaskTracker::new());
         for Region { name: region, log } in regions {
-            let link = Link { nexus: name.clone(), region, log, hub: hub.clone(), rules: rules.clone() };
+            let others = names.iter().filter(|name| **name != region).cloned().collect();
+            let link = Link { nexus: name.clone(), region, log, hub: hub.clone(), rules: rules.clone(), others };
             let killed = killed.clone();
             tracker.spawn(async move {
                 tokio::select! {

@@ -11,6 +11,7 @@ use sectorbus::log::{Bridge, BridgePlace, Hub, LinkPlace, Log, LogError, LogResu
 
 use crate::LEAD_FOR;
 use crate::down::Down;
+use crate::facts::LinkFacts;
 use crate::rules::Rules;
 use crate::up::Up;
 
@@ -28,6 +29,8 @@ pub struct Link<L> {
     pub log: Arc<L>,
     pub hub: Arc<L>,
     pub rules: Arc<Rules>,
+    /// All regions but this one.
+    pub others: Vec<RegionName>,
 }
 
 impl<L: Log + Bridge + Hub> Link<L> {
@@ -52,12 +55,14 @@ impl<L: Log + Bridge + Hub> Link<L> {
         let there = until_answered(|| self.hub.link_place(self.region.as_str())).await;
         let here = until_answered(|| self.log.open_bridge()).await;
         let Some((there, here)) = there.zip(here) else { return tokio::time::sleep(UNREADABLE_AGAIN_AFTER).await };
-        let (up, down) = (Up::new(self, here.began_ms, there.swept_ms), Down::new(self, here.news));
+        let facts = LinkFacts::new(self);
+        let (up, down) = (Up::new(self, &facts, here.began_ms, there.swept_ms), Down::new(self, here.news));
         tokio::select! {
             biased;
             () = self.keep(&up, &down, there, here) => {}
             () = up.run() => {}
             () = down.run() => {}
+            () = facts.run(&self.others) => {}
         }
     }
 

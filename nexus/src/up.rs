@@ -12,6 +12,7 @@ use sectorbus::log::{
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::facts::LinkFacts;
 use crate::link::{Link, until_answered};
 use crate::places::Places;
 use crate::queue::{Carried, Carriers, Carry};
@@ -36,11 +37,12 @@ pub(crate) struct Up<'l, L> {
     carriers: Carriers<Touched, u64>,
     /// Where redis-nexus was seen last.
     places: Places<RoomId, PushedUpto>,
+    facts: &'l LinkFacts<'l, L>,
 }
 
 impl<'l, L: Log + Bridge + Hub> Up<'l, L> {
-    pub(crate) fn new(link: &'l Link<L>, began_ms: u64, swept_ms: u64) -> Self {
-        Self { link, began_ms, carriers: Carriers::new(swept_ms), places: Places::default() }
+    pub(crate) fn new(link: &'l Link<L>, facts: &'l LinkFacts<'l, L>, began_ms: u64, swept_ms: u64) -> Self {
+        Self { link, began_ms, carriers: Carriers::new(swept_ms), places: Places::default(), facts }
     }
 
     pub(crate) fn swept_ms(&self) -> u64 {
@@ -104,7 +106,8 @@ impl<'l, L: Log + Bridge + Hub> Up<'l, L> {
     fn class_of(&self, touched: &Touched) -> Option<Class> {
         match touched.part {
             Part::Feed => self.link.rules.class_up(What::Feeds, Some(&touched.room), &self.link.region),
-            Part::Log | Part::Presence => None,
+            Part::Presence => self.link.rules.class_up(What::Presence, None, &self.link.region),
+            Part::Log => None,
         }
     }
 
@@ -212,9 +215,10 @@ fn seal(body: &[u8]) -> u64 {
 
 impl<L: Log + Bridge + Hub> Carry<Touched> for Up<'_, L> {
     async fn carry(&self, what: &Touched) -> Carried {
-        let carried = match what.part {
-            Part::Feed => self.carry_feed(&what.room).await,
-            Part::Log | Part::Presence => None,
+        let carried = match (what.part, &what.room) {
+            (Part::Feed, room) => self.carry_feed(room).await,
+            (Part::Presence, RoomId::Player(player)) => self.facts.tell_presence(player).await,
+            (Part::Log | Part::Presence, _) => None,
         };
         // What cannot be read is left until it changes.
         carried.unwrap_or(Carried::All)

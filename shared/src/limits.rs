@@ -281,6 +281,8 @@ pub const TEAMS_UNSETTLED_MAX: usize = 8;
 pub const MEMBERS_PER_TEAM_MAX: usize = 1_000;
 /// Items that are mirrored into a feed in one step.
 pub const MIRROR_ITEMS_MAX: usize = 100;
+/// Facts of a region in redis-nexus in the order they were told: who is further behind reads the latest of each.
+pub const FACTS_KEPT: usize = 100_000;
 /// A region says what changes for this long after a nexus was there; also how long marks are kept.
 pub const BRIDGE_KEPT_FOR: Duration = Duration::from_secs(8 * 24 * 3600);
 /// From the first nexus in a region until what is posted there is carried: by then all nodes have seen it.

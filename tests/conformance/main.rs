@@ -15,6 +15,7 @@ mod chain;
 mod checkpoint;
 mod claim;
 mod ears;
+mod facts;
 mod feed;
 mod follow;
 mod hub;

@@ -61,7 +61,7 @@ fn attach_of(name: &str, new_actor: bool) -> Attach {
     }
 }
 
-async fn attach(log: &impl Log, name: &str) -> Attached {
+pub(crate) async fn attach(log: &impl Log, name: &str) -> Attached {
     attached(log, attach_of(name, false)).await
 }
 

@@ -81,7 +81,9 @@ pub async fn presence<L: Log>(State(door): State<Door<L>>, request: Request) -> 
     let player: PlayerId = call.id("player").await?;
     let core = &call.core;
     let at = at(core, &player).await?;
-    let (Summary { shown, devices, last_seen_ms }, _) = watches::summary(core, &at.present());
+    let fars = until_answered(|| core.log.fars(std::slice::from_ref(&player))).await?;
+    let far = fars.into_iter().next().unwrap_or_default();
+    let (Summary { shown, devices, last_seen_ms }, _) = watches::summary(core, &at.present(), &far);
     let living = at.sessions.iter().filter(|(_, seat)| !core.is_dead(&seat.incarnation));
     let sessions: Vec<SessionView> = living
         .map(|(session, seat)| SessionView { session: session.clone(), node: seat.incarnation.node_name().to_owned() })

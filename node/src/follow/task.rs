@@ -168,6 +168,7 @@ impl<L: Log> Follow<L> {
             | Push::Ears(_)
             | Push::Present(_)
             | Push::Team(_)
+            | Push::Far(_)
             | Push::Touched(_)
             | Push::Replied { .. } => {}
             Push::Entry(entry) => self.take_entry(entry).await,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use sectorbus::ids::PlayerId;
 use sectorbus::limits::{HEADS_AT_ONCE, ROOM_SILENT_AFTER};
-use sectorbus::log::{Following, Log, Present, Push};
+use sectorbus::log::{Far, Following, Log, Present, Push};
 use sectorbus::mailbox;
 use sectorbus::presence::Shown;
 
@@ -36,6 +36,8 @@ struct Watched {
     watchers: BTreeMap<ConnId, mailbox::Sender<SessionEvent>>,
     /// `None`: not read yet.
     present: Option<Present>,
+    /// What other regions say.
+    far: Vec<Far>,
     /// What watchers were told, and since when it is known to be over: who loses a connection has time to come back.
     told: Option<Summary>,
     offline_since: Option<Instant>,
@@ -83,7 +85,7 @@ impl Watches {
                 watched.heard = Instant::now();
                 watched.learn(present);
             }
-            Push::Following | Push::Lost => watched.must_read = true,
+            Push::Following | Push::Lost | Push::Far(_) => watched.must_read = true,
             Push::Entry(_)
             | Push::Receipts { .. }
             | Push::Feed(_)
@@ -110,8 +112,9 @@ impl Watches {
         due
     }
 
-    fn read(&self, player: &PlayerId, present: Option<Present>) {
+    fn read(&self, player: &PlayerId, present: Option<Present>, far: Vec<Far>) {
         if let Some(watched) = self.players.lock().get_mut(player) {
+            watched.far = far;
             watched.heard = Instant::now();
             watched.learn(present.unwrap_or(Present { number: 0, last_seen_ms: 0, room: None, sessions: Vec::new() }));
         }
@@ -130,7 +133,7 @@ impl Watches {
     fn judge<L: Log>(&self, core: &Core<L>) {
         for (player, watched) in self.players.lock().iter_mut() {
             let Some(present) = &watched.present else { continue };
-            let (now, is_by_death) = summary(core, present);
+            let (now, is_by_death) = summary(core, present, &watched.far);
             if watched.told == Some(now) {
                 watched.offline_since = None;
                 continue;
@@ -163,14 +166,20 @@ impl Watched {
     }
 }
 
-/// What a player's sessions come to, and whether any of them went with its node.
-pub fn summary<L: Log>(core: &Core<L>, present: &Present) -> (Summary, bool) {
+/// What a player's sessions come to, here and in other regions, and whether any of them went with its node.
+pub fn summary<L: Log>(core: &Core<L>, present: &Present, far: &[Far]) -> (Summary, bool) {
     let view = core.view();
     let (living, dead): (Vec<_>, Vec<_>) = present.sessions.iter().partition(|(of, _)| !core.is_dead(of));
-    let shown = Shown::best(living.iter().map(|(_, shown)| *shown));
+    let far = far.iter().map(|far| far.presence);
+    let shown = Shown::best(living.iter().map(|(_, shown)| *shown).chain(far.clone().map(|far| far.shown)));
     let gone_ms = dead.iter().filter_map(|(of, _)| view.gone.get(of).copied()).max().unwrap_or(0);
-    let last_seen_ms = if living.is_empty() { present.last_seen_ms.max(gone_ms) } else { 0 };
-    let devices = u32::try_from(living.len()).unwrap_or(u32::MAX);
+    let far_seen_ms = far.clone().map(|far| far.last_seen_ms).max().unwrap_or(0);
+    let last_seen_ms = match shown {
+        Shown::Offline => present.last_seen_ms.max(gone_ms).max(far_seen_ms),
+        _ => 0,
+    };
+    let here = u32::try_from(living.len()).unwrap_or(u32::MAX);
+    let devices = far.map(|far| far.devices).fold(here, u32::saturating_add);
     (Summary { shown, devices, last_seen_ms }, !dead.is_empty())
 }
 
@@ -197,6 +206,7 @@ pub fn watch<L: Log>(
             Watched {
                 watchers: BTreeMap::new(),
                 present: None,
+                far: Vec::new(),
                 told: None,
                 offline_since: None,
                 must_read: false,
@@ -234,10 +244,10 @@ pub async fn run<L: Log>(core: Arc<Core<L>>) {
             continue;
         }
         for players in watches.to_read().chunks(HEADS_AT_ONCE) {
-            match core.log.ats(players).await {
-                Ok(found) => {
-                    for (player, at) in players.iter().zip(found) {
-                        watches.read(player, at.map(|at| at.present()));
+            match tokio::try_join!(core.log.ats(players), core.log.fars(players)) {
+                Ok((found, fars)) => {
+                    for ((player, at), far) in players.iter().zip(found).zip(fars) {
+                        watches.read(player, at.map(|at| at.present()), far);
                     }
                 }
                 Err(error) => {

@@ -53,6 +53,7 @@ impl<L: Log> Session<L> {
             | Push::Entry(_)
             | Push::Receipts { .. }
             | Push::Feed(_)
+            | Push::Far(_)
             | Push::Touched(_)
             | Push::Kicked { .. } => Ok(()),
         }

@@ -19,7 +19,7 @@ pub enum Part {
     Feed,
     /// Of team rooms and `global`.
     Log,
-    /// Of a player's room: who of their sessions is present, and where.
+    /// Of a player's room: which of their sessions are present, and as what they are shown.
     Presence,
 }
 

@@ -94,6 +94,8 @@ pub enum Push {
     Ears(EarsChange),
     /// Who of this player's sessions is present changed (channel of `player:<id>` only).
     Present(Present),
+    /// Another region said something else of this player's presence (channel of `player:<id>` only).
+    Far(RegionName),
     /// The player is in another team, or in another role (channel of `player:<id>` only).
     Team(TeamAt),
     /// The player's connections, or the named session's, are to be closed (channel of `player:<id>` only).

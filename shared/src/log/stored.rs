@@ -11,7 +11,7 @@ use bytes::{BufMut, Bytes};
 use super::{
     ClaimBody, EarsChange, FeedItem, Lineage, LogBody, LogEntry, Present, Push, Reply, SeatedAt, TeamAt, Touched,
 };
-use crate::ids::{ActorId, EntryId, FeedId, Generation, Incarnation, Nonce, Role, SessionId, TeamId};
+use crate::ids::{ActorId, EntryId, FeedId, Generation, Incarnation, Nonce, RegionName, Role, SessionId, TeamId};
 use crate::presence::Shown;
 
 /// First byte of every record and payload written by this release. The next format will be 2, and readable beside it.
@@ -28,6 +28,7 @@ const REPLIED: u8 = 8;
 const EARS: u8 = 9;
 const KICKED: u8 = 10;
 const TOUCHED: u8 = 11;
+const FAR: u8 = 12;
 
 /// Where no name is: no name has this byte.
 const NOBODY: &str = "#";
@@ -125,6 +126,11 @@ pub fn touched_record(touched: &Touched) -> Vec<u8> {
     with_body(TOUCHED, &[touched.to_string()], &[])
 }
 
+/// Never stored, only published on the player's channel.
+pub fn far_record(region: &RegionName) -> Vec<u8> {
+    with_body(FAR, &[region.to_string()], &[])
+}
+
 /// What goes over a room's channel: `format, short id, record`. The id is the entry's, the feed item's, for receipts
 /// the head they were checked against, and empty for what is of a player.
 pub fn published(id: &str, record: &[u8]) -> Vec<u8> {
@@ -210,6 +216,10 @@ pub fn read_published(payload: Bytes) -> Result<Push, Unreadable> {
                 return Err(Unreadable::Trailing);
             }
             parse(&touched, "touched room").map(Push::Touched)
+        }
+        FAR => {
+            payload.kind()?;
+            parse(&payload.short()?, "region").map(Push::Far)
         }
         REPLIED => {
             payload.kind()?;

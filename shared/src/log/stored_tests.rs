@@ -109,6 +109,8 @@ fn records_are_read_back() {
         let push = read_published(published("", &kicked_record(session.as_ref())).into()).unwrap();
         assert_eq!(push, Push::Kicked { session });
     }
+    let us: crate::ids::RegionName = "us".parse().unwrap();
+    assert_eq!(read_published(published("", &far_record(&us)).into()), Ok(Push::Far(us)));
     let touched = Touched { part: Part::Presence, room: "player:ann".parse().unwrap() };
     assert_eq!(read_published(published("", &touched_record(&touched)).into()), Ok(Push::Touched(touched)));
     let push = read_published(published("", &replied_record(ActorId(7), 3, &reply())).into()).unwrap();

@@ -237,7 +237,7 @@ impl Log for MemoryLog {
                 let (session, generation, floor) = (attach.session.clone(), *generation, *floor);
                 let channel = RoomId::Player(attach.player.clone());
                 core.publish(&channel, Push::Attached { session, generation, floor });
-                core.publish(&channel, Push::Present(present));
+                core.tell_presence(&attach.player, present);
             }
             if let Some(attached) = &mut attached {
                 attached.at.team = core.db.teams.get(&attach.player).cloned();
@@ -255,7 +255,7 @@ impl Log for MemoryLog {
             let done = record.detach(&session, generation);
             if done {
                 let present = record.tell_presence(now_ms, true);
-                core.publish(&RoomId::Player(player), Push::Present(present));
+                core.tell_presence(&player, present);
             }
             done
         })
@@ -276,7 +276,7 @@ impl Log for MemoryLog {
             let record = core.db.players.get_mut(&player).filter(|record| record.has(&session, generation));
             let Some(record) = record else { return false };
             if let Some(present) = record.show(&session, shown, known, now_ms) {
-                core.publish(&RoomId::Player(player), Push::Present(present));
+                core.tell_presence(&player, present);
             }
             true
         })
@@ -307,9 +307,9 @@ impl Log for MemoryLog {
             let now_ms = core.time_ms();
             let Some(record) = core.db.players.get_mut(&player) else { return };
             if let Some((generation, floor)) = record.log_out(&session, now_ms) {
-                let (channel, present) = (RoomId::Player(player), record.tell_presence(now_ms, true));
+                let (channel, present) = (RoomId::Player(player.clone()), record.tell_presence(now_ms, true));
                 core.publish(&channel, Push::Attached { session, generation, floor });
-                core.publish(&channel, Push::Present(present));
+                core.tell_presence(&player, present);
             }
         })
         .await
@@ -319,7 +319,7 @@ impl Log for MemoryLog {
         let what = what.clone();
         self.run(move |core| {
             let now_ms = core.time_ms();
-            core.db.revocations.revoke(&what, until_ms, now_ms)
+            core.db.revocations.revoke(&what, until_ms, None, now_ms)
         })
         .await
     }
@@ -414,7 +414,7 @@ impl Log for MemoryLog {
     async fn takes_from(&self, player: &PlayerId, author: &PlayerId) -> LogResult<TakesFrom> {
         let (player, author) = (player.clone(), author.clone());
         self.run(move |core| match core.db.ears.get(&player) {
-            _ if !core.db.players.contains_key(&player) => TakesFrom::Unknown,
+            _ if !core.db.knows(&player) => TakesFrom::Unknown,
             Some(ears) if ears.read().blocks.contains(&author) => TakesFrom::Blocked,
             _ => TakesFrom::Yes,
         })

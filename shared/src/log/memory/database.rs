@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::bridge::BridgeStore;
 use super::calls::Calls;
 use super::ears::PlayerEars;
+use super::facts::{FactStore, Fars};
 use super::hub::HubStore;
 use super::inbox::Inbox;
 use super::outward::OutwardStreams;
@@ -31,10 +32,17 @@ pub(super) struct Database {
     pub(super) outward: OutwardStreams,
     pub(super) calls: Calls,
     pub(super) bridge: BridgeStore,
+    pub(super) fars: BTreeMap<PlayerId, Fars>,
+    pub(super) facts: FactStore,
     pub(super) hub: HubStore,
 }
 
 impl Database {
+    /// The player was seen, here or elsewhere.
+    pub(super) fn knows(&self, player: &PlayerId) -> bool {
+        self.players.contains_key(player) || self.fars.contains_key(player)
+    }
+
     pub(super) fn at(&self, player: &PlayerId) -> Option<At> {
         let at = self.players.get(player)?.at();
         Some(At { team: self.teams.get(player).cloned(), ..at })

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::records;
 use super::region::{Core, HandleId, Shared};
-use crate::ids::RoomId;
-use crate::log::{FollowGuard, Following, Part, Push, Touched};
+use crate::ids::{PlayerId, RoomId};
+use crate::log::{FollowGuard, Following, Part, Present, Push, Touched};
 use crate::mailbox::{self, mailbox};
 
 /// A broken pub/sub connection comes back after a random time between these (room-log section 6).
@@ -106,16 +106,21 @@ impl Core {
 
     /// Publishes to all followers of a room; answers how many connections the server sent it to.
     pub(super) fn publish(&mut self, room: &RoomId, push: Push) -> u64 {
-        let dropped = self.faults.drops_publish(room, &mut self.rng);
+        let (dropped, is_entry) = (self.faults.drops_publish(room, &mut self.rng), matches!(push, Push::Entry(_)));
         let receivers = self.publish_on(&Channel::Room(room.clone()), &push, dropped);
-        match push {
-            Push::Present(_) => self.touch(Part::Presence, room),
-            Push::Entry(_) if room.has_log_for_others() => self.touch(Part::Log, room),
-            _ => {}
+        if is_entry && room.has_log_for_others() {
+            self.touch(Part::Log, room);
         }
         let time_ms = self.time_ms();
         self.history.publish(time_ms, room, push, receivers, dropped);
         receivers
+    }
+
+    /// Which of a player's sessions are present, or as what they are shown, has changed.
+    pub(super) fn tell_presence(&mut self, player: &PlayerId, present: Present) {
+        let room = RoomId::Player(player.clone());
+        self.publish(&room, Push::Present(present));
+        self.touch(Part::Presence, &room);
     }
 
     /// Says that something has changed, if anybody cares.

@@ -16,6 +16,7 @@ mod bridge;
 mod calls;
 mod database;
 mod ears;
+mod facts;
 mod feed;
 mod hub;
 mod inbox;

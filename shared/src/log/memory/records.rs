@@ -38,6 +38,7 @@ pub(super) fn payload(push: &Push) -> Option<Bytes> {
         Push::Ears(change) => stored::published("", &stored::ears_record(change)),
         Push::Present(present) => stored::published("", &stored::present_record(present)),
         Push::Team(team) => stored::published("", &stored::team_record(team)),
+        Push::Far(region) => stored::published("", &stored::far_record(region)),
         Push::Touched(touched) => stored::published("", &stored::touched_record(touched)),
         Push::Kicked { session } => stored::published("", &stored::kicked_record(session.as_ref())),
         Push::Replied { actor, n, reply } => stored::published("", &stored::replied_record(*actor, *n, reply)),

@@ -52,10 +52,10 @@ pub(super) async fn muted_until_ms(log: &RedisLog, player: &PlayerId) -> LogResu
 }
 
 pub(super) async fn takes_from(log: &RedisLog, player: &PlayerId, author: &PlayerId) -> LogResult<TakesFrom> {
-    let (ears, at) = (log.keys.ears(player), log.keys.at(player));
+    let (ears, at, far) = (log.keys.ears(player), log.keys.at(player), log.keys.far(player));
     let connection = log.requests_of(&log.keys.ears(player));
     let (mut known, mut blocks) = (redis::cmd("EXISTS"), redis::cmd("HEXISTS"));
-    known.arg(at);
+    known.arg(at).arg(far);
     blocks.arg(ears).arg(format!("b:{author}"));
     let (known, blocks) = tokio::try_join!(connection.command(&known), connection.command(&blocks))?;
     match (known, blocks) {

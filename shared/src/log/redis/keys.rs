@@ -24,11 +24,13 @@ pub(super) const META: &str = "sb:meta";
 /// | `{<room>}:feed` | stream | `post` | one field `i` per item: a `stored` record | for ever, newest 10,000 items; of a player's room those of the last 7 d (`player_feed_kept`) |
 /// | `{<room>}:once:<player>:<actor>:<seq>`, `{<room>}:once:#<room>:<entry id>:<n>`, `{<room>}:once:!<key>`, `{<room>}:once:<region>/<any of these>` | string | `post`, `mirror` | feed id of that post | 7 d |
 /// | `{<room>}:from` | hash | `mirror` | `<region>` = `rewinds id`: up to where that region's feed of the room is in this one | for ever |
-/// | `{bridge}:place` | hash | `bridge`, `keep` | `seen` = ms when a nexus was there last, `began` (ms), `news` (id; carried down up to there) | for ever |
+/// | `{bridge}:place` | hash | `bridge`, `keep` | `seen` = ms when a nexus was there last, `began` (ms), `news` (id; carried down up to there), `facts:<region>` (id; learned up to there) | for ever |
 /// | `{bridge}:marks` | sorted set | `touch` | `feed <room>`, `log <room>`, `presence <room>`, by when it was last about to change; only while a nexus is there | 8 d |
 /// | `{player:<id>}:ears` | hash | `ears` | `muted` = ms until when, `b:<player>` = blocked, `m:<channel>` = feed id read up to (newest 256) | for ever |
 /// | `{player:<id>}:at` | hash | `attach`, `detach`, `log_out`, `show`, `set_team`, `team_known`, `team_settled`, `arrived` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation counter actor`, `p:<session>` = what it is shown as if not `online`, `presence` (number of the last change of these and of `room`), `last_seen` = ms when the last session ended, `team` = `number team role before issued since` (`#`: none; `before` is a list of `team=role`), `x:<session>` = ms until when a logged out session is not attached | for ever; `x:` 1 d |
 /// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke` | `token:<jti>`, `player:<id>`, `ban:<id>`, `unban:<id>`, `ears:<id>`, by when they were revoked and by when that is over | until the last is over |
+/// | `{revoked}:from` | set | `revoke` | those that other regions said | as above |
+/// | `{player:<id>}:far` | hash | `far` | `<region>` = `number shown devices last_seen_ms`: what other regions say of the player's presence | for ever |
 /// | `{out}:events` | stream | `note`, `tell` | one event per item, its fields as ARCHITECTURE.md lists them; for consumer groups | for ever, newest 100,000 items |
 /// | `{out}:told` | hash | `tell` | per room the entry up to which its events were told | for ever |
 /// | `{out}:audit` | stream | `note` | what came through the backend's door: who, what, outcome | for ever, newest 100,000 items |
@@ -47,6 +49,8 @@ pub(super) const META: &str = "sb:meta";
 /// | `{hub}:<room>@<region>:place` | hash | `push` | `rewinds`, `upto` (id that was read), `seal` (of the item there), `last` (id that was pushed), `to:<n>` = where rewind n went back to (the last 16) | for ever |
 /// | `{hub}:sources` | set | `push` | `<room>@<region>` of all that had an item | for ever |
 /// | `{hub}:news` | stream | `push` | `s` = `<room>@<region>` that a push brought something of, `p` = id of the news before | for ever, about the newest 100,000 |
+/// | `{hub}:<region>:latest` | hash | `facts` | `present <player>`, `revoked <what>` = `number body`: what the region last said of it | for ever |
+/// | `{hub}:<region>:facts` | stream | `facts` | the same in the order it was heard: `k`, `n`, `b`, `p` = id of the one before | for ever, about the newest 100,000 |
 /// | `{hub}:link:<link>` | hash | `keep` | `swept` = ms by the region: what was marked there before is carried up | for ever |
 /// | `{hub}:leader:<link>` | string | `lead` | the nexus that leads the link | until it is not kept up |
 ///
@@ -129,6 +133,12 @@ impl Keys {
     pub(super) fn hub_news(&self) -> String {
         format!("{}{{hub}}:news", self.prefix)
     }
+    pub(super) fn hub_latest(&self, region: &RegionName) -> String {
+        format!("{}{{hub}}:{region}:latest", self.prefix)
+    }
+    pub(super) fn hub_facts(&self, region: &RegionName) -> String {
+        format!("{}{{hub}}:{region}:facts", self.prefix)
+    }
     pub(super) fn hub_link(&self, link: &str) -> String {
         format!("{}{{hub}}:link:{link}", self.prefix)
     }
@@ -141,6 +151,13 @@ impl Keys {
     }
     pub(super) fn revoked_until(&self) -> String {
         format!("{}{{revoked}}:until", self.prefix)
+    }
+
+    pub(super) fn revoked_from(&self) -> String {
+        format!("{}{{revoked}}:from", self.prefix)
+    }
+    pub(super) fn far(&self, player: &PlayerId) -> String {
+        format!("{}{{player:{player}}}:far", self.prefix)
     }
 
     pub(super) fn ears(&self, player: &PlayerId) -> String {

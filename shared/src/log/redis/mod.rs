@@ -10,6 +10,7 @@ mod rooms;
 mod bridge;
 mod calls;
 mod ears;
+mod facts;
 mod feeds;
 mod hub;
 mod inboxes;
@@ -331,14 +332,13 @@ impl Log for RedisLog {
         self.touching(Part::Presence, &RoomId::Player(player.clone()), seats::log_out(self, player, session)).await
     }
     async fn revoke(&self, what: &Revoked, until_ms: u64) -> LogResult<Option<u64>> {
-        revocations::revoke(self, what, until_ms).await
+        revocations::revoke(self, what, until_ms, None).await
     }
     async fn revocations(&self, after_ms: u64, count: usize) -> LogResult<Vec<Revocation>> {
         revocations::revocations(self, after_ms, count).await
     }
     async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
-        let arrives = seats::arrived(self, player, room, hop);
-        self.touching(Part::Presence, &RoomId::Player(player.clone()), arrives).await
+        seats::arrived(self, player, room, hop).await
     }
     async fn at(&self, player: &PlayerId) -> LogResult<Option<At>> {
         seats::at(self, player).await

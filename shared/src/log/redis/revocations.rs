@@ -3,21 +3,28 @@
 
 use super::answers::Answer;
 use super::{RedisLog, scripts};
+use crate::ids::RegionName;
 use crate::log::{LogResult, Revocation, Revoked};
 
-/// `None`: it would be over already.
-pub(super) async fn revoke(log: &RedisLog, what: &Revoked, until_ms: u64) -> LogResult<Option<u64>> {
-    let keys = [log.keys.revoked(), log.keys.revoked_until()];
+/// `from`: the other region that says so. `None`: it would be over already, or was known.
+pub(super) async fn revoke(
+    log: &RedisLog,
+    what: &Revoked,
+    until_ms: u64,
+    from: Option<&RegionName>,
+) -> LogResult<Option<u64>> {
+    let keys = [log.keys.revoked(), log.keys.revoked_until(), log.keys.revoked_from()];
     let call = scripts::REVOKE
         .call(&keys)
         .arg(what.text())
         .arg(until_ms)
         .arg(u8::from(what.only_grows()))
-        .arg(what.replaces().map(|replaced| replaced.text()).unwrap_or_default());
+        .arg(what.replaces().map(|replaced| replaced.text()).unwrap_or_default())
+        .arg(from.map_or("", RegionName::as_str));
     let mut answer = Answer::of("revoke", log.requests_of(&keys[0]).script(call).await?)?;
     match answer.text()?.as_str() {
         "OK" => answer.parse().map(Some),
-        "OVER" => Ok(None),
+        "OVER" | "KNOWN" => Ok(None),
         other => answer.unknown(other),
     }
 }
@@ -25,7 +32,18 @@ pub(super) async fn revoke(log: &RedisLog, what: &Revoked, until_ms: u64) -> Log
 pub(super) async fn revocations(log: &RedisLog, after_ms: u64, count: usize) -> LogResult<Vec<Revocation>> {
     let keys = [log.keys.revoked(), log.keys.revoked_until()];
     let call = scripts::REVOKED.call(&keys).arg(after_ms).arg(count);
+    read(Answer::of("revoked", log.requests_of(&keys[0]).script(call).await?)?)
+}
+
+/// Those of the region itself, and up to when that is.
+pub(super) async fn own(log: &RedisLog, after_ms: u64, count: usize) -> LogResult<(u64, Vec<Revocation>)> {
+    let keys = [log.keys.revoked(), log.keys.revoked_until(), log.keys.revoked_from()];
+    let call = scripts::OWN_REVOKED.call(&keys).arg(after_ms).arg(count);
     let mut answer = Answer::of("revoked", log.requests_of(&keys[0]).script(call).await?)?;
+    Ok((answer.parse()?, read(answer)?))
+}
+
+fn read(mut answer: Answer) -> LogResult<Vec<Revocation>> {
     let mut revocations = Vec::new();
     while !answer.is_empty() {
         let (text, at_ms, until_ms) = (answer.text()?, answer.parse()?, answer.parse()?);

@@ -54,6 +54,9 @@ scripts! {
     LOG_OUT = "log_out" after "prelude" after "presence";
     REVOKE = "revoke" after "prelude";
     REVOKED = "revoked" after "prelude";
+    OWN_REVOKED = "own_revoked" after "prelude";
+    FACTS = "facts";
+    FAR = "far" after "prelude";
     ARRIVED = "arrived" after "prelude" after "presence";
     KICK = "kick" after "prelude";
     TELL = "tell" after "prelude";
@@ -134,6 +137,9 @@ mod tests {
             &EARS,
             &REVOKE,
             &REVOKED,
+            &OWN_REVOKED,
+            &FACTS,
+            &FAR,
             &ARRIVED,
             &KICK,
             &TELL,

@@ -1,0 +1,138 @@
+//! What regions know of each other of which only the latest counts: who is present elsewhere, and what was revoked there. A fact is
+//! told to redis-nexus under a number that grows in its region; other regions learn it once, whoever brings it.
+
+use std::fmt;
+use std::future::Future;
+use std::str::FromStr;
+
+use crate::ids::{FeedId, PlayerId, RegionName};
+use crate::log::{LogResult, Revocation, Revoked};
+use crate::presence::Shown;
+
+/// What a fact is about. Written `present ann`, `revoked ban:ann`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FactKey {
+    Present(PlayerId),
+    Revoked(Revoked),
+}
+
+impl fmt::Display for FactKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FactKey::Present(player) => write!(f, "present {player}"),
+            FactKey::Revoked(revoked) => write!(f, "revoked {}", revoked.text()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not `present <player>` or `revoked <what>`")]
+pub struct BadFact;
+
+impl FromStr for FactKey {
+    type Err = BadFact;
+    fn from_str(text: &str) -> Result<Self, BadFact> {
+        let read = match text.split_once(' ').ok_or(BadFact)? {
+            ("present", player) => PlayerId::new(player).ok().map(FactKey::Present),
+            ("revoked", what) => Revoked::read(what).map(FactKey::Revoked),
+            _ => None,
+        };
+        read.ok_or(BadFact)
+    }
+}
+
+/// A fact as redis-nexus has it. Times in it are redis-nexus's TIME, ms since 1970: no region knows another's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fact {
+    pub key: FactKey,
+    /// Of its region: a larger one is later.
+    pub number: u64,
+    /// Of presence a [`FarPresence`], of what was revoked until when, as text.
+    pub body: String,
+}
+
+/// As what a player is shown who is elsewhere. Written `<shown> <devices> <last_seen_ms>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FarPresence {
+    pub shown: Shown,
+    pub devices: u32,
+    /// When the last session ended; 0: one lives, or none has ended yet.
+    pub last_seen_ms: u64,
+}
+
+impl fmt::Display for FarPresence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.shown.as_str(), self.devices, self.last_seen_ms)
+    }
+}
+
+impl FromStr for FarPresence {
+    type Err = BadFact;
+    fn from_str(text: &str) -> Result<Self, BadFact> {
+        let mut words = text.split(' ');
+        let (shown, devices, last_seen) = (words.next(), words.next(), words.next());
+        let shown = shown.and_then(Shown::from_name).ok_or(BadFact)?;
+        let devices = devices.and_then(|text| text.parse().ok()).ok_or(BadFact)?;
+        let last_seen_ms = last_seen.and_then(|text| text.parse().ok()).ok_or(BadFact)?;
+        Ok(Self { shown, devices, last_seen_ms })
+    }
+}
+
+/// What another region says of a player's presence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Far {
+    pub region: RegionName,
+    pub number: u64,
+    pub presence: FarPresence,
+}
+
+/// Facts of a region in the order in which redis-nexus heard them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FactPage {
+    /// The fact before the first of them: a reader that stands elsewhere has missed some.
+    pub prev: Option<FeedId>,
+    pub facts: Vec<(FeedId, Fact)>,
+}
+
+/// Facts, in redis-nexus and in a region.
+pub trait Facts: Send + Sync + 'static {
+    /// In redis-nexus: those that are later than what is known are kept; whose words are others as well are told.
+    fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> impl Future<Output = LogResult<()>> + Send;
+    /// In redis-nexus: what was told after `after`, at most `count`; the newest [`crate::limits::FACTS_KEPT`] are kept.
+    fn facts(&self, of: &RegionName, after: FeedId, count: usize) -> impl Future<Output = LogResult<FactPage>> + Send;
+    /// In redis-nexus: the newest of each, in the order of their numbers, and up to where that includes what was told.
+    fn all_facts(&self, of: &RegionName) -> impl Future<Output = LogResult<(FeedId, Vec<Fact>)>> + Send;
+
+    /// In a region: what another one says, in the region's own time. What is not later than what is known changes nothing.
+    fn learn_presence(
+        &self,
+        player: &PlayerId,
+        from: &RegionName,
+        number: u64,
+        presence: FarPresence,
+    ) -> impl Future<Output = LogResult<()>> + Send;
+    /// In a region: what was revoked in another one is revoked here, and is none of its own.
+    fn learn_revoked(
+        &self,
+        what: &Revoked,
+        from: &RegionName,
+        until_ms: u64,
+    ) -> impl Future<Output = LogResult<()>> + Send;
+    /// In a region: what was revoked here and not learned, after `after_ms`, of the next `count`; and up to when that is.
+    fn own_revocations(
+        &self,
+        after_ms: u64,
+        count: usize,
+    ) -> impl Future<Output = LogResult<(u64, Vec<Revocation>)>> + Send;
+    /// In a region: what others say of these players, in the order asked.
+    fn fars(&self, players: &[PlayerId]) -> impl Future<Output = LogResult<Vec<Vec<Far>>>> + Send;
+    /// In a region: up to where facts of another one are learned, and the region's replication id.
+    fn facts_learned(&self, from: &RegionName) -> impl Future<Output = LogResult<(FeedId, String)>> + Send;
+    /// Keeps that. False: the region has another replication id, nothing was kept.
+    fn keep_facts_learned(
+        &self,
+        from: &RegionName,
+        upto: FeedId,
+        replication_id: &str,
+    ) -> impl Future<Output = LogResult<bool>> + Send;
+}

@@ -1,0 +1,141 @@
+//! Facts on a memory region, as redis-nexus and as a region.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::feed::next_stream_id;
+use super::trip::MemoryLog;
+use crate::ids::{FeedId, PlayerId, RegionName, RoomId};
+use crate::limits::FACTS_KEPT;
+use crate::log::{Fact, FactKey, FactPage, Facts, Far, FarPresence, LogResult, Push, Revocation, Revoked};
+
+/// By region.
+pub(super) type Fars = BTreeMap<RegionName, (u64, FarPresence)>;
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct FactStore {
+    told: BTreeMap<RegionName, Told>,
+    /// Up to where facts of other regions are learned.
+    learned: BTreeMap<RegionName, FeedId>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Told {
+    latest: BTreeMap<FactKey, Fact>,
+    last: FeedId,
+    /// Each with the one before.
+    stream: VecDeque<(FeedId, FeedId, Fact)>,
+}
+
+impl Told {
+    fn tell(&mut self, fact: &Fact, now_ms: u64) {
+        let known = self.latest.get(&fact.key);
+        if known.is_some_and(|known| known.number >= fact.number) {
+            return;
+        }
+        let has_other_words = known.is_none_or(|known| known.body != fact.body);
+        self.latest.insert(fact.key.clone(), fact.clone());
+        if has_other_words {
+            let prev = self.last;
+            self.last = next_stream_id(prev, now_ms);
+            self.stream.push_back((self.last, prev, fact.clone()));
+            self.stream.drain(..self.stream.len().saturating_sub(FACTS_KEPT));
+        }
+    }
+
+    fn after(&self, after: FeedId, count: usize) -> FactPage {
+        let found = || self.stream.iter().filter(|(id, ..)| *id > after);
+        let facts = found().take(count).map(|(id, _, fact)| (*id, fact.clone())).collect();
+        FactPage { prev: found().next().map(|(_, prev, _)| *prev), facts }
+    }
+}
+
+impl Facts for MemoryLog {
+    async fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> LogResult<()> {
+        let (of, facts) = (of.clone(), facts.to_vec());
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            let told = core.db.facts.told.entry(of).or_default();
+            facts.iter().for_each(|fact| told.tell(fact, now_ms));
+        })
+        .await
+    }
+
+    async fn facts(&self, of: &RegionName, after: FeedId, count: usize) -> LogResult<FactPage> {
+        let of = of.clone();
+        let none = FactPage { prev: None, facts: Vec::new() };
+        self.run(move |core| core.db.facts.told.get(&of).map_or(none, |told| told.after(after, count))).await
+    }
+
+    async fn all_facts(&self, of: &RegionName) -> LogResult<(FeedId, Vec<Fact>)> {
+        let of = of.clone();
+        self.run(move |core| {
+            let Some(told) = core.db.facts.told.get(&of) else { return (FeedId::START, Vec::new()) };
+            let mut facts: Vec<Fact> = told.latest.values().cloned().collect();
+            facts.sort_by_key(|fact| fact.number);
+            (told.last, facts)
+        })
+        .await
+    }
+
+    async fn learn_presence(
+        &self,
+        player: &PlayerId,
+        from: &RegionName,
+        number: u64,
+        presence: FarPresence,
+    ) -> LogResult<()> {
+        let (player, from) = (player.clone(), from.clone());
+        self.run(move |core| {
+            let fars = core.db.fars.entry(player.clone()).or_default();
+            if fars.get(&from).is_none_or(|(known, _)| *known < number) {
+                fars.insert(from.clone(), (number, presence));
+                core.publish(&RoomId::Player(player), Push::Far(from));
+            }
+        })
+        .await
+    }
+
+    async fn learn_revoked(&self, what: &Revoked, from: &RegionName, until_ms: u64) -> LogResult<()> {
+        let (what, from) = (what.clone(), from.clone());
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.revocations.revoke(&what, until_ms, Some(&from), now_ms);
+        })
+        .await
+    }
+
+    async fn own_revocations(&self, after_ms: u64, count: usize) -> LogResult<(u64, Vec<Revocation>)> {
+        self.run(move |core| core.db.revocations.own_after(after_ms, count)).await
+    }
+
+    async fn fars(&self, players: &[PlayerId]) -> LogResult<Vec<Vec<Far>>> {
+        let players = players.to_vec();
+        self.run(move |core| {
+            let far = |(region, (number, presence)): (&RegionName, &(u64, FarPresence))| Far {
+                region: region.clone(),
+                number: *number,
+                presence: *presence,
+            };
+            players.iter().map(|player| core.db.fars.get(player).into_iter().flatten().map(far).collect()).collect()
+        })
+        .await
+    }
+
+    async fn facts_learned(&self, from: &RegionName) -> LogResult<(FeedId, String)> {
+        let from = from.clone();
+        self.run(move |core| (core.db.facts.learned.get(&from).copied().unwrap_or_default(), core.replication_id()))
+            .await
+    }
+
+    async fn keep_facts_learned(&self, from: &RegionName, upto: FeedId, replication_id: &str) -> LogResult<bool> {
+        let (from, replication_id) = (from.clone(), replication_id.to_owned());
+        self.run(move |core| {
+            let is_the_same = core.replication_id() == replication_id;
+            if is_the_same {
+                core.db.facts.learned.insert(from, upto);
+            }
+            is_the_same
+        })
+        .await
+    }
+}

@@ -1,0 +1,135 @@
+//! Facts: told to redis-nexus by regions, learned by the others.
+
+use futures_util::future::try_join_all;
+
+use super::answers::{Answer, wrong};
+use super::{RedisLog, revocations, scripts};
+use crate::ids::{FeedId, PlayerId, RegionName, RoomId};
+use crate::limits::FACTS_KEPT;
+use crate::log::stored::far_record;
+use crate::log::{Fact, FactPage, Facts, Far, FarPresence, LogResult, Revocation, Revoked};
+
+/// Fields of a hash that are read at once.
+const SCANNED_AT_ONCE: usize = 1_000;
+
+impl Facts for RedisLog {
+    async fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> LogResult<()> {
+        let keys = [self.keys.hub_latest(of), self.keys.hub_facts(of)];
+        let mut call = scripts::FACTS.call(&keys).arg(FACTS_KEPT);
+        for Fact { key, number, body } in facts {
+            call = call.arg(key.to_string()).arg(number).arg(body);
+        }
+        self.requests_of(&keys[0]).script(call).await.map(drop)
+    }
+
+    async fn facts(&self, of: &RegionName, after: FeedId, count: usize) -> LogResult<FactPage> {
+        let key = self.keys.hub_facts(of);
+        let mut cmd = redis::cmd("XRANGE");
+        cmd.arg(&key).arg(format!("({after}")).arg("+").arg("COUNT").arg(count);
+        let mut items = Answer::of("facts", self.requests_of(&key).command(&cmd).await?)?;
+        let mut page = FactPage { prev: None, facts: Vec::new() };
+        while !items.is_empty() {
+            let mut item = items.list()?;
+            let (id, mut fields) = (item.parse()?, item.list()?);
+            let mut value = || fields.bytes().and_then(|_| fields.text());
+            let (name, number, body, prev) = (value()?, value()?, value()?, value()?);
+            let prev = prev.parse().map_err(|_| wrong("facts"))?;
+            page.prev.get_or_insert(prev);
+            page.facts.extend(read(&name, &number, body)?.map(|fact| (id, fact)));
+        }
+        Ok(page)
+    }
+
+    async fn all_facts(&self, of: &RegionName) -> LogResult<(FeedId, Vec<Fact>)> {
+        let (stream, latest) = (self.keys.hub_facts(of), self.keys.hub_latest(of));
+        let connection = self.requests_of(&latest);
+        let mut newest = redis::cmd("XREVRANGE");
+        newest.arg(&stream).arg("+").arg("-").arg("COUNT").arg(1);
+        let mut newest = Answer::of("facts", connection.command(&newest).await?)?;
+        let upto = if newest.is_empty() { FeedId::START } else { newest.list()?.parse()? };
+        let (mut cursor, mut facts) = ("0".to_owned(), Vec::new());
+        loop {
+            let mut scan = redis::cmd("HSCAN");
+            scan.arg(&latest).arg(&cursor).arg("COUNT").arg(SCANNED_AT_ONCE);
+            let mut answer = Answer::of("facts", connection.command(&scan).await?)?;
+            cursor = answer.text()?;
+            let mut fields = answer.list()?;
+            while !fields.is_empty() {
+                let (name, value) = (fields.text()?, fields.text()?);
+                let (number, body) = value.split_once(' ').ok_or_else(|| wrong("facts"))?;
+                facts.extend(read(&name, number, body.to_owned())?);
+            }
+            if cursor == "0" {
+                break;
+            }
+        }
+        facts.sort_by_key(|fact| fact.number);
+        // While it is scanned, a hash may show a field twice.
+        facts.dedup();
+        Ok((upto, facts))
+    }
+
+    async fn learn_presence(
+        &self,
+        player: &PlayerId,
+        from: &RegionName,
+        number: u64,
+        presence: FarPresence,
+    ) -> LogResult<()> {
+        let channel = self.keys.channel(&RoomId::Player(player.clone()));
+        let call = scripts::FAR.call(&[self.keys.far(player)]).arg(from.as_str()).arg(number);
+        let call = call.arg(presence.to_string()).arg(&channel).arg(far_record(from));
+        self.requests_of(&channel).script(call).await.map(drop)
+    }
+
+    async fn learn_revoked(&self, what: &Revoked, from: &RegionName, until_ms: u64) -> LogResult<()> {
+        revocations::revoke(self, what, until_ms, Some(from)).await.map(drop)
+    }
+
+    async fn own_revocations(&self, after_ms: u64, count: usize) -> LogResult<(u64, Vec<Revocation>)> {
+        revocations::own(self, after_ms, count).await
+    }
+
+    async fn fars(&self, players: &[PlayerId]) -> LogResult<Vec<Vec<Far>>> {
+        try_join_all(players.iter().map(|player| self.far(player))).await
+    }
+
+    async fn facts_learned(&self, from: &RegionName) -> LogResult<(FeedId, String)> {
+        let call = scripts::KEEP.call(&[self.keys.bridge()]).arg(format!("facts:{from}")).arg("").arg("");
+        let mut answer = Answer::of("keep", self.pool.script(call).await?)?;
+        answer.text()?;
+        let replication_id = answer.text()?;
+        Ok((answer.parse_unless_empty()?.unwrap_or_default(), replication_id))
+    }
+
+    async fn keep_facts_learned(&self, from: &RegionName, upto: FeedId, replication_id: &str) -> LogResult<bool> {
+        let call = scripts::KEEP.call(&[self.keys.bridge()]).arg(format!("facts:{from}")).arg(upto.to_string());
+        Answer::of("keep", self.pool.script(call.arg(replication_id)).await?)?.is_word("KEPT", "OTHER")
+    }
+}
+
+impl RedisLog {
+    async fn far(&self, player: &PlayerId) -> LogResult<Vec<Far>> {
+        let key = self.keys.far(player);
+        let mut cmd = redis::cmd("HGETALL");
+        cmd.arg(&key);
+        let mut fields = Answer::of("far", self.requests_of(&key).command(&cmd).await?)?;
+        let mut found = Vec::new();
+        while !fields.is_empty() {
+            let (region, value) = (fields.parse()?, fields.text()?);
+            let read =
+                value.split_once(' ').and_then(|(number, body)| Some((number.parse().ok()?, body.parse().ok()?)));
+            let (number, presence) = read.ok_or_else(|| wrong("far"))?;
+            found.push(Far { region, number, presence });
+        }
+        found.sort_by(|a, b| a.region.cmp(&b.region));
+        Ok(found)
+    }
+}
+
+/// `None`: of a newer release.
+fn read(key: &str, number: &str, body: String) -> LogResult<Option<Fact>> {
+    let number = number.parse().map_err(|_| wrong("facts"))?;
+    let key = key.parse().inspect_err(|why| tracing::warn!(key, %why, "a fact is passed over"));
+    Ok(key.ok().map(|key| Fact { key, number, body }))
+}

@@ -1,0 +1,16 @@
+-- What a region tells of, each once.
+-- KEYS: latest, stream. ARGV: facts kept, then key, number and body of each.
+-- Checks: each is later than what is known of it. Writes: the latest; what has other words is told in the stream. Answers: nothing.
+for i = 2, #ARGV, 3 do
+  local known = redis.call('HGET', KEYS[1], ARGV[i])
+  local number, body = string.match(known or '0 ', '^(%d+) (.*)$')
+  if tonumber(ARGV[i + 1]) > tonumber(number) then
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1] .. ' ' .. ARGV[i + 2])
+    if not known or body ~= ARGV[i + 2] then
+      local before = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
+      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'k', ARGV[i], 'n', ARGV[i + 1], 'b', ARGV[i + 2], 'p',
+        before[1] and before[1][1] or '0-0')
+    end
+  end
+end
+return {}
