@@ -1,6 +1,7 @@
 //! Up: what a region's feeds have of their own goes to redis-nexus, under the ids it has there. Which feeds have news is
 //! heard, and found in the region's marks if that was missed: the cost follows what is said, not how many rooms there are.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sectorbus::ids::{FeedId, RoomId};
@@ -26,6 +27,9 @@ const SWEEP_BACK: Duration = Duration::from_secs(4);
 const DEEP_EVERY: Duration = Duration::from_secs(60);
 const DEEP_BACK: Duration = Duration::from_secs(180);
 const MARKS_AT_ONCE: usize = 1_000;
+/// Players are looked at no faster than they are carried.
+const PLAYERS_WAITING_MAX: usize = 2_000;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 const _: () = assert!(MARK_EVERY.as_millis() < SWEEP_BACK.as_millis());
 const _: () = assert!(DEEP_EVERY.as_millis() < DEEP_BACK.as_millis());
@@ -38,20 +42,53 @@ pub(crate) struct Up<'l, L> {
     /// Where redis-nexus was seen last.
     places: Places<RoomId, PushedUpto>,
     facts: &'l LinkFacts<'l, L>,
+    /// Redis-nexus knows nothing of this link yet.
+    is_new: AtomicBool,
 }
 
 impl<'l, L: Log + Bridge + Hub> Up<'l, L> {
     pub(crate) fn new(link: &'l Link<L>, facts: &'l LinkFacts<'l, L>, began_ms: u64, swept_ms: u64) -> Self {
-        Self { link, began_ms, carriers: Carriers::new(swept_ms), places: Places::default(), facts }
+        let (carriers, is_new) = (Carriers::new(swept_ms), AtomicBool::new(swept_ms == 0));
+        Self { link, began_ms, carriers, places: Places::default(), facts, is_new }
     }
 
+    /// 0 until everybody was looked at who was there before there was a bridge.
     pub(crate) fn swept_ms(&self) -> u64 {
-        self.carriers.reached()
+        if self.is_new.load(Ordering::Relaxed) { 0 } else { self.carriers.reached() }
     }
 
     /// For ever.
     pub(crate) async fn run(&self) {
-        tokio::join!(self.carriers.run(self), self.watch());
+        tokio::join!(self.carriers.run(self), self.watch(), self.look_at_players());
+    }
+
+    /// A link of which nothing is known: who was present before is not marked. From when the bridge begins, all changes are.
+    async fn look_at_players(&self) {
+        if !self.is_new.load(Ordering::Relaxed) {
+            return;
+        }
+        let log = &self.link.log;
+        while until_answered(|| log.time_ms()).await.is_some_and(|now_ms| now_ms < self.began_ms) {
+            tokio::time::sleep(SWEEP_EVERY).await;
+        }
+        let mut cursor = 0;
+        while let Some((next, players)) = until_answered(|| log.players(cursor)).await {
+            for player in players {
+                self.add(Touched { part: Part::Presence, room: RoomId::Player(player) });
+            }
+            // Others have their turn.
+            while self.carriers.len() > PLAYERS_WAITING_MAX {
+                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+            }
+            cursor = next;
+            if cursor == 0 {
+                break;
+            }
+        }
+        while self.carriers.len() > 0 {
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        }
+        self.is_new.store(false, Ordering::Relaxed);
     }
 
     async fn watch(&self) {

@@ -1,6 +1,6 @@
 //! Facts: what a region says is in redis-nexus once, and is learned once by the others, whoever brings it.
 
-use sectorbus::ids::{FeedId, PlayerId, RegionName};
+use sectorbus::ids::{FeedId, Hop, PlayerId, RegionName};
 use sectorbus::log::{Fact, FactKey, FactPage, Facts, Far, FarPresence, Log, Push, Revoked, TakesFrom};
 use sectorbus::presence::Shown;
 
@@ -12,6 +12,7 @@ rules! {
     an_older_number_changes_nothing,
     what_is_said_of_a_player_elsewhere_is_learned_once_and_told,
     what_was_revoked_elsewhere_is_revoked_here_and_is_not_the_regions_own,
+    everybody_who_was_seen_is_named,
     how_far_facts_are_learned_is_kept_by_the_server_that_has_them,
 }
 
@@ -116,4 +117,24 @@ async fn how_far_facts_are_learned_is_kept_by_the_server_that_has_them(stand: im
     assert_eq!(log.keep_facts_learned(&us, FeedId { ms: 9, n: 0 }, "another server").await, Ok(false));
     assert_eq!(log.facts_learned(&us).await, Ok((at, replication_id)));
     assert_eq!(log.facts_learned(&region("asia")).await.unwrap().0, FeedId::START);
+}
+
+async fn everybody_who_was_seen_is_named(stand: impl Stand) {
+    let log = stand.node().await;
+    crate::seats::attach(&log, "s1").await;
+    log.arrived(&PlayerId::new("bob").unwrap(), &"12".parse().unwrap(), Hop(1)).await.unwrap();
+    // Known from elsewhere only.
+    log.learn_presence(&PlayerId::new("cid").unwrap(), &region("us"), 7, online(2)).await.unwrap();
+    let (mut cursor, mut found) = (0, Vec::new());
+    loop {
+        let (next, players) = log.players(cursor).await.unwrap();
+        found.extend(players);
+        cursor = next;
+        if cursor == 0 {
+            break;
+        }
+    }
+    found.sort();
+    found.dedup();
+    assert_eq!(found, [ann(), PlayerId::new("bob").unwrap()]);
 }

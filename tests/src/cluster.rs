@@ -88,6 +88,11 @@ impl Connected {
         self.send(&hello);
     }
 
+    /// As a client whose network is gone.
+    pub fn disconnect(&mut self) {
+        self.wire = None;
+    }
+
     pub fn send(&mut self, frame: &ClientFrame) {
         if let Some((messages_tx, _)) = &self.wire {
             let _ = messages_tx.send((self.codec.is_binary(), frame.encode(self.codec)));

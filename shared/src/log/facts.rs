@@ -124,6 +124,9 @@ pub trait Facts: Send + Sync + 'static {
         after_ms: u64,
         count: usize,
     ) -> impl Future<Output = LogResult<(u64, Vec<Revocation>)>> + Send;
+    /// In a region: players who were ever seen here, some at a time: from `cursor` (at first 0) on, and the next cursor, 0 at
+    /// the end. Who is there all the time is named at least once.
+    fn players(&self, cursor: u64) -> impl Future<Output = LogResult<(u64, Vec<PlayerId>)>> + Send;
     /// In a region: what others say of these players, in the order asked.
     fn fars(&self, players: &[PlayerId]) -> impl Future<Output = LogResult<Vec<Vec<Far>>>> + Send;
     /// In a region: up to where facts of another one are learned, and the region's replication id.

@@ -108,6 +108,10 @@ impl Facts for MemoryLog {
         self.run(move |core| core.db.revocations.own_after(after_ms, count)).await
     }
 
+    async fn players(&self, _cursor: u64) -> LogResult<(u64, Vec<PlayerId>)> {
+        self.run(|core| (0, core.db.players.keys().cloned().collect())).await
+    }
+
     async fn fars(&self, players: &[PlayerId]) -> LogResult<Vec<Vec<Far>>> {
         let players = players.to_vec();
         self.run(move |core| {

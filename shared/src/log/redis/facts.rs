@@ -90,6 +90,20 @@ impl Facts for RedisLog {
         revocations::own(self, after_ms, count).await
     }
 
+    async fn players(&self, cursor: u64) -> LogResult<(u64, Vec<PlayerId>)> {
+        let (before, after) = self.keys.around_player_at();
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(format!("{before}*{after}")).arg("COUNT").arg(SCANNED_AT_ONCE);
+        let mut answer = Answer::of("players", self.pool.command(&scan).await?)?;
+        let (next, mut keys, mut players) = (answer.parse()?, answer.list()?, Vec::new());
+        while !keys.is_empty() {
+            let key = keys.text()?;
+            let name = key.strip_prefix(&before).and_then(|rest| rest.strip_suffix(&after));
+            players.extend(name.and_then(|name| PlayerId::new(name).ok()));
+        }
+        Ok((next, players))
+    }
+
     async fn fars(&self, players: &[PlayerId]) -> LogResult<Vec<Vec<Far>>> {
         try_join_all(players.iter().map(|player| self.far(player))).await
     }

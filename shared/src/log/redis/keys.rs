@@ -178,6 +178,11 @@ impl Keys {
         format!("{}{{player:{player}}}:at", self.prefix)
     }
 
+    /// What stands before and after a player's name in the name of [`Keys::at`].
+    pub(super) fn around_player_at(&self) -> (String, String) {
+        (format!("{}{{player:", self.prefix), "}:at".to_owned())
+    }
+
     pub(super) fn player_calls(&self, player: &PlayerId) -> String {
         format!("{}{{player:{player}}}:calls", self.prefix)
     }
