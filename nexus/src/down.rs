@@ -13,7 +13,7 @@ use crate::queue::{Carried, Carriers, Carry};
 use crate::rules::What;
 
 const NEWS_AT_ONCE: usize = 1_000;
-/// How long news are waited for before it is asked whether there are still those that were heard last.
+/// How long news are waited for at once.
 const WAIT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Down<'l, L> {
@@ -22,11 +22,15 @@ pub(crate) struct Down<'l, L> {
     carriers: Carriers<Source, FeedId>,
     /// Where the region was seen last.
     places: Places<Source, MirroredUpto>,
+    /// Another redis-nexus, or one that lost a tail, may have given numbers again that were heard.
+    is_of_this_hub: bool,
 }
 
 impl<'l, L: Log + Bridge + Hub> Down<'l, L> {
-    pub(crate) fn new(link: &'l Link<L>, news: FeedId) -> Self {
-        Self { link, carriers: Carriers::new(news), places: Places::default() }
+    pub(crate) fn new(link: &'l Link<L>, news: FeedId, is_of_this_hub: bool) -> Self {
+        // What is kept before all sources were looked through must not say that they were.
+        let reached = if is_of_this_hub { news } else { FeedId::START };
+        Self { link, carriers: Carriers::new(reached), places: Places::default(), is_of_this_hub }
     }
 
     pub(crate) fn news(&self) -> FeedId {
@@ -40,6 +44,9 @@ impl<'l, L: Log + Bridge + Hub> Down<'l, L> {
 
     async fn watch(&self) {
         let mut after = self.news();
+        if !self.is_of_this_hub {
+            after = self.look_through().await.unwrap_or(after);
+        }
         loop {
             let Some(news) = until_answered(|| self.link.hub.news(after, NEWS_AT_ONCE, WAIT)).await else {
                 // Unreadable news name sources that are found all the same.
@@ -48,10 +55,6 @@ impl<'l, L: Log + Bridge + Hub> Down<'l, L> {
                 continue;
             };
             let Some((first, last)) = news.first().zip(news.last()) else {
-                // A redis-nexus that lost its tail may give numbers again that were heard.
-                if until_answered(|| self.link.hub.newest_news()).await != Some(after) {
-                    after = self.look_through().await.unwrap_or(after);
-                }
                 continue;
             };
             if first.prev != after {

@@ -56,7 +56,10 @@ impl<L: Log + Bridge + Hub> Link<L> {
         let here = until_answered(|| self.log.open_bridge()).await;
         let Some((there, here)) = there.zip(here) else { return tokio::time::sleep(UNREADABLE_AGAIN_AFTER).await };
         let facts = LinkFacts::new(self);
-        let (up, down) = (Up::new(self, &facts, here.began_ms, there.swept_ms), Down::new(self, here.news));
+        let (up, down) = (
+            Up::new(self, &facts, here.began_ms, there.swept_ms),
+            Down::new(self, here.news, here.news_of == there.replication_id),
+        );
         tokio::select! {
             biased;
             () = self.keep(&up, &down, there, here) => {}
@@ -75,7 +78,9 @@ impl<L: Log + Bridge + Hub> Link<L> {
             if kept == Ok(false) {
                 return tracing::warn!(link = %self.region, "redis-nexus was away: what was carried up last is looked at again");
             }
-            if self.log.keep_news(down.news(), &here.replication_id).await == Ok(false) {
+            let news_of = there.replication_id.clone();
+            let place = BridgePlace { news: down.news(), news_of, ..here.clone() };
+            if self.log.keep_news(&place).await == Ok(false) {
                 return tracing::warn!(link = %self.region, "the region was away: what was carried down last is looked at again");
             }
             if opened.elapsed() >= OPEN_EVERY && self.log.open_bridge().await.is_ok() {

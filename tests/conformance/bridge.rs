@@ -208,9 +208,11 @@ async fn where_a_link_stands_is_kept_and_a_bridge_begins_once(stand: impl Stand)
     let before_ms = one.time_ms().await.unwrap();
     let began = one.open_bridge().await.unwrap();
     assert!(began.began_ms >= before_ms + BRIDGE_BEGINS_AFTER.as_millis() as u64);
-    assert_eq!(began.news, FeedId::START);
+    assert_eq!((began.news, began.news_of.as_str()), (FeedId::START, ""));
     let news = FeedId { ms: 5, n: 6 };
-    assert_eq!(one.keep_news(news, &began.replication_id).await, Ok(true));
-    assert_eq!(one.keep_news(FeedId { ms: 9, n: 0 }, "another server").await, Ok(false));
-    assert_eq!(other.open_bridge().await, Ok(BridgePlace { news, ..began }));
+    let place = BridgePlace { news, news_of: "hub".to_owned(), ..began };
+    assert_eq!(one.keep_news(&place).await, Ok(true));
+    let elsewhere = BridgePlace { news: FeedId::START, replication_id: "another".to_owned(), ..place.clone() };
+    assert_eq!(one.keep_news(&elsewhere).await, Ok(false));
+    assert_eq!(other.open_bridge().await, Ok(place));
 }

@@ -15,7 +15,7 @@ use sectorbus_tests::pals::{Pals, room};
 pub(crate) const NAMES: [&str; 3] = ["eu", "us", "asia"];
 const HOUR_MS: u64 = 3_600_000;
 
-fn region(name: &str, seed: u64, clock: u64) -> MemoryRegion {
+pub(crate) fn region(name: &str, seed: u64, clock: u64) -> MemoryRegion {
     let region = RegionName::new(name).expect("a name");
     MemoryRegion::new(MemoryConfig { region, seed, start_ms: 1_790_000_000_000 + clock * HOUR_MS, keep_history: false })
 }

@@ -68,7 +68,9 @@ pub struct BridgePlace {
     pub began_ms: u64,
     /// All news of redis-nexus up to here are carried down.
     pub news: FeedId,
-    /// Another one: a tail may be lost, and with it what was carried down.
+    /// The replication id of the redis-nexus that had these news; empty: none yet.
+    pub news_of: String,
+    /// The region's own. Another one: a tail may be lost, and with it what was carried down.
     pub replication_id: String,
 }
 
@@ -116,7 +118,7 @@ pub trait Bridge: Send + Sync + 'static {
     /// Says that a nexus is there, for the next [`crate::limits::BRIDGE_KEPT_FOR`], and forgets marks that are older.
     fn open_bridge(&self) -> impl Future<Output = LogResult<BridgePlace>> + Send;
     /// Keeps up to which news all is carried down. False: the region has another replication id, nothing was kept.
-    fn keep_news(&self, news: FeedId, replication_id: &str) -> impl Future<Output = LogResult<bool>> + Send;
+    fn keep_news(&self, place: &BridgePlace) -> impl Future<Output = LogResult<bool>> + Send;
     /// What was marked at `since_ms` or later and when it last was, oldest first, at most `count`. Something that changed
     /// now may have been marked a second ago.
     fn touched(&self, since_ms: u64, count: usize) -> impl Future<Output = LogResult<Vec<(Touched, u64)>>> + Send;

@@ -109,8 +109,6 @@ pub trait Hub: Send + Sync + 'static {
     /// Sources with news after `after`, waiting up to `wait` for the first, at most `count`. The newest
     /// [`crate::limits::NEWS_KEPT`] are kept: who is further behind asks for [`Hub::sources`].
     fn news(&self, after: FeedId, count: usize, wait: Duration) -> impl Future<Output = LogResult<Vec<News>>> + Send;
-    /// The newest there is; [`FeedId::START`] if there never was any.
-    fn newest_news(&self) -> impl Future<Output = LogResult<FeedId>> + Send;
     /// All of them, and the place in the news that this is as of.
     fn sources(&self) -> impl Future<Output = LogResult<(FeedId, Vec<Source>)>> + Send;
     /// Takes or keeps the lead of a link for `ttl`. False: another nexus has it.

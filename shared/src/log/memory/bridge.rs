@@ -15,6 +15,7 @@ pub(super) struct BridgeStore {
     seen_ms: Option<u64>,
     began_ms: u64,
     news: FeedId,
+    news_of: String,
     marks: BTreeMap<Touched, u64>,
 }
 
@@ -34,7 +35,7 @@ impl BridgeStore {
         }
         self.seen_ms = Some(now_ms);
         self.marks.retain(|_, marked_ms| marked_ms.saturating_add(kept_ms()) > now_ms);
-        BridgePlace { began_ms: self.began_ms, news: self.news, replication_id }
+        BridgePlace { began_ms: self.began_ms, news: self.news, news_of: self.news_of.clone(), replication_id }
     }
 
     fn touched(&self, since_ms: u64, count: usize) -> Vec<(Touched, u64)> {
@@ -59,12 +60,12 @@ impl Bridge for MemoryLog {
         .await
     }
 
-    async fn keep_news(&self, news: FeedId, replication_id: &str) -> LogResult<bool> {
-        let replication_id = replication_id.to_owned();
+    async fn keep_news(&self, place: &BridgePlace) -> LogResult<bool> {
+        let place = place.clone();
         self.run(move |core| {
-            let is_the_same = core.replication_id() == replication_id;
+            let is_the_same = core.replication_id() == place.replication_id;
             if is_the_same {
-                core.db.bridge.news = news;
+                (core.db.bridge.news, core.db.bridge.news_of) = (place.news, place.news_of);
             }
             is_the_same
         })

@@ -76,11 +76,13 @@ pub(super) struct Faults {
     pub(super) stall_after: Option<(u64, Duration)>,
     drop_next: BTreeMap<RoomId, u32>,
     drop_chance: f64,
+    operations: u64,
 }
 
 impl Faults {
     /// An operation was executed.
     pub(super) fn count_operation(&mut self) {
+        self.operations += 1;
         let Some((left, duration)) = &mut self.stall_after else { return };
         *left = left.saturating_sub(1);
         if *left == 0 {
@@ -160,6 +162,11 @@ impl MemoryRegion {
     /// Freezes the server: nothing is executed, published or delivered. Its TIME goes on.
     pub fn stall_region(&self, duration: Duration) {
         self.shared.core.lock().faults.stalled_until = Some(Instant::now() + duration);
+    }
+
+    /// Operations that were executed so far.
+    pub fn operations(&self) -> u64 {
+        self.shared.core.lock().faults.operations
     }
 
     /// The same as soon as this many more operations have been executed: a test that strikes while the region is stalled

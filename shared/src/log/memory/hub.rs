@@ -145,10 +145,6 @@ impl Hub for MemoryLog {
         }
     }
 
-    async fn newest_news(&self) -> LogResult<FeedId> {
-        self.run(|core| core.db.hub.last_news).await
-    }
-
     async fn sources(&self) -> LogResult<(FeedId, Vec<Source>)> {
         self.run(|core| (core.db.hub.last_news, core.db.hub.known.iter().cloned().collect())).await
     }

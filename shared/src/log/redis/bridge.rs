@@ -4,7 +4,7 @@ use redis::Value;
 
 use super::answers::{Answer, wrong};
 use super::{RedisLog, scripts};
-use crate::ids::{FeedId, RegionName, RoomId};
+use crate::ids::{RegionName, RoomId};
 use crate::limits::{BRIDGE_BEGINS_AFTER, BRIDGE_KEPT_FOR, FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX, ONCE_KEPT_FOR};
 use crate::log::{Bridge, BridgePlace, Following, LogResult, Mirror, MirroredUpto, Touched};
 
@@ -13,12 +13,16 @@ impl Bridge for RedisLog {
         let call = scripts::BRIDGE.call(&[self.keys.bridge(), self.keys.marks()]);
         let call = call.arg(BRIDGE_BEGINS_AFTER.as_millis().to_string()).arg(BRIDGE_KEPT_FOR.as_millis().to_string());
         let mut answer = Answer::of("bridge", self.pool.script(call).await?)?;
-        Ok(BridgePlace { began_ms: answer.parse()?, news: answer.parse()?, replication_id: answer.text()? })
+        let (began_ms, news) = (answer.parse()?, answer.text()?);
+        let (news, news_of) = news.split_once(' ').ok_or_else(|| wrong("bridge"))?;
+        let (news, news_of) = (news.parse().map_err(|_| wrong("bridge"))?, news_of.to_owned());
+        Ok(BridgePlace { began_ms, news, news_of, replication_id: answer.text()? })
     }
 
-    async fn keep_news(&self, news: FeedId, replication_id: &str) -> LogResult<bool> {
-        let call = scripts::KEEP.call(&[self.keys.bridge()]).arg("news").arg(news.to_string()).arg(replication_id);
-        let mut answer = Answer::of("keep", self.pool.script(call).await?)?;
+    async fn keep_news(&self, place: &BridgePlace) -> LogResult<bool> {
+        let call =
+            scripts::KEEP.call(&[self.keys.bridge()]).arg("news").arg(format!("{} {}", place.news, place.news_of));
+        let mut answer = Answer::of("keep", self.pool.script(call.arg(&place.replication_id)).await?)?;
         answer.is_word("KEPT", "OTHER")
     }
 

@@ -88,17 +88,12 @@ impl Hub for RedisLog {
         Ok(news)
     }
 
-    async fn newest_news(&self) -> LogResult<FeedId> {
+    async fn sources(&self) -> LogResult<(FeedId, Vec<Source>)> {
         let key = self.keys.hub_news();
         let mut cmd = redis::cmd("XREVRANGE");
         cmd.arg(&key).arg("+").arg("-").arg("COUNT").arg(1);
         let newest: Vec<(FeedId, Bytes)> =
             stream_items(Answer::of("news", self.requests_of(&key).command(&cmd).await?)?)?;
-        Ok(newest.first().map(|(at, _)| *at).unwrap_or_default())
-    }
-
-    async fn sources(&self) -> LogResult<(FeedId, Vec<Source>)> {
-        let newest = self.newest_news().await?;
         let mut cmd = redis::cmd("SMEMBERS");
         cmd.arg(self.keys.hub_sources());
         let mut answer = Answer::of("sources", self.pool.command(&cmd).await?)?;
@@ -112,7 +107,7 @@ impl Hub for RedisLog {
             }
         }
         sources.sort_unstable();
-        Ok((newest, sources))
+        Ok((newest.first().map(|(at, _)| *at).unwrap_or_default(), sources))
     }
 
     async fn lead(&self, link: &str, nexus: &str, ttl: Duration) -> LogResult<bool> {

@@ -1,10 +1,10 @@
 -- A nexus is there.
 -- KEYS: bridge, marks. ARGV: ms until a new bridge begins, ms that marks are kept.
 -- Checks: nothing. Writes: that it was there, when the bridge began; forgets old marks.
--- Answers: when it began, place in the news, replication id.
+-- Answers: when it began, place in the news and of which redis-nexus, replication id.
 local now = now_ms()
 local stored = redis.call('HMGET', KEYS[1], 'began', 'news')
-local began, news = stored[1], stored[2] or '0-0'
+local began, news = stored[1], stored[2] or '0-0 '
 if not began then
   began = text(now + ARGV[1])
   redis.call('HSET', KEYS[1], 'format', '1', 'began', began)
