@@ -14,6 +14,7 @@ mod player;
 mod run;
 mod steps;
 mod trace;
+mod universe;
 mod world;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ use parking_lot::{Condvar, Mutex};
 use run::{Outcome, run};
 
 const SEEDS: u64 = 1_000;
+/// A universe of two regions takes as long as several of one; one of so many seeds is run as such.
+const REGIONS_SHARE: u64 = 5;
 /// A seed takes a tenth of a second.
 const SEED_ENDS_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -77,14 +80,32 @@ fn invariants_hold_whatever_goes_wrong() {
     }
     let seeds = setting("SECTORBUS_SIM_SEEDS").unwrap_or(SEEDS);
     let first = setting("SECTORBUS_SIM_FIRST").unwrap_or(1);
-    let Seeds { failed, counters } = in_parallel(first, seeds);
-    println!("{seeds} seeds from {first}: {counters:?}");
-    let reports: Vec<String> = failed.iter().take(REPORTED_MAX).map(report).collect();
-    assert!(failed.is_empty(), "{} of {seeds} seeds failed\n{}", failed.len(), reports.concat());
+    let counters = all_hold(first, seeds, |seed| run(seed, false));
     if seeds >= MEANINGFUL_SEEDS {
         let idle: Vec<_> = MUST_HAPPEN.iter().filter(|name| !counters.contains_key(**name)).collect();
         assert!(idle.is_empty(), "never happened in {seeds} seeds: {idle:?}");
     }
+}
+
+#[test]
+fn regions_are_one_universe_whatever_goes_wrong() {
+    if let Some(seed) = setting("SECTORBUS_SIM_SEED") {
+        let outcome = universe::run(seed, true);
+        assert!(outcome.broken.is_empty(), "{}", report(&outcome));
+        return;
+    }
+    let seeds = setting("SECTORBUS_SIM_SEEDS").unwrap_or(SEEDS) / REGIONS_SHARE;
+    let first = setting("SECTORBUS_SIM_FIRST").unwrap_or(1);
+    all_hold(first, seeds, |seed| universe::run(seed, false));
+}
+
+/// The counters of all.
+fn all_hold(first: u64, seeds: u64, run: impl Fn(u64) -> Outcome + Sync) -> BTreeMap<String, u64> {
+    let Seeds { failed, counters } = in_parallel(first, seeds, run);
+    println!("{seeds} seeds from {first}: {counters:?}");
+    let reports: Vec<String> = failed.iter().take(REPORTED_MAX).map(report).collect();
+    assert!(failed.is_empty(), "{} of {seeds} seeds failed\n{}", failed.len(), reports.concat());
+    counters
 }
 
 /// What came of many seeds.
@@ -96,7 +117,7 @@ struct Seeds {
 }
 
 /// Runs seeds on all cores. A seed that does not end is named, and ends the process.
-fn in_parallel(first: u64, seeds: u64) -> Seeds {
+fn in_parallel(first: u64, seeds: u64, run: impl Fn(u64) -> Outcome + Sync) -> Seeds {
     let next = AtomicU64::new(first);
     let ended = Mutex::new(Seeds::default());
     let watch = Watch::default();
@@ -111,7 +132,7 @@ fn in_parallel(first: u64, seeds: u64) -> Seeds {
                         return watch.worker_ended();
                     }
                     watch.begin(seed);
-                    let outcome = run(seed, false);
+                    let outcome = run(seed);
                     watch.end(seed);
                     let mut ended = ended.lock();
                     for (name, count) in &outcome.counters {
@@ -168,5 +189,9 @@ fn the_same_seed_is_the_same_run() {
     for seed in [3, 7, 11, 19, 23, 42] {
         let (once, again) = (run(seed, false), run(seed, false));
         assert_eq!(once.trace_hash, again.trace_hash, "seed {seed}");
+    }
+    for seed in [5, 8] {
+        let (once, again) = (universe::run(seed, false), universe::run(seed, false));
+        assert_eq!(once.trace_hash, again.trace_hash, "seed {seed} of two regions");
     }
 }

@@ -20,7 +20,6 @@ use tokio::time::Instant;
 use crate::dice::Dice;
 use crate::evidence::{Device, Telling, Told};
 use crate::trace::Trace;
-use crate::world::NAMES;
 
 /// A client that hears nothing for this long gives its connection up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(6);
@@ -51,10 +50,18 @@ pub(crate) struct Player {
     asked: BTreeMap<Seq, Action>,
     spoken: BTreeMap<RequestNo, Say>,
     told: Vec<Telling>,
+    /// To whom it may say something.
+    pals: &'static [&'static str],
 }
 
 impl Player {
-    pub(crate) fn new(name: String, player: &str, codec: Codec, connect_at: Instant) -> Self {
+    pub(crate) fn new(
+        name: String,
+        player: &str,
+        pals: &'static [&'static str],
+        codec: Codec,
+        connect_at: Instant,
+    ) -> Self {
         let mut client = Client::new(player, token_of(player, team_of(player)));
         client.heard.wanted = true;
         Self {
@@ -70,6 +77,7 @@ impl Player {
             asked: BTreeMap::new(),
             spoken: BTreeMap::new(),
             told: Vec::new(),
+            pals,
         }
     }
 
@@ -145,7 +153,7 @@ impl Player {
         let Some(view) = self.client.view.as_ref().filter(|_| self.client.heard.saying.len() < SAYING_MAX) else {
             return;
         };
-        let other = NAMES[dice.below(NAMES.len())];
+        let other = self.pals[dice.below(self.pals.len())];
         let to = match dice.below(4) {
             0 => RoomId::Sector(view.sector.clone()),
             1 => RoomId::Team(team_of(&self.client.player).parse().expect("a name")),
@@ -283,10 +291,15 @@ impl Player {
     }
 }
 
-/// Two teams; every device of a player says the same.
+/// Two teams in each region; every device of a player says the same.
 pub(crate) fn team_of(player: &str) -> &'static str {
-    let is_even = player.bytes().next().is_some_and(|first| first.is_multiple_of(2));
-    if is_even { "red" } else { "blue" }
+    let first = player.bytes().next().unwrap_or(b'a');
+    match (first > b'e', first.is_multiple_of(2)) {
+        (false, true) => "red",
+        (false, false) => "blue",
+        (true, true) => "green",
+        (true, false) => "gold",
+    }
 }
 
 fn brief(frame: &ServerFrame) -> String {

@@ -25,7 +25,6 @@ use crate::trace::Trace;
 
 pub(crate) const NODES: usize = 3;
 pub(crate) const NAMES: [&str; 5] = ["ann", "bob", "cid", "dee", "eve"];
-const PLAYERS: usize = NAMES.len();
 const SPARE_DEVICES_MAX: usize = 3;
 const CHAOS_FOR: Duration = Duration::from_secs(20);
 /// Heads of silent rooms are compared after 5 s: quiet for longer than that, everything has been noticed.
@@ -47,6 +46,7 @@ pub(crate) struct World {
     pub(crate) slots: Vec<Slot>,
     pub(crate) players: Vec<Player>,
     pub(crate) trace: Trace,
+    cast: Cast,
     /// Same on all nodes but for the name.
     settings: NodeConfig,
     starts: u64,
@@ -58,19 +58,31 @@ pub(crate) struct World {
     acts_percent: u64,
 }
 
+/// Who lives in a world, and whom they speak to.
+#[derive(Clone, Copy)]
+pub(crate) struct Cast {
+    pub(crate) players: &'static [&'static str],
+    pub(crate) pals: &'static [&'static str],
+}
+
 impl World {
     pub(crate) fn new(seed: u64, is_told: bool) -> Self {
+        Self::of(seed, is_told, cluster::region(seed), "test", Cast { players: &NAMES, pals: &NAMES })
+    }
+
+    pub(crate) fn of(seed: u64, is_told: bool, region: MemoryRegion, region_name: &str, cast: Cast) -> Self {
         let mut dice = Dice::new(seed);
-        let region = cluster::region(seed);
         region.set_latency(Duration::ZERO, Duration::from_millis(dice.between(0, 8)));
-        let settings = draw_settings(&mut dice);
+        let mut settings = draw_settings(&mut dice);
+        settings.region = region_name.parse().expect("a name");
         let now = Instant::now();
-        let players: Vec<Player> = NAMES
+        let players: Vec<Player> = cast
+            .players
             .iter()
             .enumerate()
             .map(|(index, name)| {
                 let at = now + Duration::from_millis(dice.between(0, 4_000));
-                Player::new((*name).to_owned(), name, codec_of(index), at)
+                Player::new((*name).to_owned(), name, cast.pals, codec_of(index), at)
             })
             .collect();
         Self {
@@ -79,6 +91,7 @@ impl World {
             slots: (0..NODES).map(|_| Slot::Down { until: now }).collect(),
             players,
             trace: Trace::new(is_told),
+            cast,
             settings,
             starts: 0,
             panics: Vec::new(),
@@ -204,7 +217,7 @@ impl World {
 
     /// A player that exists logs in on another device; one that did so earlier may go.
     pub(crate) fn add_device(&mut self) {
-        let Self { players, dice, trace, .. } = self;
+        let Self { players, dice, trace, cast, .. } = self;
         let spare = players.iter_mut().filter(|player| !player.stays && !player.retired).count();
         if spare >= SPARE_DEVICES_MAX
             && let Some(oldest) = players.iter_mut().find(|player| !player.stays && !player.retired)
@@ -212,9 +225,9 @@ impl World {
             oldest.retire(trace);
         }
         let index = players.len();
-        let name = NAMES[dice.below(PLAYERS)];
+        let name = cast.players[dice.below(cast.players.len())];
         let at = Instant::now() + Duration::from_millis(dice.between(0, 300));
-        let mut device = Player::new(format!("{name}-{index}"), name, codec_of(index), at);
+        let mut device = Player::new(format!("{name}-{index}"), name, cast.pals, codec_of(index), at);
         device.stays = false;
         players.push(device);
     }
@@ -229,10 +242,21 @@ impl World {
     }
 
     /// The first device of each player stays; the others leave, so that nobody is superseded for ever.
-    fn send_spare_devices_away(&mut self) {
+    pub(crate) fn send_spare_devices_away(&mut self) {
         for player in self.players.iter_mut().filter(|player| !player.stays && !player.retired) {
             player.retire(&mut self.trace);
         }
+    }
+
+    /// Everybody who stays has what they asked for, and all nodes are up.
+    pub(crate) fn is_settled(&self) -> bool {
+        let settled = self.players.iter().filter(|player| player.stays).all(Player::is_settled);
+        settled && self.slots.iter().all(|slot| slot.up().is_some())
+    }
+
+    /// Nothing happens any more.
+    pub(crate) fn is_quiet(&mut self) {
+        self.quiet = true;
     }
 
     pub(crate) async fn settle(&mut self) {
@@ -240,9 +264,7 @@ impl World {
         let (mut order, mut quiet_since) = (self.region.order(), Instant::now());
         while Instant::now() < give_up {
             self.step().await;
-            let settled = self.players.iter().filter(|player| player.stays).all(Player::is_settled);
-            let all_up = self.slots.iter().all(|slot| slot.up().is_some());
-            if self.region.order() != order || !settled || !all_up {
+            if self.region.order() != order || !self.is_settled() {
                 (order, quiet_since) = (self.region.order(), Instant::now());
             }
             if quiet_since.elapsed() >= QUIET_FOR {
