@@ -6,6 +6,7 @@ use sectorbus::ids::FeedId;
 use sectorbus::item;
 use sectorbus::limits::MIRROR_ITEMS_MAX;
 use sectorbus::log::{Bridge, Hub, HubPush, Log, Mirror, MirrorItem, MirroredUpto, PushedUpto, Source};
+use sectorbus::metrics::Direction;
 
 use crate::link::{Link, until_answered};
 use crate::places::Places;
@@ -104,9 +105,12 @@ impl<'l, L: Log + Bridge + Hub> Down<'l, L> {
             return Some(Carried::All);
         }
         if let Some(prev) = pulled.prev.filter(|prev| *prev > pulled.after) {
-            self.link.report_gap(&source.to_string(), pulled.after, prev).await;
+            self.link.report_gap(Direction::Down, &source.to_string(), pulled.after, prev).await;
         }
-        let is_last = pulled.items.len() < MIRROR_ITEMS_MAX;
+        let (count, bytes) = (pulled.items.len(), pulled.items.iter().map(|(_, body)| body.len()).sum());
+        let oldest_ms = pulled.items.first().map_or(pulled.after.ms, |(id, _)| id.ms);
+        let lag = self.link.sight.lag.waits(Direction::Down, source, count, oldest_ms);
+        let is_last = count < MIRROR_ITEMS_MAX;
         let last = pulled.items.last().map_or(pulled.after, |(id, _)| *id);
         let items = pulled.items.into_iter().filter_map(|(id, stored)| {
             let read = item::from_region(from, &stored);
@@ -119,6 +123,8 @@ impl<'l, L: Log + Bridge + Hub> Down<'l, L> {
         let (room, items) = (room.clone(), items.collect());
         let mirror = Mirror { room, from: from.clone(), rewinds, after, upto: last, items };
         let reached = until_answered(|| log.mirror(mirror.clone())).await?;
+        drop(lag);
+        self.link.meters.mirrored(Direction::Down, What::Feeds, count, bytes);
         let is_overtaken = (reached.rewinds, reached.id) != (rewinds, last);
         self.places.set(source.clone(), reached);
         Some(if is_last && !is_overtaken { Carried::All } else { Carried::Part })

@@ -8,14 +8,18 @@ use tokio::time::Instant;
 
 use sectorbus::ids::{FeedId, RegionName};
 use sectorbus::log::{Bridge, BridgePlace, Hub, LinkPlace, Log, LogError, LogResult, Outward};
+use sectorbus::metrics::{Direction, LinkMeters, What};
 
 use crate::LEAD_FOR;
 use crate::down::Down;
 use crate::facts::LinkFacts;
 use crate::rules::Rules;
+use crate::sight::LinkSight;
 use crate::up::Up;
 
 const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// Later, the lead runs out by itself.
+const RESIGN_WITHIN: Duration = Duration::from_secs(1);
 /// How often it is kept how far the link has come: a successor begins there.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// How often the region is told that a nexus is there; far below [`sectorbus::limits::BRIDGE_KEPT_FOR`].
@@ -31,22 +35,53 @@ pub struct Link<L> {
     pub rules: Arc<Rules>,
     /// All regions but this one.
     pub others: Vec<RegionName>,
+    pub meters: LinkMeters,
+    pub sight: LinkSight,
 }
 
 impl<L: Log + Bridge + Hub> Link<L> {
     /// For ever.
     pub async fn run(&self) {
         loop {
+            self.sight.until_up(true).await;
             if self.ask().await != Some(true) {
                 tokio::time::sleep(LEAD_FOR / 4).await;
                 continue;
             }
             tracing::info!(link = %self.region, nexus = self.nexus, "leads");
+            self.meters.leads(true);
             tokio::select! {
                 biased;
-                () = self.until_overtaken() => tracing::warn!(link = %self.region, nexus = self.nexus, "leads no more"),
+                () = self.until_overtaken() => self.leads_no_more(),
+                // Another nexus may still reach it.
+                () = self.sight.until_up(false) => self.resign().await,
+                () = self.carry_unless_paused() => {}
+            }
+            tracing::warn!(link = %self.region, nexus = self.nexus, "leads no more");
+        }
+    }
+
+    /// Gives up the lead, if it has it.
+    pub(crate) async fn resign(&self) {
+        let resigned = self.hub.resign(self.region.as_str(), &self.nexus);
+        let _ = tokio::time::timeout(RESIGN_WITHIN, resigned).await;
+        self.leads_no_more();
+    }
+
+    fn leads_no_more(&self) {
+        self.sight.lag.clear();
+        self.meters.leads(false);
+    }
+
+    async fn carry_unless_paused(&self) {
+        loop {
+            self.sight.until_paused(false).await;
+            tokio::select! {
+                biased;
+                () = self.sight.until_paused(true) => tracing::warn!(link = %self.region, "paused: nothing is carried"),
                 () = self.carry() => {}
             }
+            self.sight.lag.clear();
         }
     }
 
@@ -90,7 +125,8 @@ impl<L: Log + Bridge + Hub> Link<L> {
     }
 
     /// Items were gone before they could be carried: whoever watches the region hears of it.
-    pub(crate) async fn report_gap(&self, of: &str, after: FeedId, upto: FeedId) {
+    pub(crate) async fn report_gap(&self, direction: Direction, of: &str, after: FeedId, upto: FeedId) {
+        self.meters.gap(direction, What::Feeds);
         tracing::error!(link = %self.region, of, %after, %upto, "items were gone before they were carried");
         let fields = [
             ("kind", "mirror_gap".to_owned()),
@@ -135,7 +171,20 @@ pub(crate) async fn until_answered<T, F: Future<Output = LogResult<T>>>(ask: imp
                 tracing::error!(%what, "what a link carries cannot be read");
                 return None;
             }
-            Err(_) => tokio::time::sleep(RETRY_AFTER).await,
+            Err(_) => {
+                let _ = RETRIES.try_with(LinkMeters::retried);
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
         }
     }
+}
+
+tokio::task_local! {
+    /// Of the link that the task is about: whoever asks again need not know whose link it is.
+    static RETRIES: LinkMeters;
+}
+
+/// Counts what is asked again within.
+pub(crate) async fn counting_retries<T>(meters: LinkMeters, within: impl Future<Output = T>) -> T {
+    RETRIES.scope(meters, within).await
 }

@@ -10,6 +10,7 @@ use sectorbus::limits::{MARK_EVERY, MIRROR_ITEMS_MAX};
 use sectorbus::log::{
     Bridge, FeedItem, Hub, HubPush, Log, MirroredUpto, OnceKey, Part, Push, PushedUpto, Source, Touched,
 };
+use sectorbus::metrics::Direction;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -166,13 +167,18 @@ impl<'l, L: Log + Bridge + Hub> Up<'l, L> {
         page.truncate(MIRROR_ITEMS_MAX);
         let Some((first, last)) = page.first().zip(page.last()) else { return Some(Carried::All) };
         if first.prev > place.upto.id && place.upto.id > FeedId::START {
-            self.link.report_gap(&source.to_string(), place.upto.id, first.prev).await;
+            self.link.report_gap(Direction::Up, &source.to_string(), place.upto.id, first.prev).await;
         }
         let (upto, seal, is_last) = (last.id, seal(&last.body), page.len() < MIRROR_ITEMS_MAX);
         let items: Vec<_> = page.into_iter().filter(is_its_own).map(|item| (item.id, item.body)).collect();
         let MirroredUpto { rewinds, id: after } = place.upto;
         let push = HubPush { source, rewinds, after, upto, seal, items };
+        let (items, oldest_ms) = (push.items.len(), push.items.first().map_or(upto.ms, |(id, _)| id.ms));
+        let lag = self.link.sight.lag.waits(Direction::Up, &push.source, items, oldest_ms);
         let reached = until_answered(|| hub.push(push.clone())).await?;
+        drop(lag);
+        let bytes = push.items.iter().map(|(_, body)| body.len()).sum();
+        self.link.meters.mirrored(Direction::Up, What::Feeds, items, bytes);
         self.places.set(room.clone(), reached);
         // Somebody else is further: what they read may be another branch.
         let is_overtaken = reached.upto != MirroredUpto { rewinds, id: upto };
@@ -263,6 +269,6 @@ impl<L: Log + Bridge + Hub> Carry<Touched> for Up<'_, L> {
 }
 
 /// Only a region's own items go up: no loops.
-fn is_its_own(item: &FeedItem) -> bool {
+pub(crate) fn is_its_own(item: &FeedItem) -> bool {
     !matches!(item::decode(&item.body), Some((OnceKey::From { .. }, _)))
 }

@@ -140,6 +140,10 @@ name_type!(
     NodeName
 );
 name_type!(
+    /// A nexus, unique among those of one redis-nexus.
+    NexusName
+);
+name_type!(
     /// What players may call and workers answer for: the `service` of a `call`.
     Callee
 );

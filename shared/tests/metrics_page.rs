@@ -20,7 +20,8 @@ fn page() -> String {
             MetricKind::Gauge => "gauge",
             MetricKind::Histogram => "histogram",
         };
-        let label = doc.label.map(|label| format!("`{label}`")).unwrap_or_default();
+        let labels: Vec<String> = doc.labels.iter().map(|label| format!("`{label}`")).collect();
+        let label = labels.join(", ");
         page += &format!("| `{}` | {kind} | {} | {label} | {} |\n", doc.name, doc.unit.as_str(), doc.help);
     }
     page

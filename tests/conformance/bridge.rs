@@ -19,6 +19,7 @@ rules! {
     without_a_nexus_nothing_is_marked,
     what_changes_is_marked_before_and_told_afterwards,
     where_a_link_stands_is_kept_and_a_bridge_begins_once,
+    a_server_has_one_name_for_all,
 }
 
 fn name_in(of: &str, seq: u64) -> OnceKey {
@@ -215,4 +216,11 @@ async fn where_a_link_stands_is_kept_and_a_bridge_begins_once(stand: impl Stand)
     let elsewhere = BridgePlace { news: FeedId::START, replication_id: "another".to_owned(), ..place.clone() };
     assert_eq!(one.keep_news(&elsewhere).await, Ok(false));
     assert_eq!(other.open_bridge().await, Ok(place));
+}
+
+async fn a_server_has_one_name_for_all(stand: impl Stand) {
+    let (log, other) = (stand.node().await, stand.node().await);
+    let name = answered(async || log.server().await).await;
+    assert!(!name.is_empty());
+    assert_eq!(answered(async || other.server().await).await, name);
 }

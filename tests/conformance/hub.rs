@@ -15,6 +15,7 @@ rules! {
     a_rewind_removes_what_is_gone_and_readers_go_back,
     news_name_each_source_that_had_some,
     a_link_has_one_leader_at_a_time,
+    a_link_is_paused_until_it_is_resumed,
     a_push_without_an_answer_is_made_once,
     what_was_gone_before_it_was_pulled_is_seen,
     news_name_those_before_them,
@@ -136,11 +137,30 @@ async fn a_link_has_one_leader_at_a_time(stand: impl Stand) {
     assert_eq!(other.lead("us", "n2", long).await, Ok(false));
     assert_eq!(other.lead("eu", "n2", long).await, Ok(true), "another link");
     assert_eq!(log.lead("us", "n1", long).await, Ok(true), "kept");
+    assert_eq!(other.leader("us").await, Ok(Some("n1".to_owned())));
+    assert_eq!(other.leader("asia").await, Ok(None));
     other.resign("us", "n2").await.unwrap();
     assert_eq!(other.lead("us", "n2", long).await, Ok(false), "only who has it gives it up");
     log.resign("us", "n1").await.unwrap();
     assert_eq!(other.lead("us", "n2", Duration::from_millis(50)).await, Ok(true));
-    eventually("it is over", async || log.lead("us", "n1", long).await.ok()?.then_some(())).await;
+    eventually("nobody leads", async || log.leader("us").await.ok()?.is_none().then_some(())).await;
+    assert_eq!(log.lead("us", "n1", long).await, Ok(true));
+    log.resign("us", "n1").await.unwrap();
+    assert_eq!(other.leader("us").await, Ok(None));
+}
+
+async fn a_link_is_paused_until_it_is_resumed(stand: impl Stand) {
+    let (log, other) = (stand.node().await, stand.node().await);
+    assert_eq!(log.paused().await, Ok(vec![]));
+    for link in ["us", "eu", "us"] {
+        log.pause(link, true).await.unwrap();
+    }
+    assert_eq!(other.paused().await, Ok(vec!["eu".to_owned(), "us".to_owned()]));
+    assert_eq!(other.lead("us", "n2", Duration::from_secs(60)).await, Ok(true), "a paused link has a leader");
+    for link in ["us", "us", "asia"] {
+        other.pause(link, false).await.unwrap();
+    }
+    assert_eq!(log.paused().await, Ok(vec!["eu".to_owned()]));
 }
 
 async fn a_push_without_an_answer_is_made_once(stand: impl Stand) {

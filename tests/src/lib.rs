@@ -7,6 +7,7 @@ pub mod folder;
 pub mod http;
 pub mod load;
 pub mod metrics_page;
+pub mod nexuses;
 pub mod oracle;
 pub mod pals;
 pub mod processes;

@@ -1,7 +1,7 @@
 //! What a node's `/metrics` says, read so that a wrong name is an error and not a 0.
 
 use anyhow::{Context, Result, ensure};
-use sectorbus::metrics::{METRICS, MetricDoc};
+use sectorbus::metrics::{METRICS, MetricDoc, NEXUS_METRICS};
 
 /// What a histogram's samples add to its name.
 const ENDS_OF_HISTOGRAM: [&str; 3] = ["_bucket", "_count", "_sum"];
@@ -11,14 +11,18 @@ const LABEL_MADE_WHEN_COUNTED: &str = "code";
 /// Sum of the samples of `name`, which may end with one label: `sectorbus_beats_total{result="failed"}`.
 pub fn sum(page: &str, name: &str) -> Result<f64> {
     let (name, label) = name.split_once('{').map_or((name, ""), |(name, label)| (name, label.trim_end_matches('}')));
-    let doc = METRICS.iter().find(|doc| is_of(doc, name)).with_context(|| format!("no metric is called {name}"))?;
+    let doc = METRICS
+        .iter()
+        .chain(NEXUS_METRICS)
+        .find(|doc| is_of(doc, name))
+        .with_context(|| format!("no metric is called {name}"))?;
     let samples = page.lines().filter(|line| line.split(['{', ' ']).next() == Some(name) && line.contains(label));
     let values = samples.map(|line| {
         let value = line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
         value.with_context(|| format!("not a sample: {line}"))
     });
     let values: Vec<f64> = values.collect::<Result<_>>()?;
-    let may_be_missing = doc.label == Some(LABEL_MADE_WHEN_COUNTED);
+    let may_be_missing = doc.labels == [LABEL_MADE_WHEN_COUNTED];
     ensure!(!values.is_empty() || may_be_missing, "{name} has no series with {label:?} in\n{page}");
     Ok(values.iter().sum())
 }

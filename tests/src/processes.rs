@@ -254,10 +254,15 @@ impl NodeProcess {
     }
 
     fn signal(&self, name: &str) -> Result<()> {
-        let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status()?;
-        ensure!(status.success(), "cannot send SIG{name} to {}", self.name());
-        Ok(())
+        signal(&self.child, name).with_context(|| self.name().to_owned())
     }
+}
+
+/// Sends a signal to a process.
+pub fn signal(child: &Child, name: &str) -> Result<()> {
+    let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", child.id())).status()?;
+    ensure!(status.success(), "cannot send SIG{name}");
+    Ok(())
 }
 
 impl Drop for NodeProcess {

@@ -37,7 +37,7 @@ const DOORS: [Door; 5] = [
 
 const REDIS: &[&str] = &["shared/src/log/redis", "tests/"];
 /// The simulation reads what a run counted with a recorder of its own.
-const METRICS: &[&str] = &["shared/src/metrics", "node/src/metrics", "node/src/admin", "tests/sim"];
+const METRICS: &[&str] = &["shared/src/metrics", "node/src/metrics", "node/src/admin", "nexus/src/admin", "tests/sim"];
 const ENVIRONMENT: &[&str] = &["node/src/config", "node/src/cli", "demo/src/cli", "tests/", "shared/tests/"];
 
 pub(crate) fn breaches(tree: &Tree) -> Vec<Breach> {

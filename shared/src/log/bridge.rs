@@ -130,4 +130,6 @@ pub trait Bridge: Send + Sync + 'static {
     fn mirror(&self, mirror: Mirror) -> impl Future<Output = LogResult<MirroredUpto>> + Send;
     /// Up to where a room's feed of another region is in this region's feed of the same name.
     fn mirrored(&self, room: &RoomId, from: &RegionName) -> impl Future<Output = LogResult<MirroredUpto>> + Send;
+    /// Names the server that answers: two logs of the same name are on one. It may have another after a restart.
+    fn server(&self) -> impl Future<Output = LogResult<String>> + Send;
 }

@@ -1,5 +1,5 @@
 //! redis-nexus: what regions have said, one stream per region and room under the ids it has there, and which nexus leads
-//! which link.
+//! which link, and which links are paused.
 
 use std::fmt;
 use std::future::Future;
@@ -118,4 +118,10 @@ pub trait Hub: Send + Sync + 'static {
     fn keep_swept(&self, link: &str, place: &LinkPlace) -> impl Future<Output = LogResult<bool>> + Send;
     /// Gives it up, so that another may have it at once.
     fn resign(&self, link: &str, nexus: &str) -> impl Future<Output = LogResult<()>> + Send;
+    /// Who has the lead of a link now.
+    fn leader(&self, link: &str) -> impl Future<Output = LogResult<Option<String>>> + Send;
+    /// Nothing is carried over a paused link, whoever leads it, until it is resumed.
+    fn pause(&self, link: &str, paused: bool) -> impl Future<Output = LogResult<()>> + Send;
+    /// The links that are, by name.
+    fn paused(&self) -> impl Future<Output = LogResult<Vec<String>>> + Send;
 }

@@ -18,14 +18,14 @@ pub enum MetricKind {
 /// A handle that can be made from a metric's name and a node's name.
 pub trait Handle {
     const KIND: MetricKind;
-    /// The label beside `node`.
-    const LABEL: Option<&'static str>;
+    /// The labels beside `node`.
+    const LABELS: &'static [&'static str];
     fn register(name: &'static str, node: &str) -> Self;
 }
 
 impl Handle for Counter {
     const KIND: MetricKind = MetricKind::Counter;
-    const LABEL: Option<&'static str> = None;
+    const LABELS: &'static [&'static str] = &[];
     fn register(name: &'static str, node: &str) -> Self {
         metrics::counter!(name, "node" => node.to_owned())
     }
@@ -33,7 +33,7 @@ impl Handle for Counter {
 
 impl Handle for Gauge {
     const KIND: MetricKind = MetricKind::Gauge;
-    const LABEL: Option<&'static str> = None;
+    const LABELS: &'static [&'static str] = &[];
     fn register(name: &'static str, node: &str) -> Self {
         metrics::gauge!(name, "node" => node.to_owned())
     }
@@ -41,7 +41,7 @@ impl Handle for Gauge {
 
 impl Handle for Histogram {
     const KIND: MetricKind = MetricKind::Histogram;
-    const LABEL: Option<&'static str> = None;
+    const LABELS: &'static [&'static str] = &[];
     fn register(name: &'static str, node: &str) -> Self {
         metrics::histogram!(name, "node" => node.to_owned())
     }
@@ -65,7 +65,7 @@ impl<L: Label> ByLabel<L> {
 
 impl<L: Label> Handle for ByLabel<L> {
     const KIND: MetricKind = MetricKind::Counter;
-    const LABEL: Option<&'static str> = Some(L::NAME);
+    const LABELS: &'static [&'static str] = &[L::NAME];
     fn register(name: &'static str, node: &str) -> Self {
         let counters = L::VALUES
             .iter()
@@ -90,7 +90,7 @@ impl ByCode {
 
 impl Handle for ByCode {
     const KIND: MetricKind = MetricKind::Counter;
-    const LABEL: Option<&'static str> = Some("code");
+    const LABELS: &'static [&'static str] = &["code"];
     fn register(name: &'static str, node: &str) -> Self {
         Self { name, node: SharedString::from_shared(node.into()) }
     }

@@ -13,7 +13,7 @@ pub trait Label: Copy + 'static {
 macro_rules! label {
     ($(#[$doc:meta])* $type:ident, $name:literal { $($(#[$variant_doc:meta])* $variant:ident => $value:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum $type { $($(#[$variant_doc])* $variant,)* }
 
         impl Label for $type {
@@ -217,5 +217,33 @@ label! {
         Done => "done",
         /// The team is full, or it did not come to the logs in time.
         Failed => "failed",
+    }
+}
+
+label! {
+    /// What a nexus mirrors; its rules name it so.
+    What, "what" {
+        /// What is said in rooms.
+        Feeds => "feeds",
+        /// The state of rooms, to be read elsewhere.
+        Logs => "logs",
+        /// Who is there.
+        Presence => "presence",
+        /// How many are there.
+        Counts => "counts",
+        /// Tokens and players that are not let in any more.
+        Revocations => "revocations",
+        /// Players who go to another region.
+        Jumps => "jumps",
+    }
+}
+
+label! {
+    /// Which way something goes over a link.
+    Direction, "direction" {
+        /// From the region to redis-nexus.
+        Up => "up",
+        /// From redis-nexus to the region.
+        Down => "down",
     }
 }

@@ -1,10 +1,11 @@
-//! Every metric of a node, as typed handles: nothing outside this module names a metric.
+//! Every metric of a node, and of a nexus in `nexus`, as typed handles: nothing outside this module names a metric.
 //! Handles are looked up once per node and carry a `node` label, because several nodes may share a process. No label is
 //! ever a room or a player: their number has no bound. Install the recorder before [`Metrics::new`]: handles made
 //! earlier count into nothing.
 
 mod handles;
 mod labels;
+mod nexus;
 mod tally;
 
 use std::ops::Deref;
@@ -14,9 +15,10 @@ use metrics::{Counter, Gauge, Histogram, Unit};
 
 pub use handles::{ByCode, ByLabel, Handle, MetricKind};
 pub use labels::{
-    AnswerKind, BeatResult, CallResult, Channel, ClaimResult, DoorResult, HandshakeResult, JwksResult, Label, LostBy,
-    NoticeKind, RefusedBy, ReplyResult, ResumeSource, RevocationsRead, SendResult, TeamChange,
+    AnswerKind, BeatResult, CallResult, Channel, ClaimResult, Direction, DoorResult, HandshakeResult, JwksResult,
+    Label, LostBy, NoticeKind, RefusedBy, ReplyResult, ResumeSource, RevocationsRead, SendResult, TeamChange, What,
 };
+pub use nexus::{LinkMeters, NEXUS_METRICS, NexusMeters};
 pub use tally::Tally;
 
 /// What a metric is, for `# HELP`, for the buckets and for the table in grafana/METRICS.md.
@@ -26,8 +28,8 @@ pub struct MetricDoc {
     pub name: &'static str,
     pub kind: MetricKind,
     pub unit: Unit,
-    /// The label beside `node`, if any.
-    pub label: Option<&'static str>,
+    /// The labels beside `node` or `nexus`.
+    pub labels: &'static [&'static str],
     pub help: &'static str,
 }
 
@@ -57,7 +59,7 @@ pub struct Metrics(Arc<Handles>);
 impl Metrics {
     /// Describes every metric and makes this node's handles. A second call with the same node shares the numbers.
     pub fn new(node: &str) -> Self {
-        describe();
+        describe(METRICS);
         Self(Arc::new(Handles::new(node)))
     }
 
@@ -80,8 +82,8 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-fn describe() {
-    for doc in METRICS {
+fn describe(docs: &[MetricDoc]) {
+    for doc in docs {
         match doc.kind {
             MetricKind::Counter => metrics::describe_counter!(doc.name, doc.unit, doc.help),
             MetricKind::Gauge => metrics::describe_gauge!(doc.name, doc.unit, doc.help),
@@ -107,7 +109,7 @@ macro_rules! node_metrics {
             name: $name,
             kind: <$handle as Handle>::KIND,
             unit: Unit::$unit,
-            label: <$handle as Handle>::LABEL,
+            labels: <$handle as Handle>::LABELS,
             help: $help,
         },)*];
     };
@@ -219,7 +221,7 @@ mod tests {
     #[test]
     fn names_follow_prometheus_conventions_and_occur_once() {
         let mut seen = BTreeSet::new();
-        for doc in METRICS {
+        for doc in METRICS.iter().chain(NEXUS_METRICS) {
             assert!(seen.insert(doc.name), "{} twice", doc.name);
             assert!(doc.name.starts_with("sectorbus_"), "{}", doc.name);
             assert!(doc.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", doc.name);
@@ -232,9 +234,9 @@ mod tests {
 
     #[test]
     fn only_bounded_labels_exist() {
-        for doc in METRICS {
-            let known = ["result", "answer", "kind", "by", "source", "code", "channel"];
-            assert!(doc.label.is_none_or(|label| known.contains(&label)), "{}", doc.name);
+        for doc in METRICS.iter().chain(NEXUS_METRICS) {
+            let known = ["result", "answer", "kind", "by", "source", "code", "channel", "link", "direction", "what"];
+            assert!(doc.labels.iter().all(|label| known.contains(label)), "{}", doc.name);
         }
     }
 

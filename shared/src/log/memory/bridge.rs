@@ -1,6 +1,7 @@
 //! What a nexus does in a memory region: marks of what has changed, and another region's items in this region's feeds.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::delivery::{self, Channel};
 use super::feed::kept_for;
@@ -97,5 +98,10 @@ impl Bridge for MemoryLog {
     async fn mirrored(&self, room: &RoomId, from: &RegionName) -> LogResult<MirroredUpto> {
         let (room, from) = (room.clone(), from.clone());
         self.run(move |core| core.db.rooms.get(&room).map(|room| room.feed.mirrored(&from)).unwrap_or_default()).await
+    }
+
+    async fn server(&self) -> LogResult<String> {
+        let name = format!("{:p}", Arc::as_ptr(&self.shared));
+        self.run(move |_| name).await
     }
 }

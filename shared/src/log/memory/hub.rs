@@ -26,6 +26,7 @@ pub(super) struct HubStore {
     leaders: BTreeMap<String, (String, u64)>,
     /// By link: up to when it was swept (ms).
     swept: BTreeMap<String, u64>,
+    paused: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -182,5 +183,31 @@ impl Hub for MemoryLog {
 
     async fn resign(&self, link: &str, nexus: &str) -> LogResult<()> {
         self.lead(link, nexus, Duration::ZERO).await.map(drop)
+    }
+
+    async fn leader(&self, link: &str) -> LogResult<Option<String>> {
+        let link = link.to_owned();
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            let leader = core.db.hub.leaders.get(&link).filter(|(_, until_ms)| *until_ms > now_ms);
+            leader.map(|(leader, _)| leader.clone())
+        })
+        .await
+    }
+
+    async fn pause(&self, link: &str, paused: bool) -> LogResult<()> {
+        let link = link.to_owned();
+        self.run(move |core| {
+            if paused {
+                core.db.hub.paused.insert(link);
+            } else {
+                core.db.hub.paused.remove(&link);
+            }
+        })
+        .await
+    }
+
+    async fn paused(&self) -> LogResult<Vec<String>> {
+        self.run(|core| core.db.hub.paused.iter().cloned().collect()).await
     }
 }

@@ -73,6 +73,18 @@ impl Bridge for RedisLog {
             _ => Err(wrong("mirrored")),
         }
     }
+
+    async fn server(&self) -> LogResult<String> {
+        let mut cmd = redis::cmd("INFO");
+        cmd.arg("server");
+        let info = match self.pool.command(&cmd).await? {
+            Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Value::VerbatimString { text, .. } => text,
+            _ => return Err(wrong("INFO")),
+        };
+        let run = info.lines().find_map(|line| line.trim().strip_prefix("run_id:"));
+        run.map(str::to_owned).ok_or_else(|| wrong("INFO"))
+    }
 }
 
 fn read(text: &str) -> LogResult<MirroredUpto> {

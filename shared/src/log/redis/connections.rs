@@ -11,6 +11,8 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo,
     PushKind, RedisError, RedisResult, TlsCertificates, Value,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -47,6 +49,14 @@ pub(super) fn read_url(url: &str, ca: Option<&[u8]>) -> Result<ConnectionInfo, C
     if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) {
         // The client takes the process's provider. One that is there already is the same one: the build has no other.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        // The client takes a text without any block for no authority at all.
+        let is_pem = |pem: &[u8]| {
+            let blocks: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+            blocks.is_ok_and(|blocks| !blocks.is_empty())
+        };
+        if !ca.is_none_or(is_pem) {
+            return Err(ConnectError::Ca);
+        }
         let trusted = TlsCertificates { client_tls: None, root_cert: ca.map(<[u8]>::to_vec) };
         let client = Client::build_with_tls(info, trusted).map_err(|_| ConnectError::Ca)?;
         info = client.get_connection_info().clone();
@@ -59,6 +69,20 @@ pub(super) fn read_url(url: &str, ca: Option<&[u8]>) -> Result<ConnectionInfo, C
         .with_retries(3);
     let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(UNACKNOWLEDGED_MAX);
     Ok(info.set_tcp_settings(tcp))
+}
+
+/// The same text for what is the same by its URL.
+pub(super) fn place(info: &ConnectionInfo) -> String {
+    let db = info.redis_settings().db();
+    match info.addr() {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            let host = host.to_ascii_lowercase();
+            let host = if ["localhost", "::1", "[::1]"].contains(&host.as_str()) { "127.0.0.1" } else { &host };
+            format!("{host}:{port}/{db}")
+        }
+        ConnectionAddr::Unix(path) => format!("{}/{db}", path.display()),
+        _ => format!("{}/{db}", info.addr()),
+    }
 }
 
 /// A client that speaks RESP3: what breaks is noticed at once, and messages come beside answers.

@@ -131,6 +131,36 @@ impl Hub for RedisLog {
     async fn resign(&self, link: &str, nexus: &str) -> LogResult<()> {
         lead(self, link, nexus, Duration::ZERO).await.map(drop)
     }
+
+    async fn leader(&self, link: &str) -> LogResult<Option<String>> {
+        let key = self.keys.hub_leader(link);
+        let mut cmd = redis::cmd("GET");
+        cmd.arg(&key);
+        match self.requests_of(&key).command(&cmd).await? {
+            Value::Nil => Ok(None),
+            Value::BulkString(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
+            _ => Err(wrong("leader")),
+        }
+    }
+
+    async fn pause(&self, link: &str, paused: bool) -> LogResult<()> {
+        let key = self.keys.hub_paused();
+        let mut cmd = if paused { redis::cmd("SADD") } else { redis::cmd("SREM") };
+        cmd.arg(&key).arg(link);
+        self.requests_of(&key).command(&cmd).await.map(drop)
+    }
+
+    async fn paused(&self) -> LogResult<Vec<String>> {
+        let mut cmd = redis::cmd("SMEMBERS");
+        cmd.arg(self.keys.hub_paused());
+        let mut answer = Answer::of("paused", self.pool.command(&cmd).await?)?;
+        let mut links = Vec::new();
+        while !answer.is_empty() {
+            links.push(answer.text()?);
+        }
+        links.sort_unstable();
+        Ok(links)
+    }
 }
 
 fn read_news(mut items: Answer) -> LogResult<Vec<News>> {

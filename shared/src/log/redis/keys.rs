@@ -53,6 +53,7 @@ pub(super) const META: &str = "sb:meta";
 /// | `{hub}:<region>:facts` | stream | `facts` | the same in the order it was heard: `k`, `n`, `b`, `p` = id of the one before | for ever, about the newest 100,000 |
 /// | `{hub}:link:<link>` | hash | `keep` | `swept` = ms by the region: what was marked there before is carried up | for ever |
 /// | `{hub}:leader:<link>` | string | `lead` | the nexus that leads the link | until it is not kept up |
+/// | `{hub}:paused` | set | `pause` | links that are paused | for ever |
 ///
 /// Channels (sharded pub/sub): `{<room>}` carries `stored::published` payloads, `{members}:alive:<incarnation>` nothing
 /// (its subscribers are counted), `{bridge}:touched` what has changed, `canary:<identity>:<n>` a number.
@@ -144,6 +145,9 @@ impl Keys {
     }
     pub(super) fn hub_leader(&self, link: &str) -> String {
         format!("{}{{hub}}:leader:{link}", self.prefix)
+    }
+    pub(super) fn hub_paused(&self) -> String {
+        format!("{}{{hub}}:paused", self.prefix)
     }
 
     pub(super) fn revoked(&self) -> String {

@@ -97,6 +97,11 @@ impl RedisConfig {
             player_feed_kept: PLAYER_FEED_KEPT_FOR,
         }
     }
+
+    /// Which server and database the URL names, as `host:port/db` or the socket's path with `/db`, without what is secret.
+    pub fn place(&self) -> Result<String, ConnectError> {
+        connections::read_url(&self.url, self.ca.as_deref()).map(|info| connections::place(&info))
+    }
 }
 
 impl std::fmt::Debug for RedisConfig {

@@ -1,0 +1,5 @@
+//! The nexus's binary: real processes that join real redis-servers, as operators run and see them.
+
+mod commands;
+mod processes;
+mod support;
