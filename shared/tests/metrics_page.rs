@@ -2,29 +2,34 @@
 
 use std::path::Path;
 
-use sectorbus::metrics::{METRICS, MetricKind};
+use sectorbus::metrics::{METRICS, MetricDoc, MetricKind, NEXUS_METRICS};
 
 const PAGE: &str = include_str!("../../grafana/METRICS.md");
 const REWRITE: &str = "SECTORBUS_WRITE_GOLDEN=1 cargo test -p sectorbus --test metrics_page -- --ignored";
 
+const HEAD: &str = "| name | type | unit | labels | help |\n|---|---|---|---|---|\n";
+
 fn page() -> String {
-    let mut page = String::from(
-        "# Metrics\n\n\
+    let nodes = "# Metrics\n\n\
          What a node serves at `/metrics` of its `admin_listen`. Every series also has the label `node`, the name of the node. No\n\
-         label is ever a room or a player: their number has no bound.\n\n\
-         | name | type | unit | labels | help |\n|---|---|---|---|---|\n",
-    );
-    for doc in METRICS {
+         label is ever a room or a player: their number has no bound.\n\n";
+    let nexus = "\n## Of a nexus\n\n\
+         What a nexus serves at `/metrics` of its `admin_listen`. Every series also has the label `nexus`, its name. A link is called as its\n\
+         region; `direction` is `up` (to redis-nexus) or `down` (from it), `what` as in the rules `[[mirror]]`.\n\n";
+    [nodes, HEAD, &rows(METRICS), nexus, HEAD, &rows(NEXUS_METRICS)].concat()
+}
+
+fn rows(docs: &[MetricDoc]) -> String {
+    let row = |doc: &MetricDoc| {
         let kind = match doc.kind {
             MetricKind::Counter => "counter",
             MetricKind::Gauge => "gauge",
             MetricKind::Histogram => "histogram",
         };
         let labels: Vec<String> = doc.labels.iter().map(|label| format!("`{label}`")).collect();
-        let label = labels.join(", ");
-        page += &format!("| `{}` | {kind} | {} | {label} | {} |\n", doc.name, doc.unit.as_str(), doc.help);
-    }
-    page
+        format!("| `{}` | {kind} | {} | {} | {} |\n", doc.name, doc.unit.as_str(), labels.join(", "), doc.help)
+    };
+    docs.iter().map(row).collect()
 }
 
 #[test]

@@ -41,8 +41,8 @@ pub const NEXUS_METRICS: &[MetricDoc] = &[
     doc(PAUSED, MetricKind::Gauge, Unit::Count, OF_LINK, "1 while the link is paused, as this nexus knows, else 0."),
     doc(ITEMS, MetricKind::Counter, Unit::Count, OF_WAY, "Items that this nexus carried over the link."),
     doc(BYTES, MetricKind::Counter, Unit::Bytes, OF_WAY, "Bytes of these items."),
-    doc(LAG_ITEMS, MetricKind::Gauge, Unit::Count, OF_WAY, "Items that wait to be carried, as far as the link's leader has seen; 0 elsewhere."),
-    doc(LAG_SECONDS, MetricKind::Gauge, Unit::Seconds, OF_WAY, "How much older the oldest of them is than the newest, by the clock of the region they come from."),
+    doc(LAG_ITEMS, MetricKind::Gauge, Unit::Count, OF_WAY, "Items that the link's leader has read and not brought to the other end yet; 0 elsewhere."),
+    doc(LAG_SECONDS, MetricKind::Gauge, Unit::Seconds, OF_WAY, "How long the oldest of them has waited, by the clock of the region it comes from."),
     doc(GAPS, MetricKind::Counter, Unit::Count, OF_WAY, "Times that items were gone before they were carried."),
     doc(RETRIES, MetricKind::Counter, Unit::Count, OF_LINK, "Calls to the region or redis-nexus that were made again for want of an answer."),
 ];
@@ -158,7 +158,7 @@ impl LinkMeters {
         self.0.retries.increment(1);
     }
 
-    /// What waits now, of all rooms of this kind: how many items, and how far the oldest is behind the newest.
+    /// What waits now, of all rooms of this kind: how many items, and since when the oldest does.
     pub fn lag(&self, direction: Direction, what: What, items: usize, behind: Duration) {
         self.way(direction, what).lag(items, behind);
     }
