@@ -10,7 +10,7 @@ use sectorbus_tests::yaml;
 use sectorbus_tests::folder::repository;
 
 /// What the issues name, in their order.
-const ALERTS: [&str; 12] = [
+const ALERTS: [&str; 16] = [
     "SectorbusNodeDown",
     "SectorbusRoomsWithoutOwner",
     "SectorbusFailoverSlow",
@@ -23,6 +23,10 @@ const ALERTS: [&str; 12] = [
     "SectorbusPlayersWait",
     "SectorbusDoorFails",
     "SectorbusCallsUnanswered",
+    "SectorbusLinkWithoutLeader",
+    "SectorbusLinkDown",
+    "SectorbusMirrorLags",
+    "SectorbusMirrorGap",
 ];
 const SECTION_PARTS: [&str; 4] = ["**What it means.**", "**Confirm.**", "**Do.**", "**Do not.**"];
 
@@ -48,7 +52,7 @@ fn promtool(arguments: &[&str]) -> String {
 #[test]
 fn promtool_finds_nothing_wrong_with_the_rules() {
     let said = promtool(&["check", "rules", "--lint=all", "--lint-fatal", "recording.yml", "alerts.yml"]);
-    assert!(said.contains("12 rules found"), "{said}");
+    assert!(said.contains("16 rules found"), "{said}");
 }
 
 #[test]
@@ -89,12 +93,14 @@ fn each_alert_says_what_is_wrong_and_has_its_section_in_the_runbook() {
 }
 
 #[test]
-fn the_log_lines_that_the_runbook_quotes_are_written_by_the_nodes() {
-    let sources = [repository("node/src"), repository("shared/src")].map(|folder| sources(&folder)).concat();
+fn the_log_lines_that_the_runbook_quotes_are_written_by_nodes_or_nexus() {
+    let sources = [repository("node/src"), repository("nexus/src"), repository("shared/src")]
+        .map(|folder| sources(&folder))
+        .concat();
     let lines = fenced("log");
     assert!(lines.len() > 10, "{lines:?}");
     for line in lines {
-        assert!(sources.contains(&format!("\"{line}\"")), "no node logs {line:?}");
+        assert!(sources.contains(&format!("\"{line}\"")), "nobody logs {line:?}");
     }
 }
 

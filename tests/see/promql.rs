@@ -43,7 +43,7 @@ pub(crate) fn named(expression: &str) -> Named {
 fn take_word<'a>(named: &mut Named, word: &str, tail: &'a str) -> &'a str {
     if GROUPINGS.contains(&word) {
         let inside = tail.trim_start_matches('(').split(')').next().unwrap_or_default();
-        named.grouped.extend(inside.split(',').map(|label| label.trim().to_owned()));
+        named.grouped.extend(inside.split(',').map(|label| label.trim().to_owned()).filter(|label| !label.is_empty()));
         return after(tail, ')');
     }
     let is_function = tail.starts_with('(') || AGGREGATIONS.contains(&word) || OPERATORS.contains(&word);

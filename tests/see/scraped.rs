@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
-use sectorbus::metrics::{METRICS, MetricKind};
+use sectorbus::metrics::{METRICS, MetricKind, NEXUS_METRICS};
 use tokio::time::Instant;
 
 use sectorbus_tests::folder::{Folder, repository};
+use sectorbus_tests::nexuses::{NexusFile, NexusProcess};
 use sectorbus_tests::processes::free_address;
 use sectorbus_tests::prometheus::Prometheus;
+use sectorbus_tests::redis_server::{RedisOptions, RedisServer};
 use sectorbus_tests::region::Region;
 use sectorbus_tests::traffic::{Mix, Traffic};
 use sectorbus_tests::waiting::until_async;
@@ -24,12 +26,16 @@ const REGION: &str = "eu";
 const PLAYERS: usize = 8;
 const SEED: u64 = 3;
 /// Labels that a series may have: a target's, a metric's (`MetricDoc::label`), a histogram's, an alert's.
-const LABELS: [&str; 16] = [
+const LABELS: [&str; 20] = [
     "__name__",
     "job",
     "instance",
     "region",
     "node",
+    "nexus",
+    "link",
+    "direction",
+    "what",
     "result",
     "answer",
     "kind",
@@ -45,8 +51,24 @@ const LABELS: [&str; 16] = [
 /// More values than any label but `le` has.
 const LABEL_VALUES_MAX: usize = 32;
 
-/// Scrapes the region's nodes every second, with the labels that compose/prometheus/prometheus.yml gives its targets.
-pub(crate) async fn scraping(region: &Region, folder: &Folder) -> Result<Prometheus> {
+/// Two regions without nodes and what joins them.
+struct Joined {
+    nexus: NexusProcess,
+    _servers: [RedisServer; 3],
+}
+
+impl Joined {
+    async fn start(folder: &Folder) -> Result<Self> {
+        let server = async || RedisServer::start(RedisOptions::default()).await;
+        let servers = [server().await?, server().await?, server().await?];
+        let regions = [REGION, "us"].iter().zip(&servers).map(|(name, server)| ((*name).to_owned(), server.url()));
+        let file = NexusFile { hub: servers[2].url(), regions: regions.collect(), more: String::new() };
+        Ok(Self { nexus: NexusProcess::start("x1", &file, folder.path()).await?, _servers: servers })
+    }
+}
+
+/// Scrapes the region's nodes and a nexus every second, with the labels that compose/prometheus/prometheus.yml gives its targets.
+async fn scraping(region: &Region, nexus: &NexusProcess, folder: &Folder) -> Result<Prometheus> {
     let rules =
         ["recording.yml", "alerts.yml"].map(|file| repository("grafana/rules").join(file).display().to_string());
     let targets = region.nodes.iter().map(|node| {
@@ -58,9 +80,12 @@ pub(crate) async fn scraping(region: &Region, folder: &Folder) -> Result<Prometh
     });
     let config = format!(
         "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{}]\nscrape_configs:\n  - job_name: \
-         sectorbus\n    honor_labels: true\n    static_configs:\n{}",
+         sectorbus\n    honor_labels: true\n    static_configs:\n{}  - job_name: sectorbus-nexus\n    honor_labels: true\n    static_configs:\n      - \
+         targets: [\"{}\"]\n        labels: {{nexus: {}}}\n",
         rules.join(", "),
-        targets.collect::<String>()
+        targets.collect::<String>(),
+        nexus.admin(),
+        nexus.name(),
     );
     let file = folder.path().join("prometheus.yml");
     std::fs::write(&file, config)?;
@@ -77,7 +102,8 @@ pub(crate) async fn scraping(region: &Region, folder: &Folder) -> Result<Prometh
 async fn everything_shown_has_data_through_the_death_of_a_node_redis() -> Result<()> {
     let mut region = Region::start(&["n1", "n2", "n3"]).await?;
     let folder = Folder::new("see")?;
-    let prometheus = scraping(&region, &folder).await?;
+    let joined = Joined::start(&folder).await?;
+    let prometheus = scraping(&region, &joined.nexus, &folder).await?;
     let addresses = region.addresses();
     let players: Vec<Player> = (0..PLAYERS)
         .map(|n| {
@@ -90,10 +116,10 @@ async fn everything_shown_has_data_through_the_death_of_a_node_redis() -> Result
     let players = Arc::new(players);
     let traffic = Traffic::start(players.clone(), Mix { actions_per_s: 40, moves: 10, seed: SEED });
     until_number(&prometheus, "sum(rate(sectorbus_actions_total[5s]))", |rate| rate > 10.0).await?;
-    until_number(&prometheus, "sum(up)", |up| up == 3.0).await?;
+    until_number(&prometheus, "sum(up{job=\"sectorbus\"})", |up| up == 3.0).await?;
 
     region.nodes[0].kill9()?;
-    until_number(&prometheus, "sum(up)", |up| up == 2.0).await?;
+    until_number(&prometheus, "sum(up{job=\"sectorbus\"})", |up| up == 2.0).await?;
     until_number(&prometheus, "sum(sectorbus_failover_seconds_count)", |count| count > 0.0).await?;
     until_number(&prometheus, "max(sectorbus_rooms_without_owner)", |rooms| rooms == 0.0).await?;
     traffic.stop().await;
@@ -116,7 +142,11 @@ async fn until_number(prometheus: &Prometheus, expression: &str, is_so: impl Fn(
 /// Every expression of a panel, with its variables as Grafana fills them in, and the name of every recording rule.
 fn asked() -> Vec<(String, String)> {
     let filled = |expression: &str| {
-        let filled = expression.replace("$region", REGION).replace("$node", ".*").replace("$__rate_interval", "30s");
+        let filled = expression
+            .replace("$region", REGION)
+            .replace("$node", ".*")
+            .replace("$nexus", ".*")
+            .replace("$__rate_interval", "30s");
         assert!(!filled.contains('$'), "a variable that is not filled in: {filled}");
         filled
     };
@@ -213,7 +243,7 @@ async fn labels_are_few(prometheus: &Prometheus) -> Result<()> {
         ensure!(sample.value <= most as f64, "{sample:?}: at most {most} series");
     }
     let names = prometheus.get("/api/v1/label/__name__/values").await?.to_string();
-    for doc in METRICS.iter().filter(|doc| doc.labels != ["code"]) {
+    for doc in METRICS.iter().chain(NEXUS_METRICS).filter(|doc| doc.labels != ["code"]) {
         ensure!(names.contains(&format!("\"{}", doc.name)), "{} is not scraped", doc.name);
     }
     Ok(())
