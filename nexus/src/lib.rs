@@ -2,7 +2,8 @@
 //! nexus leads it carries items up (region to redis-nexus) and down (from the other regions). Nothing of it is in the
 //! nexus's memory only: places are kept where the items go, so that a crash neither loses nor repeats, and two leaders
 //! at once are harmless.
-//! In reading order: `rules` (what is mirrored), `link` (who leads), `up`, `down`, `queue` (what goes first).
+//! In reading order: `rules` (what is mirrored), `link` (who leads); of feeds `up`, `down`, `queue` (what goes first); of logs `logs`
+//! (one step), `logs_up`, `logs_down`.
 
 pub mod link;
 pub mod rules;
@@ -13,6 +14,10 @@ mod places;
 mod queue;
 mod up;
 
+mod logs;
+mod logs_down;
+mod logs_up;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use sectorbus::ids::RegionName;
-use sectorbus::log::{Bridge, Hub, Log};
+use sectorbus::log::{Bridge, Hub, Log, Mirrors};
 
 pub use link::Link;
 use rules::Rules;
@@ -50,7 +55,7 @@ pub struct Nexus {
 }
 
 impl Nexus {
-    pub fn start<L: Log + Bridge + Hub>(parts: NexusParts<L>) -> Self {
+    pub fn start<L: Log + Bridge + Hub + Mirrors>(parts: NexusParts<L>) -> Self {
         let NexusParts { name, hub, regions, rules } = parts;
         let rules = Arc::new(rules);
         let names: Vec<RegionName> = regions.iter().map(|region| region.name.clone()).collect();

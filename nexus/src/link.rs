@@ -7,13 +7,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use sectorbus::ids::{FeedId, RegionName};
-use sectorbus::log::{Bridge, BridgePlace, Hub, LinkPlace, Log, LogError, LogResult, Outward};
+use sectorbus::log::{Bridge, BridgePlace, Hub, LinkPlace, Log, LogError, LogResult, Mirrors, Outward};
 
-use crate::LEAD_FOR;
 use crate::down::Down;
 use crate::facts::LinkFacts;
 use crate::rules::Rules;
 use crate::up::Up;
+use crate::{LEAD_FOR, logs_down, logs_up};
 
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// How often it is kept how far the link has come: a successor begins there.
@@ -33,7 +33,7 @@ pub struct Link<L> {
     pub others: Vec<RegionName>,
 }
 
-impl<L: Log + Bridge + Hub> Link<L> {
+impl<L: Log + Bridge + Hub + Mirrors> Link<L> {
     /// For ever.
     pub async fn run(&self) {
         loop {
@@ -66,6 +66,8 @@ impl<L: Log + Bridge + Hub> Link<L> {
             () = up.run() => {}
             () = down.run() => {}
             () = facts.run(&self.others) => {}
+            () = logs_up::run(self) => {}
+            () = logs_down::run(self) => {}
         }
     }
 

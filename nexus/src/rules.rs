@@ -9,11 +9,21 @@ pub enum What {
     Feeds,
     Presence,
     Revocations,
+    Logs,
 }
 #[derive(Default)]
-pub struct Rules;
+pub struct Rules {
+    pub sectors: Vec<RoomId>,
+}
 impl Rules {
-    pub fn class_of(&self, _: What, room: Option<&RoomId>, from: &RegionName, to: &RegionName) -> Option<Class> {
+    /// Sectors that rules about logs name, each by itself: nothing marks their changes, they are followed.
+    pub fn sectors_from(&self, _: &RegionName) -> Vec<RoomId> {
+        self.sectors.clone()
+    }
+    pub fn class_of(&self, what: What, room: Option<&RoomId>, from: &RegionName, to: &RegionName) -> Option<Class> {
+        if what == What::Logs && room.is_some_and(|room| self.sectors.contains(room)) {
+            return (from != to).then_some(Class::Normal);
+        }
         (from != to && room.is_none_or(|room| !matches!(room, RoomId::Sector(_)))).then_some(Class::Normal)
     }
     pub fn class_up(&self, what: What, room: Option<&RoomId>, from: &RegionName) -> Option<Class> {

@@ -3,6 +3,7 @@
 
 mod cost;
 mod life;
+mod logs_on_memory;
 mod on_memory;
 mod on_redis;
 mod universe;
