@@ -41,8 +41,8 @@ impl Joined<'_> {
             regions.push(sectorbus_nexus::Region { name: RegionName::new(region)?, log });
         }
         let hub = Arc::new(log(self.hub, "nexus", name)?);
-        let (name, sectors) = (name.to_owned(), vec!["sector:1".parse()?]);
-        Ok(Nexus::start(NexusParts { name, hub, regions, rules: Rules::default(), sectors }))
+        let (name, rules) = (name.to_owned(), Rules { sectors: vec!["sector:1".parse()?] });
+        Ok(Nexus::start(NexusParts { name, hub, regions, rules }))
     }
 }
 
