@@ -189,3 +189,62 @@ fn next_step(prev: EntryId, mut page: Vec<LogEntry>) -> Vec<LogEntry> {
     page.truncate(fitting.max(1));
     page
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sectorbus::ids::RingVersion;
+    use sectorbus::log::Lineage;
+
+    fn lineage(epochs: &[(u64, u64)]) -> Lineage {
+        Lineage(epochs.iter().map(|(epoch, version)| EntryId::new(*epoch, *version)).collect())
+    }
+
+    fn head(last: (u64, u64), epochs: &[(u64, u64)]) -> Head {
+        let (last, lineage) = (EntryId::new(last.0, last.1), lineage(epochs));
+        Head { last, owner: None, ring: RingVersion(0), nonce: None, lineage }
+    }
+
+    fn copy(last: (u64, u64), epochs: &[(u64, u64)]) -> MirrorStanding {
+        let (last, lineage) = (EntryId::new(last.0, last.1), lineage(epochs));
+        MirrorStanding { begun: 1, last, lineage, snapshot: EntryId::GENESIS }
+    }
+
+    fn judged(standing: &MirrorStanding, head: &Head) -> &'static str {
+        match judge(Some(standing), head) {
+            Step::Nothing => "nothing",
+            Step::Extend(_) => "extend",
+            Step::Wait => "wait",
+            Step::Begin => "begin",
+        }
+    }
+
+    #[test]
+    fn a_copy_is_extended_on_its_chain_waits_for_what_was_lost_and_begins_anew_on_another() {
+        let here = copy((50, 9), &[(20, 3)]);
+        assert!(matches!(judge(None, &head((50, 9), &[])), Step::Begin));
+        assert_eq!(judged(&here, &head((50, 9), &[(20, 3)])), "nothing");
+        assert_eq!(judged(&here, &head((50, 12), &[(20, 3)])), "extend");
+        assert_eq!(judged(&here, &head((70, 11), &[(20, 3), (50, 10)])), "extend", "the owner changed");
+        assert_eq!(judged(&here, &head((50, 7), &[(20, 3)])), "wait", "a tail is lost");
+        assert_eq!(judged(&here, &head((20, 2), &[])), "wait", "and with it a claim");
+        assert_eq!(judged(&here, &head((70, 9), &[(20, 3), (50, 8)])), "begin", "another owner went on before it");
+        assert_eq!(judged(&here, &head((40, 9), &[(20, 3)])), "begin", "the same by a clock that is behind");
+        let many: Vec<(u64, u64)> = (60..76).map(|epoch| (epoch, epoch)).collect();
+        assert_eq!(judged(&here, &head((90, 99), &many)), "begin", "nobody can tell");
+        assert_eq!(judged(&copy((0, 0), &[]), &head((50, 4), &[])), "extend", "from its genesis");
+    }
+
+    #[test]
+    fn a_step_ends_where_entries_do_not_follow_or_are_too_many_bytes() {
+        let entry = |version, bytes| {
+            let body = LogBody::Batch(vec![0; bytes].into());
+            LogEntry { id: EntryId::new(50, version), body }
+        };
+        let step = |page| next_step(EntryId::new(50, 4), page).len();
+        assert_eq!(step(vec![entry(5, 1), entry(6, 1), entry(8, 1)]), 2);
+        assert_eq!(step(vec![entry(6, 1)]), 0);
+        assert_eq!(step((5..15).map(|version| entry(version, MIRROR_BYTES_MAX / 4)).collect()), 4);
+        assert_eq!(step(vec![entry(5, MIRROR_BYTES_MAX + 1), entry(6, 1)]), 1, "one at least");
+    }
+}

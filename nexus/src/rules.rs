@@ -1,3 +1,5 @@
+//! What is mirrored, between which regions, and what goes first. Pure: knows nothing of links or Redis.
+
 use sectorbus::ids::{RegionName, RoomId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
