@@ -113,6 +113,34 @@ impl Rules {
         self.0.iter().find(fits).map(|rule| rule.class)
     }
 
+    /// The same for a room's log: that of `global` has the counts.
+    pub fn class_of_log(&self, room: &RoomId, from: &RegionName, to: &RegionName) -> Option<Class> {
+        let counts = || self.class_of(What::Counts, None, from, to).filter(|_| *room == RoomId::Global);
+        self.class_of(What::Logs, Some(room), from, to).or_else(counts)
+    }
+
+    /// The same upwards.
+    pub fn class_up_log(&self, room: &RoomId, from: &RegionName) -> Option<Class> {
+        let counts = || self.class_up(What::Counts, None, from).filter(|_| *room == RoomId::Global);
+        self.class_up(What::Logs, Some(room), from).or_else(counts)
+    }
+
+    /// Sectors whose logs another region gets, each named by itself: nothing marks their changes, they are followed.
+    pub fn sectors_from(&self, region: &RegionName) -> Vec<RoomId> {
+        let about = |rule: &&MirrorRule| {
+            rule.what == What::Logs && rule.takes_from(region) && rule.gives_to_another_than(region)
+        };
+        let exact = |pattern: &RoomPattern| match pattern {
+            RoomPattern::Exactly(room @ RoomId::Sector(_)) => Some(room.clone()),
+            RoomPattern::Exactly(_) | RoomPattern::BeginsWith(_) => None,
+        };
+        let mut sectors: Vec<RoomId> =
+            self.0.iter().filter(about).flat_map(|rule| &rule.rooms).filter_map(exact).collect();
+        sectors.sort_unstable();
+        sectors.dedup();
+        sectors
+    }
+
     /// Whether, and with which class, something of a region goes to redis-nexus: as some other region gets it.
     pub fn class_up(&self, what: What, room: Option<&RoomId>, from: &RegionName) -> Option<Class> {
         let fits =
@@ -203,6 +231,23 @@ mod tests {
         assert_eq!(up("team:blue", "us"), Some(Class::Normal));
         assert_eq!(up("team:blue", "eu"), None, "to itself only");
         assert_eq!(up("global", "us"), None);
+    }
+
+    #[test]
+    fn sectors_are_named_each_and_the_log_of_global_has_the_counts() {
+        let (eu, us) = (name("eu"), name("us"));
+        let rules = Rules::new(vec![
+            rule(What::Logs, &["sector:4", "sector:2", "team:*", "sector:4"], Some(&["eu"]), None, Class::Normal),
+            rule(What::Counts, &[], None, Some(&["us"]), Class::Critical),
+        ]);
+        let sectors = |region| rules.sectors_from(region).iter().map(RoomId::to_string).collect::<Vec<_>>();
+        assert_eq!((sectors(&eu), sectors(&us)), (vec!["sector:2".to_owned(), "sector:4".to_owned()], vec![]));
+        let of = |room: &str, from, to| rules.class_of_log(&room.parse().unwrap(), from, to);
+        assert_eq!(of("global", &eu, &us), Some(Class::Critical));
+        assert_eq!((of("global", &us, &eu), of("sector:2", &eu, &us)), (None, Some(Class::Normal)));
+        assert_eq!((of("sector:3", &eu, &us), of("sector:2", &us, &eu)), (None, None));
+        assert_eq!(rules.class_up_log(&RoomId::Global, &eu), Some(Class::Critical));
+        assert_eq!(rules.class_up_log(&RoomId::Global, &us), None);
     }
 
     #[test]

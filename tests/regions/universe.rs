@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sectorbus::ids::RegionName;
+use sectorbus::ids::{RegionName, RoomId};
 use sectorbus::limits::BRIDGE_BEGINS_AFTER;
 use sectorbus::log::memory::{MemoryConfig, MemoryLog, MemoryRegion};
-use sectorbus_nexus::rules::Rules;
+use sectorbus_nexus::rules::{Class, MirrorRule, RoomPattern, Rules, What};
 use sectorbus_nexus::{Nexus, NexusParts, Region};
 use sectorbus_node::Node;
 use sectorbus_tests::cluster;
@@ -14,6 +14,13 @@ use sectorbus_tests::pals::{Pals, room};
 
 pub(crate) const NAMES: [&str; 3] = ["eu", "us", "asia"];
 const HOUR_MS: u64 = 3_600_000;
+
+/// The rules that hold if none are given, and the logs of these sectors.
+pub(crate) fn with_sectors(sectors: impl IntoIterator<Item = RoomId>) -> Rules {
+    let rooms = sectors.into_iter().map(RoomPattern::Exactly).collect();
+    let sectors = MirrorRule { what: What::Logs, rooms, from: None, to: None, class: Class::Normal };
+    Rules::new(Rules::default().iter().cloned().chain([sectors]).collect())
+}
 
 pub(crate) fn region(name: &str, seed: u64, clock: u64) -> MemoryRegion {
     let region = RegionName::new(name).expect("a name");

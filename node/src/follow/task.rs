@@ -1,5 +1,6 @@
 //! The task that follows one room: applies what it hears, shows it to sessions, and routes their commands.
-//! One loop over one closed set of events. What an entry means for sessions is in `show`, for the chain in `catch_up`.
+//! One loop over one closed set of events. What an entry means for sessions is in `show`, for the chain in `catch_up`; rooms
+//! that nobody owns are in `ownerless`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +13,6 @@ use sectorbus::ids::{EntryId, PlayerId, RoomId};
 use sectorbus::limits::UNFOLLOW_AFTER;
 use sectorbus::log::{Following, Log, Push};
 use sectorbus::metrics::Tally;
-use sectorbus::protocol::Slot;
 use sectorbus::state::Delta;
 
 use crate::command::{Command, Notice, Receipt, Speaker, decode_receipts};
@@ -42,6 +42,8 @@ pub struct Start<L: Log> {
 pub(super) struct Follow<L: Log> {
     pub(super) core: Arc<Core<L>>,
     pub(super) room: RoomId,
+    /// Whose log shows the room: of a team that was made in another region, the copy of that region's.
+    pub(super) log_of: RoomId,
     pub(super) events_tx: mpsc::UnboundedSender<FollowEvent>,
     pub(super) heard: Arc<Heard>,
     heard_at_ms: Arc<AtomicU64>,
@@ -68,8 +70,8 @@ pub(super) struct Follow<L: Log> {
     /// Frames handed to sessions.
     pub(super) tally: Tally,
     counted_unsettled: bool,
-    counted_without_owner: bool,
-    adopt_asked: Option<Instant>,
+    pub(super) counted_without_owner: bool,
+    pub(super) adopt_asked: Option<Instant>,
     started: Instant,
     unused_since: Instant,
 }
@@ -81,6 +83,7 @@ pub async fn run<L: Log>(start: Start<L>) {
     let tally = core.metrics.tally();
     let mut follow = Follow {
         core,
+        log_of: room.clone(),
         room,
         events_tx,
         heard,
@@ -105,7 +108,8 @@ pub async fn run<L: Log>(start: Start<L>) {
         started: now,
         unused_since: now,
     };
-    while follow.step(&mut events_rx, &mut following).await {}
+    let mut copy = None;
+    while follow.step(&mut events_rx, &mut following, &mut copy).await {}
     if let RoomId::Team(team) = &follow.room {
         follow.core.people.rosters.forget(team);
     }
@@ -113,11 +117,20 @@ pub async fn run<L: Log>(start: Start<L>) {
 
 impl<L: Log> Follow<L> {
     /// Handles one event. False: nobody uses the room any more.
-    async fn step(&mut self, events_rx: &mut mpsc::UnboundedReceiver<FollowEvent>, following: &mut Following) -> bool {
+    async fn step(
+        &mut self,
+        events_rx: &mut mpsc::UnboundedReceiver<FollowEvent>,
+        following: &mut Following,
+        copy: &mut Option<Following>,
+    ) -> bool {
+        if self.log_of != self.room && copy.is_none() {
+            *copy = Some(self.core.log.follow(&self.log_of));
+        }
         let due = self.next_due();
         tokio::select! {
             biased;
             Some(push) = following.pushes.recv() => self.take_push(push).await,
+            Some(push) = next_of(copy) => self.take_push(push).await,
             Some(event) = events_rx.recv() => self.take_event(event),
             () = tokio::time::sleep_until(due) => {}
         }
@@ -190,21 +203,12 @@ impl<L: Log> Follow<L> {
             FollowEvent::Undelivered(undelivered) => self.take_undelivered(&undelivered),
             FollowEvent::Heads(heads) => {
                 self.compare_feed(&heads);
-                self.compare(heads);
+                // These are of the room's own keys.
+                if self.log_of == self.room { self.compare(heads) } else { self.must_read = true }
             }
             FollowEvent::ViewChanged => self.view_changed(),
             FollowEvent::Backlog { conn, entries } => self.take_backlog(conn, entries.as_deref()),
             FollowEvent::Feed(event) => self.take_feed_event(event),
-        }
-    }
-
-    /// A room whose owner is gone is adopted at once where somebody watches it; the others have time.
-    fn view_changed(&mut self) {
-        self.adopt_asked = None;
-        let owner = self.replica.as_ref().and_then(Replica::owner);
-        let is_left = owner.is_some_and(|owner| !self.core.view().members.contains(owner));
-        if is_left && !self.subscribers.is_empty() {
-            self.ask_to_adopt();
         }
     }
 
@@ -222,6 +226,10 @@ impl<L: Log> Follow<L> {
 
     /// Keeps a command until its answer, unless the state shows it done already.
     fn keep(&mut self, command: Command) {
+        if self.log_of.is_elsewhere() {
+            tracing::debug!(room = %self.room, home = %self.log_of, "commands go to where a room's home is, not here");
+            return;
+        }
         let player = Key::of(&command).map(|key| key.player);
         self.route.keep(command, self.started.elapsed());
         if let (Some(player), Some(replica)) = (player, &self.replica) {
@@ -295,21 +303,6 @@ impl<L: Log> Follow<L> {
         }
     }
 
-    fn count_without_owner(&mut self) {
-        let is_without = self.is_without_owner();
-        if is_without != self.counted_without_owner {
-            self.counted_without_owner = is_without;
-            self.core.metrics.rooms_without_owner.increment(if is_without { 1.0 } else { -1.0 });
-        }
-    }
-
-    /// As far as this node knows; a room that nobody uses may be without one.
-    fn is_without_owner(&self) -> bool {
-        let is_used = !self.subscribers.is_empty() || !self.route.is_empty();
-        let owner = self.replica.as_ref().and_then(Replica::owner);
-        is_used && owner.is_none_or(|owner| !self.core.view().members.contains(owner))
-    }
-
     /// Whose actions wait for long is told so, whatever the reason: nobody owns the room yet, or its owner cannot append.
     fn notice_waiting(&mut self) {
         if self.route.is_empty() || self.noticed.is_some_and(|at| at.elapsed() < NOTICE_EVERY) {
@@ -320,19 +313,6 @@ impl<L: Log> Follow<L> {
             let retry_after_ms = NOTICE_EVERY.as_millis() as u64;
             self.tell_player(&player, &SessionEvent::Unavailable { retry_after_ms });
         }
-    }
-
-    /// Whoever should own the room is asked to, or to look whether the log is as it left it; at most once a second.
-    pub(super) fn ask_to_adopt(&mut self) {
-        let asked = self.adopt_asked.is_some_and(|at| at.elapsed() < Duration::from_secs(1));
-        if let Some(target) = self.core.target(&self.room).filter(|_| !asked) {
-            self.adopt_asked = Some(Instant::now());
-            self.core.deliver_to(&target, &self.room, Command::Adopt);
-        }
-    }
-
-    fn needs_owner(&self) -> bool {
-        self.replica.is_none() && (!self.subscribers.is_empty() || !self.route.is_empty())
     }
 
     pub(super) fn tell(&mut self, conn: ConnId, event: SessionEvent) {
@@ -481,7 +461,7 @@ impl<L: Log> Follow<L> {
     }
 
     pub(super) fn check_seat(&mut self, conn: ConnId) {
-        if self.slot() != Slot::SECTOR {
+        if self.is_beside() {
             return self.check_admitted(conn);
         }
         let (Some(replica), Some(subscriber)) = (&self.replica, self.subscribers.get_mut(conn)) else { return };
@@ -495,5 +475,13 @@ impl<L: Log> Follow<L> {
             // Taken for dead with its node, which lives.
             let _ = sub.events_tx.send(SessionEvent::SeatStale { generation: sub.generation });
         }
+    }
+}
+
+/// Never of no copy.
+async fn next_of(copy: &mut Option<Following>) -> Option<Push> {
+    match copy {
+        Some(copy) => copy.pushes.recv().await,
+        None => std::future::pending().await,
     }
 }
