@@ -1,6 +1,8 @@
 //! Names and numbers that cross every boundary: rooms, players, nodes, entries.
 //! Each is a type of its own, checked where it enters, so that a number of one kind never passes for another.
-//! Knows nothing of protocol, state or log.
+//! Knows nothing of protocol, state or log. `elsewhere`: rooms of other regions.
+
+mod elsewhere;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -10,6 +12,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::NAME_BYTES_MAX;
+
+pub use elsewhere::Elsewhere;
 
 /// Why a text is not a name, a room or an entry id. The text itself is not repeated: it may be hostile.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -152,7 +156,8 @@ name_type!(
     ConversationId
 );
 
-/// Unit of state, order and ownership. Written `sector:<id>`, `team:<id>`, `player:<id>`, `topic:<name>`, `global`.
+/// Unit of state, order and ownership. Written `sector:<id>`, `team:<id>`, `player:<id>`, `topic:<name>`, `global`; what another
+/// region has of the first, second and last: `<room>@<region>`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum RoomId {
@@ -163,6 +168,8 @@ pub enum RoomId {
     /// Feed only.
     Topic(TopicId),
     Global,
+    /// Of another region: its log, to read only.
+    Elsewhere(Arc<Elsewhere>),
 }
 
 impl fmt::Display for RoomId {
@@ -173,6 +180,7 @@ impl fmt::Display for RoomId {
             RoomId::Player(id) => write!(f, "player:{id}"),
             RoomId::Topic(name) => write!(f, "topic:{name}"),
             RoomId::Global => f.write_str("global"),
+            RoomId::Elsewhere(elsewhere) => elsewhere.fmt(f),
         }
     }
 }
@@ -186,6 +194,9 @@ impl fmt::Debug for RoomId {
 impl FromStr for RoomId {
     type Err = BadId;
     fn from_str(text: &str) -> Result<Self, BadId> {
+        if let Some((room, region)) = text.split_once('@') {
+            return room.parse::<RoomId>()?.at(RegionName::new(region)?);
+        }
         match text.split_once(':') {
             None if text == "global" => Ok(RoomId::Global),
             Some(("sector", id)) => Ok(RoomId::Sector(SectorId::new(id)?)),

@@ -289,6 +289,14 @@ pub const BRIDGE_KEPT_FOR: Duration = Duration::from_secs(8 * 24 * 3600);
 pub const BRIDGE_BEGINS_AFTER: Duration = Duration::from_secs(3);
 /// What changes again within this is not marked again.
 pub const MARK_EVERY: Duration = Duration::from_secs(1);
+/// Entries that are mirrored into a copy of a log in one step.
+pub const MIRROR_ENTRIES_MAX: usize = 100;
+/// Bytes of the entries of such a step, beyond its first.
+pub const MIRROR_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A copy has so many entries after its snapshot before it is given a later one.
+pub const MIRROR_RENEWED_AFTER: u64 = CHECKPOINT_ENTRIES;
+/// Rooms of other regions that a session may observe.
+pub const OBSERVED_ROOMS_MAX: usize = 4;
 /// News in redis-nexus: who is further behind looks through all sources.
 pub const NEWS_KEPT: usize = 100_000;
 /// That a player blocks somebody is there for all nodes to see for this long: each looks several times a second.
@@ -320,6 +328,7 @@ const _: () = assert!(TRANSFER_KEPT_FOR.as_millis() < TRANSFER_FORGOTTEN_WITHIN.
 const _: () = assert!(SUFFIX_KEPT_FOR.as_millis() < TRANSFER_KEPT_FOR.as_millis(), "what an owner appends again");
 const _: () = assert!(STATE_BACKLOG_BYTES_MAX < CRITICAL_BACKLOG_BYTES_MAX);
 const _: () = assert!(LOG_WINDOW_ENTRIES >= LOAD_PAGE_ENTRIES as u64);
+const _: () = assert!(MIRROR_RENEWED_AFTER <= LOG_WINDOW_ENTRIES, "a copy in a region is renewed from redis-nexus");
 const _: () = assert!(FRAME_BYTES_MAX <= MESSAGE_BYTES_MAX);
 const _: () = assert!(2 * FRAMES_PER_S as u64 > DEDUPE_BITMAP_BITS, "all that may be pending, sent again at once");
 const _: () = assert!(STRANGER_FRAMES_MAX > ERRORS_MAX);

@@ -47,6 +47,7 @@ fn the_table_of_limits_is_the_code() {
         ("fields per entity", limits::FIELDS_PER_ENTITY_MAX as u64),
         ("text of `say`", limits::SAY_CHARS_MAX as u64),
         ("topics of a session", limits::TOPICS_PER_SESSION_MAX as u64),
+        ("rooms of other regions observed", limits::OBSERVED_ROOMS_MAX as u64),
         ("feeds in hello", limits::HELLO_FEEDS_MAX as u64),
         ("items of a page", limits::HISTORY_PAGE_ITEMS_MAX as u64),
         ("items that history goes back", limits::HISTORY_ITEMS as u64),

@@ -11,10 +11,10 @@ use sectorbus::presence::Shown;
 use sectorbus::protocol::{
     Ack, Act, ActorMarks, Block, Blocks, Body, Call, CallFailed, CallFailure, CallReply, Change, ChangeBody,
     ChannelCount, ClientFrame, Codec, Counts, DeltaFrame, EntityFields, ErrorCode, ErrorFrame, FeedPlace,
-    FeedPlaceReason, FieldChanges, Fields, Hello, History, Item, Leaving, Left, Limits, Marked, Moved, OwnChange,
-    OwnerChange, Page, PageItem, Ping, PlayerPresence, Pong, Prefer, Preferences, Presence, Read, Refused, Reject,
-    RetryAfter, RoomSnapshot, SaidAt, Say, Secret, SeqAnswer, ServerFrame, Slot, Snapshot, SnapshotReason, Source,
-    Topic, Topics, Unavailable, Unread, Welcome,
+    FeedPlaceReason, FieldChanges, Fields, Hello, History, Item, Leaving, Left, Limits, Marked, Moved, Observe,
+    Observed, ObservedRoom, OwnChange, OwnerChange, Page, PageItem, Ping, PlayerPresence, Pong, Prefer, Preferences,
+    Presence, Read, Refused, Reject, RetryAfter, RoomSnapshot, SaidAt, Say, Secret, SeqAnswer, ServerFrame, Slot,
+    Snapshot, SnapshotReason, Source, Topic, Topics, Unavailable, Unread, Welcome,
 };
 use sectorbus::said::{Announcement, Chat, Event, HeardKind, Level, Notice, NoticeKind, Private, RefusalCode, Said};
 use sectorbus::value::{Field, Value};
@@ -108,6 +108,11 @@ fn topic() -> impl Strategy<Value = TopicId> {
     "[A-Za-z0-9_-]{1,9}(:[A-Za-z0-9_-]{1,9}){0,3}".prop_map(|name| TopicId::new(&name).unwrap())
 }
 
+fn elsewhere() -> impl Strategy<Value = RoomId> {
+    let room = prop_oneof![sector().prop_map(RoomId::Sector), Just(RoomId::Global)];
+    (room, name()).prop_map(|(room, region)| room.at(region.parse().unwrap()).unwrap())
+}
+
 fn feed_id() -> impl Strategy<Value = FeedId> {
     (number(), number()).prop_map(|(ms, n)| FeedId { ms, n })
 }
@@ -137,6 +142,11 @@ fn request() -> impl Strategy<Value = ClientFrame> {
             blocked
         })),
         (n(), topic(), any::<bool>()).prop_map(|(n, name, wanted)| ClientFrame::Topic(Topic { n, name, wanted })),
+        (n(), elsewhere(), any::<bool>()).prop_map(|(n, room, wanted)| ClientFrame::Observe(Observe {
+            n,
+            room,
+            wanted
+        })),
     ]
 }
 
@@ -189,6 +199,10 @@ fn of_feeds() -> impl Strategy<Value = ServerFrame> {
         (proptest::option::of(number()), vec(player(), 0..4))
             .prop_map(|(n, players)| ServerFrame::Blocks(Blocks { n, players })),
         (number(), vec(topic(), 0..4)).prop_map(|(n, names)| ServerFrame::Topics(Topics { n, names })),
+        (number(), vec(elsewhere(), 0..4)).prop_map(|(n, rooms)| {
+            let rooms = rooms.into_iter().zip(Slot::OBSERVED).map(|(of, room)| ObservedRoom { room, of }).collect();
+            ServerFrame::Observed(Observed { n, rooms })
+        }),
         (proptest::option::of(number()), vec(kind(), 0..4))
             .prop_map(|(n, unwanted)| ServerFrame::Preferences(Preferences { n, unwanted })),
     ]

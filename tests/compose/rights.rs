@@ -9,7 +9,20 @@ use sectorbus_tests::folder::repository;
 /// What connections say before and between what the sources say: greeting, and whether a pooled one is alive.
 const CONNECTIONS: [&str; 4] = ["hello", "auth", "ping", "unwatch"];
 /// What only a nexus does: nodes neither mirror nor see redis-nexus.
-const OF_NEXUS: [&str; 6] = ["bridge.rs", "hub.rs", "lead.lua", "mirror.lua", "pull.lua", "push.lua"];
+const OF_NEXUS: [&str; 12] = [
+    "bridge.rs",
+    "hub.rs",
+    "mirrors.rs",
+    "lead.lua",
+    "mirror.lua",
+    "mirror_begin.lua",
+    "mirror_extend.lua",
+    "mirror_renew.lua",
+    "mirrors.lua",
+    "pull.lua",
+    "push.lua",
+    "team_home.lua",
+];
 
 #[test]
 fn the_nodes_may_run_what_the_sources_name_and_nothing_else() {

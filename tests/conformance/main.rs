@@ -22,6 +22,7 @@ mod hub;
 mod inbox;
 mod load;
 mod members;
+mod mirrors;
 mod outward;
 mod people;
 mod region;

@@ -5,10 +5,10 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use sectorbus::ids::{Incarnation, RegionName, RoomId};
-use sectorbus::log::{Bridge, Hub, Log, LogResult, Workplace};
+use sectorbus::log::{Bridge, Hub, Log, LogResult, Mirrors, Workplace};
 
 pub(crate) trait Stand {
-    type Log: Log + Workplace + Bridge + Hub;
+    type Log: Log + Workplace + Bridge + Hub + Mirrors;
 
     /// A new node's access, connected. Dropping it closes its connections.
     async fn node(&self) -> Self::Log {

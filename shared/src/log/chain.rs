@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::ids::{EntryId, FeedId, Incarnation, Nonce, RingVersion, RoomId};
+use crate::ids::{EntryId, FeedId, Incarnation, Nonce, RegionName, RingVersion, RoomId};
 
 /// The last 16 epochs of a log with their last versions, oldest first, the current epoch excluded:
 /// what makes a cursor provably on or off the chain.
@@ -61,6 +61,8 @@ impl Head {
 pub struct Heads {
     pub log: Option<Head>,
     pub feed: Option<FeedId>,
+    /// Of a team's room that has no log here: the region that has it.
+    pub home: Option<RegionName>,
 }
 
 /// One entry of a log as stored and as published.
@@ -166,6 +168,10 @@ pub enum Claimed {
     },
     /// A lower counter of this incarnation than one already granted.
     StaleNonce,
+    /// The room has no log here because its home is another region.
+    Elsewhere {
+        region: RegionName,
+    },
 }
 
 /// Writes a lost claim entry again: same id, prev, nonce. Done only if the head's last is `prev`.

@@ -164,6 +164,7 @@ label! {
         Owned => "owned",
         StaleRing => "stale_ring",
         StaleNonce => "stale_nonce",
+        Elsewhere => "elsewhere",
         Failed => "failed",
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{BadFrame, Block, Call, Codec, History, Prefer, Read, Say, Secret, Topic, Unread, decode};
+use super::{BadFrame, Block, Call, Codec, History, Observe, Prefer, Read, Say, Secret, Topic, Unread, decode};
 use crate::action::Action;
 use crate::ids::{ActorId, EntryId, FeedId, PlayerId, RoomId, SectorId, Seq};
 use crate::limits::{
@@ -50,6 +50,8 @@ pub enum ClientFrame {
     Watch(Watch),
     /// Reads a topic, or no more.
     Topic(Topic),
+    /// Observes a room of another region, or no more.
+    Observe(Observe),
 }
 
 /// Who is there, and where they were when the last connection ended.
@@ -116,7 +118,7 @@ impl ClientFrame {
     /// Every client frame's name.
     pub const NAMES: &'static [&'static str] = &[
         "hello", "act", "resync", "ping", "bye", "refresh", "logout", "say", "history", "read", "unread", "block",
-        "prefer", "watch", "call", "topic",
+        "prefer", "watch", "call", "topic", "observe",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -137,6 +139,7 @@ impl ClientFrame {
             ClientFrame::Watch(_) => "watch",
             ClientFrame::Call(_) => "call",
             ClientFrame::Topic(_) => "topic",
+            ClientFrame::Observe(_) => "observe",
         }
     }
 
@@ -148,6 +151,7 @@ impl ClientFrame {
             | ClientFrame::Unread(Unread { n })
             | ClientFrame::Block(Block { n, .. })
             | ClientFrame::Topic(Topic { n, .. })
+            | ClientFrame::Observe(Observe { n, .. })
             | ClientFrame::Prefer(Prefer { n, .. })
             | ClientFrame::Call(Call { n, .. }) => Some(*n),
             _ => None,
@@ -187,6 +191,9 @@ impl ClientFrame {
             ClientFrame::Bye {} | ClientFrame::Logout {} => Ok(()),
             ClientFrame::History(history) => {
                 history.check_limits().and_then(|()| check_number(history.n)).or_else(|detail| refuse(None, detail))
+            }
+            ClientFrame::Observe(observe) => {
+                observe.check_limits().and_then(|()| check_number(observe.n)).or_else(|detail| refuse(None, detail))
             }
             ClientFrame::Say(Say { n, .. })
             | ClientFrame::Unread(Unread { n })

@@ -12,6 +12,7 @@ mod decode;
 mod delta;
 mod feeds;
 mod fields;
+mod observe;
 mod secret;
 mod server;
 
@@ -26,6 +27,7 @@ pub use feeds::{
     Preferences, Read, Refused, RequestNo, SaidAt, Say, Topic, Topics, Unread,
 };
 pub use fields::{FieldChanges, Fields};
+pub use observe::{Observe, Observed, ObservedRoom};
 pub use secret::Secret;
 pub use server::{
     Ack, ActorMarks, EntityFields, ErrorFrame, Expiring, Leaving, Left, Limits, Moved, OwnChange, OwnerChange,
@@ -34,6 +36,8 @@ pub use server::{
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::limits::OBSERVED_ROOMS_MAX;
 
 /// A `Sec-WebSocket-Protocol` entry that starts with this carries the token after it: browsers cannot set other headers.
 pub const TOKEN_SUBPROTOCOL_PREFIX: &str = "sectorbus.token.";
@@ -73,8 +77,9 @@ impl Codec {
     }
 }
 
-/// Which of a session's rooms a frame is about. The same numbers for every session, so that frames are shared.
-/// Others than these three are for later releases: clients skip frames of a slot they do not know.
+/// Which of a session's rooms a frame is about. The same numbers for every session, so that frames are shared; only rooms of
+/// other regions are in whichever of their slots the session has free.
+/// Others than these are for later releases: clients skip frames of a slot they do not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Slot(pub u8);
@@ -85,4 +90,8 @@ impl Slot {
     /// The session's team.
     pub const TEAM: Slot = Slot(1);
     pub const GLOBAL: Slot = Slot(2);
+    /// Rooms of other regions that the session observes.
+    pub const OBSERVED: [Slot; OBSERVED_ROOMS_MAX] = [Slot(3), Slot(4), Slot(5), Slot(6)];
+    /// All of these.
+    pub const COUNT: usize = 3 + OBSERVED_ROOMS_MAX;
 }

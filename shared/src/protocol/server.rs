@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::fields::{self, FieldChanges, Fields};
 use super::{
-    BadFrame, Blocks, CallFailed, CallReply, Codec, Counts, DeltaFrame, ErrorCode, FeedPlace, Item, Marked, Page,
-    Preferences, Refused, SaidAt, Secret, Slot, Topics, decode, delta, encode_delta,
+    BadFrame, Blocks, CallFailed, CallReply, Codec, Counts, DeltaFrame, ErrorCode, FeedPlace, Item, Marked, Observed,
+    Page, Preferences, Refused, SaidAt, Secret, Slot, Topics, decode, delta, encode_delta,
 };
 use crate::action::{Answer, Facts, RejectCode};
 use crate::ids::{ActorId, Alias, EntryId, PlayerId, RoomId, SectorId, Seq, SessionId};
@@ -49,6 +49,7 @@ pub enum ServerFrame {
     Reply(Box<CallReply>),
     CallFailed(CallFailed),
     Topics(Topics),
+    Observed(Observed),
 }
 
 /// The answer to `hello`. Then a `snapshot` (source snapshot) or what came after the cursor (source replica or log).
@@ -308,12 +309,12 @@ pub struct Refreshed {
     pub expires_ms: u64,
 }
 
-/// Whole state of a room beside the sector: the session's team, `global`. A frame of its own: it has no own fields and no
+/// Whole state of a room beside the sector: the session's team, `global`, what it observes of other regions. A frame of its own: it has no own fields and no
 /// marks, and clients that know the sector only skip it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomSnapshot {
     pub room: Slot,
-    /// Which room that is now: `team:<id>` or `global`.
+    /// Which room that is now: `team:<id>`, `global`, `sector:<id>@<region>` or `global@<region>`.
     pub of: RoomId,
     /// The entry this is the state after.
     pub id: EntryId,
@@ -386,6 +387,7 @@ impl ServerFrame {
         "reply",
         "call_failed",
         "topics",
+        "observed",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -420,6 +422,7 @@ impl ServerFrame {
             ServerFrame::Reply(_) => "reply",
             ServerFrame::CallFailed(_) => "call_failed",
             ServerFrame::Topics(_) => "topics",
+            ServerFrame::Observed(_) => "observed",
         }
     }
 

@@ -9,6 +9,7 @@ use super::ears::PlayerEars;
 use super::facts::{FactStore, Fars};
 use super::hub::HubStore;
 use super::inbox::Inbox;
+use super::mirrors::HubLogs;
 use super::outward::OutwardStreams;
 use super::players::{self, PlayerRecord};
 use super::revocations::Revocations;
@@ -35,6 +36,7 @@ pub(super) struct Database {
     pub(super) fars: BTreeMap<PlayerId, Fars>,
     pub(super) facts: FactStore,
     pub(super) hub: HubStore,
+    pub(super) hub_logs: HubLogs,
 }
 
 impl Database {

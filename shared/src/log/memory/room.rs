@@ -1,13 +1,15 @@
 //! One room's keys (`log`, `head`, `snap`, and its `feed`) and what each script does to them: pure, one call one step.
 //! Time is an argument. Publishing and faults are the region's business: what to publish is answered, not sent.
 
+mod mirrored;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
 use super::feed::Feed;
 use super::records;
-use crate::ids::{EntryId, Incarnation, Nonce};
+use crate::ids::{EntryId, Incarnation, Nonce, RegionName};
 use crate::limits::LINEAGE_EPOCHS;
 use crate::log::{
     Append, Appended, Checkpoint, Checkpointed, Claim, ClaimBody, Claimed, Head, Heads, Lineage, LogBody, LogEntry,
@@ -56,11 +58,16 @@ pub(super) struct Room {
     log_is_lost: bool,
     snapshot: Option<Snapshot>,
     pub(super) feed: Feed,
+    /// Of a copy: how often it was begun.
+    begun: u64,
+    /// Of a team's room without log: the region that has it.
+    home: Option<RegionName>,
 }
 
 impl Room {
     pub(super) fn heads(&self) -> Heads {
-        Heads { log: self.head.as_ref().map(|stored| stored.head.clone()), feed: self.feed.last() }
+        let log = self.head.as_ref().map(|stored| stored.head.clone());
+        Heads { home: self.home.clone().filter(|_| log.is_none()), log, feed: self.feed.last() }
     }
 
     pub(super) fn owner(&self) -> Option<&Incarnation> {
@@ -113,6 +120,9 @@ impl Room {
 
     pub(super) fn claim(&mut self, claim: &Claim, replication_id: &str, time_ms: u64) -> (Claimed, Option<LogEntry>) {
         let head = self.head.as_ref().map(|stored| &stored.head);
+        if let Some(region) = self.home.as_ref().filter(|_| head.is_none()) {
+            return (Claimed::Elsewhere { region: region.clone() }, None);
+        }
         match self.judge_nonce(&claim.nonce) {
             Asked::Anew => {}
             Asked::Stale => return (Claimed::StaleNonce, None),

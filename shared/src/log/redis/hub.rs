@@ -25,6 +25,28 @@ impl NewsReader {
     pub(super) fn new(client: Client) -> Self {
         Self { client, kept: Mutex::default() }
     }
+
+    /// Of a stream of news.
+    pub(super) async fn read(&self, key: &str, after: FeedId, count: usize, wait: Duration) -> LogResult<Vec<News>> {
+        let mut kept = self.kept.lock().await;
+        let mut connection = match kept.take() {
+            Some(connection) => connection,
+            None => connect_to_wait(&self.client).await?,
+        };
+        connection.set_response_timeout(wait + WAITED_ANSWERS_WITHIN);
+        let mut read = redis::cmd("XREAD");
+        read.arg("COUNT").arg(count);
+        // BLOCK 0 would wait for ever.
+        read.arg("BLOCK").arg(wait.as_millis().max(1).to_string());
+        read.arg("STREAMS").arg(key).arg(after.to_string());
+        let news = match connection.send_packed_command(&read).await.and_then(Value::extract_error) {
+            Ok(Value::Nil) => Vec::new(),
+            Ok(answer) => read_news(Answer::of("news", answer)?.stream_of_one()?)?,
+            Err(error) => return Err(judge(&error)),
+        };
+        *kept = Some(connection);
+        Ok(news)
+    }
 }
 
 impl Hub for RedisLog {
@@ -68,46 +90,11 @@ impl Hub for RedisLog {
     }
 
     async fn news(&self, after: FeedId, count: usize, wait: Duration) -> LogResult<Vec<News>> {
-        let mut kept = self.news.kept.lock().await;
-        let mut connection = match kept.take() {
-            Some(connection) => connection,
-            None => connect_to_wait(&self.news.client).await?,
-        };
-        connection.set_response_timeout(wait + WAITED_ANSWERS_WITHIN);
-        let mut read = redis::cmd("XREAD");
-        read.arg("COUNT").arg(count);
-        // BLOCK 0 would wait for ever.
-        read.arg("BLOCK").arg(wait.as_millis().max(1).to_string());
-        read.arg("STREAMS").arg(self.keys.hub_news()).arg(after.to_string());
-        let news = match connection.send_packed_command(&read).await.and_then(Value::extract_error) {
-            Ok(Value::Nil) => Vec::new(),
-            Ok(answer) => read_news(Answer::of("news", answer)?.stream_of_one()?)?,
-            Err(error) => return Err(judge(&error)),
-        };
-        *kept = Some(connection);
-        Ok(news)
+        self.news.read(&self.keys.hub_news(), after, count, wait).await
     }
 
     async fn sources(&self) -> LogResult<(FeedId, Vec<Source>)> {
-        let key = self.keys.hub_news();
-        let mut cmd = redis::cmd("XREVRANGE");
-        cmd.arg(&key).arg("+").arg("-").arg("COUNT").arg(1);
-        let newest: Vec<(FeedId, Bytes)> =
-            stream_items(Answer::of("news", self.requests_of(&key).command(&cmd).await?)?)?;
-        let mut cmd = redis::cmd("SMEMBERS");
-        cmd.arg(self.keys.hub_sources());
-        let mut answer = Answer::of("sources", self.pool.command(&cmd).await?)?;
-        let mut sources = Vec::new();
-        while !answer.is_empty() {
-            let text = answer.text()?;
-            match text.parse() {
-                Ok(source) => sources.push(source),
-                // One unreadable name must not hide all others.
-                Err(why) => tracing::warn!(source = text, %why, "left out of the sources"),
-            }
-        }
-        sources.sort_unstable();
-        Ok((newest.first().map(|(at, _)| *at).unwrap_or_default(), sources))
+        sources_in(self, &self.keys.hub_sources(), &self.keys.hub_news()).await
     }
 
     async fn lead(&self, link: &str, nexus: &str, ttl: Duration) -> LogResult<bool> {
@@ -180,4 +167,26 @@ async fn lead(log: &RedisLog, link: &str, nexus: &str, ttl: Duration) -> LogResu
     let key = log.keys.hub_leader(link);
     let call = scripts::LEAD.call(std::slice::from_ref(&key)).arg(nexus).arg(ttl.as_millis().to_string());
     Answer::of("lead", log.requests_of(&key).script(call).await?)?.is_word("YES", "NO")
+}
+
+/// All names in a set, and the place in its news that this is as of.
+pub(super) async fn sources_in(log: &RedisLog, sources: &str, news: &str) -> LogResult<(FeedId, Vec<Source>)> {
+    let mut cmd = redis::cmd("XREVRANGE");
+    cmd.arg(news).arg("+").arg("-").arg("COUNT").arg(1);
+    let newest: Vec<(FeedId, Bytes)> =
+        stream_items(Answer::of("sources", log.requests_of(news).command(&cmd).await?)?)?;
+    let mut cmd = redis::cmd("SMEMBERS");
+    cmd.arg(sources);
+    let mut answer = Answer::of("sources", log.pool.command(&cmd).await?)?;
+    let mut found = Vec::new();
+    while !answer.is_empty() {
+        let text = answer.text()?;
+        match text.parse() {
+            Ok(source) => found.push(source),
+            // One unreadable name must not hide all others.
+            Err(why) => tracing::warn!(source = text, %why, "left out of the sources"),
+        }
+    }
+    found.sort_unstable();
+    Ok((newest.first().map(|(at, _)| *at).unwrap_or_default(), found))
 }

@@ -18,9 +18,9 @@ pub(super) const META: &str = "sb:meta";
 /// | `{members}` | hash | `beat`, `leave` | `m:<incarnation>` = `state expires_ms last_beat_ms period_ms spared address`, `g:<incarnation>` = ms when it went, `ring`, `beat` (last of anyone), `repl`, `calm`, `settings` | for ever; `g:` 1 h |
 /// | `{<incarnation>}:rooms` | set | owner, adopters | rooms it owns | until `forget` |
 /// | `{<incarnation>}:inbox` | stream | `create_inbox`, `send` | one field `c` per command; trimmed by the reader | until `forget` |
-/// | `{<room>}:log` | stream | `append`, `claim`, `reclaim`, `restore` | one field `e` per entry: a `stored` record | for ever, trimmed by `checkpoint` and `park` |
-/// | `{<room>}:head` | hash | all scripts on the room | `last`, `owner`, `ring`, `nonce`, `lineage`, `claims` (last 16 nonces with their answers), `feed` (last feed id) | for ever |
-/// | `{<room>}:snap` | hash | `claim` (genesis), `checkpoint`, `restore` | `id`, `lineage`, `public`, `own`, `system`, `dormant` | for ever |
+/// | `{<room>}:log` | stream | `append`, `claim`, `reclaim`, `restore`; of a room `<room>@<region>` `mirror_…` | one field `e` per entry: a `stored` record | for ever, trimmed by `checkpoint` and `park` |
+/// | `{<room>}:head` | hash | all scripts on the room | `last`, `owner`, `ring`, `nonce`, `lineage`, `claims` (last 16 nonces with their answers), `feed` (last feed id); of a room `<room>@<region>` `begun` and `snapshot`; of a team's room without log `home` (the region that has it) | for ever |
+/// | `{<room>}:snap` | hash | `claim` (genesis), `checkpoint`, `restore`; `mirror_begin`, `mirror_renew` | `id`, `lineage`, `public`, `own`, `system`, `dormant` | for ever |
 /// | `{<room>}:feed` | stream | `post` | one field `i` per item: a `stored` record | for ever, newest 10,000 items; of a player's room those of the last 7 d (`player_feed_kept`) |
 /// | `{<room>}:once:<player>:<actor>:<seq>`, `{<room>}:once:#<room>:<entry id>:<n>`, `{<room>}:once:!<key>`, `{<room>}:once:<region>/<any of these>` | string | `post`, `mirror` | feed id of that post | 7 d |
 /// | `{<room>}:from` | hash | `mirror` | `<region>` = `rewinds id`: up to where that region's feed of the room is in this one | for ever |
@@ -52,6 +52,9 @@ pub(super) const META: &str = "sb:meta";
 /// | `{hub}:<region>:latest` | hash | `facts` | `present <player>`, `revoked <what>` = `number body`: what the region last said of it | for ever |
 /// | `{hub}:<region>:facts` | stream | `facts` | the same in the order it was heard: `k`, `n`, `b`, `p` = id of the one before | for ever, about the newest 100,000 |
 /// | `{hub}:link:<link>` | hash | `keep` | `swept` = ms by the region: what was marked there before is carried up | for ever |
+/// | `{hub}:<room>@<region>:log`, `:head`, `:snap` | as `{<room>@<region>}:…` of a region | `mirror_…` | a copy of that room's log | for ever, as there |
+/// | `{hub}:log-sources` | set | `mirror_begin` | `<room>@<region>` of all copies of logs | for ever |
+/// | `{hub}:log-news` | stream | `mirror_extend`, `mirror_begin` | `s` = `<room>@<region>` that a step brought something of, `p` as above | for ever, about the newest 100,000 |
 /// | `{hub}:leader:<link>` | string | `lead` | the nexus that leads the link | until it is not kept up |
 /// | `{hub}:paused` | set | `pause` | links that are paused | for ever |
 ///
@@ -142,6 +145,16 @@ impl Keys {
     }
     pub(super) fn hub_link(&self, link: &str) -> String {
         format!("{}{{hub}}:link:{link}", self.prefix)
+    }
+    /// The copy of a log: its `log`, `head` and `snap` under this.
+    pub(super) fn hub_copy(&self, source: &Source) -> String {
+        format!("{}{{hub}}:{source}", self.prefix)
+    }
+    pub(super) fn hub_log_sources(&self) -> String {
+        format!("{}{{hub}}:log-sources", self.prefix)
+    }
+    pub(super) fn hub_log_news(&self) -> String {
+        format!("{}{{hub}}:log-news", self.prefix)
     }
     pub(super) fn hub_leader(&self, link: &str) -> String {
         format!("{}{{hub}}:leader:{link}", self.prefix)

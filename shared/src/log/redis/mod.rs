@@ -1,5 +1,5 @@
 //! The log on Redis: connections, and every operation of [`Log`] as one script. `keys` spells what is stored,
-//! `scripts/*.lua` are the operations, `rooms`, `members`, `inboxes`, `seats`, `feeds`, `bridge`, `hub` and `region` call them.
+//! `scripts/*.lua` are the operations, `rooms`, `members`, `inboxes`, `seats`, `feeds`, `bridge`, `hub`, `mirrors` and `region` call them.
 //! The only place that talks to Redis. Knows nothing of what entries, snapshots and commands mean.
 
 mod keys;
@@ -15,6 +15,7 @@ mod feeds;
 mod hub;
 mod inboxes;
 mod members;
+mod mirrors;
 mod outward;
 mod region;
 mod revocations;
@@ -142,6 +143,7 @@ pub struct RedisLog {
     pool: Pool,
     inboxes: Inboxes,
     news: NewsReader,
+    log_news: NewsReader,
     groups: Groups,
     pubsub: PubSub,
     touches: Touches,
@@ -188,6 +190,7 @@ impl RedisLog {
             beats: Connection::start(pushing, "beats", config.member_ttl / 2),
             inboxes: Inboxes::new(plain.clone()),
             news: NewsReader::new(plain.clone()),
+            log_news: NewsReader::new(plain.clone()),
             groups: Groups::new(plain),
             region: config.region,
             player_feed_kept: config.player_feed_kept,

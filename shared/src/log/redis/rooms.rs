@@ -41,6 +41,7 @@ pub(super) async fn claim(log: &RedisLog, claim: Claim) -> LogResult<Claimed> {
         "OWNED" => Ok(Claimed::Owned { by: answer.parse()?, ring: RingVersion(answer.parse()?) }),
         "STALE_RING" => Ok(Claimed::StaleRing { head: RingVersion(answer.parse()?) }),
         "STALE_NONCE" => Ok(Claimed::StaleNonce),
+        "ELSEWHERE" => Ok(Claimed::Elsewhere { region: answer.parse()? }),
         other => answer.unknown(other),
     }
 }
@@ -143,7 +144,7 @@ pub(super) async fn heads(log: &RedisLog, rooms: &[RoomId]) -> LogResult<Vec<Hea
     for (turn, rooms) in rooms.chunks(HEADS_AT_ONCE).enumerate() {
         let mut pipeline = redis::Pipeline::with_capacity(rooms.len());
         for room in rooms {
-            let fields = ["format", "last", "owner", "ring", "nonce", "lineage", "feed"];
+            let fields = ["format", "last", "owner", "ring", "nonce", "lineage", "feed", "home"];
             pipeline.cmd("HMGET").arg(log.keys.head(room)).arg(&fields);
         }
         for answer in log.requests[turn % log.requests.len()].commands(&pipeline).await? {
@@ -157,9 +158,13 @@ pub(super) async fn heads(log: &RedisLog, rooms: &[RoomId]) -> LogResult<Vec<Hea
 }
 
 pub(super) async fn snapshot(log: &RedisLog, room: &RoomId) -> LogResult<Option<Snapshot>> {
+    snapshot_of(log, &log.keys.snap(room)).await
+}
+
+pub(super) async fn snapshot_of(log: &RedisLog, key: &str) -> LogResult<Option<Snapshot>> {
     let fields = ["format", "id", "lineage", "public", "own", "system", "dormant"];
     let mut cmd = redis::cmd("HMGET");
-    cmd.arg(log.keys.snap(room)).arg(&fields);
+    cmd.arg(key).arg(&fields);
     let mut answer = Answer::of("snapshot", log.pool.command(&cmd).await?)?;
     let Some(format) = answer.optional_text()? else {
         return Ok(None);
@@ -173,8 +178,12 @@ pub(super) async fn snapshot(log: &RedisLog, room: &RoomId) -> LogResult<Option<
 }
 
 pub(super) async fn entries(log: &RedisLog, room: &RoomId, after: EntryId, count: usize) -> LogResult<Vec<LogEntry>> {
+    entries_of(log, &log.keys.log(room), after, count).await
+}
+
+pub(super) async fn entries_of(log: &RedisLog, key: &str, after: EntryId, count: usize) -> LogResult<Vec<LogEntry>> {
     let mut cmd = redis::cmd("XRANGE");
-    cmd.arg(log.keys.log(room)).arg(format!("({after}")).arg("+").arg("COUNT").arg(count);
+    cmd.arg(key).arg(format!("({after}")).arg("+").arg("COUNT").arg(count);
     let items: Vec<(EntryId, Bytes)> = stream_items(Answer::of("entries", log.pool.command(&cmd).await?)?)?;
     let read = |(id, record)| read_entry(id, record).map_err(|why| unreadable("entry", &why));
     items.into_iter().map(read).collect()
@@ -200,8 +209,9 @@ fn head(mut answer: Answer) -> LogResult<Heads> {
     let owner = answer.optional_text()?.filter(|owner| !owner.is_empty());
     let (ring, nonce, lineage) = (answer.optional_text()?, answer.optional_text()?, answer.optional_text()?);
     let feed: Option<FeedId> = answer.optional_text()?.map(|id| read_text(&id)).transpose()?;
+    let home = answer.optional_text()?.map(|region| read_text(&region)).transpose()?;
     let Some(last) = last else {
-        return Ok(Heads { log: None, feed });
+        return Ok(Heads { log: None, feed, home });
     };
     let head = Head {
         last: read_text(&last)?,
@@ -210,7 +220,7 @@ fn head(mut answer: Answer) -> LogResult<Heads> {
         nonce: nonce.map(|nonce| read_nonce(&nonce).map_err(|why| unreadable("head", &why))).transpose()?,
         lineage: read_lineage(&lineage.unwrap_or_default()).map_err(|why| unreadable("head", &why))?,
     };
-    Ok(Heads { log: Some(head), feed })
+    Ok(Heads { log: Some(head), feed, home: None })
 }
 
 fn read_text<T: std::str::FromStr>(text: &str) -> LogResult<T> {

@@ -44,6 +44,10 @@ scripts! {
     PUSH = "push" after "prelude";
     PULL = "pull" after "prelude";
     LEAD = "lead";
+    MIRROR_EXTEND = "mirror_extend" after "prelude" after "mirrors";
+    MIRROR_BEGIN = "mirror_begin" after "prelude" after "mirrors";
+    MIRROR_RENEW = "mirror_renew" after "prelude" after "mirrors";
+    TEAM_HOME = "team_home";
     EARS = "ears" after "prelude";
     ATTACH = "attach" after "prelude" after "presence";
     DETACH = "detach" after "prelude" after "presence";
@@ -128,6 +132,10 @@ mod tests {
             &PUSH,
             &PULL,
             &LEAD,
+            &MIRROR_EXTEND,
+            &MIRROR_BEGIN,
+            &MIRROR_RENEW,
+            &TEAM_HOME,
             &ATTACH,
             &DETACH,
             &SHOW,

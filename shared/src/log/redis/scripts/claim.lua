@@ -1,16 +1,19 @@
 -- Takes ownership of a room.
 -- KEYS: head, log, snap. ARGV: incarnation, ring, counter, jitter, may_take 0|1, channel, public, own, system, dormant,
 -- replication id or ''.
--- Checks: the nonce (same counter: same answer; lower: refused), the owner (taken from only on the Redis that the last
+-- Checks: a room without log has no home elsewhere; the nonce (same counter: same answer; lower: refused), the owner (taken from only on the Redis that the last
 -- beat saw), the ring version. Writes: a claim entry,
 -- the whole head but `feed`, and for a room without log its genesis snapshot; publishes the entry.
--- Answers: GRANTED id prev lineage time owner-before-or-'' | OWNED incarnation ring | STALE_RING ring | STALE_NONCE.
+-- Answers: GRANTED id prev lineage time owner-before-or-'' | OWNED incarnation ring | STALE_RING ring | STALE_NONCE | ELSEWHERE region.
 local me, ring, counter = ARGV[1], ARGV[2], ARGV[3]
-local head = redis.call('HMGET', KEYS[1], 'last', 'owner', 'ring', 'lineage', 'claims')
+local head = redis.call('HMGET', KEYS[1], 'last', 'owner', 'ring', 'lineage', 'claims', 'home')
 local last, owner, head_ring = head[1], head[2] or '', tonumber(head[3] or '0')
 local lineage, claims = head[4] or '', head[5] or ''
 local now = now_ms()
 
+if not last and head[6] then
+  return { 'ELSEWHERE', head[6] }
+end
 local known, known_id, known_prev = claim_of(claims, me)
 if known and known == tonumber(counter) then
   return { 'GRANTED', known_id, known_prev, lineage_before(lineage, known_id), text(now), '' }
