@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use sectorbus::action::{Action, Answer, RejectCode};
-use sectorbus::ids::{ActorId, Alias, ConversationId, EntryId, PlayerId, SectorId, Seq};
+use sectorbus::ids::{ActorId, Alias, ConversationId, EntryId, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::protocol::{
     Act, ActorMarks, Body, Call, CallFailure, ChangeBody, ClientFrame, DeltaFrame, FEEDS, Hello, OwnChange,
     PlayerPresence, Secret, ServerFrame, Slot, Snapshot, SnapshotReason, Source,
@@ -119,6 +119,8 @@ pub struct Client {
     pub heard: Heard,
     /// The rooms it sees beside its sector, by slot.
     pub beside: BTreeMap<Slot, Beside>,
+    /// Why they were sent whole, as it came.
+    pub beside_anew: Vec<(RoomId, SnapshotReason)>,
     /// What it was told last of players it watches.
     pub presence: BTreeMap<PlayerId, PlayerPresence>,
     /// Promises that were not kept.
@@ -263,6 +265,8 @@ impl Client {
             }
             // Its token outlives it.
             ServerFrame::Expiring(_) | ServerFrame::Refreshed(_) | ServerFrame::Pong(_) => Vec::new(),
+            // What it tells comes in `room` and `left` too.
+            ServerFrame::Observed(_) => Vec::new(),
             feeds @ (ServerFrame::Said(_)
             | ServerFrame::Refused(_)
             | ServerFrame::Item(_)
@@ -280,6 +284,7 @@ impl Client {
                 if !self.connected {
                     self.broken.push(format!("{} came before the first state", room.of));
                 }
+                self.beside_anew.push((room.of.clone(), room.reason));
                 let beside = Beside::of(*room);
                 self.broken.extend(beside.check());
                 self.beside.insert(beside.slot, beside);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sectorbus::ids::{FeedId, PlayerId, RoomId, SectorId, TopicId};
 use sectorbus::protocol::{
-    Block, ChannelCount, ClientFrame, FeedPlace, FeedPlaceReason, History, Item, Page, Prefer, Read, Refused,
+    Block, ChannelCount, ClientFrame, FeedPlace, FeedPlaceReason, History, Item, Observe, Page, Prefer, Read, Refused,
     RequestNo, SaidAt, Say, ServerFrame, Topic, Unread,
 };
 use sectorbus::said::{HeardKind, NoticeKind, RefusalCode, Said};
@@ -88,6 +88,10 @@ impl Heard {
             self.topics.remove(&name);
         }
         ClientFrame::Topic(Topic { n, name, wanted })
+    }
+
+    pub fn observe(&mut self, room: RoomId, wanted: bool) -> ClientFrame {
+        ClientFrame::Observe(Observe { n: self.next_request(), room, wanted })
     }
 
     pub fn prefer(&mut self, kind: HeardKind, wanted: bool) -> ClientFrame {

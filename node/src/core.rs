@@ -204,8 +204,11 @@ impl<L: Log> Core<L> {
         (above > 0 && above >= mine.0).then_some(RingVersion(above))
     }
 
-    /// Where commands for a room go now; `None` while the ring is empty.
+    /// Where commands for a room go now; `None` while the ring is empty, and for rooms of other regions.
     pub fn target(&self, room: &RoomId) -> Option<Incarnation> {
+        if room.is_elsewhere() {
+            return None;
+        }
         if self.owners.is_running(room) {
             return Some(self.me());
         }
@@ -220,7 +223,7 @@ impl<L: Log> Core<L> {
     /// The ring maps the room to this life of this node.
     pub fn maps_to_me(&self, room: &RoomId) -> bool {
         let me = self.incarnation.load();
-        self.view.load().ring.owner(room) == Some(me.as_ref())
+        !room.is_elsewhere() && self.view.load().ring.owner(room) == Some(me.as_ref())
     }
 
     pub fn set_hint(&self, room: &RoomId, owner: Incarnation) {

@@ -43,8 +43,8 @@ impl Owners {
             Told::Busy => return core.send_notice(&from, room, Notice::Busy),
             Told::NotHere(event) => event,
         };
-        if room.is_feed_only() {
-            tracing::warn!(%room, "a command for a room without a log");
+        if room.is_feed_only() || room.is_elsewhere() {
+            tracing::warn!(%room, "a command for a room that nobody here may own");
             return;
         }
         if core.maps_to_me(room) {

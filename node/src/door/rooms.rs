@@ -215,6 +215,7 @@ impl PrivateView {
 pub(super) fn must_have_state<L: Log>(core: &Core<L>, room: &RoomId) -> Result<(), Problem> {
     match room {
         RoomId::Sector(sector) if !core.rules.universe.contains(sector) => Err(Problem::not_found("sector")),
+        RoomId::Elsewhere(_) => Err(Problem::not_found("room")),
         RoomId::Player(_) | RoomId::Topic(_) => {
             Err(Problem::unprocessable("no_state", "this room is a feed only")
                 .accepted("sector:<id>, team:<id> or global"))
@@ -315,7 +316,7 @@ impl FeedItemView {
 fn is_open_to_all<L: Log>(core: &Core<L>, room: &RoomId) -> bool {
     match room {
         RoomId::Global | RoomId::Sector(_) => true,
-        RoomId::Player(_) | RoomId::Team(_) => false,
+        RoomId::Player(_) | RoomId::Team(_) | RoomId::Elsewhere(_) => false,
         RoomId::Topic(topic) => read_by(&core.config.topics, topic) == Some(&ReadBy::Everyone),
     }
 }

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use sectorbus::ids::{PlayerId, Role, RoomId, TeamId};
+use sectorbus::ids::{PlayerId, Role, TeamId};
 use sectorbus::limits::MEMBERS_PER_TEAM_MAX;
 use sectorbus::log::{Log, SetTeam};
 use sectorbus::state::RoomState;
@@ -17,7 +17,7 @@ use crate::door::Door;
 use crate::door::call::{Call, until_answered};
 use crate::door::problem::{Problem, ProblemBody};
 use crate::load;
-use crate::people::teams::{ChangeError, Changed, change};
+use crate::people::teams::{ChangeError, Changed, change, log_of};
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TeamView {
@@ -57,7 +57,7 @@ fn members(state: &RoomState) -> Vec<MemberView> {
 pub async fn roster<L: Log>(State(door): State<Door<L>>, request: Request) -> Result<Json<TeamView>, Problem> {
     let mut call = Call::admitted(&door, request, Scope::Read).await?;
     let team: TeamId = call.id("team").await?;
-    let room = RoomId::Team(team.clone());
+    let room = until_answered(|| log_of(&*call.core.log, &team)).await?;
     let loaded = until_answered(|| load::load(&*call.core.log, &room, None)).await?;
     let loaded = loaded.ok_or_else(|| Problem::not_found("team"))?;
     Ok(Json(TeamView { team, members: members(&loaded.state) }))
@@ -83,7 +83,7 @@ pub struct TeamOfPlayer {
 }
 
 /// Takes a player into a team, out of any other, or gives a member another role. The player need not have been seen yet.
-/// After 503 the same request finishes it.
+/// After 503 the same request finishes it; `unavailable`: the team's home is another region.
 #[utoipa::path(put, path = "/api/v1/teams/{team}/members/{player}", tag = "state", request_body = MemberRequest,
     params(("team" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", example = "red"),
         ("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", example = "ann")),
@@ -125,6 +125,8 @@ impl From<ChangeError> for Problem {
         match error {
             ChangeError::FromToken => Problem::new(StatusCode::CONFLICT, "from_token", error.to_string())
                 .accepted("teams_from = \"backend\"; here the claim team of a player's token says it"),
+            ChangeError::Elsewhere(_) => Problem::unavailable("unavailable", error.to_string())
+                .accepted("the same request in that region; here it is done when the mirrored roster has it"),
             ChangeError::Full => Problem::new(StatusCode::CONFLICT, "full", error.to_string())
                 .accepted(format!("at most {MEMBERS_PER_TEAM_MAX} members")),
             ChangeError::Unreadable(why) => {

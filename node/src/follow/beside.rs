@@ -10,7 +10,7 @@ use sectorbus::protocol::{Slot, SnapshotReason};
 
 use crate::core::ConnId;
 use crate::follow::frames;
-use crate::follow::framing::{critical, lane_of};
+use crate::follow::framing::critical;
 use crate::follow::subscriber::{Greeting, Phase, Subscriber, Subscription};
 use crate::follow::task::Follow;
 use crate::people::rosters::Roster;
@@ -38,14 +38,20 @@ pub struct Waiter {
 }
 
 impl<L: Log> Follow<L> {
-    pub(super) fn slot(&self) -> Slot {
-        frames::slot_of(&self.room)
+    /// No seat is needed to see it.
+    pub(super) fn is_beside(&self) -> bool {
+        frames::slot_of(&self.room) != Slot::SECTOR
     }
 
     /// Only asked of rooms beside the sector.
     fn admits(&self, player: &PlayerId) -> bool {
         let Some(replica) = &self.replica else { return false };
-        self.room == RoomId::Global || team::may_read(replica.state(), player)
+        match &self.room {
+            RoomId::Global => true,
+            // What everybody in it sees; a team's roster is for its members.
+            RoomId::Elsewhere(elsewhere) => !matches!(elsewhere.room(), RoomId::Team(_)),
+            _ => team::may_read(replica.state(), player),
+        }
     }
 
     /// A session that asks again was greeted, or waits.
@@ -78,12 +84,14 @@ impl<L: Log> Follow<L> {
             (false, Greeting::Snapshot(reason)) => *reason,
             (false, Greeting::Welcome { .. } | Greeting::Moved { .. }) => SnapshotReason::Join,
         };
-        let lane = if sub.is_lost() { Lane::Critical } else { lane_of(frames::slot_of(&self.room)) };
+        let lane = if sub.is_lost() { Lane::Critical } else { Lane::State(sub.slot) };
         sub.set_lost(false);
         sub.greeting = Greeting::Snapshot(SnapshotReason::Gap);
-        let frame = framed(lane, sub.codec, &frames::room(replica, &self.room, reason).encode(sub.codec));
+        let frame = framed(lane, sub.codec, &frames::room(replica, sub.slot, &self.room, reason).encode(sub.codec));
         let version = replica.cursor().version;
-        let presence = replica.state().system().members().get(&sub.player).map_or(0, |member| member.presence);
+        // Numbers of another region say nothing here.
+        let member = replica.state().system().members().get(&sub.player).filter(|_| !self.log_of.is_elsewhere());
+        let presence = member.map_or(0, |member| member.presence);
         Self::hand(&mut self.tally, subscriber, &[frame], version);
         // Each time: what the room lost of the player is told again.
         self.tell(conn, SessionEvent::Admitted { room: self.room.clone(), presence });
@@ -119,7 +127,7 @@ impl<L: Log> Follow<L> {
         let Some(Subscriber { sub, phase }) = self.subscribers.get_mut(conn) else { return };
         if std::mem::replace(phase, Phase::Waiting) != Phase::Waiting {
             sub.greeting = Greeting::Snapshot(SnapshotReason::Join);
-            sub.outbox.send(&[critical(sub, &frames::left(&self.room))]);
+            sub.outbox.send(&[critical(sub, &frames::left(sub.slot, &self.room))]);
             let (player, events_tx) = (sub.player.clone(), sub.events_tx.clone());
             let _ = events_tx.send(self.not_admitted(&player));
         }
@@ -128,6 +136,7 @@ impl<L: Log> Follow<L> {
     fn not_admitted(&self, player: &PlayerId) -> SessionEvent {
         let members = self.replica.as_ref().map(|replica| replica.state().system().members());
         let number = members.and_then(|members| members.get(player)).map_or(0, |member| member.number);
+        let number = (!self.log_of.is_elsewhere()).then_some(number);
         SessionEvent::NotAdmitted { room: self.room.clone(), number }
     }
 

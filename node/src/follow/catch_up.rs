@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use sectorbus::ids::EntryId;
+use sectorbus::ids::{EntryId, RoomId};
 use sectorbus::limits::LOAD_PAGE_ENTRIES;
 use sectorbus::log::{Head, Heads, Log, LogBody, LogEntry, LogError, LogResult, OnChain};
 use sectorbus::metrics::LostBy;
@@ -16,6 +16,7 @@ use crate::follow::replica::Replica;
 use crate::follow::subscriber::{Greeting, Phase, Subscriber};
 use crate::follow::task::Follow;
 use crate::load::{self, Follows};
+use crate::people::teams;
 use crate::room::task::RoomEvent;
 
 const RETRY_AFTER: Duration = Duration::from_millis(50);
@@ -123,7 +124,7 @@ impl<L: Log> Follow<L> {
 
     /// Reads entries after the cursor, page by page, and compares the head when they do not connect.
     async fn read_on(&mut self, cursor: EntryId) -> LogResult<()> {
-        let heads = self.core.log.heads(std::slice::from_ref(&self.room)).await?;
+        let heads = self.core.log.heads(std::slice::from_ref(&self.log_of)).await?;
         let head = heads.into_iter().next().and_then(|heads| heads.log);
         let Some(head) = head else { return self.wait_for_owner(cursor, None).await };
         match standing(cursor, &head) {
@@ -141,7 +142,7 @@ impl<L: Log> Follow<L> {
         }
         loop {
             let cursor = self.replica.as_ref().map_or(EntryId::GENESIS, Replica::cursor);
-            let page = self.core.log.entries(&self.room, cursor, LOAD_PAGE_ENTRIES).await?;
+            let page = self.core.log.entries(&self.log_of, cursor, LOAD_PAGE_ENTRIES).await?;
             let last_page = page.len() < LOAD_PAGE_ENTRIES;
             for entry in page {
                 let cursor = self.replica.as_ref().map_or(EntryId::GENESIS, Replica::cursor);
@@ -187,7 +188,10 @@ impl<L: Log> Follow<L> {
             tracing::error!(
                 room = %self.room, %cursor, head = ?head.map(|head| head.last), lost, "entries that were delivered are gone"
             );
-            self.core.metrics.acked_lost.add(LostBy::Relay, lost);
+            // Of another region's log, that region counts it.
+            if !self.log_of.is_elsewhere() {
+                self.core.metrics.acked_lost.add(LostBy::Relay, lost);
+            }
         }
         if head.is_none() {
             // Nothing to show until somebody owns the room: it begins anew then.
@@ -210,7 +214,14 @@ impl<L: Log> Follow<L> {
     }
 
     async fn reload(&mut self, reason: SnapshotReason) -> LogResult<()> {
-        let loaded = load::load(&*self.core.log, &self.room, None).await?;
+        let mut loaded = load::load(&*self.core.log, &self.log_of, None).await?;
+        if let (None, RoomId::Team(team), false) = (&loaded, &self.room, self.log_of.is_elsewhere()) {
+            self.log_of = teams::log_of(&*self.core.log, team).await?;
+            if self.log_of.is_elsewhere() {
+                // Followed from now on: what comes while this is read is heard.
+                loaded = load::load(&*self.core.log, &self.log_of, None).await?;
+            }
+        }
         self.unreadable = None;
         self.note_lost_or_gap(reason);
         let Some(loaded) = loaded else { return Ok(()) };

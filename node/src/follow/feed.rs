@@ -206,8 +206,9 @@ impl<L: Log> Follow<L> {
 
     async fn read_feed(&mut self) -> LogResult<()> {
         let heads = self.core.log.heads(std::slice::from_ref(&self.room)).await?;
-        let Heads { log, feed } = heads.into_iter().next().unwrap_or_default();
-        if log.is_some() && self.replica.is_none() {
+        let Heads { log, feed, .. } = heads.into_iter().next().unwrap_or_default();
+        let has_log = log.is_some() || self.log_of.is_elsewhere();
+        if has_log && self.replica.is_none() {
             // Rights are asked of its state.
             self.catch_up().await;
         }
@@ -218,7 +219,7 @@ impl<L: Log> Follow<L> {
             self.rewind_feed(to);
         }
         self.feed.read_anew();
-        if !self.read_feed_on(log.is_some()).await? {
+        if !self.read_feed_on(has_log).await? {
             return Ok(());
         }
         self.hear_feed();

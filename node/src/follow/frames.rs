@@ -12,12 +12,13 @@ use sectorbus::state::{Delta, EntityChange, FieldChanges};
 
 use crate::follow::replica::Replica;
 
-/// The slot that every session sees such a room in.
+/// The slot that every session sees such a room in; a room of another region is in one that its session chose.
 pub fn slot_of(room: &RoomId) -> Slot {
     match room {
         RoomId::Sector(_) | RoomId::Player(_) | RoomId::Topic(_) => Slot::SECTOR,
         RoomId::Team(_) => Slot::TEAM,
         RoomId::Global => Slot::GLOBAL,
+        RoomId::Elsewhere(_) => Slot::OBSERVED[0],
     }
 }
 
@@ -85,10 +86,10 @@ pub fn snapshot(
 }
 
 /// A room beside the sector, whole.
-pub fn room(replica: &Replica, of: &RoomId, reason: SnapshotReason) -> ServerFrame {
+pub fn room(replica: &Replica, slot: Slot, of: &RoomId, reason: SnapshotReason) -> ServerFrame {
     let state = replica.state();
     ServerFrame::Room(Box::new(RoomSnapshot {
-        room: slot_of(of),
+        room: slot,
         of: of.clone(),
         id: replica.cursor(),
         owner: owner_name(replica),
@@ -98,8 +99,8 @@ pub fn room(replica: &Replica, of: &RoomId, reason: SnapshotReason) -> ServerFra
     }))
 }
 
-pub fn left(of: &RoomId) -> ServerFrame {
-    ServerFrame::Left(Left { room: slot_of(of), of: of.clone() })
+pub fn left(slot: Slot, of: &RoomId) -> ServerFrame {
+    ServerFrame::Left(Left { room: slot, of: of.clone() })
 }
 
 fn owner_name(replica: &Replica) -> String {

@@ -1,5 +1,7 @@
 //! Frames as they are handed to outboxes: encoded, with their headers, each in its lane. Deltas once per codec, shared.
 
+use smallvec::SmallVec;
+
 use sectorbus::protocol::{Codec, ServerFrame, Slot, SnapshotReason, encode_delta};
 use sectorbus::state::Delta;
 
@@ -7,30 +9,25 @@ use crate::follow::frames;
 use crate::follow::subscriber::Subscription;
 use crate::session::outbox::{Framed, Lane, framed};
 
-/// One delta, encoded for each codec when first needed.
+/// One delta, encoded for each slot and codec when first needed.
 pub(super) struct SharedDelta<'d> {
-    room: Slot,
     delta: &'d Delta,
-    framed: [Option<Framed>; 2],
+    /// One or two; of a room of another region as many as slots that sessions observe it in.
+    framed: SmallVec<[(Slot, Codec, Framed); 2]>,
 }
 
 impl<'d> SharedDelta<'d> {
-    pub(super) fn new(room: Slot, delta: &'d Delta) -> Self {
-        Self { room, delta, framed: [None, None] }
+    pub(super) fn new(delta: &'d Delta) -> Self {
+        Self { delta, framed: SmallVec::new() }
     }
-    pub(super) fn for_codec(&mut self, codec: Codec) -> Framed {
-        let index = usize::from(codec == Codec::Json);
-        let delta = || frames::delta(self.room, self.delta);
-        let encoded = || framed(lane_of(self.room), codec, &encode_delta(codec, &delta()));
-        self.framed[index].get_or_insert_with(encoded).clone()
-    }
-}
-
-pub(super) fn lane_of(room: Slot) -> Lane {
-    match room {
-        Slot::TEAM => Lane::Team,
-        Slot::GLOBAL => Lane::Global,
-        _ => Lane::State,
+    pub(super) fn for_sub(&mut self, sub: &Subscription) -> Framed {
+        let (slot, codec) = (sub.slot, sub.codec);
+        if let Some((.., framed)) = self.framed.iter().find(|(of, with, _)| (*of, *with) == (slot, codec)) {
+            return framed.clone();
+        }
+        let frame = framed(Lane::State(slot), codec, &encode_delta(codec, &frames::delta(slot, self.delta)));
+        self.framed.push((slot, codec, frame.clone()));
+        frame
     }
 }
 
@@ -39,7 +36,7 @@ pub(super) fn critical(sub: &Subscription, frame: &ServerFrame) -> Framed {
 }
 
 pub(super) fn state(sub: &Subscription, frame: &ServerFrame) -> Framed {
-    framed(Lane::State, sub.codec, &frame.encode(sub.codec))
+    framed(Lane::State(sub.slot), sub.codec, &frame.encode(sub.codec))
 }
 
 /// A snapshot's frame. A client that saw what is gone is told with it, and what tells it is never dropped.

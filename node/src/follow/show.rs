@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use sectorbus::action::{Answer, RejectCode, Status};
@@ -27,7 +28,7 @@ impl<L: Log> Follow<L> {
     fn sector(&self) -> Option<SectorId> {
         match &self.room {
             RoomId::Sector(sector) => Some(sector.clone()),
-            RoomId::Team(_) | RoomId::Player(_) | RoomId::Topic(_) | RoomId::Global => None,
+            RoomId::Team(_) | RoomId::Player(_) | RoomId::Topic(_) | RoomId::Global | RoomId::Elsewhere(_) => None,
         }
     }
 
@@ -46,7 +47,7 @@ impl<L: Log> Follow<L> {
     /// Repeats are idempotent: a session that asks again may not have heard yet that it was greeted.
     pub(super) fn subscribe(&mut self, sub: Subscription) {
         let conn = sub.conn;
-        if self.slot() != Slot::SECTOR {
+        if self.is_beside() {
             return self.admit(sub);
         }
         if let Some(standing) = self.subscribers.get_mut(conn).filter(|standing| standing.covers(&sub)) {
@@ -71,7 +72,7 @@ impl<L: Log> Follow<L> {
     }
 
     fn greet_if_seated(&mut self, conn: ConnId) {
-        if self.slot() != Slot::SECTOR {
+        if self.is_beside() {
             return self.greet_if_admitted(conn);
         }
         let (Some(replica), Some(subscriber)) = (&self.replica, self.subscribers.get_mut(conn)) else { return };
@@ -85,7 +86,7 @@ impl<L: Log> Follow<L> {
 
     /// Sends the first frames of a subscriber; from here on it is live.
     pub(super) fn greet(&mut self, conn: ConnId) {
-        if self.slot() != Slot::SECTOR {
+        if self.is_beside() {
             return self.greet_beside(conn);
         }
         let (Some(sector), Some(replica), Some(subscriber)) =
@@ -207,7 +208,7 @@ impl<L: Log> Follow<L> {
     pub(super) fn resync(&mut self, conn: ConnId) {
         let live = self.subscribers.get_mut(conn).is_some_and(|s| matches!(s.phase, Phase::Live { .. }));
         if live {
-            if self.slot() == Slot::SECTOR {
+            if !self.is_beside() {
                 self.core.metrics.drift_repairs.increment(1);
             }
             self.snapshot_in_place(conn, SnapshotReason::Resync);
@@ -244,7 +245,8 @@ impl<L: Log> Follow<L> {
             None => self.unflushed = Some(delta),
             Some(unflushed) => unflushed.merge_in(&delta),
         }
-        if let Some(entry) = entry {
+        // Of a room of another region the public part is shown, and nothing else.
+        if let Some(entry) = entry.filter(|_| !self.room.is_elsewhere()) {
             self.show_own(id.version, &entry.own, &entry.answers, &entry.sums);
             self.show_comings_and_goings(&entry.system);
         }
@@ -275,8 +277,7 @@ impl<L: Log> Follow<L> {
         players.sort_unstable();
         players.dedup();
         let unflushed = self.unflushed.take();
-        let room = self.slot();
-        let mut shared = unflushed.as_ref().map(|delta| SharedDelta::new(room, delta));
+        let mut shared = unflushed.as_ref().map(SharedDelta::new);
         for player in players {
             for conn in self.subscribers.conns_of(player) {
                 let Some(subscriber) = self.subscribers.get_mut(conn) else { continue };
@@ -299,7 +300,7 @@ impl<L: Log> Follow<L> {
                 // Who leaves with this entry sees the departure only with the arrival.
                 let keeps_up = live && !removed;
                 match (&mut shared, keeps_up) {
-                    (Some(shared), true) => frames.push(shared.for_codec(sub.codec)),
+                    (Some(shared), true) => frames.push(shared.for_sub(sub)),
                     _ if frames.is_empty() => continue,
                     _ => {}
                 }
@@ -363,7 +364,7 @@ impl<L: Log> Follow<L> {
             let mut frames = Vec::with_capacity(2);
             let behind = matches!(phase, Phase::Live { version: shown } if *shown < version);
             if let (true, Answer::Ack, Some(delta)) = (behind, &answered.answer, &self.unflushed) {
-                frames.push(SharedDelta::new(Slot::SECTOR, delta).for_codec(sub.codec));
+                frames.push(SharedDelta::new(delta).for_sub(sub));
             }
             frames.insert(0, critical(sub, &frames::answer(answered.seq, &answered.answer, version)));
             let _ = sub.events_tx.send(SessionEvent::Answered { seq: answered.seq });
@@ -392,12 +393,17 @@ impl<L: Log> Follow<L> {
     }
 
     fn show_owner(&mut self, id: EntryId, owner: &Incarnation) {
-        let frame = frames::owner(self.slot(), id, owner);
-        let shared: Vec<Framed> =
-            Codec::ALL.iter().map(|codec| framed(Lane::Critical, *codec, &frame.encode(*codec))).collect();
+        // Most rooms are shown in one slot.
+        let mut shared: SmallVec<[(Slot, Codec, Framed); 2]> = SmallVec::new();
         for subscriber in self.subscribers.iter_mut() {
             if matches!(subscriber.phase, Phase::Live { .. }) {
-                let frame = shared[usize::from(subscriber.sub.codec == Codec::Json)].clone();
+                let (slot, codec) = (subscriber.sub.slot, subscriber.sub.codec);
+                let known = shared.iter().find(|(of, with, _)| (*of, *with) == (slot, codec));
+                let frame = known.map(|(.., frame)| frame.clone()).unwrap_or_else(|| {
+                    let frame = framed(Lane::Critical, codec, &frames::owner(slot, id, owner).encode(codec));
+                    shared.push((slot, codec, frame.clone()));
+                    frame
+                });
                 Self::hand(&mut self.tally, subscriber, &[frame], id.version);
             }
         }
@@ -414,12 +420,12 @@ impl<L: Log> Follow<L> {
         self.flush_due = None;
         self.last_flush = Instant::now();
         let Some(delta) = self.unflushed.take() else { return };
-        let mut shared = SharedDelta::new(self.slot(), &delta);
+        let mut shared = SharedDelta::new(&delta);
         let mut delivered = 0;
         for subscriber in self.subscribers.iter_mut() {
             let Phase::Live { version } = subscriber.phase else { continue };
             if version < delta.to {
-                let frame = shared.for_codec(subscriber.sub.codec);
+                let frame = shared.for_sub(&subscriber.sub);
                 Self::hand(&mut self.tally, subscriber, std::slice::from_ref(&frame), delta.to);
                 delivered += 1;
             }
@@ -452,7 +458,7 @@ fn resume_frames(
         out.push(state(sub, &frames::own(replica.cursor().version, sum, &missed.own)));
     }
     out.extend(missed.steps.iter().map(|step| match step {
-        Step::Delta(delta) => SharedDelta::new(Slot::SECTOR, delta).for_codec(sub.codec),
+        Step::Delta(delta) => SharedDelta::new(delta).for_sub(sub),
         Step::Claim(id, owner) => critical(sub, &frames::owner(Slot::SECTOR, *id, owner)),
     }));
     out

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use sectorbus::ids::{ActorId, Generation, Hop, PlayerId, SectorId, SessionId};
 use sectorbus::mailbox;
-use sectorbus::protocol::{Codec, SnapshotReason, Welcome};
+use sectorbus::protocol::{Codec, Slot, SnapshotReason, Welcome};
 
 use crate::core::ConnId;
 use crate::follow::replica::Known;
@@ -27,6 +27,8 @@ pub struct Subscription {
     pub told_hop: Hop,
     pub actor: ActorId,
     pub codec: Codec,
+    /// In which the client is shown the room.
+    pub slot: Slot,
     pub outbox: Arc<Outbox>,
     pub events_tx: mailbox::Sender<SessionEvent>,
     pub greeting: Greeting,

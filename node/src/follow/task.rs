@@ -12,7 +12,6 @@ use sectorbus::ids::{EntryId, PlayerId, RoomId};
 use sectorbus::limits::UNFOLLOW_AFTER;
 use sectorbus::log::{Following, Log, Push};
 use sectorbus::metrics::Tally;
-use sectorbus::protocol::Slot;
 use sectorbus::state::Delta;
 
 use crate::command::{Command, Notice, Receipt, Speaker, decode_receipts};
@@ -42,6 +41,8 @@ pub struct Start<L: Log> {
 pub(super) struct Follow<L: Log> {
     pub(super) core: Arc<Core<L>>,
     pub(super) room: RoomId,
+    /// Whose log shows the room: of a team that was made in another region, the copy of that region's.
+    pub(super) log_of: RoomId,
     pub(super) events_tx: mpsc::UnboundedSender<FollowEvent>,
     pub(super) heard: Arc<Heard>,
     heard_at_ms: Arc<AtomicU64>,
@@ -81,6 +82,7 @@ pub async fn run<L: Log>(start: Start<L>) {
     let tally = core.metrics.tally();
     let mut follow = Follow {
         core,
+        log_of: room.clone(),
         room,
         events_tx,
         heard,
@@ -105,7 +107,8 @@ pub async fn run<L: Log>(start: Start<L>) {
         started: now,
         unused_since: now,
     };
-    while follow.step(&mut events_rx, &mut following).await {}
+    let mut copy = None;
+    while follow.step(&mut events_rx, &mut following, &mut copy).await {}
     if let RoomId::Team(team) = &follow.room {
         follow.core.people.rosters.forget(team);
     }
@@ -113,11 +116,20 @@ pub async fn run<L: Log>(start: Start<L>) {
 
 impl<L: Log> Follow<L> {
     /// Handles one event. False: nobody uses the room any more.
-    async fn step(&mut self, events_rx: &mut mpsc::UnboundedReceiver<FollowEvent>, following: &mut Following) -> bool {
+    async fn step(
+        &mut self,
+        events_rx: &mut mpsc::UnboundedReceiver<FollowEvent>,
+        following: &mut Following,
+        copy: &mut Option<Following>,
+    ) -> bool {
+        if self.log_of != self.room && copy.is_none() {
+            *copy = Some(self.core.log.follow(&self.log_of));
+        }
         let due = self.next_due();
         tokio::select! {
             biased;
             Some(push) = following.pushes.recv() => self.take_push(push).await,
+            Some(push) = next_of(copy) => self.take_push(push).await,
             Some(event) = events_rx.recv() => self.take_event(event),
             () = tokio::time::sleep_until(due) => {}
         }
@@ -190,7 +202,8 @@ impl<L: Log> Follow<L> {
             FollowEvent::Undelivered(undelivered) => self.take_undelivered(&undelivered),
             FollowEvent::Heads(heads) => {
                 self.compare_feed(&heads);
-                self.compare(heads);
+                // These are of the room's own keys.
+                if self.log_of == self.room { self.compare(heads) } else { self.must_read = true }
             }
             FollowEvent::ViewChanged => self.view_changed(),
             FollowEvent::Backlog { conn, entries } => self.take_backlog(conn, entries.as_deref()),
@@ -222,6 +235,10 @@ impl<L: Log> Follow<L> {
 
     /// Keeps a command until its answer, unless the state shows it done already.
     fn keep(&mut self, command: Command) {
+        if self.log_of.is_elsewhere() {
+            tracing::debug!(room = %self.room, home = %self.log_of, "commands go to where a room's home is, not here");
+            return;
+        }
         let player = Key::of(&command).map(|key| key.player);
         self.route.keep(command, self.started.elapsed());
         if let (Some(player), Some(replica)) = (player, &self.replica) {
@@ -305,6 +322,9 @@ impl<L: Log> Follow<L> {
 
     /// As far as this node knows; a room that nobody uses may be without one.
     fn is_without_owner(&self) -> bool {
+        if self.log_of.is_elsewhere() {
+            return false;
+        }
         let is_used = !self.subscribers.is_empty() || !self.route.is_empty();
         let owner = self.replica.as_ref().and_then(Replica::owner);
         is_used && owner.is_none_or(|owner| !self.core.view().members.contains(owner))
@@ -332,7 +352,9 @@ impl<L: Log> Follow<L> {
     }
 
     fn needs_owner(&self) -> bool {
-        self.replica.is_none() && (!self.subscribers.is_empty() || !self.route.is_empty())
+        self.replica.is_none()
+            && !self.log_of.is_elsewhere()
+            && (!self.subscribers.is_empty() || !self.route.is_empty())
     }
 
     pub(super) fn tell(&mut self, conn: ConnId, event: SessionEvent) {
@@ -481,7 +503,7 @@ impl<L: Log> Follow<L> {
     }
 
     pub(super) fn check_seat(&mut self, conn: ConnId) {
-        if self.slot() != Slot::SECTOR {
+        if self.is_beside() {
             return self.check_admitted(conn);
         }
         let (Some(replica), Some(subscriber)) = (&self.replica, self.subscribers.get_mut(conn)) else { return };
@@ -495,5 +517,13 @@ impl<L: Log> Follow<L> {
             // Taken for dead with its node, which lives.
             let _ = sub.events_tx.send(SessionEvent::SeatStale { generation: sub.generation });
         }
+    }
+}
+
+/// Never of no copy.
+async fn next_of(copy: &mut Option<Following>) -> Option<Push> {
+    match copy {
+        Some(copy) => copy.pushes.recv().await,
+        None => std::future::pending().await,
     }
 }

@@ -1,7 +1,8 @@
 //! Changing who is in a team: first where the player's team is kept (`at`, which numbers the change), then in the rosters
 //! of the team and of the one that is left. A change is done when those rooms' logs have it: what is posted afterwards
 //! has a later `as_of`, and a reader whose rights fail by then never gets it. A change that was begun and not finished is
-//! finished by the same call again.
+//! finished by the same call again. Of a team that was made in another region nothing is changed here: what its roster has
+//! by now is taken over, anything else is refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use sectorbus::ids::{PlayerId, Role, RoomId, TeamId};
+use sectorbus::ids::{PlayerId, RegionName, Role, RoomId, TeamId};
 use sectorbus::limits::TEAMS_UNSETTLED_MAX;
 use sectorbus::log::{Log, LogError, LogResult, SetTeam, TeamAt};
 use sectorbus::metrics::TeamChange;
@@ -28,6 +29,8 @@ pub use crate::room::team::may_read;
 /// A failover takes less.
 const DONE_WITHIN: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// Until a token's team is looked for again in the roster that another region keeps.
+const HOME_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 /// The role of members of whom nobody said more: those of tokens.
 pub const MEMBER: &str = "member";
 
@@ -42,6 +45,9 @@ pub enum ChangeError {
     /// `teams_from = "token"`: the backend has no say.
     #[error("teams come from tokens")]
     FromToken,
+    /// It was made there, and who is in it is decided there.
+    #[error("the team's home is region {0}")]
+    Elsewhere(RegionName),
     #[error("the team is full")]
     Full,
     /// Not in the logs within 10 s; it may be later. The same call again finishes it.
@@ -81,6 +87,10 @@ pub(crate) async fn follow_token<L: Log>(
                 tracing::debug!(%player, why, "a token's team is not yet taken over");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
+            Err(ChangeError::Elsewhere(region)) => {
+                tracing::debug!(%player, %region, "a token's team has its home elsewhere, where the player is not in it");
+                tokio::time::sleep(HOME_LOOKED_AT_EVERY).await;
+            }
             Err(error) => {
                 tracing::warn!(%player, %error, "the token's team is not taken over");
                 return None;
@@ -93,8 +103,10 @@ pub(crate) async fn follow_token<L: Log>(
 /// A team that is full changes nothing. If it was filled right then, the player ends up in none.
 async fn change_anyway<L: Log>(core: &Arc<Core<L>>, player: &PlayerId, change: SetTeam) -> Result<TeamAt, ChangeError> {
     let deadline = Instant::now() + DONE_WITHIN;
+    let before = stored(core, player, deadline).await?;
+    check_homes(core, player, &before, &change, deadline).await?;
     if let SetTeam::Join(team, _) | SetTeam::ByToken { team: Some((team, _)), .. } = &change
-        && !is_in(&stored(core, player, deadline).await?, team)
+        && !is_in(&before, team)
         && is_full_for(core, player, team, deadline).await?
     {
         return Err(ChangeError::Full);
@@ -188,6 +200,61 @@ fn is_done(at: &TeamAt, change: &SetTeam) -> bool {
     }
 }
 
+/// The room whose log has a team's roster: its own, or the copy of the one in the region where the team was made.
+pub(crate) async fn log_of<L: Log>(log: &L, team: &TeamId) -> LogResult<RoomId> {
+    let room = RoomId::Team(team.clone());
+    let heads = log.heads(std::slice::from_ref(&room)).await?.into_iter().next().unwrap_or_default();
+    let home = heads.home.filter(|_| heads.log.is_none());
+    Ok(home.and_then(|home| room.clone().at(home).ok()).unwrap_or(room))
+}
+
+/// Rosters that are kept in other regions must have by now what the change brings about.
+async fn check_homes<L: Log>(
+    core: &Core<L>,
+    player: &PlayerId,
+    at: &TeamAt,
+    change: &SetTeam,
+    deadline: Instant,
+) -> Result<(), ChangeError> {
+    let (into, leaves) = match change {
+        SetTeam::Join(team, role) => (Some((team, Some(role))), true),
+        SetTeam::ByToken { issued_s, .. } if at.issued_s > *issued_s => return Ok(()),
+        SetTeam::ByToken { team, .. } => (team.as_ref().map(|(team, _)| (team, None)), true),
+        SetTeam::Leave(named) => (None, is_in(at, named)),
+        SetTeam::LeaveAny => (None, true),
+        SetTeam::Known(_) => return Ok(()),
+    };
+    let now = at.team.iter().map(|(team, _)| team).filter(|_| leaves);
+    let left = now.chain(at.before.iter().map(|(team, _)| team));
+    let left = left.filter(|team| into.is_none_or(|(into, _)| into != *team));
+    if let Some((team, role)) = into {
+        is_settled_elsewhere(core, player, team, Some(role), deadline).await?;
+    }
+    for team in left {
+        is_settled_elsewhere(core, player, team, None, deadline).await?;
+    }
+    Ok(())
+}
+
+/// False: the team's roster is kept here. `inside`: the player is to be in it, in this role if one is named.
+async fn is_settled_elsewhere<L: Log>(
+    core: &Core<L>,
+    player: &PlayerId,
+    team: &TeamId,
+    inside: Option<Option<&Role>>,
+    deadline: Instant,
+) -> Result<bool, ChangeError> {
+    let log_of = until(deadline, || log_of(&*core.log, team)).await?;
+    let RoomId::Elsewhere(home) = &log_of else { return Ok(false) };
+    let loaded = until(deadline, || load(&*core.log, &log_of, None)).await?;
+    let role = loaded.as_ref().and_then(|loaded| team::role_of(&loaded.state, player));
+    let is_settled = match (inside, role) {
+        (Some(Some(wanted)), Some(role)) => role == wanted.as_str(),
+        (inside, role) => inside.is_some() == role.is_some(),
+    };
+    if is_settled { Ok(true) } else { Err(ChangeError::Elsewhere(home.region().clone())) }
+}
+
 /// Why a roster has not taken a change.
 enum Unsettled {
     Full,
@@ -264,6 +331,9 @@ async fn settle<L: Log>(
     role: Option<Role>,
     deadline: Instant,
 ) -> Result<(), Unsettled> {
+    if is_settled_elsewhere(core, player, team, role.as_ref().map(|_| None), deadline).await? {
+        return Ok(());
+    }
     let room = RoomId::Team(team.clone());
     let guard = Follows::pin(core, &room);
     let (done_tx, done_rx) = oneshot::channel();

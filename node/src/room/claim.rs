@@ -41,6 +41,8 @@ pub enum NotMine {
     Moved,
     /// A stored record cannot be read.
     Unreadable,
+    /// The team was made in another region.
+    Elsewhere,
 }
 
 pub fn to_log_parts(parts: Parts, with_dormant: bool) -> SnapshotParts {
@@ -100,6 +102,10 @@ async fn claim<L: Log>(core: &Arc<Core<L>>, room: &RoomId, me: &Incarnation) -> 
             Claimed::Owned { by, .. } => return Err(NotMine::OwnedBy(by)),
             Claimed::StaleRing { head } => newer_ring(core, head).await,
             Claimed::StaleNonce => {}
+            Claimed::Elsewhere { region } => {
+                tracing::info!(%room, %region, "a room is not owned here: its home is another region");
+                return Err(NotMine::Elsewhere);
+            }
         }
     }
 }
@@ -143,6 +149,7 @@ fn result_of(claimed: &LogResult<Claimed>) -> ClaimResult {
         Ok(Claimed::Owned { .. }) => ClaimResult::Owned,
         Ok(Claimed::StaleRing { .. }) => ClaimResult::StaleRing,
         Ok(Claimed::StaleNonce) => ClaimResult::StaleNonce,
+        Ok(Claimed::Elsewhere { .. }) => ClaimResult::Elsewhere,
         Err(_) => ClaimResult::Failed,
     }
 }

@@ -38,6 +38,8 @@ pub enum Dropped {
     LifeOver,
     /// A stored record cannot be read.
     Unreadable,
+    /// It was never this region's.
+    Elsewhere,
 }
 
 /// What an append came to once the chain was whole.

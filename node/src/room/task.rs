@@ -141,6 +141,7 @@ pub async fn run<L: Log>(
         Err(NotMine::OwnedBy(by)) => Dropped::Fenced { by: Some(by) },
         Err(NotMine::Moved) => Dropped::Fenced { by: None },
         Err(NotMine::Unreadable) => Dropped::Unreadable,
+        Err(NotMine::Elsewhere) => Dropped::Elsewhere,
     };
     let by = match &dropped {
         Dropped::Fenced { by } => by.clone(),
@@ -149,11 +150,11 @@ pub async fn run<L: Log>(
             tokio::time::sleep(UNREADABLE_AGAIN_AFTER).await;
             None
         }
-        Dropped::Parked | Dropped::LifeOver => None,
+        Dropped::Parked | Dropped::Elsewhere | Dropped::LifeOver => None,
     };
     // The set names what would be left behind; only what surely is not goes out of it.
     let lives_elsewhere = by.as_ref().is_some_and(|by| *by != me && core.view().members.contains(by));
-    if lives_elsewhere || matches!(dropped, Dropped::Parked) {
+    if lives_elsewhere || matches!(dropped, Dropped::Parked | Dropped::Elsewhere) {
         let _ = core.log.rooms_remove(&me, &room).await;
     }
     Owners::ended(&core, &room, &mailbox);

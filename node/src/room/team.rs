@@ -19,6 +19,12 @@ pub fn may_read(state: &RoomState, player: &PlayerId) -> bool {
     state.system().is_member(player)
 }
 
+/// Of a member.
+pub fn role_of<'s>(state: &'s RoomState, player: &PlayerId) -> Option<&'s str> {
+    let alias = state.system().members().get(player)?.alias?;
+    state.public().get(alias)?.get(&Field::ROLE)?.as_text()
+}
+
 /// What a change came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {

@@ -12,7 +12,7 @@ use sectorbus::ids::{PlayerId, RoomId, TeamId};
 use sectorbus::limits::IDLE_AFTER;
 use sectorbus::log::{At, Log, LogError, Present, TeamAt};
 use sectorbus::presence::Shown;
-use sectorbus::protocol::{PlayerPresence, Presence, ServerFrame, SnapshotReason};
+use sectorbus::protocol::{PlayerPresence, Presence, ServerFrame, Slot, SnapshotReason};
 
 use crate::auth::Claims;
 use crate::command::{Command, Speaker};
@@ -22,6 +22,7 @@ use crate::follow::subscriber::{Greeting, Subscription};
 use crate::follow::{FollowEvent, FollowGuard, Follows};
 use crate::people::{teams, watches, written};
 use crate::session::SessionEvent;
+use crate::session::observe::Observed;
 use crate::session::task::Session;
 
 const RETRY_AFTER: Duration = Duration::from_millis(200);
@@ -57,6 +58,7 @@ pub(super) struct Company {
     astray_due: Option<Instant>,
     /// When the client last did anything.
     active: Instant,
+    pub(super) observed: Observed,
     watching: BTreeSet<PlayerId>,
     told: BTreeMap<PlayerId, PlayerPresence>,
 }
@@ -80,6 +82,7 @@ impl Company {
             lost: 0,
             astray_due: None,
             active: Instant::now(),
+            observed: Observed::default(),
             watching: BTreeSet::new(),
             told: BTreeMap::new(),
         })
@@ -111,7 +114,7 @@ impl Company {
     }
 
     fn rooms(&self) -> impl Iterator<Item = &FollowGuard> {
-        self.global.iter().chain(self.team.as_ref().map(|(_, guard)| guard))
+        self.global.iter().chain(self.team.as_ref().map(|(_, guard)| guard)).chain(self.observed.guards())
     }
 
     pub(super) fn tell_rooms(&self, event: impl Fn() -> FollowEvent) {
@@ -123,14 +126,14 @@ impl<L: Log> Session<L> {
     /// After the first state.
     pub(super) fn meet(&mut self) {
         if self.company.global.is_none() {
-            let guard = self.watch_room(&RoomId::Global);
+            let guard = self.watch_room(&RoomId::Global, Slot::GLOBAL);
             self.company.global = Some(guard);
             self.enter_team();
             self.follow_token_team();
         }
     }
 
-    fn watch_room(&self, room: &RoomId) -> FollowGuard {
+    pub(super) fn watch_room(&self, room: &RoomId, slot: Slot) -> FollowGuard {
         let guard = Follows::pin(&self.core, room);
         guard.tell(FollowEvent::Subscribe(Box::new(Subscription {
             conn: self.conn,
@@ -141,6 +144,7 @@ impl<L: Log> Session<L> {
             told_hop: Default::default(),
             actor: self.actor,
             codec: self.codec,
+            slot,
             outbox: self.outbox.clone(),
             events_tx: self.events_tx.clone(),
             greeting: Greeting::Snapshot(SnapshotReason::Join),
@@ -160,7 +164,7 @@ impl<L: Log> Session<L> {
             guard.tell(FollowEvent::Dismiss { conn: self.conn });
             self.tell_team(None);
         }
-        self.company.team = wanted.map(|team| (team.clone(), self.watch_room(&RoomId::Team(team))));
+        self.company.team = wanted.map(|team| (team.clone(), self.watch_room(&RoomId::Team(team), Slot::TEAM)));
         self.look_at_watched();
     }
 
@@ -238,9 +242,10 @@ impl<L: Log> Session<L> {
 
     /// The team's room does not have the player, since the change of this number (0: it never had). If it lost that, or
     /// never got it, it is told what `at` says; if it knows better, `at` follows.
-    pub(super) fn not_admitted(&mut self, room: &RoomId, number: u64) {
+    pub(super) fn not_admitted(&mut self, room: &RoomId, number: Option<u64>) {
         let Some((team, guard)) = self.company.team.as_ref().filter(|(_, guard)| guard.room() == room) else { return };
         self.company.is_admitted = false;
+        let Some(number) = number else { return };
         let at = self.company.team_at.as_ref().and_then(|at| Some((at.number, at.team.as_ref()?)));
         let Some((known, (of, role))) = at.filter(|(_, (of, _))| of == team) else { return };
         let player = self.speaker.player.clone();
@@ -282,7 +287,7 @@ impl<L: Log> Session<L> {
         let mine = follows.fetch_add(1, Ordering::Relaxed) + 1;
         let (core, events_tx) = (self.core.clone(), self.events_tx.clone());
         self.core.tasks.spawn("token team", async move {
-            let is_last = || follows.load(Ordering::Relaxed) == mine;
+            let is_last = || follows.load(Ordering::Relaxed) == mine && !events_tx.is_closed();
             if let Some(team) = teams::follow_token(&core, &player, team, issued_s, is_last).await {
                 let _ = events_tx.send(SessionEvent::InTeam { team });
             }
@@ -399,6 +404,7 @@ impl<L: Log> Session<L> {
         let conn = self.conn;
         self.company.tell_rooms(|| FollowEvent::Unsubscribe { conn });
         self.company.global = None;
+        self.company.observed = Observed::default();
         if !std::mem::take(&mut self.company.watching).is_empty() {
             watches::watch(&self.core, conn, &self.events_tx, &BTreeSet::new());
         }

@@ -163,6 +163,7 @@ pub(super) async fn attach_while_open<L: Log>(
                 | ClientFrame::Unread(_)
                 | ClientFrame::Block(_)
                 | ClientFrame::Topic(_)
+                | ClientFrame::Observe(_)
                 | ClientFrame::Prefer(_)
                 | ClientFrame::Call(_)),
             ) => {

@@ -143,9 +143,11 @@ pub(super) fn class_of(frame: &ClientFrame) -> Option<(ActionClass, u32)> {
     Some(match frame {
         ClientFrame::Act(act) => (act.action.class(), 1),
         ClientFrame::Say(_) => (ActionClass::Chat, 1),
-        ClientFrame::Read(_) | ClientFrame::Block(_) | ClientFrame::Prefer(_) | ClientFrame::Topic(_) => {
-            (ActionClass::Asking, 1)
-        }
+        ClientFrame::Read(_)
+        | ClientFrame::Block(_)
+        | ClientFrame::Prefer(_)
+        | ClientFrame::Topic(_)
+        | ClientFrame::Observe(_) => (ActionClass::Asking, 1),
         ClientFrame::Watch(watch) => (ActionClass::Asking, 1 + watch.players.len() as u32 / WATCHED_PER_UNIT),
         ClientFrame::History(_) => (ActionClass::Asking, HISTORY_UNITS),
         ClientFrame::Unread(_) => (ActionClass::Asking, UNREAD_UNITS),

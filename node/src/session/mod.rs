@@ -1,6 +1,6 @@
 //! A player's connection to this node. In reading order: `player_socket` (plain or TLS), `socket` (upgrade and reading), `outbox` (writing), `edges`
 //! (before `hello` and at the end), `intake` (how much is taken), `hello` (who is it), `place` (which room has the
-//! player), `seat` (attached again, left), `company` (other players), `talk` (what it says and hears), `task` (the one
+//! player), `seat` (attached again, left), `company` (other players), `observe` (rooms of other regions), `talk` (what it says and hears), `task` (the one
 //! loop), `connection` (from upgrade to end).
 
 pub mod player_socket;
@@ -21,6 +21,8 @@ mod renewal;
 pub mod company;
 pub mod place;
 mod seat;
+
+mod observe;
 
 mod talk;
 
@@ -49,8 +51,11 @@ pub enum SessionEvent {
     CompareAt,
     /// Whom the player blocks was changed: by whichever device.
     CompareEars,
-    /// A team's room does not know the player (any more).
-    NotAdmitted { room: RoomId, number: u64 },
+    /// A team's room does not know the player (any more), since the change of this number (0: it never did). `None`: what
+    /// happens in the team is decided in another region.
+    NotAdmitted { room: RoomId, number: Option<u64> },
+    /// Whether a room of another region is mirrored here.
+    Observable { n: u64, room: RoomId, is_there: bool },
     /// The token's team was taken over, or another is said to be the player's.
     InTeam { team: TeamAt },
     /// `at` has it that this session is shown as this.

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use tokio::sync::{Notify, mpsc};
 
 use sectorbus::limits::{CRITICAL_BACKLOG_BYTES_MAX, FEED_BACKLOG_BYTES_MAX, STATE_BACKLOG_BYTES_MAX};
-use sectorbus::protocol::Codec;
+use sectorbus::protocol::{Codec, Slot};
 
 use crate::session::player_socket::PlayerSocket;
 
@@ -22,27 +22,21 @@ const SLICES_PER_WRITE: usize = 16;
 pub enum Lane {
     /// Answers, notices, everything that is not repeated: never dropped while the session lives.
     Critical,
-    /// Deltas and snapshots of the sector: a later snapshot makes up for them.
-    State,
-    /// The same of the team.
-    Team,
-    /// The same of `global`.
-    Global,
+    /// Deltas and snapshots of the room in this slot: a later snapshot makes up for them.
+    State(Slot),
     /// Items of feeds: never dropped, and not taken beyond a bound. Whoever offers one that was not taken reads on later.
     Feed,
 }
 
 /// Lanes of state. Each room's is by itself: its relay knows when frames of it were dropped, and of no other.
-const STATE_LANES: usize = 3;
+const STATE_LANES: usize = Slot::COUNT;
 
 impl Lane {
     /// Which lane of state; `None`: nothing of it may be dropped.
     fn of_state(self) -> Option<usize> {
         match self {
             Lane::Critical | Lane::Feed => None,
-            Lane::State => Some(0),
-            Lane::Team => Some(1),
-            Lane::Global => Some(2),
+            Lane::State(slot) => Some(usize::from(slot.0)),
         }
     }
 }
@@ -431,7 +425,7 @@ mod tests {
     #[test]
     fn headers_fit_every_length() {
         for len in [0, 125, 126, 65_535, 65_536] {
-            let frame = framed(Lane::State, Codec::Msgpack, &vec![7; len]);
+            let frame = framed(Lane::State(Slot::SECTOR), Codec::Msgpack, &vec![7; len]);
             assert_eq!(unframed(frame.bytes), Some((2, Bytes::from(vec![7; len]))), "{len}");
         }
     }
@@ -440,7 +434,7 @@ mod tests {
     async fn a_reader_that_stops_loses_state_and_keeps_answers() {
         let (ours, theirs) = pair().await;
         let outbox = Outbox::new(Sink::Socket(ours));
-        let state = framed(Lane::State, Codec::Msgpack, &[0; 10_000]);
+        let state = framed(Lane::State(Slot::SECTOR), Codec::Msgpack, &[0; 10_000]);
         let ack = framed(Lane::Critical, Codec::Msgpack, b"ack");
         let mut handed = Handed::Taken;
         for _ in 0..10_000 {
@@ -453,11 +447,11 @@ mod tests {
         assert!(outbox.waiting.lock().frames.iter().any(|f| f.lane == Lane::Critical));
         assert!(outbox.waiting.lock().state_bytes[0] <= STATE_BACKLOG_BYTES_MAX);
         // Another room's lane is its own: what it sends waits, and what it drops is told to it alone.
-        let team = framed(Lane::Team, Codec::Msgpack, &[0; 10_000]);
+        let team = framed(Lane::State(Slot::TEAM), Codec::Msgpack, &[0; 10_000]);
         assert_eq!(outbox.send(std::slice::from_ref(&team)), Handed::Taken);
         while outbox.send(std::slice::from_ref(&team)) == Handed::Taken {}
         assert_eq!(outbox.send(std::slice::from_ref(&ack)), Handed::Taken);
-        assert_eq!(outbox.send(&[framed(Lane::Global, Codec::Msgpack, b"one")]), Handed::Taken);
+        assert_eq!(outbox.send(&[framed(Lane::State(Slot::GLOBAL), Codec::Msgpack, b"one")]), Handed::Taken);
         drop(theirs);
     }
 

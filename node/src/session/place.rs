@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use sectorbus::ids::{Hop, RoomId, SectorId};
 use sectorbus::limits::LOGIN_UNCHANGED_AFTER;
 use sectorbus::log::{At, Log};
-use sectorbus::protocol::SnapshotReason;
+use sectorbus::protocol::{Slot, SnapshotReason};
 use sectorbus::rules;
 
 use crate::command::Command;
@@ -94,6 +94,7 @@ impl<L: Log> Session<L> {
             told_hop: place.followed,
             actor: self.actor,
             codec: self.codec,
+            slot: Slot::SECTOR,
             outbox: self.outbox.clone(),
             events_tx: self.events_tx.clone(),
             greeting,

@@ -303,6 +303,7 @@ impl<L: Log> Session<L> {
                 self.watch(watch.players);
                 Ok(())
             }
+            ClientFrame::Observe(observe) => self.observe(observe),
             ClientFrame::Bye {} => Err(End::Bye),
             ClientFrame::Logout {} => Err(End::LoggedOut),
             ClientFrame::Refresh(refresh) => {
@@ -398,6 +399,7 @@ impl<L: Log> Session<L> {
             SessionEvent::CompareEars => self.compare_ears(),
             SessionEvent::InTeam { team } => self.token_was_followed(team),
             SessionEvent::NotAdmitted { room, number } => self.not_admitted(&room, number),
+            SessionEvent::Observable { n, room, is_there } => self.observable(n, room, is_there),
             SessionEvent::ShownAs { shown } => self.shown_is_said(shown),
             SessionEvent::Watched { player } => self.watched_changed(&player),
             SessionEvent::Answered { seq } => {

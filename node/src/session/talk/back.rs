@@ -127,7 +127,7 @@ impl<L: Log> Talking<L> {
             RoomId::Player(peer) => *peer == self.player || !unwanted(HeardKind::Private),
             RoomId::Global | RoomId::Sector(_) | RoomId::Team(_) => !unwanted(HeardKind::Chat),
             // Nobody chats there.
-            RoomId::Topic(_) => true,
+            RoomId::Topic(_) | RoomId::Elsewhere(_) => true,
         }
     }
 

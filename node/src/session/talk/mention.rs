@@ -70,7 +70,7 @@ impl<L: Log> Talking<L> {
             RoomId::Global => at.is_some(),
             RoomId::Sector(sector) => at.is_some_and(|at| at.room == *sector),
             RoomId::Team(team) => at.and_then(|at| at.team?.team).is_some_and(|(now, _)| now == *team),
-            RoomId::Player(_) | RoomId::Topic(_) => false,
+            RoomId::Player(_) | RoomId::Topic(_) | RoomId::Elsewhere(_) => false,
         })
     }
 }

@@ -379,7 +379,7 @@ impl<L: Log> Talking<L> {
             RoomId::Topic(name) if self.listening.listens_to(of) => {
                 Some(self.may_read_topic(name).await? != Readable::No)
             }
-            RoomId::Topic(_) => Some(false),
+            RoomId::Topic(_) | RoomId::Elsewhere(_) => Some(false),
         }
     }
 

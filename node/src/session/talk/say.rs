@@ -83,7 +83,7 @@ impl<L: Log> Talking<L> {
             RoomId::Team(_) => Channel::Team,
             RoomId::Player(_) => Channel::Private,
             // Only read.
-            RoomId::Topic(_) => return None,
+            RoomId::Topic(_) | RoomId::Elsewhere(_) => return None,
         };
         let id = match to {
             RoomId::Player(to) => {
