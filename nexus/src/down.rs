@@ -5,7 +5,7 @@ use std::time::Duration;
 use sectorbus::ids::FeedId;
 use sectorbus::item;
 use sectorbus::limits::MIRROR_ITEMS_MAX;
-use sectorbus::log::{Bridge, Hub, HubPush, Log, Mirror, MirrorItem, MirroredUpto, PushedUpto, Source};
+use sectorbus::log::{Bridge, Hub, HubPush, Log, Mirror, MirrorItem, MirroredUpto, Mirrors, PushedUpto, Source};
 use sectorbus::metrics::Direction;
 
 use crate::link::{Link, until_answered};
@@ -27,7 +27,7 @@ pub(crate) struct Down<'l, L> {
     is_of_this_hub: bool,
 }
 
-impl<'l, L: Log + Bridge + Hub> Down<'l, L> {
+impl<'l, L: Log + Bridge + Hub + Mirrors> Down<'l, L> {
     pub(crate) fn new(link: &'l Link<L>, news: FeedId, is_of_this_hub: bool) -> Self {
         // What is kept before all sources were looked through must not say that they were.
         let reached = if is_of_this_hub { news } else { FeedId::START };
@@ -131,7 +131,7 @@ impl<'l, L: Log + Bridge + Hub> Down<'l, L> {
     }
 }
 
-impl<L: Log + Bridge + Hub> Carry<Source> for Down<'_, L> {
+impl<L: Log + Bridge + Hub + Mirrors> Carry<Source> for Down<'_, L> {
     async fn carry(&self, what: &Source) -> Carried {
         // What cannot be read is left until it changes.
         self.carry_feed(what).await.unwrap_or(Carried::All)

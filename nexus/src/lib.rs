@@ -2,7 +2,8 @@
 //! nexus leads it carries items up (region to redis-nexus) and down (from the other regions). Nothing of it is in the
 //! nexus's memory only: places are kept where the items go, so that a crash neither loses nor repeats, and two leaders
 //! at once are harmless.
-//! In reading order: `rules` (what is mirrored), `link` (who leads), `up`, `down`, `queue` (what goes first); beside them `opening`
+//! In reading order: `rules` (what is mirrored), `link` (who leads); of feeds `up`, `down`, `queue` (what goes first);
+//! of logs `logs` (one step), `logs_up`, `logs_down`; beside them `opening`
 //! and `sight` (whose Redis it is, whether it answers); around them `config`, `run`, `admin`, `status`.
 
 pub mod admin;
@@ -23,6 +24,10 @@ mod places;
 mod queue;
 mod up;
 
+mod logs;
+mod logs_down;
+mod logs_up;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +35,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use sectorbus::ids::RegionName;
-use sectorbus::log::{Bridge, Hub, Log};
+use sectorbus::log::{Bridge, Hub, Log, Mirrors};
 use sectorbus::metrics::NexusMeters;
 
 pub use config::NexusConfig;
@@ -79,7 +84,7 @@ pub struct Nexus {
 
 impl Nexus {
     /// Never waits for a Redis: each link begins as soon as its region and redis-nexus have answered.
-    pub fn start<L: Log + Bridge + Hub>(parts: NexusParts<L>) -> Self {
+    pub fn start<L: Log + Bridge + Hub + Mirrors>(parts: NexusParts<L>) -> Self {
         let NexusParts { name, hub, regions, rules } = parts;
         let rules = Arc::new(rules);
         let names: Vec<RegionName> = regions.iter().map(|region| region.name.clone()).collect();

@@ -7,15 +7,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use sectorbus::ids::{FeedId, RegionName};
-use sectorbus::log::{Bridge, BridgePlace, Hub, LinkPlace, Log, LogError, LogResult, Outward};
+use sectorbus::log::{Bridge, BridgePlace, Hub, LinkPlace, Log, LogError, LogResult, Mirrors, Outward};
 use sectorbus::metrics::{Direction, LinkMeters, What};
 
-use crate::LEAD_FOR;
 use crate::down::Down;
 use crate::facts::LinkFacts;
 use crate::rules::Rules;
 use crate::sight::LinkSight;
 use crate::up::Up;
+use crate::{LEAD_FOR, logs_down, logs_up};
 
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// Later, the lead runs out by itself.
@@ -39,7 +39,7 @@ pub struct Link<L> {
     pub sight: LinkSight,
 }
 
-impl<L: Log + Bridge + Hub> Link<L> {
+impl<L: Log + Bridge + Hub + Mirrors> Link<L> {
     /// For ever.
     pub async fn run(&self) {
         loop {
@@ -101,6 +101,8 @@ impl<L: Log + Bridge + Hub> Link<L> {
             () = up.run() => {}
             () = down.run() => {}
             () = facts.run(&self.others) => {}
+            () = logs_up::run(self) => {}
+            () = logs_down::run(self) => {}
         }
     }
 

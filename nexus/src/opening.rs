@@ -34,7 +34,7 @@ pub(crate) struct Opening<L> {
     servers: Mutex<Vec<(String, String)>>,
 }
 
-impl<L: Log + Bridge + Hub> Opening<L> {
+impl<L: Log + Bridge + Hub + Mirrors> Opening<L> {
     pub(crate) fn new(hub: Arc<L>) -> Self {
         Self { hub, hub_opened: OnceCell::new(), servers: Mutex::default() }
     }

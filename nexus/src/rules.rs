@@ -113,6 +113,19 @@ impl Rules {
         self.0.iter().find(fits).map(|rule| rule.class)
     }
 
+    /// Sectors of a region that rules about logs name, each by itself: nothing marks their changes, they are followed.
+    pub fn sectors_from(&self, region: &RegionName) -> Vec<RoomId> {
+        let rules = self.0.iter().filter(|rule| rule.what == What::Logs && rule.takes_from(region));
+        let named = rules.flat_map(|rule| &rule.rooms).filter_map(|pattern| match pattern {
+            RoomPattern::Exactly(room @ RoomId::Sector(_)) => Some(room.clone()),
+            RoomPattern::Exactly(_) | RoomPattern::BeginsWith(_) => None,
+        });
+        let mut sectors: Vec<RoomId> = named.collect();
+        sectors.sort_unstable();
+        sectors.dedup();
+        sectors
+    }
+
     /// Whether, and with which class, something of a region goes to redis-nexus: as some other region gets it.
     pub fn class_up(&self, what: What, room: Option<&RoomId>, from: &RegionName) -> Option<Class> {
         let fits =

@@ -8,7 +8,7 @@ use sectorbus::ids::{FeedId, RoomId};
 use sectorbus::item;
 use sectorbus::limits::{MARK_EVERY, MIRROR_ITEMS_MAX};
 use sectorbus::log::{
-    Bridge, FeedItem, Hub, HubPush, Log, MirroredUpto, OnceKey, Part, Push, PushedUpto, Source, Touched,
+    Bridge, FeedItem, Hub, HubPush, Log, MirroredUpto, Mirrors, OnceKey, Part, Push, PushedUpto, Source, Touched,
 };
 use sectorbus::metrics::Direction;
 use tokio::time::Instant;
@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::facts::LinkFacts;
 use crate::link::{Link, until_answered};
+use crate::logs_up::{self, Ahead};
 use crate::places::Places;
 use crate::queue::{Carried, Carriers, Carry};
 use crate::rules::{Class, What};
@@ -45,12 +46,13 @@ pub(crate) struct Up<'l, L> {
     facts: &'l LinkFacts<'l, L>,
     /// Redis-nexus knows nothing of this link yet.
     is_new: AtomicBool,
+    logs_ahead: Ahead,
 }
 
-impl<'l, L: Log + Bridge + Hub> Up<'l, L> {
+impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
     pub(crate) fn new(link: &'l Link<L>, facts: &'l LinkFacts<'l, L>, began_ms: u64, swept_ms: u64) -> Self {
         let (carriers, is_new) = (Carriers::new(swept_ms), AtomicBool::new(swept_ms == 0));
-        Self { link, began_ms, carriers, places: Places::default(), facts, is_new }
+        Self { link, began_ms, carriers, places: Places::default(), facts, is_new, logs_ahead: Ahead::default() }
     }
 
     /// 0 until everybody was looked at who was there before there was a bridge.
@@ -145,7 +147,7 @@ impl<'l, L: Log + Bridge + Hub> Up<'l, L> {
         match touched.part {
             Part::Feed => self.link.rules.class_up(What::Feeds, Some(&touched.room), &self.link.region),
             Part::Presence => self.link.rules.class_up(What::Presence, None, &self.link.region),
-            Part::Log => None,
+            Part::Log => self.link.rules.class_up(What::Logs, Some(&touched.room), &self.link.region),
         }
     }
 
@@ -256,12 +258,13 @@ fn seal(body: &[u8]) -> u64 {
     xxh3_64(body)
 }
 
-impl<L: Log + Bridge + Hub> Carry<Touched> for Up<'_, L> {
+impl<L: Log + Bridge + Hub + Mirrors> Carry<Touched> for Up<'_, L> {
     async fn carry(&self, what: &Touched) -> Carried {
         let carried = match (what.part, &what.room) {
             (Part::Feed, room) => self.carry_feed(room).await,
             (Part::Presence, RoomId::Player(player)) => self.facts.tell_presence(player).await,
-            (Part::Log | Part::Presence, _) => None,
+            (Part::Log, room) => logs_up::carry(self.link, room, &self.logs_ahead).await,
+            (Part::Presence, _) => None,
         };
         // What cannot be read is left until it changes.
         carried.unwrap_or(Carried::All)

@@ -225,7 +225,7 @@ pub enum RefusalCode {
     Empty,
     /// The text has more than 500 characters in normal form C.
     TooLong,
-    /// The room is not one of this session's rooms.
+    /// The room is not one of this session's rooms, or not mirrored here.
     NotThere,
     /// The player may not say anything; fact: `until` (ms since 1970).
     Muted,
@@ -233,7 +233,7 @@ pub enum RefusalCode {
     NotAccepted,
     /// There is no such player.
     UnknownPlayer,
-    /// More players are blocked, or topics read, than may be.
+    /// More players are blocked, topics read or rooms observed, than may be.
     TooMany,
 }
 
@@ -262,11 +262,15 @@ impl RefusalCode {
         match self {
             RefusalCode::Empty => ("empty", "nothing is left of the text without control characters"),
             RefusalCode::TooLong => ("too_long", "the text has more than 500 characters in normal form C"),
-            RefusalCode::NotThere => ("not_there", "the room is not one of this session's"),
+            RefusalCode::NotThere => {
+                ("not_there", "the room is not one of this session's; to `observe`: it is not mirrored here")
+            }
             RefusalCode::Muted => ("muted", "the player may say nothing; fact: `until` (ms)"),
             RefusalCode::NotAccepted => ("not_accepted", "the other player does not take messages of this one"),
             RefusalCode::UnknownPlayer => ("unknown_player", "there is no such player"),
-            RefusalCode::TooMany => ("too_many", "more players would be blocked, or topics read, than may be"),
+            RefusalCode::TooMany => {
+                ("too_many", "more players would be blocked, topics read or rooms observed, than may be")
+            }
         }
     }
 }

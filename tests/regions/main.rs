@@ -3,6 +3,8 @@
 
 mod cost;
 mod life;
+mod logs_on_memory;
+mod logs_on_redis;
 mod on_memory;
 mod on_redis;
 mod universe;

@@ -13,6 +13,7 @@ use sectorbus::protocol::SnapshotReason;
 
 use crate::follow::FollowEvent;
 use crate::follow::replica::Replica;
+use crate::follow::route::Route;
 use crate::follow::subscriber::{Greeting, Phase, Subscriber};
 use crate::follow::task::Follow;
 use crate::load::{self, Follows};
@@ -218,7 +219,8 @@ impl<L: Log> Follow<L> {
         if let (None, RoomId::Team(team), false) = (&loaded, &self.room, self.log_of.is_elsewhere()) {
             self.log_of = teams::log_of(&*self.core.log, team).await?;
             if self.log_of.is_elsewhere() {
-                // Followed from now on: what comes while this is read is heard.
+                // Followed from the next turn on, and read again then. Nobody here answers what waited for an owner.
+                self.route = Route::default();
                 loaded = load::load(&*self.core.log, &self.log_of, None).await?;
             }
         }

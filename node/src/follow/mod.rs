@@ -1,6 +1,6 @@
 //! Rooms this node follows: for its sessions, and for the rooms it owns.
 //! In reading order: `replica` (state and recent deltas), `route` (commands waiting for answers), `subscriber`
-//! (sessions shown the room), `frames` (state to protocol), `framing` (to an outbox), `task` (the one loop), `catch_up` (staying on the chain),
+//! (sessions shown the room), `frames` (state to protocol), `framing` (to an outbox), `task` (the one loop), `catch_up` (staying on the chain), `ownerless` (rooms without an owner),
 //! `feed` (the room's other stream), `show` (what sessions see), `beside` (rooms that need no seat), `heads` (silent rooms compared).
 
 pub mod replica;
@@ -14,6 +14,7 @@ pub mod task;
 
 pub mod catch_up;
 pub mod feed;
+pub mod ownerless;
 pub mod show;
 
 pub mod beside;

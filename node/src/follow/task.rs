@@ -1,5 +1,6 @@
 //! The task that follows one room: applies what it hears, shows it to sessions, and routes their commands.
-//! One loop over one closed set of events. What an entry means for sessions is in `show`, for the chain in `catch_up`.
+//! One loop over one closed set of events. What an entry means for sessions is in `show`, for the chain in `catch_up`; rooms
+//! that nobody owns are in `ownerless`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,8 +70,8 @@ pub(super) struct Follow<L: Log> {
     /// Frames handed to sessions.
     pub(super) tally: Tally,
     counted_unsettled: bool,
-    counted_without_owner: bool,
-    adopt_asked: Option<Instant>,
+    pub(super) counted_without_owner: bool,
+    pub(super) adopt_asked: Option<Instant>,
     started: Instant,
     unused_since: Instant,
 }
@@ -211,16 +212,6 @@ impl<L: Log> Follow<L> {
         }
     }
 
-    /// A room whose owner is gone is adopted at once where somebody watches it; the others have time.
-    fn view_changed(&mut self) {
-        self.adopt_asked = None;
-        let owner = self.replica.as_ref().and_then(Replica::owner);
-        let is_left = owner.is_some_and(|owner| !self.core.view().members.contains(owner));
-        if is_left && !self.subscribers.is_empty() {
-            self.ask_to_adopt();
-        }
-    }
-
     /// The connection is over or elsewhere: nobody here waits for its answers any more, its client asks again.
     fn unsubscribe(&mut self, conn: ConnId) {
         let Some(Subscriber { sub, .. }) = self.subscribers.remove(conn) else { return };
@@ -312,24 +303,6 @@ impl<L: Log> Follow<L> {
         }
     }
 
-    fn count_without_owner(&mut self) {
-        let is_without = self.is_without_owner();
-        if is_without != self.counted_without_owner {
-            self.counted_without_owner = is_without;
-            self.core.metrics.rooms_without_owner.increment(if is_without { 1.0 } else { -1.0 });
-        }
-    }
-
-    /// As far as this node knows; a room that nobody uses may be without one.
-    fn is_without_owner(&self) -> bool {
-        if self.log_of.is_elsewhere() {
-            return false;
-        }
-        let is_used = !self.subscribers.is_empty() || !self.route.is_empty();
-        let owner = self.replica.as_ref().and_then(Replica::owner);
-        is_used && owner.is_none_or(|owner| !self.core.view().members.contains(owner))
-    }
-
     /// Whose actions wait for long is told so, whatever the reason: nobody owns the room yet, or its owner cannot append.
     fn notice_waiting(&mut self) {
         if self.route.is_empty() || self.noticed.is_some_and(|at| at.elapsed() < NOTICE_EVERY) {
@@ -340,21 +313,6 @@ impl<L: Log> Follow<L> {
             let retry_after_ms = NOTICE_EVERY.as_millis() as u64;
             self.tell_player(&player, &SessionEvent::Unavailable { retry_after_ms });
         }
-    }
-
-    /// Whoever should own the room is asked to, or to look whether the log is as it left it; at most once a second.
-    pub(super) fn ask_to_adopt(&mut self) {
-        let asked = self.adopt_asked.is_some_and(|at| at.elapsed() < Duration::from_secs(1));
-        if let Some(target) = self.core.target(&self.room).filter(|_| !asked) {
-            self.adopt_asked = Some(Instant::now());
-            self.core.deliver_to(&target, &self.room, Command::Adopt);
-        }
-    }
-
-    fn needs_owner(&self) -> bool {
-        self.replica.is_none()
-            && !self.log_of.is_elsewhere()
-            && (!self.subscribers.is_empty() || !self.route.is_empty())
     }
 
     pub(super) fn tell(&mut self, conn: ConnId, event: SessionEvent) {
