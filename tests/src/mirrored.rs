@@ -10,7 +10,9 @@ use bytes::Bytes;
 use sectorbus::ids::{ActorId, FeedId, PlayerId, RegionName, RoomId};
 use sectorbus::item;
 use sectorbus::log::redis::{RedisConfig, RedisLog};
-use sectorbus::log::{Log, LogError, OnceKey};
+use sectorbus::log::{Bridge, Log, LogError, OnceKey};
+
+use crate::waiting;
 
 /// The one actor of an author here.
 const ACTOR: ActorId = ActorId(1);
@@ -30,6 +32,13 @@ impl Feeds {
         let log = RedisLog::connect(config)?;
         ensure!(log.is_ready_within(READY_WITHIN).await, "Redis is not reached within {READY_WITHIN:?}");
         Ok(Self { region, log })
+    }
+
+    /// As if a nexus were there: says so, and waits until what is posted is for it.
+    pub async fn bridged(&self) -> Result<()> {
+        let began_ms = self.log.open_bridge().await?.began_ms;
+        waiting::until_async(READY_WITHIN, "the region is bridged", async || Ok(self.log.time_ms().await? > began_ms))
+            .await
     }
 
     /// Posts an author's item of this number; again until that is answered.

@@ -41,7 +41,7 @@ pub struct Universe {
 }
 
 impl Universe {
-    /// Three regions with this many nodes each, and no nexus yet.
+    /// Three regions with this many nodes each, bridged, and no nexus yet.
     pub async fn start(nodes: usize) -> Result<Self> {
         let mut members = Vec::new();
         for (name, clock_ahead_s) in REGIONS {
@@ -57,7 +57,11 @@ impl Universe {
         let hub = RedisServer::start(hub_options()).await?;
         let hub_link = Proxy::to_redis(hub.port()).await?;
         let folder = Folder::new("universe")?;
-        Ok(Self { nexuses: Vec::new(), members, hub, hub_link, launched: 0, folder, passed: false })
+        let universe = Self { nexuses: Vec::new(), members, hub, hub_link, launched: 0, folder, passed: false };
+        for (name, _) in REGIONS {
+            universe.feeds(name).await?.bridged().await?;
+        }
+        Ok(universe)
     }
 
     /// One more nexus with `[[mirror]]` tables, or what is mirrored by default; of a name that none had before.

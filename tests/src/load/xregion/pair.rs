@@ -30,7 +30,7 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    /// With this many nodes in each region, and no nexus yet.
+    /// With this many nodes in each region, bridged, and no nexus yet.
     pub(super) async fn start(nodes: usize) -> Result<Self> {
         let binary = executable("sectorbus-nexus")?;
         let mut regions = Vec::new();
@@ -39,7 +39,11 @@ impl Pair {
             regions.push(Region::start(nodes, &options).await?);
         }
         let hub = RedisServer::start(RedisOptions::default()).await?;
-        Ok(Self { nexuses: Vec::new(), regions, hub, folder: Folder::new("xregion")?, binary, launched: 0 })
+        let pair = Self { nexuses: Vec::new(), regions, hub, folder: Folder::new("xregion")?, binary, launched: 0 };
+        for region in 0..NAMES.len() {
+            pair.feeds(region).await?.bridged().await?;
+        }
+        Ok(pair)
     }
 
     /// Starts one more nexus and does not wait for it.
