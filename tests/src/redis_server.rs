@@ -10,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tokio::time::Instant;
 
+use crate::skewed_clock;
+
 /// A start takes 50 ms; a loaded machine and an AOF to read may need longer.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(10);
@@ -28,6 +30,8 @@ pub enum Fsync {
 pub struct RedisOptions {
     pub appendonly: bool,
     pub fsync: Fsync,
+    /// Its clock is this much ahead of the machine's.
+    pub clock_ahead_s: i64,
     /// More settings, as on the command line: `["--maxmemory", "10mb"]`.
     pub more: Vec<String>,
 }
@@ -35,7 +39,7 @@ pub struct RedisOptions {
 impl Default for RedisOptions {
     /// What sectorbus asks for: appendonly yes, everysec, noeviction (the default of Redis).
     fn default() -> Self {
-        Self { appendonly: true, fsync: Fsync::EverySec, more: Vec::new() }
+        Self { appendonly: true, fsync: Fsync::EverySec, clock_ahead_s: 0, more: Vec::new() }
     }
 }
 
@@ -204,7 +208,9 @@ pub fn free_port() -> Result<u16> {
 fn spawn(port: u16, directory: &Path, options: &RedisOptions) -> Result<Child> {
     let executable = executable();
     let log = std::fs::File::options().create(true).append(true).open(directory.join("redis.log"))?;
-    Command::new(&executable)
+    let mut command = Command::new(&executable);
+    skewed_clock::put_ahead(&mut command, options.clock_ahead_s)?;
+    command
         .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""])
         .args(["--appendonly", if options.appendonly { "yes" } else { "no" }])
         .args(["--appendfsync", if options.fsync == Fsync::Always { "always" } else { "everysec" }])

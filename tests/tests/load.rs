@@ -95,6 +95,20 @@ fn ten_thousand_things_are_heard_by_two_hundred_sessions_without_loss() {
 }
 
 #[test]
+fn xregion_brings_everything_from_region_to_region_once() {
+    binaries::built("sectorbus-nexus", &["shared/src", "nexus/src"]).expect("the nexus is built");
+    let figures = "p50_ms p99_ms p999_ms max_ms redis_cpu_s_per_million lost duplicated mirrored_per_s \
+        nexus_cpu_s_per_million backlog_s nexus_rss_bytes takeover_ms";
+    let parts = "--flood-s 1 --flood-rooms 20 --backlog 2000 --backlog-rooms 50 --kills 1";
+    let summary = summary(figures, &format!("xregion --rate 50 --listeners 3 --seconds 2 --warm-up-s 0.5 {parts}"));
+    assert_eq!(summary.scenario, "xregion_50");
+    assert_eq!((summary.lost, summary.duplicated), (Some(0.0), Some(0.0)));
+    assert!(summary.p50_ms.expect("p50") > 0.0 && summary.p99_ms <= summary.max_ms);
+    assert!(summary.mirrored_per_s.expect("items") > 0.0 && summary.backlog_s.expect("time") > 0.0);
+    assert!(summary.nexus_rss_bytes.expect("memory") < 100e6 && summary.takeover_ms.expect("time") > 0.0);
+}
+
+#[test]
 fn failover_loses_no_acked_action() {
     let summary =
         summary("acked lost duplicated failover_ms_p50 failover_ms_p99", "failover --kills 1 --nodes 2 --rooms 3");
@@ -148,7 +162,7 @@ async fn a_running_node_is_loaded_by_its_url() {
 fn what_cannot_be_done_on_a_running_node_is_refused() {
     let error = refusal("--url ws://127.0.0.1:1 actions");
     assert!(error.contains("--url needs --jwt-secret-file"), "{error}");
-    for scenario in ["failover", "append"] {
+    for scenario in ["failover", "append", "xregion"] {
         let error = refusal(&format!("--url ws://127.0.0.1:1 {scenario}"));
         assert!(error.contains("leave out --url"), "{error}");
     }
@@ -163,6 +177,8 @@ fn a_wrong_command_line_says_what_is_accepted() {
         ("failover --nodes 1", "2 and up"),
         ("storm --nodes 1", "2 and up"),
         ("append --rooms 0", "1 and up"),
+        ("xregion --rate 0", "above 0"),
+        ("xregion --speakers 0", "1 and up"),
         ("--repeats 0 idle", "not in 1"),
         ("dance", "unrecognized subcommand"),
         ("--json", "a scenario or --compare"),

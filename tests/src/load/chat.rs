@@ -89,7 +89,7 @@ pub async fn run(args: &ChatArgs, place: &Where, name: &str) -> Result<Summary> 
     let cpu_before = target.cpu()?;
     let speaking = tokio::task::spawn_blocking({
         let heard = heard.clone();
-        move || speak(&pace, started, &speakers, &heard)
+        move || speak(&pace, started, &speakers, &heard.due)
     });
     Progress::sleep(name, pace.total()).await;
     let said = speaking.await??;
@@ -139,13 +139,13 @@ async fn join(args: &ChatArgs, target: &Target) -> Result<Vec<Wire>> {
     Ok(wires)
 }
 
-/// Says everything when it is due; how much that was.
-fn speak(pace: &Pace, started: Instant, speakers: &[Sender], heard: &Heard) -> Result<u64> {
+/// Says everything in `global` when it is due, its number as its words, and notes when that was; how much it was.
+pub(super) fn speak(pace: &Pace, started: Instant, speakers: &[Sender], dues: &Mutex<Vec<Instant>>) -> Result<u64> {
     let mut said = 0;
     for (number, due) in (0_usize..).map_while(|number| Some((number, pace.due(number as u64)?))) {
         let due = started + due;
         block_until(due);
-        heard.due.lock().push(due);
+        dues.lock().push(due);
         let n = (number / speakers.len()) as u64 + 1;
         let say = Say { n, to: RoomId::Global, text: number.to_string() };
         speakers[number % speakers.len()].send(&encoded(&ClientFrame::Say(say)))?;

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::load::summary::Summary;
 use crate::load::target::Where;
-use crate::load::{actions, append, broadcast, chat, compare, failover, fanout, idle, storm};
+use crate::load::{actions, append, broadcast, chat, compare, failover, fanout, idle, storm, xregion};
 
 /// Loads a region of sectorbus nodes and prints what it did and cost. Starts the nodes and a Redis itself (sectorbus-node
 /// beside this program, redis-server on PATH or in REDIS_SERVER), or uses running nodes.
@@ -45,6 +45,8 @@ enum Scenario {
     Storm(storm::StormArgs),
     /// Entries and actions that one node puts into one Redis, without sockets
     Append(append::AppendArgs),
+    /// Two regions and one nexus: from client to client, how much it carries, a backlog, and who takes over
+    Xregion(xregion::XregionArgs),
     /// The bare sockets' own process
     #[command(hide = true)]
     Broadcast(broadcast::BroadcastArgs),
@@ -63,6 +65,7 @@ impl Scenario {
             Scenario::Storm(_) => "storm".to_owned(),
             Scenario::Append(args) if args.batched => "append_batched".to_owned(),
             Scenario::Append(_) => "append".to_owned(),
+            Scenario::Xregion(args) => with_rate("xregion", args.rate, 1_000.0),
             Scenario::Broadcast(_) => "broadcast".to_owned(),
         }
     }
@@ -77,6 +80,7 @@ impl Scenario {
             Scenario::Failover(args) => failover::run(args, place, &name).await,
             Scenario::Storm(args) => storm::run(args, place, &name).await,
             Scenario::Append(args) => append::run(args, place, &name).await,
+            Scenario::Xregion(args) => xregion::run(args, place, &name).await,
             Scenario::Broadcast(_) => bail!("broadcast is no scenario"),
         }
     }

@@ -28,6 +28,7 @@ pub mod chat;
 pub mod failover;
 pub mod idle;
 pub mod storm;
+pub mod xregion;
 
 pub mod append;
 

@@ -148,16 +148,16 @@ impl Drop for NodeProcess {
     }
 }
 
-/// The node's executable: built beside this one.
-fn executable() -> Result<PathBuf> {
+/// An executable built beside this one.
+pub(super) fn executable(name: &str) -> Result<PathBuf> {
     let mine = std::env::current_exe().context("no path of this program")?;
-    let path = mine.with_file_name("sectorbus-node");
-    ensure!(path.exists(), "{} is missing: build sectorbus-node with the same profile", path.display());
+    let path = mine.with_file_name(name);
+    ensure!(path.exists(), "{} is missing: build {name} with the same profile", path.display());
     Ok(path)
 }
 
 fn spawn(name: &str, address: SocketAddr, admin: SocketAddr, redis_url: &str, options: &NodeOptions) -> Result<Child> {
-    let executable = executable()?;
+    let executable = executable("sectorbus-node")?;
     let mut command = match options.core {
         None => Command::new(&executable),
         Some(core) => {

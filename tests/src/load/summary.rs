@@ -61,6 +61,7 @@ figures! {
     p50_ms: Lower,
     p99_ms: Lower,
     p999_ms: Lower,
+    max_ms: Lower,
     /// Deltas that arrived at sessions.
     deliveries_per_s: Higher,
     /// Actions that were answered.
@@ -75,15 +76,26 @@ figures! {
     /// To one player, with WebSocket headers.
     bytes_per_player_per_s: Lower,
     acked: Higher,
-    /// Acked, and not in the room's log (`append`: sent, and not answered).
+    /// Acked, and not in the room's log (`append`: sent, and not answered; `xregion`: said or posted, and not in the other
+    /// region).
     lost: Lower,
-    /// Taken twice: in the log more than once, or answered twice.
+    /// Taken twice: in the log more than once, or answered twice (`xregion`: more than once in the other region).
     duplicated: Lower,
     /// From kill -9 of a room's owner to the next answer.
     failover_ms_p50: Lower,
     failover_ms_p99: Lower,
     /// Commands that read logs, snapshots or heads.
     redis_reads_per_room: Lower,
+    /// Items that one nexus brought to other regions.
+    mirrored_per_s: Higher,
+    /// Of the nexus, user and system, per million of them.
+    nexus_cpu_s_per_million: Lower,
+    /// From the start of the nexus until all that waited is in the other region.
+    backlog_s: Lower,
+    /// Resident, at the end of whichever part it was most.
+    nexus_rss_bytes: Lower,
+    /// From kill -9 of a link's leader until something posted after it is in the other region; of all kills the longest.
+    takeover_ms: Lower,
 }
 
 /// Three decimals; whole numbers as such.
@@ -176,9 +188,10 @@ mod tests {
     #[test]
     fn the_figures_are_the_promised_ones() {
         let names: Vec<&str> = FIGURES.iter().map(|figure| figure.name).collect();
-        let promised = "p50_ms p99_ms p999_ms deliveries_per_s actions_per_s node_cpu_s_per_million \
+        let promised = "p50_ms p99_ms p999_ms max_ms deliveries_per_s actions_per_s node_cpu_s_per_million \
             redis_cpu_s_per_million rss_bytes_per_connection ratio_to_limit bytes_per_player_per_s acked lost duplicated \
-            failover_ms_p50 failover_ms_p99 redis_reads_per_room";
+            failover_ms_p50 failover_ms_p99 redis_reads_per_room mirrored_per_s nexus_cpu_s_per_million backlog_s \
+            nexus_rss_bytes takeover_ms";
         assert_eq!(names, promised.split_whitespace().collect::<Vec<_>>());
     }
 
