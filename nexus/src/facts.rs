@@ -76,8 +76,14 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         };
         let body = FarPresence { shown, devices, last_seen_ms }.to_string();
         let fact = Fact { key: FactKey::Present(player.clone()), number: at.presence, body };
-        until_answered(|| link.hub.tell_facts(&link.region, std::slice::from_ref(&fact))).await?;
-        Some(Carried::All)
+        let older = until_answered(|| link.hub.tell_facts(&link.region, std::slice::from_ref(&fact))).await?;
+        let Some((_, heard)) = older.first() else { return Some(Carried::All) };
+        let now = until_answered(|| link.log.at(player)).await?;
+        if now.is_some_and(|now| now.presence <= *heard) {
+            // The region lost a tail, and its clock is behind: what is there now has a number of before.
+            until_answered(|| link.log.raise_presence(player, *heard)).await?;
+        }
+        Some(Carried::Part)
     }
 
     /// All that is revoked is told anew by each leader: redis-nexus knows what it heard.

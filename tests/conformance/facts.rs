@@ -13,6 +13,7 @@ rules! {
     what_is_said_of_a_player_elsewhere_is_learned_once_and_told,
     what_was_revoked_elsewhere_is_revoked_here_and_is_not_the_regions_own,
     everybody_who_was_seen_is_named,
+    presence_of_which_others_have_heard_more_is_told_above_it,
     how_far_facts_are_learned_is_kept_by_the_server_that_has_them,
 }
 
@@ -58,7 +59,8 @@ async fn what_has_other_words_is_told_in_its_order(stand: impl Stand) {
 async fn an_older_number_changes_nothing(stand: impl Stand) {
     let (log, us) = (stand.node().await, region("us"));
     log.tell_facts(&us, &[present("ann", 5, "online 1 0")]).await.unwrap();
-    log.tell_facts(&us, &[present("ann", 4, "away 1 0"), present("ann", 5, "away 1 0")]).await.unwrap();
+    let older = log.tell_facts(&us, &[present("ann", 4, "away 1 0"), present("ann", 5, "away 1 0")]).await.unwrap();
+    assert_eq!(older, [(FactKey::Present(ann()), 5)]);
     assert_eq!(told(&log, &us, FeedId::START).await.0, [present("ann", 5, "online 1 0")]);
 }
 
@@ -137,4 +139,19 @@ async fn everybody_who_was_seen_is_named(stand: impl Stand) {
     found.sort();
     found.dedup();
     assert_eq!(found, [ann(), PlayerId::new("bob").unwrap()]);
+}
+
+async fn presence_of_which_others_have_heard_more_is_told_above_it(stand: impl Stand) {
+    let (log, other) = (stand.node().await, stand.node().await);
+    log.raise_presence(&ann(), 7).await.unwrap();
+    assert_eq!(log.at(&ann()).await, Ok(None), "nobody is made by that");
+    let at = crate::seats::attach(&log, "s1").await.at;
+    let mut following = followed(&other, &room("player:ann")).await;
+    let heard = at.presence + 60_000;
+    log.raise_presence(&ann(), heard).await.unwrap();
+    let Push::Present(present) = next(&mut following).await else { panic!("it was to be told") };
+    assert_eq!(present.number, heard + 1);
+    log.raise_presence(&ann(), heard).await.unwrap();
+    let after = log.at(&ann()).await.unwrap().unwrap();
+    assert_eq!((after.presence, after.sessions), (heard + 1, at.sessions), "once, and nothing else");
 }

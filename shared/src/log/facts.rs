@@ -96,8 +96,13 @@ pub struct FactPage {
 
 /// Facts, in redis-nexus and in a region.
 pub trait Facts: Send + Sync + 'static {
-    /// In redis-nexus: those that are later than what is known are kept; whose words are others as well are told.
-    fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> impl Future<Output = LogResult<()>> + Send;
+    /// In redis-nexus: those that are later than what is known are kept; whose words are others as well are told. Answers
+    /// those that are older, with the number that is known.
+    fn tell_facts(
+        &self,
+        of: &RegionName,
+        facts: &[Fact],
+    ) -> impl Future<Output = LogResult<Vec<(FactKey, u64)>>> + Send;
     /// In redis-nexus: what was told after `after`, at most `count`; the newest [`crate::limits::FACTS_KEPT`] are kept.
     fn facts(&self, of: &RegionName, after: FeedId, count: usize) -> impl Future<Output = LogResult<FactPage>> + Send;
     /// In redis-nexus: the newest of each, in the order of their numbers, and up to where that includes what was told.
@@ -124,6 +129,9 @@ pub trait Facts: Send + Sync + 'static {
         after_ms: u64,
         count: usize,
     ) -> impl Future<Output = LogResult<(u64, Vec<Revocation>)>> + Send;
+    /// In a region: others have heard of presence under this number, and the region has a smaller one or the same: a tail
+    /// was lost. It is told again under a larger one.
+    fn raise_presence(&self, player: &PlayerId, heard: u64) -> impl Future<Output = LogResult<()>> + Send;
     /// In a region: players who were ever seen here, some at a time: from `cursor` (at first 0) on, and the next cursor, 0 at
     /// the end. Who is there all the time is named at least once.
     fn players(&self, cursor: u64) -> impl Future<Output = LogResult<(u64, Vec<PlayerId>)>> + Send;

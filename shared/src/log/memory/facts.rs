@@ -27,10 +27,11 @@ struct Told {
 }
 
 impl Told {
-    fn tell(&mut self, fact: &Fact, now_ms: u64) {
+    /// The number that is known, if it is larger.
+    fn tell(&mut self, fact: &Fact, now_ms: u64) -> Option<u64> {
         let known = self.latest.get(&fact.key);
-        if known.is_some_and(|known| known.number >= fact.number) {
-            return;
+        if let Some(known) = known.filter(|known| known.number >= fact.number) {
+            return Some(known.number).filter(|number| *number > fact.number);
         }
         let has_other_words = known.is_none_or(|known| known.body != fact.body);
         self.latest.insert(fact.key.clone(), fact.clone());
@@ -40,6 +41,7 @@ impl Told {
             self.stream.push_back((self.last, prev, fact.clone()));
             self.stream.drain(..self.stream.len().saturating_sub(FACTS_KEPT));
         }
+        None
     }
 
     fn after(&self, after: FeedId, count: usize) -> FactPage {
@@ -50,12 +52,13 @@ impl Told {
 }
 
 impl Facts for MemoryLog {
-    async fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> LogResult<()> {
+    async fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> LogResult<Vec<(FactKey, u64)>> {
         let (of, facts) = (of.clone(), facts.to_vec());
         self.run(move |core| {
             let now_ms = core.time_ms();
             let told = core.db.facts.told.entry(of).or_default();
-            facts.iter().for_each(|fact| told.tell(fact, now_ms));
+            let older = |fact: &Fact| Some((fact.key.clone(), told.tell(fact, now_ms)?));
+            facts.iter().filter_map(older).collect()
         })
         .await
     }
@@ -106,6 +109,18 @@ impl Facts for MemoryLog {
 
     async fn own_revocations(&self, after_ms: u64, count: usize) -> LogResult<(u64, Vec<Revocation>)> {
         self.run(move |core| core.db.revocations.own_after(after_ms, count)).await
+    }
+
+    async fn raise_presence(&self, player: &PlayerId, heard: u64) -> LogResult<()> {
+        let player = player.clone();
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            let record = core.db.players.get_mut(&player);
+            if let Some(present) = record.and_then(|record| record.raise_presence(heard, now_ms)) {
+                core.tell_presence(&player, present);
+            }
+        })
+        .await
     }
 
     async fn players(&self, _cursor: u64) -> LogResult<(u64, Vec<PlayerId>)> {

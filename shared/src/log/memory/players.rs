@@ -76,6 +76,14 @@ impl PlayerRecord {
         (is_other || is_behind).then(|| self.tell_presence(time_ms, false))
     }
 
+    /// What is to be told, if others have heard of a number that is not below.
+    pub(super) fn raise_presence(&mut self, heard: u64, time_ms: u64) -> Option<Present> {
+        (self.presence <= heard).then(|| {
+            self.presence = heard;
+            self.tell_presence(time_ms, false)
+        })
+    }
+
     /// The answer, and whether anything was written.
     pub(super) fn attach(&mut self, attach: &Attach, time_ms: u64) -> (Option<Attached>, bool) {
         if self.ended.get(&attach.session).is_some_and(|until_ms| *until_ms > time_ms) {

@@ -7,19 +7,24 @@ use super::{RedisLog, revocations, scripts};
 use crate::ids::{FeedId, PlayerId, RegionName, RoomId};
 use crate::limits::FACTS_KEPT;
 use crate::log::stored::far_record;
-use crate::log::{Fact, FactPage, Facts, Far, FarPresence, LogResult, Revocation, Revoked};
+use crate::log::{Fact, FactKey, FactPage, Facts, Far, FarPresence, LogResult, Part, Revocation, Revoked};
 
 /// Fields of a hash that are read at once.
 const SCANNED_AT_ONCE: usize = 1_000;
 
 impl Facts for RedisLog {
-    async fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> LogResult<()> {
+    async fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> LogResult<Vec<(FactKey, u64)>> {
         let keys = [self.keys.hub_latest(of), self.keys.hub_facts(of)];
         let mut call = scripts::FACTS.call(&keys).arg(FACTS_KEPT);
         for Fact { key, number, body } in facts {
             call = call.arg(key.to_string()).arg(number).arg(body);
         }
-        self.requests_of(&keys[0]).script(call).await.map(drop)
+        let mut answer = Answer::of("facts", self.requests_of(&keys[0]).script(call).await?)?;
+        let mut older = Vec::new();
+        while !answer.is_empty() {
+            older.push((answer.parse()?, answer.parse()?));
+        }
+        Ok(older)
     }
 
     async fn facts(&self, of: &RegionName, after: FeedId, count: usize) -> LogResult<FactPage> {
@@ -88,6 +93,14 @@ impl Facts for RedisLog {
 
     async fn own_revocations(&self, after_ms: u64, count: usize) -> LogResult<(u64, Vec<Revocation>)> {
         revocations::own(self, after_ms, count).await
+    }
+
+    async fn raise_presence(&self, player: &PlayerId, heard: u64) -> LogResult<()> {
+        let room = RoomId::Player(player.clone());
+        let channel = self.keys.channel(&room);
+        let call = scripts::RAISE.call(&[self.keys.at(player)]).arg(heard).arg(&channel);
+        let raise = self.requests_of(&channel).script(call);
+        self.touching(Part::Presence, &room, raise).await.map(drop)
     }
 
     async fn players(&self, cursor: u64) -> LogResult<(u64, Vec<PlayerId>)> {

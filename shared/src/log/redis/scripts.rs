@@ -61,6 +61,7 @@ scripts! {
     OWN_REVOKED = "own_revoked" after "prelude";
     FACTS = "facts";
     FAR = "far" after "prelude";
+    RAISE = "raise" after "prelude" after "presence";
     ARRIVED = "arrived" after "prelude" after "presence";
     KICK = "kick" after "prelude";
     TELL = "tell" after "prelude";
@@ -148,6 +149,7 @@ mod tests {
             &OWN_REVOKED,
             &FACTS,
             &FAR,
+            &RAISE,
             &ARRIVED,
             &KICK,
             &TELL,

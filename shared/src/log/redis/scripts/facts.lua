@@ -1,6 +1,8 @@
 -- What a region tells of, each once.
 -- KEYS: latest, stream. ARGV: facts kept, then key, number and body of each.
--- Checks: each is later than what is known of it. Writes: the latest; what has other words is told in the stream. Answers: nothing.
+-- Checks: each is later than what is known of it. Writes: the latest; what has other words is told in the stream.
+-- Answers: key and known number of each that is older than what is known.
+local older = {}
 for i = 2, #ARGV, 3 do
   local known = redis.call('HGET', KEYS[1], ARGV[i])
   local number, body = string.match(known or '0 ', '^(%d+) (.*)$')
@@ -11,6 +13,9 @@ for i = 2, #ARGV, 3 do
       redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'k', ARGV[i], 'n', ARGV[i + 1], 'b', ARGV[i + 2], 'p',
         before[1] and before[1][1] or '0-0')
     end
+  elseif tonumber(ARGV[i + 1]) < tonumber(number) then
+    older[#older + 1] = ARGV[i]
+    older[#older + 1] = number
   end
 end
-return {}
+return older
