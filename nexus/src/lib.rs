@@ -2,11 +2,12 @@
 //! nexus leads it carries items up (region to redis-nexus) and down (from the other regions). Nothing of it is in the
 //! nexus's memory only: places are kept where the items go, so that a crash neither loses nor repeats, and two leaders
 //! at once are harmless.
-//! In reading order: `link` (who leads), `up`, `down`.
+//! In reading order: `link` (who leads), `up`, `down`, `jumps`.
 
 pub mod link;
 
 mod down;
+mod jumps;
 mod up;
 
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub const LEAD_FOR: Duration = Duration::from_secs(2);
 pub struct Region<L> {
     pub name: RegionName,
     pub log: Arc<L>,
+    /// Where players connect who jump there.
+    pub address: Option<String>,
 }
 
 /// What a nexus starts with.
@@ -49,8 +52,10 @@ impl Nexus {
     pub fn start<L: Log + Bridge + Hub>(parts: NexusParts<L>) -> Self {
         let NexusParts { name, hub, regions, rooms } = parts;
         let (killed, tracker) = (CancellationToken::new(), TaskTracker::new());
-        for Region { name: region, log } in regions {
-            let link = Link { nexus: name.clone(), region, log, hub: hub.clone(), rooms: rooms.clone() };
+        let all: Vec<_> = regions.iter().map(|region| (region.name.clone(), region.address.clone())).collect();
+        for Region { name: region, log, .. } in regions {
+            let others = all.iter().filter(|(other, _)| *other != region).cloned().collect();
+            let link = Link { nexus: name.clone(), region, log, hub: hub.clone(), rooms: rooms.clone(), others };
             let killed = killed.clone();
             tracker.spawn(async move {
                 tokio::select! {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use sectorbus::ids::{RegionName, RoomId};
 use sectorbus::log::{Bridge, Hub, Log, LogError, LogResult};
 
-use crate::{LEAD_FOR, down, up};
+use crate::{LEAD_FOR, down, jumps, up};
 
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
@@ -20,6 +20,8 @@ pub struct Link<L> {
     pub log: Arc<L>,
     pub hub: Arc<L>,
     pub rooms: Vec<RoomId>,
+    /// The other regions, and where players connect there.
+    pub others: Vec<(RegionName, Option<String>)>,
 }
 
 impl<L: Log + Bridge + Hub> Link<L> {
@@ -40,7 +42,7 @@ impl<L: Log + Bridge + Hub> Link<L> {
     }
 
     async fn carry(&self) {
-        tokio::join!(up::run(self), down::run(self));
+        tokio::join!(up::run(self), down::run(self), jumps::run(self));
     }
 
     /// Keeps the lead as long as it may.

@@ -71,7 +71,7 @@ fn sample() -> (RoomState, Entry) {
     draft.answer(answered(1, Answer::Ack));
     draft.answer(answered(2, no_warp()));
     let seat = Seat { alias, hop: Hop(2), asked: Status::Away, floor: Generation(1), sessions: record().sessions };
-    let outgoing = Outgoing { hop: Hop(3), to: SectorId::new("9").unwrap(), record: record() };
+    let outgoing = Outgoing::within(Hop(3), SectorId::new("9").unwrap(), record());
     let timer = |due_ms, kind| SystemChange::Timer(Timer { due_ms, kind }, true);
     for change in [
         SystemChange::Seat(player("ann"), Some(seat)),

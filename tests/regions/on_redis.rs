@@ -25,7 +25,11 @@ fn log(server: &RedisServer, region: &str, who: &str) -> Result<RedisLog> {
 fn nexus(name: &str, regions: &[RedisServer], hub: &RedisServer) -> Result<Nexus> {
     let mut reached = Vec::new();
     for (region, server) in NAMES.iter().zip(regions) {
-        reached.push(Region { name: RegionName::new(region)?, log: Arc::new(log(server, region, name)?) });
+        reached.push(Region {
+            name: RegionName::new(region)?,
+            log: Arc::new(log(server, region, name)?),
+            address: None,
+        });
     }
     let (name, rooms) = (name.to_owned(), vec![RoomId::Global]);
     Ok(Nexus::start(NexusParts { hub: Arc::new(log(hub, "nexus", &name)?), name, regions: reached, rooms }))

@@ -13,7 +13,7 @@ use sectorbus::state::{Answered, Entry, Fields, PlayerRecord, RoomState};
 use sectorbus::value::{Field, Value};
 
 use crate::command::{Command, Receipt, Speaker};
-use crate::room::owner::{Decided, Input, Owner};
+use crate::room::owner::{Decided, Input, Origin, Owner};
 use crate::room::seats::SeatLimits;
 
 pub(super) const START_MS: u64 = 1_790_000_000_000;
@@ -82,7 +82,12 @@ pub(super) fn take_in(name: &str, hop: u64, from: Option<&SectorId>) -> Input {
 }
 
 pub(super) fn take_in_record(name: &str, hop: u64, record: PlayerRecord, from: Option<&SectorId>) -> Input {
-    Input::TakeIn { player: player(name), hop: Hop(hop), record: Box::new(record), from: from.cloned() }
+    Input::TakeIn {
+        player: player(name),
+        hop: Hop(hop),
+        record: Box::new(record),
+        from: from.cloned().map_or(Origin::Nowhere, Origin::Sector),
+    }
 }
 
 impl TestRoom {

@@ -10,6 +10,7 @@ pub mod chain;
 pub mod delivery;
 pub mod ears;
 pub mod hub;
+pub mod jumps;
 pub mod members;
 pub mod outward;
 pub mod revocations;
@@ -34,6 +35,7 @@ pub use chain::*;
 pub use delivery::*;
 pub use ears::*;
 pub use hub::*;
+pub use jumps::*;
 pub use members::*;
 pub use outward::*;
 pub use revocations::*;
@@ -87,7 +89,7 @@ pub enum Opened {
 /// Every operation is one atomic step on the region ("script"), does all its checks before its first write, and may
 /// be repeated with the same arguments until an answer comes: the second execution answers like the first, or says
 /// that it was already done. Times are the region's TIME in ms since 1970, never a node's clock.
-pub trait Log: Send + Sync + 'static {
+pub trait Log: Jumps + Send + Sync + 'static {
     /// Writes or checks `meta` (region name, format number).
     fn open(&self) -> impl Future<Output = LogResult<Opened>> + Send;
     /// Version, eviction policy, persistence. Empty: safe.

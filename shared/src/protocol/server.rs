@@ -10,7 +10,7 @@ use super::{
     Preferences, Refused, SaidAt, Secret, Slot, Topics, decode, delta, encode_delta,
 };
 use crate::action::{Answer, Facts, RejectCode};
-use crate::ids::{ActorId, Alias, EntryId, PlayerId, RoomId, SectorId, Seq, SessionId};
+use crate::ids::{ActorId, Alias, EntryId, PlayerId, RegionName, RoomId, SectorId, Seq, SessionId};
 use crate::limits;
 use crate::presence::Shown;
 use crate::value::Field;
@@ -49,6 +49,7 @@ pub enum ServerFrame {
     Reply(Box<CallReply>),
     CallFailed(CallFailed),
     Topics(Topics),
+    Elsewhere(Elsewhere),
 }
 
 /// The answer to `hello`. Then a `snapshot` (source snapshot) or what came after the cursor (source replica or log).
@@ -294,6 +295,21 @@ pub struct Leaving {
     pub reconnect_after_ms: u64,
 }
 
+/// The player is in another region: connect there, and say hello with the ticket and what is pending. Close 4013 follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    pub region: RegionName,
+    /// Of that region, if it is known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sector: Option<SectorId>,
+    /// Where players connect there, if it is known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Continues this session there, once: for `hello`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Secret>,
+}
+
 /// The token's time is nearly over: send `refresh`, or be closed as `expired`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expiring {
@@ -386,6 +402,7 @@ impl ServerFrame {
         "reply",
         "call_failed",
         "topics",
+        "elsewhere",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -420,6 +437,7 @@ impl ServerFrame {
             ServerFrame::Reply(_) => "reply",
             ServerFrame::CallFailed(_) => "call_failed",
             ServerFrame::Topics(_) => "topics",
+            ServerFrame::Elsewhere(_) => "elsewhere",
         }
     }
 

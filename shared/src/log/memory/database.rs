@@ -7,6 +7,7 @@ use super::calls::Calls;
 use super::ears::PlayerEars;
 use super::hub::HubStore;
 use super::inbox::Inbox;
+use super::jumps::{HubJumpStore, JumpStore};
 use super::outward::OutwardStreams;
 use super::players::{self, PlayerRecord};
 use super::revocations::Revocations;
@@ -30,6 +31,8 @@ pub(super) struct Database {
     pub(super) outward: OutwardStreams,
     pub(super) calls: Calls,
     pub(super) hub: HubStore,
+    pub(super) jumps: JumpStore,
+    pub(super) hub_jumps: HubJumpStore,
 }
 
 impl Database {

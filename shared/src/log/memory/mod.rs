@@ -19,6 +19,7 @@ mod ears;
 mod feed;
 mod hub;
 mod inbox;
+mod jumps;
 mod outward;
 mod players;
 mod records;
