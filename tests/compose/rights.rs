@@ -9,7 +9,27 @@ use sectorbus_tests::folder::repository;
 /// What connections say before and between what the sources say: greeting, and whether a pooled one is alive.
 const CONNECTIONS: [&str; 4] = ["hello", "auth", "ping", "unwatch"];
 /// What only a nexus does: nodes neither mirror nor see redis-nexus.
-const OF_NEXUS: [&str; 6] = ["bridge.rs", "hub.rs", "lead.lua", "mirror.lua", "pull.lua", "push.lua"];
+const OF_NEXUS: [&str; 19] = [
+    "bridge.rs",
+    "hub.rs",
+    "hub_jumps.rs",
+    "home_tell.lua",
+    "homes_asked.lua",
+    "hub_close.lua",
+    "hub_home.lua",
+    "hub_jumps.lua",
+    "hub_name.lua",
+    "hub_offer.lua",
+    "hub_step.lua",
+    "jump_bring.lua",
+    "jump_fate.lua",
+    "jumps_out.lua",
+    "lead.lua",
+    "mirror.lua",
+    "pull.lua",
+    "push.lua",
+    "regions_set.lua",
+];
 
 #[test]
 fn the_nodes_may_run_what_the_sources_name_and_nothing_else() {

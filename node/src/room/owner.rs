@@ -413,3 +413,7 @@ mod tests;
 #[cfg(test)]
 #[path = "owner_posts_tests.rs"]
 mod posts_tests;
+
+#[cfg(test)]
+#[path = "owner_jumps_tests.rs"]
+mod jumps_tests;

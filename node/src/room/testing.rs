@@ -129,6 +129,13 @@ impl TestRoom {
         self
     }
 
+    /// Another node owns the room now, under settings with these gates.
+    pub(super) fn set_gates(&mut self, to: &[&str]) {
+        let gates = to.iter().map(|to| (SectorId::new("1").unwrap(), to.parse().unwrap()));
+        self.rules = Arc::new(Rules::new(Universe::new(7, 20), COOL_DOWN_MS).with_gates(gates));
+        self.taken_over();
+    }
+
     pub(super) fn after(&mut self, ms: u64) -> &mut Self {
         self.now_ms += ms;
         self

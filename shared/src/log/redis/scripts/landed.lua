@@ -9,10 +9,10 @@ if hop > given then
   return { stored[1] }
 end
 if tonumber(stored[2] or '-1') < given then
-  local record = redis.call('HKEYS', KEYS[1])
-  for _, field in ipairs(record) do
-    if string.sub(field, 1, 2) == 't:' then
-      redis.call('HDEL', KEYS[1], field)
+  local record = redis.call('HGETALL', KEYS[1])
+  for i = 1, #record, 2 do
+    if string.sub(record[i], 1, 2) == 't:' then
+      redis.call('HDEL', KEYS[1], record[i])
     end
   end
   for i = 6, #ARGV, 2 do
