@@ -83,7 +83,7 @@ impl Landing {
     }
 }
 
-/// As pairs of a name and 64 hexadecimal digits; read as they come, at most as many as a player has sessions.
+/// As a map of session to 64 hexadecimal digits; read as they come.
 mod tickets {
     use sectorbus::ids::SessionId;
     use sectorbus::log::TicketHash;

@@ -261,6 +261,35 @@ async fn redis_nexus_that_loses_its_tail_at_whatever_step_leaves_the_player_in_o
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_region_whose_redis_loses_its_tail_at_whatever_step_has_it_repaired_by_its_owners() {
+    for seed in 0..30_u64 {
+        let losing = if seed % 2 == 0 { EU } else { US };
+        let world = World::new(10_000 + 10 * seed, 2, 2).await;
+        let mut ann = ann_in(&world).await;
+        ann.until(&world, Duration::from_secs(2), |_| false).await;
+        let (mark_after, lose_after) = (31 * (seed / 2), 50 + 41 * (seed % 7));
+        ann.jump("us:3");
+        ann.act(AWAY);
+        ann.until(&world, Duration::from_millis(mark_after), |_| false).await;
+        world.regions[losing].mark();
+        ann.until(&world, Duration::from_millis(lose_after), |_| false).await;
+        assert!(world.regions[losing].lose_tail());
+        // Until its owners have written it again, what is stored is not what they know.
+        ann.until_unwatched(&world, Duration::from_secs(15), |_| false).await;
+        assert!(
+            ann.until(&world, 3 * SOON, |ann| ann.is_in(US) && ann.client().pending.is_empty()).await,
+            "seed {seed}: in {} live {}, pending {:?}, kept {:?}",
+            ann.region,
+            ann.client().is_live(),
+            ann.client().pending,
+            world.kept(&ann.player)
+        );
+        assert_eq!(world.at_rest(&ann.player).map(|kept| kept.region), Some(US), "seed {seed}");
+        assert_eq!(ann.client().contradictions, 0, "seed {seed}: {:?}", ann.client().broken);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ticket_is_worth_a_session_once_to_its_player_in_its_region_for_five_minutes() {
     let world = World::new(6_000, 1, 1).await;
     let mut ann = ann_in(&world).await;

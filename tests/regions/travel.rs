@@ -248,6 +248,14 @@ impl Traveller {
         true
     }
 
+    /// The same while what is stored may be torn.
+    pub(crate) async fn until_unwatched(&mut self, world: &World, within: Duration, done: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + within;
+        while !done(self) && Instant::now() < deadline {
+            self.step(world, LOOK_EVERY).await;
+        }
+    }
+
     async fn step(&mut self, world: &World, look_every: Duration) {
         if self.connect_at.is_some_and(|at| Instant::now() >= at)
             && let Some(node) = world.node(self.region)

@@ -101,8 +101,8 @@ impl<L: Log> RoomTask<L> {
     }
 
     /// A player comes from another region: as any arrival, but for what they bring.
-    pub(super) fn land(&mut self, player: PlayerId, hop: Hop, landing: Box<Landing>) {
-        let Landing { record, tickets, .. } = *landing;
+    pub(super) fn land(&mut self, player: PlayerId, hop: Hop, landing: Landing) {
+        let Landing { record, tickets, .. } = landing;
         let actor_min = record.actors.keys().max().copied().unwrap_or_default();
         self.jumps.landing.insert(player.clone(), Arrival { hop, actor_min, tickets });
         self.arrive(player, hop, Box::new(record), Origin::Region);

@@ -2,6 +2,7 @@
 
 use sectorbus::action::Status;
 use sectorbus::beyond::Beyond;
+use sectorbus::ids::Generation;
 use sectorbus::state::Judged;
 use sectorbus::value::{Field, Value};
 
@@ -121,7 +122,7 @@ fn who_comes_from_another_region_keeps_nothing_of_its_clock_and_connections_and_
     other.set_gates(&["us:3"]);
     other.after(5 * 3_600_000).entry(vec![act(speaker("ann"), 1, jump())]);
     let out = other.state().system().outgoing()[&player("ann")].clone();
-    let mut room = TestRoom::new();
+    let room = TestRoom::new();
     let full = room.state().public().len();
     let mut room = room.with_entities_max(full);
     room.entry(vec![from_region("ann", 2, out.record.clone()), from_region("ann", 2, out.record.clone())]);

@@ -353,7 +353,7 @@ impl<L: Log> RoomTask<L> {
                 None
             }
             Command::Land { player, hop, landing } => {
-                self.land(player, hop, landing);
+                self.land(player, hop, *landing);
                 None
             }
             Command::Adopt => None,
