@@ -30,6 +30,7 @@ export const CLOSES: ReadonlyMap<number, Close> = new Map([
   [4010, { name: "logged_out", again: "no" }],
   [FLOODING, { name: "flooding", again: "resume" }],
   [4012, { name: "kicked", again: "resume" }],
+  [4013, { name: "elsewhere", again: "no" }],
 ] as const);
 
 /** No close frame came. */

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use sectorbus::action::{Action, Answer, RejectCode};
 use sectorbus::ids::{ActorId, Alias, ConversationId, EntryId, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::protocol::{
-    Act, ActorMarks, Body, Call, CallFailure, ChangeBody, ClientFrame, DeltaFrame, FEEDS, Hello, OwnChange,
+    Act, ActorMarks, Body, Call, CallFailure, ChangeBody, ClientFrame, DeltaFrame, Elsewhere, FEEDS, Hello, OwnChange,
     PlayerPresence, Secret, ServerFrame, Slot, Snapshot, SnapshotReason, Source,
 };
 use sectorbus::small_map::SmallMap;
@@ -114,6 +114,8 @@ pub struct Client {
     pub notices: u64,
     pub errors: Vec<String>,
     pub leaving: Option<u64>,
+    /// The region that has the player, until a welcome there.
+    pub elsewhere: Option<Elsewhere>,
     pub deltas: u64,
     pub resyncs: u64,
     pub heard: Heard,
@@ -153,6 +155,7 @@ impl Client {
             features: if self.heard.wanted { vec![FEEDS.to_owned()] } else { Vec::new() },
             feeds: self.heard.cursors(self.view.as_ref().map(|view| &view.sector)),
             resume: self.resume.clone(),
+            ticket: self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.ticket.clone()),
             cursor: self.view.as_ref().map(View::cursor),
             sector: self.view.as_ref().map(|view| view.sector.clone()),
             acked: self.view.as_ref().and_then(View::ahead),
@@ -207,6 +210,7 @@ impl Client {
                     self.broken.push("a second welcome on one connection".to_owned());
                 }
                 self.resume = Some(welcome.resume);
+                self.elsewhere = None;
                 if self.actor.is_some_and(|actor| actor != welcome.actor) {
                     self.broken.push(format!("actor {:?} became {}", self.actor, welcome.actor));
                 }
@@ -253,6 +257,14 @@ impl Client {
             }
             ServerFrame::Leaving(leaving) => {
                 self.leaving = Some(leaving.reconnect_after_ms);
+                Vec::new()
+            }
+            ServerFrame::Elsewhere(elsewhere) => {
+                // What it knows of this region says nothing there.
+                (self.view, self.resume) = (None, None);
+                self.connected = false;
+                self.heard.cursors.clear();
+                self.elsewhere = Some(elsewhere);
                 Vec::new()
             }
             ServerFrame::Reply(reply) => {

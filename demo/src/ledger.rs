@@ -41,7 +41,9 @@ impl Ledger {
         let Some(action) = self.outstanding.remove(&seq) else { return };
         match (answer, action) {
             (Answer::Ack, action) => self.acked(seq, &action),
-            (Answer::Reject { code: RejectCode::Already, .. }, Action::Move { .. }) => self.moves_unknown += 1,
+            (Answer::Reject { code: RejectCode::Already, .. }, Action::Move { .. } | Action::Jump { .. }) => {
+                self.moves_unknown += 1
+            }
             (Answer::Reject { code: RejectCode::Already, .. }, Action::Status { .. }) => self.asked = None,
             (Answer::Reject { .. }, _) => self.rejected += 1,
         }
@@ -53,6 +55,11 @@ impl Ledger {
             Action::Move { .. } => self.moves_acked += 1,
             Action::Status { status } => self.asked = Some(*status),
             Action::Attack { .. } => {}
+            // Once more if it was cancelled.
+            Action::Jump { .. } => {
+                self.moves_acked += 1;
+                self.moves_unknown += 1;
+            }
         }
         self.recent_acked.push_back(seq);
         while self.recent_acked.len() > RECENT_ACKED_MAX {
@@ -67,7 +74,11 @@ impl Ledger {
 
     /// At most this.
     pub fn hop_max(&self) -> Option<u64> {
-        let moving = self.outstanding.values().filter(|action| matches!(action, Action::Move { .. })).count();
+        let moving = self
+            .outstanding
+            .values()
+            .filter(|action| matches!(action, Action::Move { .. } | Action::Jump { .. }))
+            .count();
         Some(self.hop_min()? + self.moves_unknown + moving as u64)
     }
 

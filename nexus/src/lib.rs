@@ -3,7 +3,7 @@
 //! nexus's memory only: places are kept where the items go, so that a crash neither loses nor repeats, and two leaders
 //! at once are harmless.
 //! In reading order: `rules` (what is mirrored), `link` (who leads); of feeds `up`, `down`, `queue` (what goes first); of logs `logs`
-//! (one step), `logs_up`, `logs_down`; `facts`; beside them `opening` and `sight` (whose Redis it is, whether it answers); around them `config`, `run`, `admin`, `status`.
+//! (one step), `logs_up`, `logs_down`; `facts`, `jumps`; beside them `opening` and `sight` (whose Redis it is, whether it answers); around them `config`, `run`, `admin`, `status`.
 
 pub mod admin;
 pub mod cli;
@@ -17,6 +17,7 @@ pub mod sight;
 
 mod down;
 mod facts;
+mod jumps;
 mod lag;
 mod opening;
 mod places;
@@ -53,6 +54,8 @@ pub const LEAD_FOR: Duration = Duration::from_secs(2);
 pub struct Region<L> {
     pub name: RegionName,
     pub log: Arc<L>,
+    /// Where players connect who jump there.
+    pub address: Option<String>,
 }
 
 /// What a nexus starts with.
@@ -86,15 +89,15 @@ impl Nexus {
     pub fn start<L: Log + Bridge + Hub + Mirrors>(parts: NexusParts<L>) -> Self {
         let NexusParts { name, hub, regions, rules } = parts;
         let rules = Arc::new(rules);
-        let names: Vec<RegionName> = regions.iter().map(|region| region.name.clone()).collect();
+        let all: Vec<_> = regions.iter().map(|region| (region.name.clone(), region.address.clone())).collect();
         let meters = NexusMeters::new(&name);
         let (leave_tx, leave_rx) = watch::channel(false);
         let (sight, look) = Sight::new(&regions, hub.clone(), meters.clone());
         let opening = Arc::new(Opening::new(hub.clone()));
         let mut tasks = JoinSet::new();
         tasks.spawn(look.run());
-        for Region { name: region, log } in regions {
-            let others = names.iter().filter(|name| **name != region).cloned().collect();
+        for Region { name: region, log, .. } in regions {
+            let others = all.iter().filter(|(other, _)| *other != region).cloned().collect();
             let (meters, sight) = (meters.link(region.as_str()), sight.link(&region));
             let (nexus, hub, rules) = (name.clone(), hub.clone(), rules.clone());
             let link = Link { nexus, region, log, hub, rules, others, meters, sight };

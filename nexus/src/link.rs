@@ -15,7 +15,7 @@ use crate::facts::LinkFacts;
 use crate::rules::Rules;
 use crate::sight::LinkSight;
 use crate::up::Up;
-use crate::{LEAD_FOR, logs_down, logs_up};
+use crate::{LEAD_FOR, jumps, logs_down, logs_up};
 
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// Later, the lead runs out by itself.
@@ -33,8 +33,8 @@ pub struct Link<L> {
     pub log: Arc<L>,
     pub hub: Arc<L>,
     pub rules: Arc<Rules>,
-    /// All regions but this one.
-    pub others: Vec<RegionName>,
+    /// The other regions, and where players connect there.
+    pub others: Vec<(RegionName, Option<String>)>,
     pub meters: LinkMeters,
     pub sight: LinkSight,
 }
@@ -91,6 +91,7 @@ impl<L: Log + Bridge + Hub + Mirrors> Link<L> {
         let here = until_answered(|| self.log.open_bridge()).await;
         let Some((there, here)) = there.zip(here) else { return tokio::time::sleep(UNREADABLE_AGAIN_AFTER).await };
         let facts = LinkFacts::new(self);
+        let others: Vec<RegionName> = self.others.iter().map(|(name, _)| name.clone()).collect();
         let (up, down) = (
             Up::new(self, &facts, here.began_ms, there.swept_ms),
             Down::new(self, here.news, here.news_of == there.replication_id),
@@ -100,7 +101,8 @@ impl<L: Log + Bridge + Hub + Mirrors> Link<L> {
             () = self.keep(&up, &down, there, here) => {}
             () = up.run() => {}
             () = down.run() => {}
-            () = facts.run(&self.others) => {}
+            () = facts.run(&others) => {}
+            () = jumps::run(self) => {}
             () = logs_up::run(self) => {}
             () = logs_down::run(self) => {}
         }

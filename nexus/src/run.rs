@@ -84,7 +84,7 @@ pub(crate) fn connect(config: &NexusConfig) -> Result<(Arc<RedisLog>, Vec<Region
     let mut regions = Vec::new();
     for region in &config.regions {
         let log = connect_one(format!("region {}", region.name), &region.redis, region.name.clone(), config)?;
-        regions.push(Region { name: region.name.clone(), log: Arc::new(log) });
+        regions.push(Region { name: region.name.clone(), log: Arc::new(log), address: region.address.clone() });
     }
     Ok((hub, regions))
 }

@@ -1,4 +1,4 @@
-//! What must be alike on all nodes of a region: universe, ring, `resume_secret` and `teams_from`, each as a hash of its own, so that
+//! What must be alike on all nodes of a region: universe, ring, `resume_secret`, `teams_from` and `gates`, each as a hash of its own, so that
 //! a node that differs can be told in what. The text travels in beats; peers only compare it.
 
 use sectorbus::ring::ring_hash_pin;
@@ -23,7 +23,12 @@ pub fn settings_text(config: &NodeConfig, virtual_nodes: usize) -> String {
     // Unsaid where it is as ever: a release that does not know the setting is alike then.
     let teams = (config.teams_from != TeamsFrom::Backend)
         .then(|| ("teams_from", hash("teams_from", config.teams_from.as_str().as_bytes())));
-    let parts = parts.into_iter().chain(teams).map(|(name, hash)| format!("{name}={hash}"));
+    let gates = (!config.gates.is_empty()).then(|| {
+        let mut gates: Vec<String> = config.gates.iter().map(ToString::to_string).collect();
+        gates.sort_unstable();
+        ("gates", hash("gates", gates.join(",").as_bytes()))
+    });
+    let parts = parts.into_iter().chain(teams).chain(gates).map(|(name, hash)| format!("{name}={hash}"));
     parts.collect::<Vec<_>>().join(" ")
 }
 
@@ -74,6 +79,8 @@ mod tests {
         assert_eq!(after(|c| c.universe_sectors += 1), ["universe_sectors"]);
         assert_eq!(after(|c| c.resume_secret = Secret::new([9; 32]).unwrap()), ["resume_secret"]);
         assert_eq!(after(|c| c.teams_from = TeamsFrom::Token), ["teams_from"]);
+        let gate = |text: &str| vec![crate::config::Gate::read(text).unwrap()];
+        assert_eq!(after(|c| c.gates = gate("1 us:1")), ["gates"]);
         let both = after(|c| {
             c.universe_seed += 1;
             c.resume_secret = Secret::new([9; 32]).unwrap();

@@ -1,6 +1,7 @@
 //! What nodes send each other through inboxes: commands for the owner of a room, and notices back.
 //! Stored for seconds; one format byte, then compact msgpack, and nothing after it.
 
+use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use sectorbus::action::Action;
 use sectorbus::ids::{
     ActorId, EditKey, Generation, Hop, Incarnation, PlayerId, RingVersion, Role, RoomId, SectorId, Seq, SessionId,
 };
-use sectorbus::log::Present;
+use sectorbus::log::{Present, TicketHash};
 use sectorbus::state::{Answered, BeyondLimit, Edited, PlayerRecord};
 
 use crate::room::edits::EditRequest;
@@ -53,6 +54,58 @@ pub enum Command {
     Count { incarnation: Incarnation, players: u64, nodes: u64 },
     /// The game's backend changes the room; answered with [`Notice::Edited`].
     Edit { request: EditRequest },
+    /// A player comes in from another region.
+    Land { player: PlayerId, hop: Hop, landing: Box<Landing> },
+}
+
+/// What a player brings from another region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Landing {
+    /// Of this region.
+    pub sector: SectorId,
+    pub record: PlayerRecord,
+    /// SHA-256 of the ticket of each session that lived at the departure.
+    #[serde(with = "tickets")]
+    pub tickets: Vec<(SessionId, TicketHash)>,
+}
+
+impl Landing {
+    pub fn encode(&self) -> Bytes {
+        encode(self)
+    }
+    pub fn decode(player: &PlayerId, bytes: &[u8]) -> Result<Self, BadMail> {
+        let landing: Self = decode(bytes)?;
+        landing.check(player)?;
+        Ok(landing)
+    }
+    fn check(&self, player: &PlayerId) -> Result<(), BadMail> {
+        self.record.check_limits().map_err(|why| BadMail::Beyond { player: player.clone(), why })
+    }
+}
+
+/// As a map of session to 64 hexadecimal digits; read as they come.
+mod tickets {
+    use sectorbus::ids::SessionId;
+    use sectorbus::log::TicketHash;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::BTreeMap;
+
+    pub(super) fn serialize<S: Serializer>(
+        tickets: &[(SessionId, TicketHash)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let texts: BTreeMap<_, _> = tickets.iter().map(|(session, hash)| (session, hash.hex())).collect();
+        texts.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<(SessionId, TicketHash)>, D::Error> {
+        let texts = BTreeMap::<SessionId, String>::deserialize(deserializer)?;
+        let read = |text: &str| TicketHash::read(text).ok_or_else(|| serde::de::Error::custom("not a SHA-256"));
+        texts.into_iter().map(|(session, text)| Ok((session, read(&text)?))).collect()
+    }
 }
 
 /// Why a command was not taken.
@@ -158,6 +211,9 @@ impl Mail {
         let mail = decode(bytes)?;
         if let Mail::Command { command: Command::Arrive { player, record, .. }, .. } = &mail {
             record.check_limits().map_err(|why| BadMail::Beyond { player: player.clone(), why })?;
+        }
+        if let Mail::Command { command: Command::Land { player, landing, .. }, .. } = &mail {
+            landing.check(player)?;
         }
         Ok(mail)
     }

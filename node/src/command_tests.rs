@@ -84,7 +84,15 @@ fn mails() -> Vec<Mail> {
     let outcome = EditOutcome::Done { created: vec![Alias(6)] };
     let edited = Edited { entry: EntryId::new(1_763_870_400_009, 13), n: 0, asked: 77, outcome };
     mails.push(noticed(Notice::Edited { key, edited }));
+    mails.push(commanded(act(Action::Jump { to: "us:3".parse().unwrap() })));
+    mails.push(commanded(Command::Land { player: ann(), hop: Hop(2), landing: Box::new(landing()) }));
     mails
+}
+
+/// What regions keep of a jump for each other.
+fn landing() -> Landing {
+    let ticket = |name: &str, fill| (SessionId::new(name).unwrap(), TicketHash([fill; 32]));
+    Landing { sector: sector("3"), record: record(), tickets: vec![ticket("s-1", 0xab), ticket("s-2", 0)] }
 }
 
 /// One of every kind of receipt.
@@ -145,6 +153,25 @@ fn what_is_not_the_whole_record_is_refused() {
     assert!(matches!(decode_receipts(&behind), Err(BadMail::TrailingBytes { count: 3 })));
     let behind = [&mails()[0].encode()[..], &[0]].concat();
     assert!(matches!(Mail::decode(&behind), Err(BadMail::TrailingBytes { count: 1 })));
+}
+
+#[test]
+fn what_comes_from_another_region_is_read_as_it_was_written_and_held_to_the_limits() {
+    // The same record as in the mail that tells an owner of it, under a format byte of its own.
+    let (golden, bytes) = (golden(), landing().encode());
+    let mail = &golden[golden.len() - 2];
+    assert!(bytes[0] == FORMAT && mail.ends_with(&bytes[1..]));
+    assert_eq!(Landing::decode(&ann(), &bytes).unwrap(), landing());
+    for end in 0..bytes.len() {
+        assert!(Landing::decode(&ann(), &bytes[..end]).is_err(), "cut at {end}");
+    }
+    let mut beyond = landing();
+    beyond.record.ship.insert(Field::NAME, Value::from("x".repeat(TEXT_BYTES_MAX + 1).as_str()));
+    let refused = Landing::decode(&ann(), &beyond.encode()).unwrap_err().to_string();
+    assert_eq!(refused, "the record of ann is beyond a limit: field 3 has 513 bytes of text: at most 512");
+    let command = Command::Land { player: ann(), hop: Hop(2), landing: Box::new(beyond) };
+    let mail = Mail::Command { room: RoomId::Sector(sector("3")), from: node("n1#1"), command };
+    assert!(Mail::decode(&mail.encode()).is_err());
 }
 
 #[test]

@@ -27,6 +27,7 @@ use crate::courier::Couriers;
 use crate::door::Desk;
 use crate::edge::Edge;
 use crate::follow::{FollowEvent, Follows};
+use crate::jumps::Beyonds;
 use crate::owners::Owners;
 use crate::people::People;
 use crate::poster::Poster;
@@ -69,6 +70,7 @@ pub struct Core<L: Log> {
     pub poster: Poster,
     pub people: People,
     pub revocations: Revocations,
+    pub beyonds: Beyonds,
     pub edge: Edge,
     pub desk: Desk,
     incarnation: ArcSwap<Incarnation>,
@@ -125,6 +127,7 @@ impl<L: Log> Core<L> {
             poster: Poster::default(),
             people: People::default(),
             revocations: Revocations::default(),
+            beyonds: Beyonds::default(),
             incarnation: ArcSwap::from_pointee(parts.incarnation),
             view: ArcSwap::from_pointee(view),
             view_changes: Changes::default(),

@@ -29,6 +29,7 @@ pub mod feeds;
 pub mod follow;
 pub mod handshake;
 pub mod inbox;
+pub mod jumps;
 pub mod life;
 pub mod load;
 pub mod node;

@@ -29,7 +29,7 @@ use crate::listen::{BindError, Listeners};
 use crate::resume_token::ResumeKey;
 use crate::session::hello::Keys;
 use crate::tasks::Tasks;
-use crate::{adopt, calls, drain, follow, people, players, revocations};
+use crate::{adopt, calls, drain, follow, jumps, people, players, revocations};
 
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 const CHECK_SAFETY_EVERY: Duration = Duration::from_secs(60);
@@ -93,7 +93,8 @@ impl<L: Log> Node<L> {
         let time_ms = check_region(&*log, &config, &metrics).await?;
         let name = config.node_name.clone();
         let universe = Universe::new(config.universe_seed, config.universe_sectors);
-        let rules = Rules::new(universe, config.move_cool_down.as_millis() as u64);
+        let gates = config.gates.iter().map(|gate| (gate.sector.clone(), gate.to.clone()));
+        let rules = Rules::new(universe, config.move_cool_down.as_millis() as u64).with_gates(gates);
         let keys = Arc::new(Keys {
             verifier: Verifier::new(&config.jwt, config.region.clone()).fetching(&config.jwt, &metrics),
             resume: ResumeKey::new(&config.resume_secret),
@@ -108,6 +109,7 @@ impl<L: Log> Node<L> {
             seed: seed.unwrap_or_else(|| rand::rng().random()),
             tasks: Tasks::default(),
         });
+        jumps::read_regions(&core).await;
         let (refused_tx, refused_rx) = mpsc::unbounded_channel();
         let node = Self { core, keys, readiness, refused_rx: parking_lot::Mutex::new(refused_rx) };
         node.spawn_tasks(name, address, simulated_ring, refused_tx);
@@ -145,6 +147,7 @@ impl<L: Log> Node<L> {
         });
         core.tasks.spawn("revocations", revocations::run(core.clone()));
         core.tasks.spawn("replies", calls::take_replies(core.clone()));
+        core.tasks.spawn("jumps", jumps::run(core.clone()));
         core.tasks.spawn("adoption", adopt::run(core.clone()));
         core.tasks.spawn("heads", follow::heads::run(core.clone()));
         core.tasks.spawn("count", people::count::run(core.clone()));

@@ -100,6 +100,7 @@ fn other_value(name: &str) -> &'static str {
         "log_level" => "trace",
         "log_format" => "json",
         "teams_from" => "token",
+        "gates" => "1 us:3, 2 us:4",
         "topics" => "market:gold=team:red, market:*=everyone",
         _ => "1024",
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::beyond::Beyond;
 use crate::ids::{Alias, SectorId};
 use crate::value::Value;
 
@@ -38,12 +39,14 @@ pub enum Action {
     Status { status: Status },
     /// Attack what has this alias in the sector: another player's ship, or drones of another player.
     Attack { target: Alias },
+    /// Jump through a gate of this sector to the sector of another region that it leads to.
+    Jump { to: Beyond },
 }
 
 /// Actions that share a rate per player.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ActionClass {
-    /// Going somewhere: `move`.
+    /// Going somewhere: `move`, `jump`.
     Travel,
     /// Showing oneself: `status`.
     Presence,
@@ -60,7 +63,7 @@ pub enum ActionClass {
 impl Action {
     pub fn class(&self) -> ActionClass {
         match self {
-            Action::Move { .. } => ActionClass::Travel,
+            Action::Move { .. } | Action::Jump { .. } => ActionClass::Travel,
             Action::Status { .. } => ActionClass::Presence,
             Action::Attack { .. } => ActionClass::Fighting,
         }
@@ -89,6 +92,8 @@ pub enum RejectCode {
     NoTarget,
     /// What has the alias `target` is neither a ship nor drones, or one's own.
     NotATarget,
+    /// No gate leads from this sector to `to`.
+    NoGate,
 }
 
 /// Facts a rejection carries, by name.

@@ -2,10 +2,11 @@
 //!
 //! Follow one action in: `protocol` (frames) -> the node's session -> `rules` decide on `state` -> `log` appends one
 //! entry. Follow one delta out: `log` -> the node's relay applies it to its replica (`state`) -> `protocol` frames.
-//! `ids`, `limits`, `value`, `action`, `presence` and `said` are the shared vocabulary; `protocol`, `state` and `log` are three columns
+//! `ids`, `beyond`, `limits`, `value`, `action`, `presence` and `said` are the shared vocabulary; `protocol`, `state` and `log` are three columns
 //! that do not import each other; `rules` uses `state`, `item` the names of `log`. Time and randomness are arguments everywhere but in `log`.
 
 pub mod action;
+pub mod beyond;
 pub mod ids;
 pub mod item;
 pub mod limits;

@@ -23,6 +23,8 @@ pub const FRAME_DEPTH_MAX: usize = 16;
 /// A player's token, wherever it comes; a longer one is not looked at.
 pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 pub const RESUME_TOKEN_BYTES_MAX: usize = 512;
+/// A ticket of a jump: 32 bytes in base64url.
+pub const JUMP_TICKET_BYTES_MAX: usize = 43;
 pub const DEVICE_BYTES_MAX: usize = 64;
 /// Feature names in one `hello`.
 pub const FEATURES_MAX: usize = 32;
@@ -247,6 +249,20 @@ pub const ARRIVE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 pub const TRANSFER_KEPT_FOR: Duration = Duration::from_secs(10);
 /// Forgetting a finished transfer rides in the next entry; without one, an entry is made for it after this.
 pub const TRANSFER_FORGOTTEN_WITHIN: Duration = Duration::from_secs(20);
+/// A jump to another region that was not taken there by then is cancelled, and the player restored.
+pub const JUMP_CANCELLED_AFTER: Duration = Duration::from_secs(30);
+/// From the arrival in another region until a ticket is worth nothing.
+pub const JUMP_TICKET_FOR: Duration = Duration::from_secs(300);
+/// What became of a jump is remembered this long after all that took part have heard of it.
+pub const JUMP_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Jumps read at once. A jump carries a player's record.
+pub const JUMPS_AT_ONCE: usize = 64;
+/// Gates of one region.
+pub const GATES_MAX: usize = 1_000;
+/// A region that has heard where a player is at home remembers it this long.
+pub const HOME_KNOWN_FOR: Duration = Duration::from_secs(60);
+/// Players whose home a region asks for at the same time.
+pub const HOMES_ASKED_MAX: usize = 10_000;
 pub const ROOM_SILENT_AFTER: Duration = Duration::from_secs(5);
 pub const HEADS_AT_ONCE: usize = 100;
 pub const CANARY_EVERY: Duration = Duration::from_secs(1);

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sectorbus::action::{Action, RejectCode};
-use sectorbus::ids::{ActorId, EntryId, FeedId, RoomId, SectorId, Seq};
+use sectorbus::ids::{ActorId, EntryId, FeedId, RegionName, RoomId, SectorId, Seq};
 use sectorbus::protocol::{
     Act, BadFrame, Body, Call, CallFailed, CallFailure, ChangeBody, ClientFrame, CloseCode, Codec, Consequence,
-    ErrorCode, ErrorFrame, Fields, Hello, Ping, RetryAfter, ServerFrame, Slot, Snapshot, Welcome,
+    Elsewhere, ErrorCode, ErrorFrame, Fields, Hello, Ping, RetryAfter, ServerFrame, Slot, Snapshot, Welcome,
 };
 use sectorbus::said::RefusalCode;
 use sectorbus::value::{Field, Value};
@@ -195,6 +195,7 @@ fn every_field_of_the_code_is_a_row() {
         token: Some("t".into()),
         features: vec![],
         resume: Some("r".into()),
+        ticket: Some("t".into()),
         cursor: Some(EntryId::new(1, 1)),
         sector: Some(sector.clone()),
         acked: Some(EntryId::new(1, 2)),
@@ -215,6 +216,12 @@ fn every_field_of_the_code_is_a_row() {
         n: Some(1),
         retry_after_ms: Some(1),
     };
+    let elsewhere = Elsewhere {
+        region: RegionName::new("us").unwrap(),
+        sector: Some(SectorId::new("1").unwrap()),
+        address: Some("wss://us.example.org".to_owned()),
+        ticket: Some("t".into()),
+    };
     let frames = [
         Frame::Client(ClientFrame::Hello(hello)),
         Frame::Client(ClientFrame::Act(Act { seq, action })),
@@ -223,6 +230,7 @@ fn every_field_of_the_code_is_a_row() {
         Frame::Server(ServerFrame::CallFailed(failed)),
         Frame::Server(ServerFrame::RetryAfter(RetryAfter { ms: 1 })),
         Frame::Server(ServerFrame::Error(error)),
+        Frame::Server(ServerFrame::Elsewhere(elsewhere)),
     ];
     // All other frames have no optional fields: what one example has is what the code has.
     for frame in frames {
@@ -304,10 +312,12 @@ fn the_tables_of_codes_are_the_codes() {
 /// Every code there is; the match makes a new one a compile error here.
 fn reject_codes() -> Vec<RejectCode> {
     use RejectCode::*;
-    let all = vec![NoWarp, CoolingDown, TooOld, UnknownActor, TooFar, StaleSession, Already, NoTarget, NotATarget];
+    let all =
+        vec![NoWarp, CoolingDown, TooOld, UnknownActor, TooFar, StaleSession, Already, NoTarget, NotATarget, NoGate];
     for code in &all {
         match code {
             NoWarp | CoolingDown | TooOld | UnknownActor | TooFar | StaleSession | Already | NoTarget | NotATarget => {}
+            NoGate => {}
         }
     }
     all

@@ -5,12 +5,15 @@
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use sectorbus::action::{Action, Answer, Facts, RejectCode, Status};
-use sectorbus::ids::{ActorId, Alias, EntryId, FeedId, PlayerId, RoomId, SectorId, Seq, SessionId, TopicId};
-use sectorbus::limits::INT_ABS_MAX;
+use sectorbus::beyond::Beyond;
+use sectorbus::ids::{
+    ActorId, Alias, EntryId, FeedId, PlayerId, RegionName, RoomId, SectorId, Seq, SessionId, TopicId,
+};
+use sectorbus::limits::{INT_ABS_MAX, JUMP_TICKET_BYTES_MAX};
 use sectorbus::presence::Shown;
 use sectorbus::protocol::{
     Ack, Act, ActorMarks, Block, Blocks, Body, Call, CallFailed, CallFailure, CallReply, Change, ChangeBody,
-    ChannelCount, ClientFrame, Codec, Counts, DeltaFrame, EntityFields, ErrorCode, ErrorFrame, FeedPlace,
+    ChannelCount, ClientFrame, Codec, Counts, DeltaFrame, Elsewhere, EntityFields, ErrorCode, ErrorFrame, FeedPlace,
     FeedPlaceReason, FieldChanges, Fields, Hello, History, Item, Leaving, Left, Limits, Marked, Moved, Observe,
     Observed, ObservedRoom, OwnChange, OwnerChange, Page, PageItem, Ping, PlayerPresence, Pong, Prefer, Preferences,
     Presence, Read, Refused, Reject, RetryAfter, RoomSnapshot, SaidAt, Say, Secret, SeqAnswer, ServerFrame, Slot,
@@ -67,6 +70,9 @@ fn action() -> impl Strategy<Value = Action> {
         sector().prop_map(|to| Action::Move { to }),
         Just(Action::Status { status: Status::Busy }),
         any::<u32>().prop_map(|target| Action::Attack { target: Alias(target) }),
+        (name(), sector()).prop_map(|(region, sector)| Action::Jump {
+            to: Beyond { region: RegionName::new(&region).unwrap(), sector }
+        }),
     ]
 }
 
@@ -75,12 +81,15 @@ fn hello() -> impl Strategy<Value = ClientFrame> {
     let cursor = proptest::option::of((entry_id(), sector(), proptest::option::of(entry_id())));
     let actor = proptest::option::of((seq(), seq()));
     let feeds = btree_map(room(), feed_id(), 0..4);
-    (text(), text(), text(), vec(name(), 0..4), cursor, actor, feeds).prop_map(
-        |(token, resume, device, features, cursor, actor, feeds)| {
+    (text(), text(), any::<bool>(), text(), vec(name(), 0..4), cursor, actor, feeds).prop_map(
+        |(token, secret, is_ticket, device, features, cursor, actor, feeds)| {
+            let secret = secret.map(Secret::from);
+            let (resume, ticket) = if is_ticket { (None, secret) } else { (secret, None) };
             ClientFrame::Hello(Hello {
                 token: token.map(Secret::from),
                 features,
-                resume: resume.map(Secret::from),
+                resume,
+                ticket: ticket.filter(|ticket| ticket.reveal().len() <= JUMP_TICKET_BYTES_MAX),
                 cursor: cursor.as_ref().map(|(cursor, _, _)| *cursor),
                 acked: cursor.as_ref().and_then(|(_, _, acked)| *acked),
                 sector: cursor.map(|(_, sector, _)| sector),
@@ -91,6 +100,14 @@ fn hello() -> impl Strategy<Value = ClientFrame> {
             })
         },
     )
+}
+
+fn elsewhere() -> impl Strategy<Value = ServerFrame> {
+    use proptest::option::of;
+    let region = name().prop_map(|name| RegionName::new(&name).unwrap());
+    (region, of(sector()), of(".{0,20}"), of(".{0,20}")).prop_map(|(region, sector, address, ticket)| {
+        ServerFrame::Elsewhere(Elsewhere { region, sector, address, ticket: ticket.map(Secret::from) })
+    })
 }
 
 fn room() -> impl Strategy<Value = RoomId> {
@@ -348,6 +365,7 @@ fn server_frame() -> impl Strategy<Value = ServerFrame> {
         (number(), number()).prop_map(|(t, now_ms)| ServerFrame::Pong(Pong { t, now_ms })),
         ".{0,40}".prop_map(|detail| { ServerFrame::Error(ErrorFrame::new(ErrorCode::InvalidField, detail)) }),
         number().prop_map(|ms| ServerFrame::Leaving(Leaving { reconnect_after_ms: ms })),
+        elsewhere(),
         of_feeds(),
         (entry_id(), any::<u32>(), snapshot()).prop_map(|(id, sum, snapshot)| {
             let (of, entities) = ("team:red".parse().unwrap(), snapshot.entities);

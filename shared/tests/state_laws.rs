@@ -9,14 +9,14 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use sectorbus::action::{Answer, RejectCode, Status};
 use sectorbus::ids::{
-    ActorId, Alias, EditKey, EntryId, Generation, Hop, Incarnation, NodeName, PlayerId, RoomId, SectorId, Seq,
-    SessionId,
+    ActorId, Alias, EditKey, EntryId, Generation, Hop, Incarnation, NodeName, PlayerId, RegionName, RoomId, SectorId,
+    Seq, SessionId,
 };
 use sectorbus::limits::INT_ABS_MAX;
 use sectorbus::presence::Shown;
 use sectorbus::small_map::SmallMap;
 use sectorbus::state::{
-    ActorMarks, Answered, Changes, Delta, Draft, EditOutcome, Edited, EntityChange, Entry, Fields, Membership,
+    ActorMarks, Answered, Changes, Delta, Draft, EditOutcome, Edited, EntityChange, Entry, Fields, Jump, Membership,
     Outgoing, OwnChange, Part, PlayerRecord, Post, PostName, RoomState, Seat, SessionSeat, SystemChange, Timer,
     TimerKind, compose,
 };
@@ -165,10 +165,13 @@ fn edited() -> impl Strategy<Value = Edited> {
 
 fn system_change() -> impl Strategy<Value = SystemChange> {
     use proptest::option::of;
-    let outgoing = (1u64..9, record()).prop_map(|(hop, record)| Outgoing {
+    let jump = (any::<u32>().prop_map(u64::from))
+        .prop_map(|since_ms| Jump { region: RegionName::new("us").unwrap(), since_ms });
+    let outgoing = (1u64..9, record(), of(jump)).prop_map(|(hop, record, jump)| Outgoing {
         hop: Hop(hop),
         to: SectorId::new("12").unwrap(),
         record,
+        jump,
     });
     prop_oneof![
         (player(), of(seat())).prop_map(|(player, seat)| SystemChange::Seat(player, seat)),

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use sectorbus::action::{Answer, RejectCode, Status};
 use sectorbus::ids::{
-    ActorId, Alias, EditKey, EntryId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, Seq, SessionId,
+    ActorId, Alias, EditKey, EntryId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, Seq,
+    SessionId,
 };
 use sectorbus::state::{
-    ActorMarks, Answered, Draft, EditOutcome, EditRefusal, Edited, Entry, Fields, Outgoing, Parts, PlayerRecord, Post,
-    PostName, RoomState, Seat, SessionSeat, SystemChange, Timer, TimerKind, Unreadable,
+    ActorMarks, Answered, Draft, EditOutcome, EditRefusal, Edited, Entry, Fields, Jump, Outgoing, Parts, PlayerRecord,
+    Post, PostName, RoomState, Seat, SessionSeat, SystemChange, Timer, TimerKind, Unreadable,
 };
 use sectorbus::value::{Field, Value};
 
@@ -71,7 +72,7 @@ fn sample() -> (RoomState, Entry) {
     draft.answer(answered(1, Answer::Ack));
     draft.answer(answered(2, no_warp()));
     let seat = Seat { alias, hop: Hop(2), asked: Status::Away, floor: Generation(1), sessions: record().sessions };
-    let outgoing = Outgoing { hop: Hop(3), to: SectorId::new("9").unwrap(), record: record() };
+    let outgoing = Outgoing::within(Hop(3), SectorId::new("9").unwrap(), record());
     let timer = |due_ms, kind| SystemChange::Timer(Timer { due_ms, kind }, true);
     for change in [
         SystemChange::Seat(player("ann"), Some(seat)),
@@ -115,6 +116,17 @@ fn sample_with_fights() -> (RoomState, Entry) {
     let timer = |kind| SystemChange::Timer(Timer { due_ms: 1_700_000_010_700, kind }, true);
     draft.system(timer(TimerKind::Combat(player("ann"))));
     draft.system(timer(TimerKind::Alarmed(player("ann"))));
+    let entry = draft.finish();
+    (state, entry)
+}
+
+/// The same room with a player on the way to another region, which came later still.
+fn sample_with_jumps() -> (RoomState, Entry) {
+    let (mut state, _) = sample();
+    let mut draft = Draft::new(&mut state, 1_700_000_000_800);
+    let jump = Jump { region: RegionName::new("us").unwrap(), since_ms: 1_700_000_000_800 };
+    let out = Outgoing { jump: Some(jump), ..Outgoing::within(Hop(5), SectorId::new("3").unwrap(), record()) };
+    draft.system(SystemChange::Outgoing(player("dan"), Some(out)));
     let entry = draft.finish();
     (state, entry)
 }
@@ -165,6 +177,8 @@ fn write_golden() {
     files.extend([("entry_edits", entry.encode()), ("snapshot_system_edits", state.to_parts().system)]);
     let (state, entry) = sample_with_fights();
     files.extend([("entry_fights", entry.encode()), ("snapshot_system_fights", state.to_parts().system)]);
+    let (state, entry) = sample_with_jumps();
+    files.extend([("entry_jumps", entry.encode()), ("snapshot_system_jumps", state.to_parts().system)]);
     for (name, bytes) in files {
         let mut text = String::new();
         for line in bytes.chunks(32) {
@@ -215,6 +229,20 @@ fn fights_are_read_and_written_as_they_were() {
     assert_eq!(Entry::decode(&bytes), Ok(entry.clone()));
     assert_eq!(entry.encode(), bytes);
     let parts = Parts { system: Bytes::from(golden("snapshot_system_fights")), ..state.to_parts() };
+    assert_eq!(RoomState::from_parts(&parts), Ok(state.clone()));
+    assert_eq!(state.to_parts(), parts);
+    let mut before = sample().0;
+    before.apply(&entry).unwrap();
+    assert_eq!(before, state);
+}
+
+#[test]
+fn jumps_are_read_and_written_as_they_were_and_take_no_byte_where_there_are_none() {
+    let (state, entry) = sample_with_jumps();
+    let bytes = golden("entry_jumps");
+    assert_eq!(Entry::decode(&bytes), Ok(entry.clone()));
+    assert_eq!(entry.encode(), bytes);
+    let parts = Parts { system: Bytes::from(golden("snapshot_system_jumps")), ..state.to_parts() };
     assert_eq!(RoomState::from_parts(&parts), Ok(state.clone()));
     assert_eq!(state.to_parts(), parts);
     let mut before = sample().0;

@@ -9,18 +9,31 @@ use sectorbus_tests::folder::repository;
 /// What connections say before and between what the sources say: greeting, and whether a pooled one is alive.
 const CONNECTIONS: [&str; 4] = ["hello", "auth", "ping", "unwatch"];
 /// What only a nexus does: nodes neither mirror nor see redis-nexus.
-const OF_NEXUS: [&str; 12] = [
+const OF_NEXUS: [&str; 25] = [
     "bridge.rs",
+    "home_tell.lua",
+    "homes_asked.lua",
     "hub.rs",
-    "mirrors.rs",
+    "hub_close.lua",
+    "hub_home.lua",
+    "hub_jumps.lua",
+    "hub_jumps.rs",
+    "hub_name.lua",
+    "hub_offer.lua",
+    "hub_step.lua",
+    "jump_bring.lua",
+    "jump_fate.lua",
+    "jumps_out.lua",
     "lead.lua",
     "mirror.lua",
     "mirror_begin.lua",
     "mirror_extend.lua",
     "mirror_renew.lua",
     "mirrors.lua",
+    "mirrors.rs",
     "pull.lua",
     "push.lua",
+    "regions_set.lua",
     "team_home.lua",
 ];
 

@@ -20,6 +20,7 @@ mod feed;
 mod follow;
 mod hub;
 mod inbox;
+mod jumps;
 mod load;
 mod members;
 mod mirrors;

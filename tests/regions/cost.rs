@@ -28,6 +28,7 @@ async fn asked(quiet: u64) -> u64 {
     let reach = |region: &MemoryRegion, name: &str| Region {
         name: name.parse().expect("a name"),
         log: Arc::new(region.handle()),
+        address: None,
     };
     let nexus = |name: &str| {
         let (regions, hub) = (vec![reach(&eu, "eu"), reach(&us, "us")], Arc::new(hub.handle()));

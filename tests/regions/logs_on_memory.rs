@@ -75,8 +75,11 @@ impl Universe {
     }
 
     fn nexus(&self, of: &str) -> Nexus {
-        let regions = [("us", &self.us), (self.seen_in, &self.eu)]
-            .map(|(of, region)| Region { name: name(of), log: Arc::new(region.handle()) });
+        let regions = [("us", &self.us), (self.seen_in, &self.eu)].map(|(of, region)| Region {
+            name: name(of),
+            log: Arc::new(region.handle()),
+            address: None,
+        });
         Nexus::start(NexusParts {
             name: of.to_owned(),
             hub: Arc::new(self.hub.handle()),

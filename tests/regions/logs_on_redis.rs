@@ -39,7 +39,7 @@ impl Joined<'_> {
         let mut regions = Vec::new();
         for (region, server) in [("us", self.us), ("eu", self.eu)] {
             let log = Arc::new(log(server, region, name)?);
-            regions.push(sectorbus_nexus::Region { name: RegionName::new(region)?, log });
+            regions.push(sectorbus_nexus::Region { name: RegionName::new(region)?, log, address: None });
         }
         let hub = Arc::new(log(self.hub, "nexus", name)?);
         let (name, rules) = (name.to_owned(), with_sectors(["sector:1".parse()?]));

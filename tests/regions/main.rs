@@ -2,9 +2,11 @@
 //! order of its origin, whatever ends or is lost on the way.
 
 mod cost;
+mod jumps;
 mod life;
 mod logs_on_memory;
 mod logs_on_redis;
 mod on_memory;
 mod on_redis;
+mod travel;
 mod universe;

@@ -26,7 +26,12 @@ fn log(server: &RedisServer, region: &str, who: &str) -> Result<RedisLog> {
 fn nexus(name: &str, regions: &[RedisServer], hub: &RedisServer) -> Result<Nexus> {
     let mut reached = Vec::new();
     for (region, server) in NAMES.iter().zip(regions) {
-        reached.push(Region { name: RegionName::new(region)?, log: Arc::new(log(server, region, name)?) });
+        reached.push(Region {
+            name: RegionName::new(region)?,
+            log: Arc::new(log(server, region, name)?),
+            address: None,
+            address: None,
+        });
     }
     let (name, rules) = (name.to_owned(), Rules::default());
     Ok(Nexus::start(NexusParts { hub: Arc::new(log(hub, "nexus", &name)?), name, regions: reached, rules }))

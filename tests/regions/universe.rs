@@ -62,6 +62,7 @@ impl Universe {
         let regions = NAMES.into_iter().zip(&self.regions).map(|(name, region)| Region {
             name: RegionName::new(name).expect("a name"),
             log: Arc::new(region.handle()),
+            address: None,
         });
         Nexus::start(NexusParts {
             name: name.to_owned(),

@@ -151,7 +151,7 @@ impl Universe {
         for (world, region) in self.worlds.iter().zip(REGIONS) {
             let log = Arc::new(world.region.handle());
             handles.push(log.id());
-            regions.push(Region { name: region.parse().expect("a name"), log });
+            regions.push(Region { name: region.parse().expect("a name"), log, address: None });
         }
         self.say(|| format!("nexus {name} starts"));
         let nexus = Nexus::start(NexusParts { name, hub, regions, rules: Rules::default() });

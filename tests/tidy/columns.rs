@@ -4,7 +4,7 @@
 use crate::Breach;
 use crate::tree::{File, Tree};
 
-const VOCABULARY: [&str; 6] = ["ids", "limits", "value", "action", "mailbox", "small_map"];
+const VOCABULARY: [&str; 7] = ["beyond", "ids", "limits", "value", "action", "mailbox", "small_map"];
 const COLUMNS: [&str; 3] = ["protocol", "state", "log"];
 
 pub(crate) fn breaches(tree: &Tree) -> Vec<Breach> {

@@ -4,6 +4,7 @@
 
 mod api_key;
 mod error;
+mod gates;
 mod jwks_url;
 mod jwt;
 mod load;
@@ -26,6 +27,7 @@ use sectorbus::rules::MOVE_COOL_DOWN_MS;
 
 pub use api_key::{ApiKey, Scope, Scopes, new_api_key};
 pub use error::{ConfigError, Place, Problem};
+pub use gates::Gate;
 pub use jwks_url::{BadJwksUrl, JwksUrl};
 pub use jwt::JwtConfig;
 pub use load::process_env;
@@ -133,6 +135,8 @@ pub struct NodeConfig {
     pub teams_from: TeamsFrom,
     /// Who may read which topics; must be the same on all nodes of a region.
     pub topics: Vec<TopicRule>,
+    /// Ways to other regions; must be the same on all nodes of a region.
+    pub gates: Vec<Gate>,
     pub entities_per_room_max: usize,
     pub checkpoint_entries: u64,
     pub log_window_entries: u64,
@@ -187,6 +191,7 @@ impl NodeConfig {
             heartbeat: limits::HEARTBEAT,
             teams_from: TeamsFrom::Backend,
             topics: Vec::new(),
+            gates: Vec::new(),
             entities_per_room_max: limits::ENTITIES_PER_ROOM_MAX,
             checkpoint_entries: limits::CHECKPOINT_ENTRIES,
             log_window_entries: limits::LOG_WINDOW_ENTRIES,
@@ -253,6 +258,13 @@ impl NodeConfig {
             ("proxy_protocol", "true".to_owned()),
             ("trusted_proxies", "none".to_owned()),
             "a PROXY header is taken from trusted proxies only",
+        );
+        let lost = self.gates.iter().find(|gate| !gate.is_of(&self.region, self.universe_sectors));
+        refuse_if(
+            lost.is_some(),
+            ("gates", lost.map(ToString::to_string).unwrap_or_default()),
+            ("universe_sectors", self.universe_sectors.to_string()),
+            "a gate stands in a sector of this universe, and leads to another region",
         );
         refuse_if(
             self.allow_unsafe_redis && self.redis_url.is_none(),

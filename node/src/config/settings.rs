@@ -14,6 +14,7 @@ use sectorbus::limits::{
 };
 
 use super::api_key::{self, ApiKey};
+use super::gates::{self, Gate};
 use super::topics::{self, TopicRule};
 use super::{ENV_PREFIX, JwksUrl, LogFormat, NodeConfig, Origin, RedisUrl, Secret, TeamsFrom};
 
@@ -56,6 +57,7 @@ pub(super) enum Kind {
     LogFormat(fn(&mut NodeConfig) -> &mut LogFormat),
     TeamsFrom(fn(&mut NodeConfig) -> &mut TeamsFrom),
     Topics(fn(&mut NodeConfig) -> &mut Vec<TopicRule>),
+    Gates(fn(&mut NodeConfig) -> &mut Vec<Gate>),
 }
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -114,6 +116,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     row("heartbeat_ms", Kind::Millis(100..=300_000, |c| &mut c.heartbeat), "A connection silent this long is pinged; twice as long, closed."),
     row("teams_from", Kind::TeamsFrom(|c| &mut c.teams_from), "Who says which team a player is in: the game's backend, or the claim team of the token (of the one issued last, by its `iat`); the same on all nodes of a region."),
     row("topics", Kind::Topics(|c| &mut c.topics), "Topics that players may ask for, and who may read them: the first pattern that fits a name counts, and a name that none fits nobody reads; the same on all nodes of a region."),
+    row("gates", Kind::Gates(|c| &mut c.gates), "Gates to other regions, which the players of a sector may jump through; the same on all nodes of a region."),
     row("entities_per_room_max", Kind::Size(16..=65_536, |c| &mut c.entities_per_room_max), "Entities a room may hold."),
     row("checkpoint_entries", Kind::Whole(1..=1_000_000, |c| &mut c.checkpoint_entries), "An owner writes a snapshot after this many entries."),
     row("log_window_entries", Kind::Whole(LOAD_PAGE_ENTRIES as u64..=1_000_000, |c| &mut c.log_window_entries), "Entries kept in a log behind its snapshot, for resuming readers."),
@@ -211,6 +214,7 @@ impl Kind {
             Kind::LogFormat(_) => "text or json".to_owned(),
             Kind::TeamsFrom(_) => "backend or token".to_owned(),
             Kind::Topics(_) => topics::ACCEPTED.to_owned(),
+            Kind::Gates(_) => gates::ACCEPTED.to_owned(),
         }
     }
 
@@ -228,7 +232,7 @@ impl Kind {
             Kind::Flag(field) => field(config).to_string(),
             Kind::Address(field) => field(config).to_string(),
             Kind::HostPort(_) => "what listen is bound to".to_owned(),
-            Kind::Origins(_) | Kind::Networks(_) | Kind::ApiKeys(_) | Kind::Topics(_) => String::new(),
+            Kind::Origins(_) | Kind::Networks(_) | Kind::ApiKeys(_) | Kind::Topics(_) | Kind::Gates(_) => String::new(),
             Kind::LogLevel(field) => field(config).as_str().to_ascii_lowercase(),
             Kind::TeamsFrom(field) => field(config).as_str().to_owned(),
             Kind::LogFormat(field) => match field(config) {
@@ -266,6 +270,7 @@ impl Kind {
             Kind::LogFormat(field) => *field(config) = log_format(given.text()?)?,
             Kind::TeamsFrom(field) => *field(config) = teams_from(given.text()?)?,
             Kind::Topics(field) => *field(config) = topics::unique(given.list(TopicRule::read)?)?,
+            Kind::Gates(field) => *field(config) = gates::unique(given.list(Gate::read)?)?,
         }
         Some(())
     }

@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use sectorbus::ids::{Hop, PlayerId, Role, SectorId, SessionId, TeamId};
+use sectorbus::ids::{Hop, PlayerId, RegionName, Role, SectorId, SessionId, TeamId};
 use sectorbus::limits::{REVOKED_FOR_MAX, UNBAN_KEPT_FOR};
 use sectorbus::log::{At, Log, Revoked};
 
@@ -43,6 +43,10 @@ pub struct PlayerView {
     /// Where the player is, or sleeps.
     #[schema(value_type = String)]
     sector: SectorId,
+    /// Absent: in this one; else the sector is of that region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    region: Option<RegionName>,
     /// Number of moves so far.
     #[schema(value_type = u64)]
     hop: Hop,
@@ -95,6 +99,7 @@ pub async fn presence<L: Log>(State(door): State<Door<L>>, request: Request) -> 
         last_seen_ms: Some(last_seen_ms).filter(|ms| *ms > 0),
         team: at.team.and_then(|team| team.team).map(|(id, role)| PlayerTeam { id, role }),
         sector: at.room,
+        region: at.region,
         hop: at.hop,
         sessions,
         banned_until_ms: core.revocations.banned_until_ms(&player),

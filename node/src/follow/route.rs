@@ -46,7 +46,7 @@ impl Key {
             Command::Seen { player, present, .. } => {
                 return Some(Key { player: player.clone(), what: What::Seen { presence: present.number } });
             }
-            Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt => return None,
+            Command::Arrive { .. } | Command::Land { .. } | Command::Arrived { .. } | Command::Adopt => return None,
             Command::Count { .. } | Command::Edit { .. } => return None,
         };
         Some(Key { player: speaker.player.clone(), what })
@@ -59,7 +59,8 @@ fn generation(command: &Command) -> Option<Generation> {
         Command::Act { speaker, .. } | Command::Join { speaker, .. } | Command::Lost { speaker, .. } => {
             Some(speaker.generation)
         }
-        Command::Arrive { .. } | Command::Arrived { .. } | Command::Adopt | Command::Edit { .. } => None,
+        Command::Arrive { .. } | Command::Land { .. } | Command::Arrived { .. } => None,
+        Command::Adopt | Command::Edit { .. } => None,
         Command::Member { .. } | Command::Seen { .. } | Command::Count { .. } => None,
     }
 }

@@ -320,6 +320,11 @@ impl<L: Log> Follow<L> {
         // A departure takes the seat away too: who is told that they left is not told that they lost it.
         for change in changes {
             if let SystemChange::Outgoing(player, Some(out)) = change {
+                if out.jump.is_some() {
+                    // Not in this region any more, or back soon: `at` says which.
+                    self.player_is_not_here(player, |room| SessionEvent::Unknown { room });
+                    continue;
+                }
                 let (to, hop) = (out.to.clone(), out.hop);
                 self.forward_losses(player, &to);
                 self.player_is_not_here(player, |room| SessionEvent::Departed { room, to: to.clone(), hop });

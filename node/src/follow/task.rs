@@ -388,7 +388,7 @@ impl<L: Log> Follow<L> {
         let (core, here, player) = (self.core.clone(), self.room.clone(), player.clone());
         self.core.tasks.spawn("losses", async move {
             let Ok(Some(at)) = core.log.at(&player).await else { return };
-            let room = RoomId::Sector(at.room);
+            let room = at.room_here().map_or_else(|| here.clone(), |room| RoomId::Sector(room.clone()));
             if room == here {
                 return;
             }

@@ -1,15 +1,20 @@
-//! The destination's side of a move: read `at` before every arrival, set it after, answer the source, forget.
+//! Moves on the way: the source announces them; the destination reads `at` before every arrival, sets it after, answers the
+//! source, forgets.
 //! What an arrival does to the state is decided in `owner`.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use sectorbus::ids::{Hop, PlayerId, RoomId, SectorId};
-use sectorbus::log::Log;
+use sectorbus::limits::ARRIVE_AGAIN_AFTER;
+use sectorbus::log::{At, Log};
 use sectorbus::state::{Outgoing, PlayerRecord};
 
 use crate::command::Command;
-use crate::room::owner::Input;
+use crate::room::jumps;
+use crate::room::owner::{Input, Origin, Whereabouts};
 use crate::room::seats;
 use crate::room::task::{RoomEvent, RoomTask};
 
@@ -17,13 +22,13 @@ use crate::room::task::{RoomEvent, RoomTask};
 const ASSERT_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Sets `at`, until answered. Some: it names a later move of the player, and where that led.
-async fn assert_at<L: Log>(log: &L, player: &PlayerId, sector: &SectorId, hop: Hop) -> Option<(SectorId, Hop)> {
+async fn assert_at<L: Log>(log: &L, player: &PlayerId, sector: &SectorId, hop: Hop) -> Option<Whereabouts> {
     loop {
         match log.arrived(player, sector, hop).await {
             Ok(stored) if stored <= hop => return None,
             Ok(_) => {
                 if let Ok(at) = log.at(player).await {
-                    return at.filter(|at| at.hop > hop).map(|at| (at.room, at.hop));
+                    return at.filter(|at| at.hop > hop).map(whereabouts);
                 }
             }
             Err(_) => {}
@@ -32,13 +37,17 @@ async fn assert_at<L: Log>(log: &L, player: &PlayerId, sector: &SectorId, hop: H
     }
 }
 
-pub fn announcement(player: &PlayerId, out: &Outgoing, from: Option<SectorId>) -> Command {
+fn whereabouts(at: At) -> Whereabouts {
+    Whereabouts { region: at.region, sector: at.room, hop: at.hop }
+}
+
+fn announcement(player: &PlayerId, out: &Outgoing, from: Option<SectorId>) -> Command {
     Command::Arrive { player: player.clone(), hop: out.hop, record: Box::new(out.record.clone()), from }
 }
 
 impl<L: Log> RoomTask<L> {
     /// An arrival is announced. Three cases: committed here already, being checked, or new.
-    pub(super) fn arrive(&mut self, player: PlayerId, hop: Hop, record: Box<PlayerRecord>, from: Option<SectorId>) {
+    pub(super) fn arrive(&mut self, player: PlayerId, hop: Hop, record: Box<PlayerRecord>, from: Origin) {
         if self.owner.state().system().incoming().get(&player).is_some_and(|known| *known >= hop) {
             self.make_known(player, hop, from);
             return;
@@ -54,7 +63,7 @@ impl<L: Log> RoomTask<L> {
                     Err(_) => tokio::time::sleep(super::RETRY_AFTER).await,
                 }
             };
-            let at = at.map(|at| (at.room, at.hop));
+            let at = at.map(whereabouts);
             if let Some(mailbox) = mailbox.upgrade() {
                 let _ = mailbox.send(RoomEvent::ArrivalChecked { player, hop, record, from, at }).await;
             }
@@ -66,11 +75,11 @@ impl<L: Log> RoomTask<L> {
         player: PlayerId,
         hop: Hop,
         record: Box<PlayerRecord>,
-        from: Option<SectorId>,
-        at: Option<(SectorId, Hop)>,
+        from: Origin,
+        at: Option<Whereabouts>,
     ) -> Option<Input> {
         let seen = |hop| seats::has_seen(self.owner.state().system(), &player, hop);
-        let hop = match at.filter(|(_, its_hop)| *its_hop >= hop) {
+        let hop = match at.filter(|at| at.hop >= hop) {
             None => hop,
             Some(_) if seen(hop) => {
                 self.checking.remove(&player);
@@ -79,15 +88,16 @@ impl<L: Log> RoomTask<L> {
                 return None;
             }
             // It names this room for an arrival that was in a lost tail.
-            Some((room, its_hop)) if self.room.sector() == Some(&room) => its_hop,
+            Some(at) if at.region.is_none() && self.room.sector() == Some(&at.sector) => at.hop,
             // The player has gone on to there, or was when a tail was lost: the source asks.
-            Some((room, its_hop)) => {
+            Some(at) => {
                 self.checking.remove(&player);
-                self.answer_source(&player, its_hop, from, Some(room));
+                let room = Some(at.sector).filter(|_| at.region.is_none());
+                self.answer_source(&player, at.hop, from, room);
                 return None;
             }
         };
-        if let Some(from) = &from {
+        if from != Origin::Nowhere {
             self.sources.insert(player.clone(), from.clone());
         }
         // The next check of this player starts only when what this one leads to is committed.
@@ -101,27 +111,31 @@ impl<L: Log> RoomTask<L> {
         let unknown = incoming.filter(|(player, hop)| !self.transfers.has_arrived(player, **hop));
         let incoming: Vec<_> = unknown.map(|(player, hop)| (player.clone(), *hop)).collect();
         for (player, hop) in incoming {
-            let from = self.sources.remove(&player);
+            let from = self.sources.remove(&player).unwrap_or(Origin::Nowhere);
             self.make_known(player, hop, from);
         }
     }
 
-    fn make_known(&mut self, player: PlayerId, hop: Hop, from: Option<SectorId>) {
+    fn make_known(&mut self, player: PlayerId, hop: Hop, from: Origin) {
         let RoomId::Sector(sector) = self.room.clone() else { return };
         if self.answering.get(&player).is_some_and(|answering| *answering >= hop) {
             return;
         }
         self.answering.insert(player.clone(), hop);
+        let landed = if from == Origin::Region { self.landed(&player, &sector) } else { None };
         let (core, mailbox) = (self.core.clone(), self.mailbox.clone());
         self.core.tasks.spawn("arrival known", async move {
+            if let Some(landed) = landed {
+                jumps::make_landing_known(&*core.log, landed).await;
+            }
             let elsewhere = assert_at(&*core.log, &player, &sector, hop).await;
-            if let Some(from) = from {
+            if let Origin::Sector(from) = from {
                 let arrived = Command::Arrived { player: player.clone(), hop, room: Some(sector) };
                 core.deliver(&RoomId::Sector(from), arrived);
             }
             let Some(mailbox) = mailbox.upgrade() else { return };
-            if let Some((room, hop)) = elsewhere {
-                let _ = mailbox.send(RoomEvent::FoundElsewhere { player: player.clone(), hop, room }).await;
+            if let Some(at) = elsewhere {
+                let _ = mailbox.send(RoomEvent::FoundElsewhere { player: player.clone(), at }).await;
             }
             let _ = mailbox.send(RoomEvent::ArrivalKnown { player, hop }).await;
         });
@@ -134,10 +148,21 @@ impl<L: Log> RoomTask<L> {
         self.transfers.arrived(player, hop, self.uptime());
     }
 
-    fn answer_source(&self, player: &PlayerId, hop: Hop, from: Option<SectorId>, room: Option<SectorId>) {
-        if let Some(from) = from {
-            let arrived = Command::Arrived { player: player.clone(), hop, room };
-            self.core.deliver(&RoomId::Sector(from), arrived);
+    fn answer_source(&mut self, player: &PlayerId, hop: Hop, from: Origin, room: Option<SectorId>) {
+        match from {
+            Origin::Nowhere => {}
+            Origin::Sector(from) => {
+                let arrived = Command::Arrived { player: player.clone(), hop, room };
+                self.core.deliver(&RoomId::Sector(from), arrived);
+            }
+            Origin::Region => {
+                let Some(sector) = self.room.sector().cloned() else { return };
+                let Some(landed) = self.landed(player, &sector) else { return };
+                let core = self.core.clone();
+                self.core.tasks.spawn("landing known", async move {
+                    jumps::make_landing_known(&*core.log, landed).await;
+                });
+            }
         }
     }
 
@@ -152,9 +177,9 @@ impl<L: Log> RoomTask<L> {
         let out = system.outgoing().get(&player).filter(|out| out.hop <= hop)?;
         match room {
             // `at` says where this or a later move led, and whoever was asked has not seen it: that room is asked.
-            Some(room) if out.to != room => {
+            Some(room) if out.to != room || out.jump.is_some() => {
                 self.sent_out.remove(&player);
-                Some(Input::Elsewhere { player, hop, room })
+                Some(Input::Elsewhere { player, at: Whereabouts { region: None, sector: room, hop } })
             }
             _ => {
                 if !self.transfers.has_departed(&player, out.hop) {
@@ -201,9 +226,9 @@ impl<L: Log> RoomTask<L> {
                         // Begun anew meanwhile.
                         return;
                     }
-                    let Some((room, hop)) = assert_at(&*core.log, player, &sector, *hop).await else { continue };
+                    let Some(at) = assert_at(&*core.log, player, &sector, *hop).await else { continue };
                     let Some(mailbox) = mailbox.upgrade() else { return };
-                    let _ = mailbox.send(RoomEvent::FoundElsewhere { player: player.clone(), hop, room }).await;
+                    let _ = mailbox.send(RoomEvent::FoundElsewhere { player: player.clone(), at }).await;
                 }
             }
         });
@@ -214,10 +239,43 @@ impl<L: Log> RoomTask<L> {
         let RoomId::Sector(sector) = self.room.clone() else { return };
         let (core, mailbox) = (self.core.clone(), self.mailbox.clone());
         self.core.tasks.spawn("later move", async move {
-            let Some((room, hop)) = assert_at(&*core.log, &player, &sector, hop).await else { return };
+            let Some(at) = assert_at(&*core.log, &player, &sector, hop).await else { return };
             if let Some(mailbox) = mailbox.upgrade() {
-                let _ = mailbox.send(RoomEvent::FoundElsewhere { player, hop, room }).await;
+                let _ = mailbox.send(RoomEvent::FoundElsewhere { player, at }).await;
             }
         });
+    }
+
+    /// Outgoing players are announced to their destinations until those say that they have them.
+    pub(super) fn send_arrivals(&mut self) {
+        let due = self.arrive_due.is_some_and(|due| Instant::now() >= due);
+        self.settle_restored();
+        let outgoing = self.owner.state().system().outgoing();
+        self.sent_out.retain(|player, _| outgoing.contains_key(player));
+        let mut unanswered =
+            outgoing.iter().filter(|(player, out)| !self.transfers.has_departed(player, out.hop)).peekable();
+        if unanswered.peek().is_none() {
+            self.arrive_due = None;
+            return;
+        }
+        let from = self.room.sector().cloned();
+        let mut jumping = Vec::new();
+        for (player, out) in unanswered {
+            if due || self.sent_out.get(player) != Some(&out.hop) {
+                if self.sent_out.insert(player.clone(), out.hop) != Some(out.hop) {
+                    self.core.metrics.transfers_started.increment(1);
+                }
+                if let Some(jump) = &out.jump {
+                    jumping.push(self.jump_offer(player, out, jump));
+                    continue;
+                }
+                let arrive = announcement(player, out, from.clone());
+                self.core.deliver(&RoomId::Sector(out.to.clone()), arrive);
+            }
+        }
+        jumping.into_iter().for_each(|(offer, to)| self.offer_jump(offer, to));
+        if due || self.arrive_due.is_none() {
+            self.arrive_due = Some(Instant::now() + ARRIVE_AGAIN_AFTER);
+        }
     }
 }

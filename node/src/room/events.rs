@@ -3,7 +3,7 @@
 
 use sectorbus::ids::{EntryId, Hop, PlayerId, RoomId};
 use sectorbus::log::OutwardRecord;
-use sectorbus::state::{Entry, SystemChange};
+use sectorbus::state::{Entry, Outgoing, SystemChange};
 
 /// The hop of a player who was nowhere before.
 const FIRST_HOP: Hop = Hop(1);
@@ -15,7 +15,7 @@ struct Passage<'e> {
     seat_changed: bool,
     woke: bool,
     fell_asleep: bool,
-    went: Option<(&'e str, Hop)>,
+    went: Option<(&'e Outgoing, Hop)>,
 }
 
 /// Events of one entry, in the order of the players' names; each named by room, entry and its place there.
@@ -33,7 +33,7 @@ pub(super) fn events_of(room: &RoomId, id: EntryId, entry: &Entry) -> Vec<Outwar
                 (passage.woke, passage.fell_asleep) = (passage.woke || record.is_none(), record.is_some());
             }
             SystemChange::Outgoing(player, Some(out)) => {
-                passages.entry(player).or_default().went = Some((out.to.as_str(), out.hop));
+                passages.entry(player).or_default().went = Some((out, out.hop));
             }
             _ => {}
         }
@@ -52,8 +52,12 @@ pub(super) fn events_of(room: &RoomId, id: EntryId, entry: &Entry) -> Vec<Outwar
         if passage.woke {
             add("join", &[]);
         }
-        if let Some((to, hop)) = passage.went {
-            add("move", &[("to", format!("sector:{to}")), ("hop", hop.to_string())]);
+        if let Some((out, hop)) = passage.went {
+            let (to, hop) = (format!("sector:{}", out.to), hop.to_string());
+            match out.region() {
+                None => add("move", &[("to", to), ("hop", hop)]),
+                Some(region) => add("jump", &[("to", to), ("region", region.to_string()), ("hop", hop)]),
+            }
         }
         if passage.fell_asleep && !passage.has_seat {
             add("leave", &[]);

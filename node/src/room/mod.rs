@@ -1,6 +1,6 @@
 //! A room as its owner runs it: claim, load, decide batches, append, checkpoint, park.
 //! In reading order: `owner`, `seats`, `combat`, `people`, `team`, `global`, `edits` and `events` (pure decisions on state), `chain` (what was appended and how to
-//! repair it), `transfers` (what is left of moves), `task` (the loop), `arrivals`, `claim`, `commit`, `detach`, `posts`,
+//! repair it), `transfers` (what is left of moves), `task` (the loop), `arrivals`, `jumps`, `claim`, `commit`, `detach`, `posts`,
 //! `telling` (what it does with the log).
 
 use std::time::Duration;
@@ -25,6 +25,7 @@ pub mod arrivals;
 pub mod claim;
 pub mod commit;
 mod detach;
+pub mod jumps;
 pub mod posts;
 mod telling;
 

@@ -1,19 +1,20 @@
 //! What an owner decides: one batch of commands in, one entry and the receipts out. Pure: time is an argument.
 //! Knows nothing of the log, of tasks or of sessions; the state it changes becomes visible only after the append.
 
+mod passages;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sectorbus::action::{Action, Answer, RejectCode};
-use sectorbus::ids::{ActorId, EditKey, EntryId, Hop, Incarnation, PlayerId, RoomId, SectorId, Seq};
+use sectorbus::ids::{ActorId, EditKey, EntryId, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, Seq};
 use sectorbus::limits::{DEDUPE_BITMAP_BITS, REJECTIONS_UNLOGGED_MAX};
 use sectorbus::rules::{Decision, Effect, Rules};
 use sectorbus::state::Draft;
 use sectorbus::state::RoomState;
 use sectorbus::state::{Answered, Entry};
-use sectorbus::state::{Edited, Outgoing, PlayerRecord, Post, PostName, SystemChange, TimerKind};
+use sectorbus::state::{Edited, Jump, PlayerRecord, Post, PostName, SystemChange, TimerKind};
 
 use crate::command::{Command, Receipt, Speaker};
 use crate::room::edits::{self, EditRequest};
@@ -31,7 +32,7 @@ pub enum Input {
         player: PlayerId,
         hop: Hop,
         record: Box<PlayerRecord>,
-        from: Option<SectorId>,
+        from: Origin,
     },
     /// `at` names this room for the arrival: forget `incoming`.
     ArrivalKnown {
@@ -42,8 +43,12 @@ pub enum Input {
     /// player was sent: what is here is what a lost tail left behind.
     Elsewhere {
         player: PlayerId,
+        at: Whereabouts,
+    },
+    /// The jump that the player was to have this hop after is cancelled: they are back where they were.
+    Restore {
+        player: PlayerId,
         hop: Hop,
-        room: SectorId,
     },
     /// These incarnations are dead: their sessions are lost, without grace.
     IncarnationsGone(Vec<Incarnation>),
@@ -66,6 +71,33 @@ impl Input {
             _ => &[],
         }
     }
+}
+
+/// Where a player comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody has seen them before.
+    Nowhere,
+    Sector(SectorId),
+    Region,
+}
+
+impl Origin {
+    pub fn sector(&self) -> Option<&SectorId> {
+        match self {
+            Origin::Sector(sector) => Some(sector),
+            Origin::Nowhere | Origin::Region => None,
+        }
+    }
+}
+
+/// Where a player is by the count of their moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// Another one, where `sector` is then.
+    pub region: Option<RegionName>,
+    pub sector: SectorId,
+    pub hop: Hop,
 }
 
 /// What a batch came to.
@@ -96,6 +128,8 @@ pub struct Owner {
     answered_posts: BTreeSet<PostName>,
     /// What nodes reported, if this is `global`.
     counts: Counts,
+    /// The sector may show other gates than the rules have: looked at with the first entry.
+    gates_unsure: bool,
 }
 
 const REJECTIONS_KEPT_MIN: usize = 256;
@@ -104,8 +138,8 @@ impl Owner {
     pub fn new(room: RoomId, rules: Arc<Rules>, limits: SeatLimits, state: RoomState) -> Self {
         let rejections = BTreeMap::new();
         let (rejections_bound, answered_posts) = (REJECTIONS_KEPT_MIN, BTreeSet::new());
-        let counts = Counts::default();
-        Self { room, rules, limits, state, rejections, rejections_bound, answered_posts, counts }
+        let (counts, gates_unsure) = (Counts::default(), true);
+        Self { room, rules, limits, state, rejections, rejections_bound, answered_posts, counts, gates_unsure }
     }
 
     pub fn state(&self) -> &RoomState {
@@ -133,7 +167,7 @@ impl Owner {
     pub fn decide(&mut self, now_ms: u64, entry: EntryId, inputs: Vec<Input>) -> Decided {
         let mut receipts = Vec::new();
         let (mut answers, mut edited) = (Vec::new(), Vec::new());
-        let Self { room, rules, limits, state, rejections, answered_posts, counts, .. } = self;
+        let Self { room, rules, limits, state, rejections, answered_posts, counts, gates_unsure, .. } = self;
         let mut draft = Draft::new(state, now_ms);
         let mut batch = Batch {
             room,
@@ -157,6 +191,9 @@ impl Owner {
             left.extend(batch.take(&mut draft, input));
         }
         left.extend(inputs);
+        if draft.has_changes() && std::mem::take(gates_unsure) {
+            batch.show_gates(&mut draft);
+        }
         if drop_posts || draft.has_changes() {
             posts::drop_answered(&mut draft, answered_posts);
         }
@@ -255,11 +292,12 @@ impl Batch<'_> {
                 self.receipts.extend(people::take(draft, self.room, self.counts, command, &mut told));
                 told.into_iter().for_each(|post| self.post(draft, post));
             }
-            Input::Elsewhere { player, hop, room } => self.send_after(draft, &player, hop, room),
+            Input::Elsewhere { player, at } => self.send_after(draft, &player, at),
+            Input::Restore { player, hop } => self.restore(draft, &player, hop),
             // Arrivals come as `TakeIn` once `at` was read; a room that runs is adopted.
-            Input::Command(Command::Arrive { .. } | Command::Adopt | Command::Edit { .. }) => {}
+            Input::Command(Command::Arrive { .. } | Command::Land { .. } | Command::Adopt | Command::Edit { .. }) => {}
             Input::Edit { from, request } => self.edit(draft, from, request),
-            Input::TakeIn { player, hop, record, from } => self.take_in(draft, &player, hop, *record, from.as_ref()),
+            Input::TakeIn { player, hop, record, from } => self.take_in(draft, &player, hop, *record, &from),
             Input::ArrivalKnown { player, hop } => {
                 if draft.state().system().incoming().get(&player) == Some(&hop) {
                     draft.system(SystemChange::Incoming(player, None));
@@ -345,7 +383,11 @@ impl Batch<'_> {
                 draft
                     .system(SystemChange::Seat(player.clone(), Some(sectorbus::state::Seat { asked: status, ..seat })));
             }
-            Effect::Depart { to } => self.depart(draft, player, to),
+            Effect::Depart { to } => self.depart(draft, player, to, None),
+            Effect::Jump { to } => {
+                let jump = Jump { region: to.region, since_ms: draft.now_ms() };
+                self.depart(draft, player, to.sector, Some(jump));
+            }
             Effect::Fight(player) => combat::fight(draft, &player),
             Effect::Alarm { controllers } => {
                 combat::alarm(draft, player);
@@ -362,93 +404,6 @@ impl Batch<'_> {
             self.posts_dropped += 1;
         }
     }
-
-    /// Takes the player out of the room's state and keeps the record as outgoing. Answers of this batch go with it.
-    fn depart(&mut self, draft: &mut Draft<'_>, player: &PlayerId, to: SectorId) {
-        self.log_rejections_of(draft, player);
-        // The answers given so far in this batch are part of the marks that travel.
-        let (mine, others) = std::mem::take(self.answers).into_iter().partition(|a| &a.player == player);
-        *self.answers = others;
-        for answered in mine {
-            draft.answer(answered);
-        }
-        let mut record = seats::take_out(draft, player);
-        record.hop = record.hop.next();
-        let outgoing = Outgoing { hop: record.hop, to, record };
-        draft.system(SystemChange::Outgoing(player.clone(), Some(outgoing)));
-    }
-
-    /// The ack of a departure: in this entry for the client, and in the marks that travel.
-    fn record_departed(&mut self, draft: &mut Draft<'_>, answered: Answered) {
-        let player = answered.player.clone();
-        let outgoing = draft.state().system().outgoing().get(&player).cloned();
-        if let Some(mut outgoing) = outgoing {
-            if let Some(marks) = outgoing.record.actors.get_mut(&answered.actor) {
-                marks.record(answered.seq, &answered.answer, draft.now_ms());
-            }
-            draft.system(SystemChange::Outgoing(player, Some(outgoing)));
-        }
-        draft.answer(answered);
-    }
-
-    fn take_in(
-        &mut self,
-        draft: &mut Draft<'_>,
-        player: &PlayerId,
-        hop: Hop,
-        mut record: PlayerRecord,
-        from: Option<&SectorId>,
-    ) {
-        if seats::has_seen(draft.state().system(), player, hop) {
-            return;
-        }
-        // A player on the way cannot be refused; one who is new is nowhere yet, and asks again.
-        if from.is_none() && draft.state().public().len() >= self.limits.entities_max {
-            self.receipts.push(Receipt::Full { player: player.clone() });
-            return;
-        }
-        record.hop = hop;
-        if let RoomId::Sector(sector) = self.room {
-            seats::place(self.rules, sector, from, player, &mut record);
-        }
-        // What an earlier stay left here is over: a lost tail brought it back, or the player returns before it is forgotten.
-        if draft.state().system().seat(player).is_some() {
-            seats::take_out(draft, player);
-        }
-        seats::forget_outgoing(draft, player, hop);
-        draft.system(SystemChange::Incoming(player.clone(), Some(hop)));
-        seats::put_in(draft, self.limits, player, record);
-    }
-
-    /// A record that `at` says has gone on is sent after itself: where it went has it and says so, or lost it too and
-    /// takes it in.
-    fn send_after(&mut self, draft: &mut Draft<'_>, player: &PlayerId, hop: Hop, room: SectorId) {
-        let system = draft.state().system();
-        let seated = system.seat(player).is_some_and(|seat| seat.hop < hop);
-        let asleep = system.dormant(player).is_some_and(|record| record.hop < hop);
-        let is_here = matches!(self.room, RoomId::Sector(sector) if *sector == room);
-        if (seated || asleep) && is_here {
-            return seats::raise_hop(draft, player, hop);
-        }
-        let out = system.outgoing().get(player).filter(|out| out.hop <= hop && out.to != room).cloned();
-        if let (true, Some(out)) = (is_here, &out) {
-            // It came back here, and that was lost.
-            return self.take_in(draft, player, hop, out.record.clone(), None);
-        }
-        let mut record = if seated {
-            self.log_rejections_of(draft, player);
-            seats::take_out(draft, player)
-        } else if let Some(record) = system.dormant(player).filter(|_| asleep).cloned() {
-            draft.system(SystemChange::Dormant(player.clone(), None));
-            record
-        } else if let Some(out) = out {
-            out.record
-        } else {
-            return;
-        };
-        record.hop = hop;
-        draft.system(SystemChange::Outgoing(player.clone(), Some(Outgoing { hop, to: room, record })));
-    }
 }
 
 #[cfg(test)]
@@ -458,3 +413,7 @@ mod tests;
 #[cfg(test)]
 #[path = "owner_posts_tests.rs"]
 mod posts_tests;
+
+#[cfg(test)]
+#[path = "owner_jumps_tests.rs"]
+mod jumps_tests;

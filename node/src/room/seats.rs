@@ -35,8 +35,9 @@ pub(super) fn millis(duration: Duration) -> u64 {
 /// Where a player who has no seat is, as far as this room knows.
 pub fn elsewhere(system: &System, player: &PlayerId) -> Receipt {
     match system.outgoing().get(player) {
-        Some(out) => Receipt::Gone { player: player.clone(), to: out.to.clone(), hop: out.hop },
-        None => Receipt::Unknown { player: player.clone() },
+        Some(out) if out.jump.is_none() => Receipt::Gone { player: player.clone(), to: out.to.clone(), hop: out.hop },
+        // Who jumped is nowhere in this region until `at` says more.
+        _ => Receipt::Unknown { player: player.clone() },
     }
 }
 

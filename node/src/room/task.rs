@@ -10,12 +10,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use sectorbus::ids::{EntryId, Hop, Incarnation, PlayerId, RoomId, SectorId};
+use sectorbus::ids::{EntryId, Hop, Incarnation, PlayerId, RoomId};
 use sectorbus::limits::{
-    ARRIVE_AGAIN_AFTER, BATCH_COMMANDS_MAX, CHECKPOINT_AFTER, GONE_KEPT_FOR, LINGER_ABOVE_ENTRIES_PER_S, LINGER_MAX,
-    OWN_ENTRY_HEARD_WITHIN,
+    BATCH_COMMANDS_MAX, CHECKPOINT_AFTER, GONE_KEPT_FOR, LINGER_ABOVE_ENTRIES_PER_S, LINGER_MAX, OWN_ENTRY_HEARD_WITHIN,
 };
-use sectorbus::log::Log;
+use sectorbus::log::{JumpFate, JumpName, Log};
 use sectorbus::state::{PlayerRecord, PostName};
 
 use crate::changes::Watcher;
@@ -23,15 +22,16 @@ use crate::command::{Command, Notice};
 use crate::core::{Core, Heard};
 use crate::follow::{FollowGuard, Follows};
 use crate::owners::Owners;
+use crate::room::chain::Chain;
 use crate::room::claim::{self, NotMine, OwnedRoom};
 use crate::room::commit::Dropped;
-use crate::room::owner::{Input, Owner};
+use crate::room::jumps::Jumps;
+use crate::room::owner::{Input, Origin, Owner, Whereabouts};
 use crate::room::posts::PostsOnTheWay;
 use crate::room::seats::SeatLimits;
 use crate::room::team;
 use crate::room::telling::Telling;
 use crate::room::transfers::Transfers;
-use crate::room::{arrivals, chain::Chain};
 
 /// What reaches a room's task.
 #[derive(Debug)]
@@ -45,14 +45,18 @@ pub enum RoomEvent {
         player: PlayerId,
         hop: Hop,
         record: Box<PlayerRecord>,
-        from: Option<SectorId>,
-        at: Option<(SectorId, Hop)>,
+        from: Origin,
+        at: Option<Whereabouts>,
     },
     /// `at` counts more moves of a player than the record here.
     FoundElsewhere {
         player: PlayerId,
-        hop: Hop,
-        room: SectorId,
+        at: Whereabouts,
+    },
+    /// What is known of a jump out of here.
+    JumpTold {
+        name: JumpName,
+        fate: JumpFate,
     },
     /// `at` names this room for the arrival.
     ArrivalKnown {
@@ -106,7 +110,8 @@ pub(super) struct RoomTask<L: Log> {
     pub(super) decided: Vec<PlayerId>,
     pub(super) answering: BTreeMap<PlayerId, Hop>,
     /// Where arrivals of this ownership came from, until they are answered.
-    pub(super) sources: BTreeMap<PlayerId, SectorId>,
+    pub(super) sources: BTreeMap<PlayerId, Origin>,
+    pub(super) jumps: Jumps,
     pub(super) arrive_due: Option<Instant>,
     /// The ring maps the room elsewhere: when to ask the new owner again.
     pub(super) adopt_due: Option<Instant>,
@@ -197,6 +202,7 @@ impl<L: Log> RoomTask<L> {
             checking: BTreeSet::new(),
             answering: BTreeMap::new(),
             sources: BTreeMap::new(),
+            jumps: Jumps::default(),
             arrive_due: None,
             adopt_due: None,
             decided: Vec::new(),
@@ -300,11 +306,12 @@ impl<L: Log> RoomTask<L> {
                     inputs.extend(self.arrival_checked(player, hop, record, from, at));
                 }
                 RoomEvent::ArrivalKnown { player, hop } => self.arrival_known(player, hop),
-                RoomEvent::FoundElsewhere { player, hop, room } => {
+                RoomEvent::JumpTold { name, fate } => inputs.extend(self.jump_told(name, fate)),
+                RoomEvent::FoundElsewhere { player, at } => {
                     // A departure's destination says itself whether it has the player.
                     let system = self.owner.state().system();
                     if system.seat(&player).is_some() || system.dormant(&player).is_some() {
-                        inputs.push(Input::Elsewhere { player, hop, room });
+                        inputs.push(Input::Elsewhere { player, at });
                     }
                 }
                 RoomEvent::IncarnationsGone(gone) => inputs.push(Input::IncarnationsGone(gone)),
@@ -343,7 +350,11 @@ impl<L: Log> RoomTask<L> {
                 None
             }
             Command::Arrive { player, hop, record, from } => {
-                self.arrive(player, hop, record, from);
+                self.arrive(player, hop, record, from.map_or(Origin::Nowhere, Origin::Sector));
+                None
+            }
+            Command::Land { player, hop, landing } => {
+                self.land(player, hop, *landing);
                 None
             }
             Command::Adopt => None,
@@ -462,32 +473,6 @@ impl<L: Log> RoomTask<L> {
             self.core.log.suspect(&self.room, id);
         } else {
             self.unheard.get_or_insert((id, Instant::now() + OWN_ENTRY_HEARD_WITHIN));
-        }
-    }
-
-    /// Outgoing players are announced to their destinations until those say that they have them.
-    fn send_arrivals(&mut self) {
-        let due = self.arrive_due.is_some_and(|due| Instant::now() >= due);
-        let outgoing = self.owner.state().system().outgoing();
-        self.sent_out.retain(|player, _| outgoing.contains_key(player));
-        let mut unanswered =
-            outgoing.iter().filter(|(player, out)| !self.transfers.has_departed(player, out.hop)).peekable();
-        if unanswered.peek().is_none() {
-            self.arrive_due = None;
-            return;
-        }
-        let from = self.room.sector().cloned();
-        for (player, out) in unanswered {
-            if due || self.sent_out.get(player) != Some(&out.hop) {
-                if self.sent_out.insert(player.clone(), out.hop) != Some(out.hop) {
-                    self.core.metrics.transfers_started.increment(1);
-                }
-                let arrive = arrivals::announcement(player, out, from.clone());
-                self.core.deliver(&RoomId::Sector(out.to.clone()), arrive);
-            }
-        }
-        if due || self.arrive_due.is_none() {
-            self.arrive_due = Some(Instant::now() + ARRIVE_AGAIN_AFTER);
         }
     }
 }

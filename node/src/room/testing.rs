@@ -13,7 +13,7 @@ use sectorbus::state::{Answered, Entry, Fields, PlayerRecord, RoomState};
 use sectorbus::value::{Field, Value};
 
 use crate::command::{Command, Receipt, Speaker};
-use crate::room::owner::{Decided, Input, Owner};
+use crate::room::owner::{Decided, Input, Origin, Owner};
 use crate::room::seats::SeatLimits;
 
 pub(super) const START_MS: u64 = 1_790_000_000_000;
@@ -82,7 +82,12 @@ pub(super) fn take_in(name: &str, hop: u64, from: Option<&SectorId>) -> Input {
 }
 
 pub(super) fn take_in_record(name: &str, hop: u64, record: PlayerRecord, from: Option<&SectorId>) -> Input {
-    Input::TakeIn { player: player(name), hop: Hop(hop), record: Box::new(record), from: from.cloned() }
+    Input::TakeIn {
+        player: player(name),
+        hop: Hop(hop),
+        record: Box::new(record),
+        from: from.cloned().map_or(Origin::Nowhere, Origin::Sector),
+    }
 }
 
 impl TestRoom {
@@ -122,6 +127,13 @@ impl TestRoom {
         self.limits.entities_max = entities_max;
         self.taken_over();
         self
+    }
+
+    /// Another node owns the room now, under settings with these gates.
+    pub(super) fn set_gates(&mut self, to: &[&str]) {
+        let gates = to.iter().map(|to| (SectorId::new("1").unwrap(), to.parse().unwrap()));
+        self.rules = Arc::new(Rules::new(Universe::new(7, 20), COOL_DOWN_MS).with_gates(gates));
+        self.taken_over();
     }
 
     pub(super) fn after(&mut self, ms: u64) -> &mut Self {

@@ -9,6 +9,7 @@ use sectorbus::protocol::Codec;
 use crate::core::Core;
 use crate::edge::half_open::Entering;
 use crate::session::edges::{End, attach_while_open, await_hello, finish, send_unavailable};
+use crate::session::elsewhere;
 use crate::session::hello::{self, Checked, Keys};
 use crate::session::intake::Intake;
 use crate::session::outbox::Outbox;
@@ -64,8 +65,13 @@ async fn await_session<L: Log>(opened: Opened<L>) -> Result<Box<Session<L>>, End
     drop(entering);
     intake.vouched_for(asked.claims.sub.clone());
     let notice = || send_unavailable(&core, &outbox, codec, 1_000);
-    let attaching = hello::attach(&core, asked, notice);
-    let attachment = attach_while_open(&core, &outbox, codec, &mut reading, &mut intake, attaching).await?;
+    let attaching = async {
+        let attachment = hello::attach(&core, asked, notice).await?;
+        let found = elsewhere::find(&core, &attachment).await?;
+        Ok((attachment, found))
+    };
+    let (attachment, found) = attach_while_open(&core, &outbox, codec, &mut reading, &mut intake, attaching).await?;
+    elsewhere::let_go(&core, &outbox, codec, &attachment, found).await?;
     let welcome = hello::welcome(&core, &keys, &attachment);
     let wire = Wire { codec, outbox, socket, reading, intake };
     Ok(Box::new(Session::new(core, keys, wire, attachment, welcome)))

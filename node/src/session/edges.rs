@@ -14,7 +14,7 @@ use sectorbus::protocol::{
 };
 
 use crate::core::Core;
-use crate::session::hello::{self, Attachment, Checked, Keys};
+use crate::session::hello::{self, Checked, Keys};
 use crate::session::intake::{Intake, Refusal};
 use crate::session::outbox::{Lane, Outbox, close_frame, framed};
 use crate::session::player_socket::PlayerSocket;
@@ -123,14 +123,14 @@ pub(super) async fn await_hello<L: Log>(
 }
 
 /// Attaches for as long as the connection is there: one that is gone must not replace the one that came after it.
-pub(super) async fn attach_while_open<L: Log>(
+pub(super) async fn attach_while_open<L: Log, T>(
     core: &Arc<Core<L>>,
     outbox: &Outbox,
     codec: Codec,
     reading: &mut Reading,
     intake: &mut Intake,
-    attaching: impl Future<Output = Result<Attachment, LogError>>,
-) -> Result<Attachment, End> {
+    attaching: impl Future<Output = Result<T, LogError>>,
+) -> Result<T, End> {
     let mut attaching = std::pin::pin!(attaching);
     loop {
         let incoming = tokio::select! {

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sectorbus::ids::{ActorId, FeedId, RoomId, SectorId, Seq, SessionId};
+use sectorbus::ids::{ActorId, FeedId, Nonce, RoomId, SectorId, Seq, SessionId};
 use sectorbus::limits::RESUME_TOKEN_FOR;
-use sectorbus::log::{Attach, Attached, Log, LogError};
+use sectorbus::log::{Attach, Attached, Log, LogError, Redeem, TicketHash};
 use sectorbus::protocol::{Hello, Limits, Secret, Source, Welcome};
 
 use crate::auth::{self, AuthError, Claims, Token, Verifier};
 use crate::command::Speaker;
 use crate::core::Core;
 use crate::follow::replica::Known;
+use crate::jumps::Ticket;
 use crate::resume_token::{ResumeClaims, ResumeKey};
 use crate::revocations::Revocations;
 
@@ -39,6 +40,8 @@ pub struct Attachment {
     /// What the client knows of a sector, if it resumes there.
     pub known: Option<(SectorId, Known)>,
     pub attached: Attached,
+    /// It continues a session.
+    pub is_resumed: bool,
     pub features: Vec<String>,
     /// The last item that the client had of each feed.
     pub feeds: BTreeMap<RoomId, FeedId>,
@@ -48,6 +51,9 @@ pub struct Attachment {
 pub struct Asked {
     pub claims: Claims,
     pub session: SessionId,
+    pub is_resumed: bool,
+    /// Of a jump: continues the session that it was given for.
+    pub ticket: Option<TicketHash>,
     pub actor: Option<ActorId>,
     pub first_seq: Seq,
     pub known: Option<(SectorId, Known)>,
@@ -80,22 +86,54 @@ pub async fn check(
         |resumed: &ResumeClaims| resumed.expires_ms.saturating_sub(RESUME_TOKEN_FOR.as_millis() as u64) / 1000;
     let resumed = resumed.filter(|resumed| resumed.player == claims.sub);
     let resumed = resumed.filter(|resumed| !revocations.revokes(&claims.sub, None, Some(minted_s(resumed))));
+    let is_resumed = resumed.is_some();
     let session = resumed.map_or_else(new_session, |resumed| resumed.session);
+    let came_from_elsewhere = hello.ticket.is_some();
     let known = |feature: &&String| sectorbus::protocol::FEATURES.contains(&feature.as_str());
     Ok(Asked {
         claims,
         session,
+        is_resumed,
+        ticket: hello.ticket.as_ref().and_then(|secret| Ticket::hash_of(secret.reveal())),
         actor: hello.actor,
         first_seq: hello.first_seq.unwrap_or(Seq(1)),
-        known: hello.sector.zip(hello.cursor.map(|cursor| Known { cursor, acked: hello.acked.unwrap_or(cursor) })),
+        known: known_of(&hello).filter(|_| !came_from_elsewhere),
         features: hello.features.iter().filter(known).cloned().collect(),
-        feeds: hello.feeds,
+        // Sectors and items of another region say nothing here.
+        feeds: if came_from_elsewhere { BTreeMap::new() } else { hello.feeds },
     })
+}
+
+fn known_of(hello: &Hello) -> Option<(SectorId, Known)> {
+    let cursor = hello.cursor?;
+    Some((hello.sector.clone()?, Known { cursor, acked: hello.acked.unwrap_or(cursor) }))
+}
+
+/// A ticket that is worth nothing starts a new session, as a resume token does.
+async fn redeem<L: Log>(core: &Arc<Core<L>>, asked: &mut Asked, waiting: &impl Fn()) -> Result<(), LogError> {
+    let Some(ticket) = asked.ticket.take() else { return Ok(()) };
+    let Nonce { incarnation, counter } = core.next_nonce();
+    let redeem = Redeem { player: asked.claims.sub.clone(), ticket, incarnation, counter };
+    loop {
+        match core.log.redeem(redeem.clone()).await {
+            Ok(Some(session)) => {
+                (asked.session, asked.is_resumed) = (session, true);
+                return Ok(());
+            }
+            Ok(None) => return Ok(()),
+            Err(LogError::Corrupt(what)) => return Err(LogError::Corrupt(what)),
+            Err(_) => {
+                waiting();
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+        }
+    }
 }
 
 /// Attaches until answered. `waiting` is called before each repeat, so that the client hears that it takes longer.
 pub async fn attach<L: Log>(core: &Arc<Core<L>>, asked: Asked, waiting: impl Fn()) -> Result<Attachment, LogError> {
     let mut asked = asked;
+    redeem(core, &mut asked, &waiting).await?;
     let start = asked.claims.sector.clone().filter(|sector| core.rules.universe.contains(sector));
     let mut attach = Attach {
         player: asked.claims.sub.clone(),
@@ -113,6 +151,7 @@ pub async fn attach<L: Log>(core: &Arc<Core<L>>, asked: Asked, waiting: impl Fn(
             // The session was logged out: its resume token is worth nothing.
             Ok(None) => {
                 asked.session = core.dice.hex().parse().expect("hexadecimal digits are a name");
+                asked.is_resumed = false;
                 attach.session = asked.session.clone();
                 attach.counter = core.next_nonce().counter;
             }
@@ -131,6 +170,7 @@ pub async fn attach<L: Log>(core: &Arc<Core<L>>, asked: Asked, waiting: impl Fn(
             generation: attached.generation,
             floor: attached.floor,
         },
+        is_resumed: asked.is_resumed,
         actor: asked.actor.or(attached.actor).unwrap_or(ActorId(1)),
         first_seq: asked.first_seq,
         known: asked.known,

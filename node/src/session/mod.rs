@@ -1,6 +1,6 @@
 //! A player's connection to this node. In reading order: `player_socket` (plain or TLS), `socket` (upgrade and reading), `outbox` (writing), `edges`
 //! (before `hello` and at the end), `intake` (how much is taken), `hello` (who is it), `place` (which room has the
-//! player), `seat` (attached again, left), `company` (other players), `observe` (rooms of other regions), `talk` (what it says and hears), `task` (the one
+//! player), `seat` (attached again, left), `company` (other players), `observe` (rooms of other regions), `elsewhere` (another region has them), `talk` (what it says and hears), `task` (the one
 //! loop), `connection` (from upgrade to end).
 
 pub mod player_socket;
@@ -19,6 +19,7 @@ mod pass;
 mod renewal;
 
 pub mod company;
+mod elsewhere;
 pub mod place;
 mod seat;
 

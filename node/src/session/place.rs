@@ -47,6 +47,12 @@ pub struct Place {
     full: bool,
 }
 
+impl Place {
+    pub(super) fn followed(&self) -> Hop {
+        self.followed
+    }
+}
+
 impl<L: Log> Session<L> {
     /// First room of this connection.
     pub(super) fn enter(&mut self, sector: SectorId, hop: Hop) {
@@ -184,6 +190,21 @@ impl<L: Log> Session<L> {
         });
     }
 
+    /// `at` as stored, which may say that the player is in another region. One that is behind is told again; a room that
+    /// has the player all the same has lost their departure: it looks what became of them.
+    pub(super) fn look_beyond(&mut self, at: &At) -> Result<(), End> {
+        let seen = self.place.as_ref().filter(|place| place.live).map(|place| (place.sector.clone(), place.followed));
+        match seen.filter(|_| at.region.is_some()) {
+            Some((_, followed)) if at.hop < followed => self.set_at(followed),
+            Some((sector, followed)) if at.hop > followed => {
+                let (player, hop) = (self.speaker.player.clone(), at.hop);
+                self.core.deliver(&RoomId::Sector(sector), Command::Arrived { player, hop, room: None });
+            }
+            _ => {}
+        }
+        self.unless_elsewhere(at)
+    }
+
     /// `at` as stored. One that lost where the player went is told again by whoever sees them; a room that has a player
     /// who has gone on, because their departure was lost, is told where `at` says they are.
     pub(super) fn compare_place(&mut self, at: &At) {
@@ -242,6 +263,7 @@ impl<L: Log> Session<L> {
             // `at` was lost: the seat, if there is one, is where it was; `attach` makes the record again.
             return self.reattach().await;
         };
+        self.unless_elsewhere(&at)?;
         let Some(place) = self.place.as_mut() else { return Ok(()) };
         // `at` may have been lost, and whoever has the player have set it again since.
         place.is_new = at.hop == Hop(0);

@@ -24,6 +24,7 @@ impl<L: Log> Session<L> {
             Ok(None) => return self.reattach().await,
             Err(_) => return Ok(()),
         };
+        self.look_beyond(&at)?;
         self.company_at(&at);
         self.compare_place(&at);
         match at.sessions.get(&self.speaker.session) {
@@ -69,6 +70,7 @@ impl<L: Log> Session<L> {
         self.reattach_due = None;
         self.speaker.generation = attached.generation;
         self.speaker.floor = attached.floor;
+        self.unless_elsewhere(&attached.at)?;
         self.company_at(&attached.at);
         if let Some(place) = self.place.take() {
             place.guard.tell(FollowEvent::Unsubscribe { conn: self.conn });

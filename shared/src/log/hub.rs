@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::ids::{FeedId, RegionName, RoomId};
-use crate::log::{LogResult, MirroredUpto};
+use crate::log::{HubJumps, LogResult, MirroredUpto};
 
 /// A room of a region: whose feed it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,7 +93,7 @@ pub struct LinkPlace {
 }
 
 /// A nexus's access to redis-nexus. As with [`crate::log::Log`], a call without an answer may be made again.
-pub trait Hub: Send + Sync + 'static {
+pub trait Hub: HubJumps + Send + Sync + 'static {
     /// Adds what is above the place that was reached, and moves that place; answers it. Two that push the same are
     /// harmless. Nothing is added if something would be missing before it: the place went back with a lost tail.
     fn push(&self, push: HubPush) -> impl Future<Output = LogResult<PushedUpto>> + Send;

@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod ears;
 pub mod facts;
 pub mod hub;
+pub mod jumps;
 pub mod members;
 pub mod mirrors;
 pub mod outward;
@@ -37,6 +38,7 @@ pub use delivery::*;
 pub use ears::*;
 pub use facts::*;
 pub use hub::*;
+pub use jumps::*;
 pub use members::*;
 pub use mirrors::*;
 pub use outward::*;
@@ -91,7 +93,7 @@ pub enum Opened {
 /// Every operation is one atomic step on the region ("script"), does all its checks before its first write, and may
 /// be repeated with the same arguments until an answer comes: the second execution answers like the first, or says
 /// that it was already done. Times are the region's TIME in ms since 1970, never a node's clock.
-pub trait Log: Facts {
+pub trait Log: Facts + Jumps {
     /// Writes or checks `meta` (region name, format number).
     fn open(&self) -> impl Future<Output = LogResult<Opened>> + Send;
     /// Version, eviction policy, persistence. Empty: safe.

@@ -2,14 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, Role, SectorId, SessionId, TeamId};
+use crate::ids::{ActorId, Generation, Hop, Incarnation, PlayerId, RegionName, Role, SectorId, SessionId, TeamId};
 use crate::presence::Shown;
 use crate::small_map::SmallMap;
 
 /// Where a player is and which sessions they have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct At {
+    /// Of this region, unless `region` names another.
     pub room: SectorId,
+    /// Where the player is, if elsewhere: no room of this region has them.
+    pub region: Option<RegionName>,
     pub hop: Hop,
     /// Highest evicted generation + 1: what is below it was evicted.
     pub floor: Generation,
@@ -69,16 +72,21 @@ pub struct Present {
     pub number: u64,
     /// As [`At::last_seen_ms`].
     pub last_seen_ms: u64,
-    /// As [`At::room`]; `None`: nowhere yet.
+    /// As [`At::room`]; `None`: nowhere yet, or in another region.
     pub room: Option<SectorId>,
     /// Which node has each session, and what it is shown as.
     pub sessions: Vec<(Incarnation, Shown)>,
 }
 
 impl At {
+    /// The room of this region that has the player.
+    pub fn room_here(&self) -> Option<&SectorId> {
+        Some(&self.room).filter(|_| self.region.is_none())
+    }
+
     pub fn present(&self) -> Present {
         let sessions = self.sessions.values().map(|seat| (seat.incarnation.clone(), seat.shown));
-        let (number, last_seen_ms, room) = (self.presence, self.last_seen_ms, Some(self.room.clone()));
+        let (number, last_seen_ms, room) = (self.presence, self.last_seen_ms, self.room_here().cloned());
         Present { number, last_seen_ms, room, sessions: sessions.collect() }
     }
 }

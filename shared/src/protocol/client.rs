@@ -10,8 +10,8 @@ use super::{BadFrame, Block, Call, Codec, History, Observe, Prefer, Read, Say, S
 use crate::action::Action;
 use crate::ids::{ActorId, EntryId, FeedId, PlayerId, RoomId, SectorId, Seq};
 use crate::limits::{
-    DEVICE_BYTES_MAX, FEATURES_MAX, FRAME_BYTES_MAX, HELLO_FEEDS_MAX, NAME_BYTES_MAX, RESUME_TOKEN_BYTES_MAX,
-    TOKEN_BYTES_MAX, WATCHED_PLAYERS_MAX,
+    DEVICE_BYTES_MAX, FEATURES_MAX, FRAME_BYTES_MAX, HELLO_FEEDS_MAX, JUMP_TICKET_BYTES_MAX, NAME_BYTES_MAX,
+    RESUME_TOKEN_BYTES_MAX, TOKEN_BYTES_MAX, WATCHED_PLAYERS_MAX,
 };
 
 /// A frame from a client: in both codecs a map of one, the frame's name -> a map of its fields.
@@ -66,6 +66,9 @@ pub struct Hello {
     /// The resume token of the last `welcome`: continue that session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<Secret>,
+    /// Instead of `resume`, after a jump: the ticket that `elsewhere` brought. Continues that session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Secret>,
     /// The last entry applied in `sector`; needs `sector`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<EntryId>,
@@ -214,6 +217,10 @@ impl Hello {
     fn check_limits(&self) -> Result<(), String> {
         check_bytes("token", self.token.as_ref().map(Secret::reveal), TOKEN_BYTES_MAX)?;
         check_bytes("resume", self.resume.as_ref().map(Secret::reveal), RESUME_TOKEN_BYTES_MAX)?;
+        check_bytes("ticket", self.ticket.as_ref().map(Secret::reveal), JUMP_TICKET_BYTES_MAX)?;
+        if self.ticket.is_some() && self.resume.is_some() {
+            return Err("ticket, resume: one of them".into());
+        }
         check_bytes("device", self.device.as_deref(), DEVICE_BYTES_MAX)?;
         if self.features.len() > FEATURES_MAX {
             return Err(format!("features: at most {FEATURES_MAX}"));

@@ -104,13 +104,14 @@ pub enum CloseCode {
     LoggedOut,
     Flooding,
     Kicked,
+    Elsewhere,
 }
 
 /// Number, name, meaning, what the client may do.
 type CloseRow = (u16, &'static str, &'static str, Retry);
 
 impl CloseCode {
-    pub const ALL: [CloseCode; 19] = [
+    pub const ALL: [CloseCode; 20] = [
         CloseCode::Normal,
         CloseCode::Draining,
         CloseCode::WebsocketViolation,
@@ -130,6 +131,7 @@ impl CloseCode {
         CloseCode::LoggedOut,
         CloseCode::Flooding,
         CloseCode::Kicked,
+        CloseCode::Elsewhere,
     ];
 
     /// The close frame's status code.
@@ -171,6 +173,9 @@ impl CloseCode {
             CloseCode::LoggedOut => (4010, "logged_out", "the client said logout", Retry::No),
             CloseCode::Flooding => (4011, "flooding", "too much was sent, again and again", Retry::Resume),
             CloseCode::Kicked => (4012, "kicked", "the game's backend closed this connection", Retry::Resume),
+            CloseCode::Elsewhere => {
+                (4013, "elsewhere", "the player is in another region; elsewhere came before", Retry::No)
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::ids::Seq;
 use crate::limits::{FRAME_DEPTH_MAX, INT_ABS_MAX};
 
 /// Actions of this release, as in `action::Action`.
-pub(super) const ACTION_NAMES: &[&str] = &["move", "status", "attack"];
+pub(super) const ACTION_NAMES: &[&str] = &["move", "status", "attack", "jump"];
 
 /// Longest text of a peer that an error repeats, in bytes.
 const REPEATED_BYTES_MAX: usize = 200;

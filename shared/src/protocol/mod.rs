@@ -30,9 +30,9 @@ pub use fields::{FieldChanges, Fields};
 pub use observe::{Observe, Observed, ObservedRoom};
 pub use secret::Secret;
 pub use server::{
-    Ack, ActorMarks, EntityFields, ErrorFrame, Expiring, Leaving, Left, Limits, Moved, OwnChange, OwnerChange,
-    PlayerPresence, Pong, Presence, Refreshed, Reject, RetryAfter, RoomSnapshot, SeqAnswer, ServerFrame, Snapshot,
-    SnapshotReason, Source, Unavailable, Welcome,
+    Ack, ActorMarks, Elsewhere, EntityFields, ErrorFrame, Expiring, Leaving, Left, Limits, Moved, OwnChange,
+    OwnerChange, PlayerPresence, Pong, Presence, Refreshed, Reject, RetryAfter, RoomSnapshot, SeqAnswer, ServerFrame,
+    Snapshot, SnapshotReason, Source, Unavailable, Welcome,
 };
 
 use serde::{Deserialize, Serialize};

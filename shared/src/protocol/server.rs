@@ -10,7 +10,7 @@ use super::{
     Page, Preferences, Refused, SaidAt, Secret, Slot, Topics, decode, delta, encode_delta,
 };
 use crate::action::{Answer, Facts, RejectCode};
-use crate::ids::{ActorId, Alias, EntryId, PlayerId, RoomId, SectorId, Seq, SessionId};
+use crate::ids::{ActorId, Alias, EntryId, PlayerId, RegionName, RoomId, SectorId, Seq, SessionId};
 use crate::limits;
 use crate::presence::Shown;
 use crate::value::Field;
@@ -50,6 +50,7 @@ pub enum ServerFrame {
     CallFailed(CallFailed),
     Topics(Topics),
     Observed(Observed),
+    Elsewhere(Elsewhere),
 }
 
 /// The answer to `hello`. Then a `snapshot` (source snapshot) or what came after the cursor (source replica or log).
@@ -295,6 +296,21 @@ pub struct Leaving {
     pub reconnect_after_ms: u64,
 }
 
+/// The player is in another region: connect there, and say hello with the ticket and what is pending. Close 4013 follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    pub region: RegionName,
+    /// Of that region, if it is known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sector: Option<SectorId>,
+    /// Where players connect there, if it is known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Continues this session there, once: for `hello`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Secret>,
+}
+
 /// The token's time is nearly over: send `refresh`, or be closed as `expired`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expiring {
@@ -388,6 +404,7 @@ impl ServerFrame {
         "call_failed",
         "topics",
         "observed",
+        "elsewhere",
     ];
 
     pub fn name(&self) -> &'static str {
@@ -423,6 +440,7 @@ impl ServerFrame {
             ServerFrame::CallFailed(_) => "call_failed",
             ServerFrame::Topics(_) => "topics",
             ServerFrame::Observed(_) => "observed",
+            ServerFrame::Elsewhere(_) => "elsewhere",
         }
     }
 

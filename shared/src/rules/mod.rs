@@ -9,12 +9,15 @@ pub mod universe;
 pub use attack::controllers_of;
 pub use universe::Universe;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
 
 use crate::action::{Action, Facts, RejectCode, Status};
-use crate::ids::{Generation, Hop, PlayerId, RoomId, SectorId};
+use crate::beyond::Beyond;
+use crate::ids::{Alias, Generation, Hop, PlayerId, RoomId, SectorId};
 use crate::small_map::SmallMap;
-use crate::state::{Fields, PlayerRecord, RoomState};
+use crate::state::{Draft, Fields, PlayerRecord, RoomState};
 use crate::value::{Field, Value};
 use splitmix::SplitMix;
 use universe::POSITION_MAX;
@@ -27,6 +30,9 @@ pub const STARTING_CREDITS: i64 = 1_000;
 const ARRIVAL_SPREAD: i64 = 60;
 
 const FOR_ARRIVAL: u8 = 16;
+const FOR_GATES: u8 = 17;
+/// How far from the edge of a sector its gates are at least.
+const GATE_RIM: i64 = 100;
 
 /// What a player's action does, for the owner to carry out in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +50,8 @@ pub enum Effect {
     Alarm { controllers: Vec<PlayerId> },
     /// Leave for `to`, after the effects before it; the player's record has them.
     Depart { to: SectorId },
+    /// The same, for a sector of another region.
+    Jump { to: Beyond },
     /// Post `body` to a room's feed, once, after the entry of this action is committed; it comes even if the owner dies
     /// right then. At most [`crate::limits::POST_BYTES_MAX`] bytes.
     Post { to: RoomId, body: Bytes },
@@ -65,16 +73,64 @@ pub enum Decision {
 pub struct Rules {
     pub universe: Universe,
     pub move_cool_down_ms: u64,
+    /// Where the gates of each sector lead. What counts is this, not what a sector shows.
+    gates: BTreeMap<SectorId, BTreeSet<Beyond>>,
 }
 
 impl Rules {
     pub fn new(universe: Universe, move_cool_down_ms: u64) -> Self {
-        Self { universe, move_cool_down_ms }
+        Self { universe, move_cool_down_ms, gates: BTreeMap::new() }
     }
 
-    /// A room as it is before its first entry: a sector's warps and ports; other rooms are empty.
+    /// The same with these gates, each in a sector of this universe.
+    pub fn with_gates(mut self, gates: impl IntoIterator<Item = (SectorId, Beyond)>) -> Self {
+        for (sector, to) in gates {
+            self.gates.entry(sector).or_default().insert(to);
+        }
+        self
+    }
+
+    /// A room as it is before its first entry: a sector's warps, ports and gates; other rooms are empty.
     pub fn genesis(&self, room: &RoomId) -> RoomState {
-        room.sector().map_or_else(RoomState::new, |sector| self.universe.genesis(sector))
+        let Some(sector) = room.sector() else { return RoomState::new() };
+        let mut state = self.universe.genesis(sector);
+        let (gates, _) = self.gates_amiss(sector, &state);
+        if gates.is_empty() {
+            return state;
+        }
+        let mut draft = Draft::new(&mut state, 0);
+        for gate in gates {
+            draft.create(gate);
+        }
+        // The genesis snapshot carries the state; there is no entry before it.
+        let _ = draft.finish();
+        state
+    }
+
+    /// Gates that a sector should show and does not, as entities; and those that it shows and should not.
+    pub fn gates_amiss(&self, sector: &SectorId, state: &RoomState) -> (Vec<Fields>, Vec<Alias>) {
+        let text = |fields: &Fields, field| fields.get(&field).and_then(Value::as_text).map(str::to_owned);
+        let shown = state.public().iter().filter(|(_, fields)| text(fields, Field::KIND).as_deref() == Some("gate"));
+        let shown: Vec<(Alias, String)> =
+            shown.map(|(alias, fields)| (alias, text(fields, Field::TO).unwrap_or_default())).collect();
+        let wanted = self.gates.get(sector);
+        let is_wanted = |to: &str| wanted.is_some_and(|wanted| wanted.iter().any(|gate| gate.to_string() == to));
+        let is_missing = |gate: &&Beyond| shown.iter().all(|(_, to)| *to != gate.to_string());
+        let missing = wanted.into_iter().flatten().filter(is_missing).map(|gate| self.gate_entity(sector, gate));
+        let too_many = shown.iter().filter(|(_, to)| !is_wanted(to)).map(|(alias, _)| *alias);
+        (missing.collect(), too_many.collect())
+    }
+
+    /// The same gate is always at the same place.
+    fn gate_entity(&self, sector: &SectorId, to: &Beyond) -> Fields {
+        let mut random = SplitMix::new(self.universe.seed(), FOR_GATES, &format!("{sector}/{to}"));
+        let mut at = || Value::Int(random.between(GATE_RIM, POSITION_MAX - GATE_RIM));
+        Fields::from([
+            (Field::KIND, Value::from("gate")),
+            (Field::TO, Value::from(to.to_string().as_str())),
+            (Field::X, at()),
+            (Field::Y, at()),
+        ])
     }
 
     /// Decides one action of a player who is present in `sector`, whose state is `state`. `now_ms` is the room's time
@@ -98,6 +154,7 @@ impl Rules {
                 Decision::Done(effects)
             }
             Action::Attack { target } => attack::decide(state, player, *target),
+            Action::Jump { to } => self.decide_jump(sector, state, player, to, now_ms),
         }
     }
 
@@ -112,6 +169,25 @@ impl Rules {
         if to == sector || !has_warp(state, to) {
             return refused(RejectCode::NoWarp, [("to", Value::from(to.as_str()))]);
         }
+        self.depart(state, player, Effect::Depart { to: to.clone() }, now_ms)
+    }
+
+    fn decide_jump(
+        &self,
+        sector: &SectorId,
+        state: &RoomState,
+        player: &PlayerId,
+        to: &Beyond,
+        now_ms: u64,
+    ) -> Decision {
+        if !self.gates.get(sector).is_some_and(|gates| gates.contains(to)) {
+            return refused(RejectCode::NoGate, [("to", Value::from(to.to_string().as_str()))]);
+        }
+        self.depart(state, player, Effect::Jump { to: to.clone() }, now_ms)
+    }
+
+    /// With a drive that is ready.
+    fn depart(&self, state: &RoomState, player: &PlayerId, departure: Effect, now_ms: u64) -> Decision {
         let own = state.own(player);
         let ready_at_ms = own.and_then(|own| own.get(&Field::READY_AT)).and_then(Value::as_int).unwrap_or(0);
         let now = int(now_ms);
@@ -124,7 +200,7 @@ impl Rules {
         if let Some(seat) = state.system().seat(player) {
             effects.push(Effect::Ship(Field::HOP, Some(Value::Int(int(seat.hop.next().0)))));
         }
-        effects.push(Effect::Depart { to: to.clone() });
+        effects.push(departure);
         Decision::Done(effects)
     }
 }
@@ -168,6 +244,16 @@ pub fn new_record(player: &PlayerId, name: &str) -> PlayerRecord {
         actors: SmallMap::new(),
         last_seen_ms: 0,
     }
+}
+
+/// Makes a record of another region one of this one: its times are that region's, which may be hours from this one's, and
+/// its sessions are that region's connections. The drive is ready as after a move.
+pub fn naturalize(record: &mut PlayerRecord, move_cool_down_ms: u64, now_ms: u64) {
+    record.sessions = SmallMap::new();
+    record.floor = Generation(0);
+    record.last_seen_ms = now_ms;
+    record.own.insert(Field::READY_AT, Value::Int(int(now_ms.saturating_add(move_cool_down_ms))));
+    record.ship.remove(&Field::LAST_SEEN);
 }
 
 /// Where in `sector` a player's ship appears: near the warp back to `from`, or anywhere if there is none. The same

@@ -109,3 +109,29 @@ fn only_sectors_have_something_at_genesis() {
         assert_eq!(rules.genesis(&room.parse().unwrap()), RoomState::new(), "{room}");
     }
 }
+
+#[test]
+fn a_jump_through_a_gate_of_the_settings_departs_as_a_move_does() {
+    let (rules, state) = room(None);
+    let (to, other): (Beyond, Beyond) = ("us:3".parse().unwrap(), "us:4".parse().unwrap());
+    let gates = [(sector("1"), to.clone()), (sector("2"), other.clone())];
+    let rules = rules.with_gates(gates);
+    let jump = |to: &Beyond, state, now_ms| {
+        rules.decide(&sector("1"), state, &player(), &Action::Jump { to: to.clone() }, now_ms)
+    };
+    let effects = vec![
+        Effect::Own(Field::READY_AT, Some(Value::Int(7_000))),
+        Effect::Ship(Field::HOP, Some(Value::Int(2))),
+        Effect::Jump { to: to.clone() },
+    ];
+    assert_eq!(jump(&to, &state, 5_000), Decision::Done(effects), "whether or not the sector shows it");
+    let no_gate = Decision::Refused { code: RejectCode::NoGate, facts: facts([("to", Value::from("us:4"))]) };
+    assert_eq!(jump(&other, &state, 5_000), no_gate, "of another sector");
+    let (_, cooling) = room(Some(9_000));
+    assert!(matches!(jump(&to, &cooling, 5_000), Decision::Refused { code: RejectCode::CoolingDown, .. }));
+    // A genesis shows them, always at the same place.
+    let of = |rules: &Rules| rules.genesis(&RoomId::Sector(sector("1")));
+    assert_eq!(of(&rules), of(&rules));
+    assert_eq!(of(&rules).public().len(), rules.universe.genesis(&sector("1")).public().len() + 1);
+    assert_eq!(rules.gates_amiss(&sector("1"), &of(&rules)), (vec![], vec![]));
+}

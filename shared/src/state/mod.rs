@@ -26,7 +26,7 @@ pub use draft::Draft;
 pub use entry::{Answered, Entry, OwnChange, OwnChanges, Sums};
 pub use part::{Fields, OwnPart, Part};
 pub use records::{
-    EditOutcome, EditRefusal, Edited, Membership, Outgoing, PlayerRecord, Post, PostName, Seat, SessionSeat,
+    EditOutcome, EditRefusal, Edited, Jump, Membership, Outgoing, PlayerRecord, Post, PostName, Seat, SessionSeat,
     SystemChange, Timer, TimerKind,
 };
 pub use snapshot::Parts;

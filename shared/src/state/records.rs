@@ -9,7 +9,7 @@ use super::dedupe::ActorMarks;
 use super::part::Fields;
 use crate::action::Status;
 use crate::ids::{
-    ActorId, Alias, EditKey, EntryId, Generation, Hop, Incarnation, PlayerId, RoomId, SectorId, SessionId,
+    ActorId, Alias, EditKey, EntryId, Generation, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, SessionId,
 };
 use crate::presence::Shown;
 use crate::small_map::SmallMap;
@@ -54,12 +54,48 @@ pub struct PlayerRecord {
 }
 
 /// A player on the way to another sector, kept until that one has confirmed the arrival.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Outgoing {
     /// The hop the player will have on arrival.
     pub hop: Hop,
+    /// Of this region, unless `jump` names another.
     pub to: SectorId,
     pub record: PlayerRecord,
+    #[serde(default)]
+    pub jump: Option<Jump>,
+}
+
+/// A departure to another region.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jump {
+    pub region: RegionName,
+    /// Milliseconds since 1970 (Redis TIME) when it was decided.
+    pub since_ms: u64,
+}
+
+impl Outgoing {
+    /// Within this region.
+    pub fn within(hop: Hop, to: SectorId, record: PlayerRecord) -> Self {
+        Self { hop, to, record, jump: None }
+    }
+
+    pub fn region(&self) -> Option<&RegionName> {
+        self.jump.as_ref().map(|jump| &jump.region)
+    }
+}
+
+/// `jump` came after format 1 was released: absent where there is none, so that both its bytes and these are read.
+impl Serialize for Outgoing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut outgoing = serializer.serialize_struct("Outgoing", 3 + usize::from(self.jump.is_some()))?;
+        outgoing.serialize_field("hop", &self.hop)?;
+        outgoing.serialize_field("to", &self.to)?;
+        outgoing.serialize_field("record", &self.record)?;
+        if let Some(jump) = &self.jump {
+            outgoing.serialize_field("jump", jump)?;
+        }
+        outgoing.end()
+    }
 }
 
 /// What a timer is for. The order is that of timers due at the same time.

@@ -246,6 +246,7 @@ impl Session {
             token: self.token.clone(),
             features: Vec::new(),
             resume: self.resume.clone(),
+            ticket: None,
             cursor: Some(self.cursor),
             sector: Some(self.sector.clone()),
             acked: None,

@@ -113,7 +113,7 @@ struct Shared {
 
 #[derive(Debug)]
 enum Order {
-    Send(ClientFrame),
+    Send(Box<ClientFrame>),
     /// Connect to these from now on, beginning with the first; the present connection stays.
     Nodes(Vec<SocketAddr>),
     /// Drop the connection without a word; it comes back at once.
@@ -197,7 +197,7 @@ impl Player {
         let seq = Seq(told.client.next_seq - 1);
         told.actions.push((seq, action));
         if told.client.is_live() {
-            self.order(Order::Send(frame));
+            self.order(Order::Send(Box::new(frame)));
         }
         seq
     }
@@ -212,7 +212,7 @@ impl Player {
         let mut told = self.told();
         let frame = request(&mut told.client.heard);
         if told.client.is_live() {
-            self.order(Order::Send(frame));
+            self.order(Order::Send(Box::new(frame)));
         }
         told.client.heard.last_request()
     }
@@ -227,13 +227,13 @@ impl Player {
         let frame = told.client.call(service, body, conversation);
         let n = *told.client.calls.keys().last().expect("this call");
         if told.client.is_live() {
-            self.order(Order::Send(frame));
+            self.order(Order::Send(Box::new(frame)));
         }
         n
     }
 
     pub fn send(&self, frame: ClientFrame) {
-        self.order(Order::Send(frame));
+        self.order(Order::Send(Box::new(frame)));
     }
     pub fn set_nodes(&self, nodes: &[SocketAddr]) {
         self.order(Order::Nodes(nodes.to_vec()));

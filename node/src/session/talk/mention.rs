@@ -68,7 +68,7 @@ impl<L: Log> Talking<L> {
         let at = self.until_answered(|| log.at(player)).await?;
         Some(match room {
             RoomId::Global => at.is_some(),
-            RoomId::Sector(sector) => at.is_some_and(|at| at.room == *sector),
+            RoomId::Sector(sector) => at.is_some_and(|at| at.room_here() == Some(sector)),
             RoomId::Team(team) => at.and_then(|at| at.team?.team).is_some_and(|(now, _)| now == *team),
             RoomId::Player(_) | RoomId::Topic(_) | RoomId::Elsewhere(_) => false,
         })

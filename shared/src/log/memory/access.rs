@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::delivery::{self, Channel};
 use super::ears::PlayerEars;
 use super::feed::kept_for;
+use super::jumps;
 use super::players::PlayerRecord;
 use super::region::Core;
 use super::trip::MemoryLog;
@@ -329,19 +330,7 @@ impl Log for MemoryLog {
     }
 
     async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
-        let (player, room) = (player.clone(), room.clone());
-        self.run(move |core| {
-            let now_ms = core.time_ms();
-            let record = core.db.players.entry(player.clone());
-            let record = record.or_insert_with(|| PlayerRecord::new(room.clone(), Hop(0)));
-            let (before, stored) = (record.at().hop, record.arrived(&room, hop));
-            if stored > before {
-                let present = record.tell_presence(now_ms, false);
-                core.publish(&RoomId::Player(player), Push::Present(present));
-            }
-            stored
-        })
-        .await
+        jumps::arrived(self, player, room, None, hop).await
     }
 
     async fn at(&self, player: &PlayerId) -> LogResult<Option<At>> {

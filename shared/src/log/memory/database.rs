@@ -9,6 +9,7 @@ use super::ears::PlayerEars;
 use super::facts::{FactStore, Fars};
 use super::hub::HubStore;
 use super::inbox::Inbox;
+use super::jumps::{HubJumpStore, JumpStore};
 use super::mirrors::HubLogs;
 use super::outward::OutwardStreams;
 use super::players::{self, PlayerRecord};
@@ -37,6 +38,8 @@ pub(super) struct Database {
     pub(super) facts: FactStore,
     pub(super) hub: HubStore,
     pub(super) hub_logs: HubLogs,
+    pub(super) jumps: JumpStore,
+    pub(super) hub_jumps: HubJumpStore,
 }
 
 impl Database {

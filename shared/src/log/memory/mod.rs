@@ -20,6 +20,7 @@ mod facts;
 mod feed;
 mod hub;
 mod inbox;
+mod jumps;
 mod mirrors;
 mod outward;
 mod players;

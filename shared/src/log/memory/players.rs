@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::{ActorId, Generation, Hop, SectorId, SessionId, TeamId};
-use crate::limits::{LOGGED_OUT_KEPT, RESUME_TOKEN_FOR, TEAMS_UNSETTLED_MAX};
-use crate::log::{At, Attach, Attached, Present, SeatedAt, SetTeam, TeamAt};
+use crate::ids::{ActorId, Generation, Hop, Incarnation, RegionName, SectorId, SessionId, TeamId};
+use crate::limits::{JUMP_TICKET_FOR, LOGGED_OUT_KEPT, RESUME_TOKEN_FOR, TEAMS_UNSETTLED_MAX};
+use crate::log::{At, Attach, Attached, Landed, Present, Redeem, SeatedAt, SetTeam, TeamAt, TicketHash};
 use crate::presence::Shown;
 
 #[derive(Debug, Clone)]
 pub(super) struct PlayerRecord {
     room: SectorId,
+    /// Another one, where `room` is then.
+    region: Option<RegionName>,
     hop: Hop,
     /// The last generation and actor number given; both only grow.
     generation: Generation,
@@ -21,6 +23,16 @@ pub(super) struct PlayerRecord {
     /// Of the last change of who is present.
     presence: u64,
     last_seen_ms: u64,
+    /// The hop of the last arrival from another region that brought tickets.
+    landed: Hop,
+    tickets: BTreeMap<SessionId, Ticket>,
+}
+
+#[derive(Debug, Clone)]
+struct Ticket {
+    hash: TicketHash,
+    until_ms: u64,
+    used_by: Option<(Incarnation, u64)>,
 }
 
 /// A session, and what its attach was answered.
@@ -35,6 +47,7 @@ impl PlayerRecord {
     pub(super) fn new(room: SectorId, hop: Hop) -> Self {
         Self {
             room,
+            region: None,
             hop,
             generation: Generation(0),
             actor: ActorId(0),
@@ -43,6 +56,8 @@ impl PlayerRecord {
             ended: BTreeMap::new(),
             presence: 0,
             last_seen_ms: 0,
+            landed: Hop(0),
+            tickets: BTreeMap::new(),
         }
     }
 
@@ -50,8 +65,8 @@ impl PlayerRecord {
     pub(super) fn at(&self) -> At {
         let sessions = self.sessions.iter().map(|(session, stored)| (session.clone(), stored.seat.clone()));
         let (presence, last_seen_ms) = (self.presence, self.last_seen_ms);
-        let (room, hop, floor) = (self.room.clone(), self.hop, self.floor);
-        At { room, hop, floor, sessions: sessions.collect(), presence, last_seen_ms, team: None }
+        let (room, region, hop, floor) = (self.room.clone(), self.region.clone(), self.hop, self.floor);
+        At { room, region, hop, floor, sessions: sessions.collect(), presence, last_seen_ms, team: None }
     }
 
     /// Numbers a change of who is present, or where; answers what to tell.
@@ -152,12 +167,36 @@ impl PlayerRecord {
     }
 
     /// Moves the player there if `hop` is larger; answers the hop stored afterwards.
-    pub(super) fn arrived(&mut self, room: &SectorId, hop: Hop) -> Hop {
+    pub(super) fn arrived(&mut self, room: &SectorId, region: Option<&RegionName>, hop: Hop) -> Hop {
         if hop > self.hop {
             self.room = room.clone();
+            self.region = region.cloned();
             self.hop = hop;
         }
         self.hop
+    }
+
+    /// The same, from another region.
+    pub(super) fn landed(&mut self, landed: &Landed, time_ms: u64) -> Hop {
+        let hop = self.arrived(&landed.room, None, landed.name.hop);
+        if hop == landed.name.hop && self.landed < hop {
+            self.landed = hop;
+            self.actor = self.actor.max(landed.actor_min);
+            let until_ms = time_ms + JUMP_TICKET_FOR.as_millis() as u64;
+            let tickets = landed.tickets.iter().cloned();
+            self.tickets = tickets.map(|(session, hash)| (session, Ticket { hash, until_ms, used_by: None })).collect();
+        }
+        hop
+    }
+
+    pub(super) fn redeem(&mut self, redeem: &Redeem, time_ms: u64) -> Option<SessionId> {
+        let by = (redeem.incarnation.clone(), redeem.counter);
+        let (session, ticket) = self.tickets.iter_mut().find(|(_, ticket)| ticket.hash == redeem.ticket)?;
+        let may = ticket.used_by.as_ref().is_none_or(|used_by| *used_by == by) && ticket.until_ms > time_ms;
+        may.then(|| {
+            ticket.used_by = Some(by);
+            session.clone()
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every key and channel in Redis: who writes it, what is in it, how long it lives. The one place that spells them.
 
 use crate::ids::{Callee, Incarnation, PlayerId, RegionName, RoomId};
-use crate::log::{OnceKey, ReplyId, Source};
+use crate::log::{JumpName, OnceKey, ReplyId, Source};
 
 /// Written to `sb:meta`; a node refuses a region with another number.
 pub(super) const REGION_FORMAT: &str = "1";
@@ -27,7 +27,7 @@ pub(super) const META: &str = "sb:meta";
 /// | `{bridge}:place` | hash | `bridge`, `keep` | `seen` = ms when a nexus was there last, `began` (ms), `news` (id and replication id of redis-nexus; carried down up to there), `facts:<region>` (id; learned up to there) | for ever |
 /// | `{bridge}:marks` | sorted set | `touch` | `feed <room>`, `log <room>`, `presence <room>`, by when it was last about to change; only while a nexus is there | 8 d |
 /// | `{player:<id>}:ears` | hash | `ears` | `muted` = ms until when, `b:<player>` = blocked, `m:<channel>` = feed id read up to (newest 256) | for ever |
-/// | `{player:<id>}:at` | hash | `attach`, `detach`, `log_out`, `show`, `set_team`, `team_known`, `team_settled`, `arrived` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation counter actor`, `p:<session>` = what it is shown as if not `online`, `presence` (number of the last change of these and of `room`), `last_seen` = ms when the last session ended, `team` = `number team role before issued since` (`#`: none; `before` is a list of `team=role`), `x:<session>` = ms until when a logged out session is not attached | for ever; `x:` 1 d |
+/// | `{player:<id>}:at` | hash | `attach`, `detach`, `log_out`, `show`, `set_team`, `team_known`, `team_settled`, `arrived`, `landed`, `redeem` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation counter actor`, `p:<session>` = what it is shown as if not `online`, `presence` (number of the last change of these and of `room`), `last_seen` = ms when the last session ended, `team` = `number team role before issued since` (`#`: none; `before` is a list of `team=role`), `x:<session>` = ms until when a logged out session is not attached, `region` = the one where the player is, if another, `landed` = hop of the last arrival from another region, `t:<session>` = `hash until_ms used_by` of the ticket of that arrival | for ever; `x:` 1 d |
 /// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke` | `token:<jti>`, `player:<id>`, `ban:<id>`, `unban:<id>`, `ears:<id>`, by when they were revoked and by when that is over | until the last is over |
 /// | `{revoked}:from` | set | `revoke` | those that other regions said | as above |
 /// | `{player:<id>}:far` | hash | `far` | `<region>` = `number shown devices last_seen_ms`: what other regions say of the player's presence | for ever |
@@ -39,6 +39,13 @@ pub(super) const META: &str = "sb:meta";
 /// | `{player:<id>}:talks` | sorted set | `call_answer` | `<callee> <conversation>`, by when it is over; the newest 16 | 1 h after the last answer |
 /// | `{service:<name>}:calls` | stream, group `workers` | the workers' XGROUP CREATE, `call_queue` | fields `id`, `reply_to`, `player`, `sector`, `conversation`, `deadline_ms`, `body` | for ever, newest 10,000 items; workers remove what they answered |
 /// | `{service:<name>}:queued:<reply id>` | string | `call_queue` | empty: it was queued | until the call's deadline + 60 s |
+/// | `{jumps}:out` | hash | `jump_offer`, `jump_fate`, `jumps_out` | of each jump to another region `f:<player>:<hop>` = its fate, `t:` = region, `b:` = what it carries, `c:` = it is to be cancelled, `h:` = what redis-nexus called itself when it was listed first | until `jump_settle`; what is over 1 d |
+/// | `{jumps}:open`, `{jumps}:over` | sorted sets | the same | `<player>:<hop>` by when it was offered, by when it was over | the same |
+/// | `{jumps}:in` | hash | `jump_bring` | of each jump into this region `r:<player>:<hop>` = from where, `b:` = what it carries | until `jump_take` |
+/// | `{jumps}:coming`, `{jumps}:came` | sorted sets | `jump_bring`, `jump_take` | `<player>:<hop>` by when it was brought, by when it was dealt with | until `jump_take`; 1 d |
+/// | `{bridge}:regions` | hash | `regions_set` | `r:<region>` = where players connect there, or empty: the regions that links join to this one | for ever |
+/// | `{homes}:of:<player>` | string | `home_tell` | the region that has the player | 60 s |
+/// | `{homes}:asked` | set | `home_ask` | players whose home is asked for, 10,000 at most | until `home_tell` |
 /// | `{replies}:stream` | stream, group `nodes` | the workers' XADD | fields `id`, `body` | until a node has taken it |
 ///
 /// In redis-nexus, whose name as a region is `nexus`; all in one slot:
@@ -55,6 +62,9 @@ pub(super) const META: &str = "sb:meta";
 /// | `{hub}:<room>@<region>:log`, `:head`, `:snap` | as `{<room>@<region>}:…` of a region | `mirror_…` | a copy of that room's log | for ever, as there |
 /// | `{hub}:log-sources` | set | `mirror_begin` | `<room>@<region>` of all copies of logs | for ever |
 /// | `{hub}:log-news` | stream | `mirror_extend`, `mirror_begin` | `s` = `<room>@<region>` that a step brought something of, `p` as above | for ever, about the newest 100,000 |
+/// | `{hub}:jump:<player>:<hop>` | hash | `hub_offer`, `hub_step` | `state`, `hub` = what redis-nexus called itself when it was offered, `from`, `to`, `body` | 1 d after both regions closed it |
+/// | `{hub}:jumps:<region>` | sorted set | `hub_offer`, `hub_close` | `<player>:<hop>` by when it was offered: jumps from there and to there | until closed |
+/// | `{hub}:home:<player>` | string | `hub_home` | the region that asked for the player first | for ever |
 /// | `{hub}:leader:<link>` | string | `lead` | the nexus that leads the link | until it is not kept up |
 /// | `{hub}:paused` | set | `pause` | links that are paused | for ever |
 ///
@@ -161,6 +171,47 @@ impl Keys {
     }
     pub(super) fn hub_paused(&self) -> String {
         format!("{}{{hub}}:paused", self.prefix)
+    }
+
+    pub(super) fn hub_jump_prefix(&self) -> String {
+        format!("{}{{hub}}:jump:", self.prefix)
+    }
+    pub(super) fn hub_jump(&self, name: &JumpName) -> String {
+        format!("{}{name}", self.hub_jump_prefix())
+    }
+    pub(super) fn hub_jumps(&self, region: &RegionName) -> String {
+        format!("{}{{hub}}:jumps:{region}", self.prefix)
+    }
+    pub(super) fn hub_home(&self, player: &PlayerId) -> String {
+        format!("{}{{hub}}:home:{player}", self.prefix)
+    }
+
+    pub(super) fn jumps_out(&self) -> String {
+        format!("{}{{jumps}}:out", self.prefix)
+    }
+    pub(super) fn jumps_open(&self) -> String {
+        format!("{}{{jumps}}:open", self.prefix)
+    }
+    pub(super) fn jumps_over(&self) -> String {
+        format!("{}{{jumps}}:over", self.prefix)
+    }
+    pub(super) fn jumps_in(&self) -> String {
+        format!("{}{{jumps}}:in", self.prefix)
+    }
+    pub(super) fn jumps_coming(&self) -> String {
+        format!("{}{{jumps}}:coming", self.prefix)
+    }
+    pub(super) fn jumps_came(&self) -> String {
+        format!("{}{{jumps}}:came", self.prefix)
+    }
+    pub(super) fn regions(&self) -> String {
+        format!("{}{{bridge}}:regions", self.prefix)
+    }
+    pub(super) fn home(&self, player: &PlayerId) -> String {
+        format!("{}{{homes}}:of:{player}", self.prefix)
+    }
+    pub(super) fn homes_asked(&self) -> String {
+        format!("{}{{homes}}:asked", self.prefix)
     }
 
     pub(super) fn revoked(&self) -> String {

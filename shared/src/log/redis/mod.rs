@@ -1,5 +1,5 @@
 //! The log on Redis: connections, and every operation of [`Log`] as one script. `keys` spells what is stored,
-//! `scripts/*.lua` are the operations, `rooms`, `members`, `inboxes`, `seats`, `feeds`, `bridge`, `hub`, `mirrors` and `region` call them.
+//! `scripts/*.lua` are the operations, `rooms`, `members`, `inboxes`, `seats`, `feeds`, `bridge`, `jumps`, `hub`, `hub_jumps`, `mirrors` and `region` call them.
 //! The only place that talks to Redis. Knows nothing of what entries, snapshots and commands mean.
 
 mod keys;
@@ -13,7 +13,9 @@ mod ears;
 mod facts;
 mod feeds;
 mod hub;
+mod hub_jumps;
 mod inboxes;
+mod jumps;
 mod members;
 mod mirrors;
 mod outward;
@@ -346,7 +348,7 @@ impl Log for RedisLog {
         revocations::revocations(self, after_ms, count).await
     }
     async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
-        seats::arrived(self, player, room, hop).await
+        seats::arrived(self, player, room, "", hop).await
     }
     async fn at(&self, player: &PlayerId) -> LogResult<Option<At>> {
         seats::at(self, player).await

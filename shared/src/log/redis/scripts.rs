@@ -69,6 +69,25 @@ scripts! {
     CALL_QUEUE = "call_queue";
     CALL_END = "call_end" after "prelude";
     CALL_ANSWER = "call_answer" after "prelude";
+    JUMP_OFFER = "jump_offer" after "prelude";
+    JUMP_SETTLE = "jump_settle";
+    JUMPS_OUT = "jumps_out";
+    JUMP_FATE = "jump_fate" after "prelude";
+    JUMP_BRING = "jump_bring" after "prelude";
+    JUMPS_IN = "jumps_in";
+    JUMP_TAKE = "jump_take" after "prelude";
+    LANDED = "landed" after "prelude" after "presence";
+    REDEEM = "redeem" after "prelude";
+    REGIONS_SET = "regions_set";
+    HOME_ASK = "home_ask";
+    HOMES_ASKED = "homes_asked";
+    HOME_TELL = "home_tell";
+    HUB_NAME = "hub_name" after "prelude";
+    HUB_OFFER = "hub_offer" after "prelude";
+    HUB_STEP = "hub_step" after "prelude";
+    HUB_JUMPS = "hub_jumps" after "prelude";
+    HUB_CLOSE = "hub_close";
+    HUB_HOME = "hub_home";
 }
 
 impl LogScript {
@@ -157,6 +176,25 @@ mod tests {
             &CALL_QUEUE,
             &CALL_END,
             &CALL_ANSWER,
+            &JUMP_OFFER,
+            &JUMP_SETTLE,
+            &JUMPS_OUT,
+            &JUMP_FATE,
+            &JUMP_BRING,
+            &JUMPS_IN,
+            &JUMP_TAKE,
+            &LANDED,
+            &REDEEM,
+            &REGIONS_SET,
+            &HOME_ASK,
+            &HOMES_ASKED,
+            &HOME_TELL,
+            &HUB_NAME,
+            &HUB_OFFER,
+            &HUB_STEP,
+            &HUB_JUMPS,
+            &HUB_CLOSE,
+            &HUB_HOME,
         ];
         for script in all {
             for word in ["KEYS: ", "Checks: ", "Writes: ", "Answers"] {

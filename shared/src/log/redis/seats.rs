@@ -120,9 +120,16 @@ pub(super) async fn log_out(log: &RedisLog, player: &PlayerId, session: &Session
     }
 }
 
-pub(super) async fn arrived(log: &RedisLog, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
+/// `region`: of the room, if it is another one; else empty.
+pub(super) async fn arrived(
+    log: &RedisLog,
+    player: &PlayerId,
+    room: &SectorId,
+    region: &str,
+    hop: Hop,
+) -> LogResult<Hop> {
     let channel = log.keys.channel(&RoomId::Player(player.clone()));
-    let call = scripts::ARRIVED.call(&[log.keys.at(player)]).arg(room.as_str()).arg(hop.0).arg(&channel);
+    let call = scripts::ARRIVED.call(&[log.keys.at(player)]).arg(room.as_str()).arg(hop.0).arg(&channel).arg(region);
     let mut answer = Answer::of("arrived", log.requests_of(&channel).script(call).await?)?;
     answer.parse().map(Hop)
 }
@@ -140,7 +147,8 @@ pub(super) async fn ats(log: &RedisLog, players: &[PlayerId]) -> LogResult<Vec<O
 }
 
 fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
-    let (mut room, mut hop, mut floor, mut sessions) = (None, Hop(0), Generation(0), SmallMap::new());
+    let (mut room, mut region, mut hop) = (None, None, Hop(0));
+    let (mut floor, mut sessions) = (Generation(0), SmallMap::new());
     let (mut presence, mut last_seen_ms, mut team, mut shown) = (0, 0, None, Vec::new());
     while !fields.is_empty() {
         let name = fields.text()?;
@@ -152,6 +160,7 @@ fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
                 }
             }
             "room" => room = Some(fields.parse::<SectorId>()?),
+            "region" => region = Some(fields.parse()?),
             "hop" => hop = Hop(fields.parse()?),
             "floor" => floor = Generation(fields.parse()?),
             "presence" => presence = fields.parse()?,
@@ -177,5 +186,5 @@ fn read_at(mut fields: Answer) -> LogResult<Option<At>> {
             seat.shown = shown;
         }
     }
-    Ok(room.map(|room| At { room, hop, floor, sessions, presence, last_seen_ms, team }))
+    Ok(room.map(|room| At { room, region, hop, floor, sessions, presence, last_seen_ms, team }))
 }

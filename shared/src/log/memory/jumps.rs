@@ -1,0 +1,320 @@
+//! Jumps to other regions on a memory region, and their registers on a memory redis-nexus. Pure, one call one script.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::players::PlayerRecord;
+use super::trip::MemoryLog;
+use crate::beyond::Beyond;
+use crate::ids::{Hop, PlayerId, RegionName, RoomId, SectorId, SessionId};
+use crate::limits::{HOME_KNOWN_FOR, HOMES_ASKED_MAX, JUMP_KEPT_FOR};
+use crate::log::{
+    HubJump, HubJumpState, HubJumps, JumpDue, JumpFate, JumpIn, JumpName, JumpOffer, JumpOut, JumpStands, JumpStep,
+    Jumps, Landed, LogResult, Push, Redeem,
+};
+
+/// What a region keeps of jumps, and of where others are at home.
+#[derive(Debug, Clone, Default)]
+pub(super) struct JumpStore {
+    /// In the order in which they were offered.
+    out: Vec<JumpOut>,
+    coming: Vec<JumpIn>,
+    /// Dealt with, and when (ms).
+    came: BTreeMap<JumpName, u64>,
+    regions: Vec<(RegionName, Option<String>)>,
+    /// Until when (ms) each is remembered.
+    homes: BTreeMap<PlayerId, (RegionName, u64)>,
+    asked: BTreeSet<PlayerId>,
+}
+
+impl JumpStore {
+    fn offer(&mut self, offer: JumpOffer) -> JumpFate {
+        match self.out.iter_mut().find(|out| out.offer.name == offer.name) {
+            Some(out) => {
+                out.offer.wants_cancel |= offer.wants_cancel;
+                out.fate
+            }
+            None => {
+                self.out.push(JumpOut { offer, fate: JumpFate::Waiting, hub: String::new() });
+                JumpFate::Waiting
+            }
+        }
+    }
+
+    fn list_out(&mut self, hub: &str, skip: usize, count: usize) -> Vec<JumpOut> {
+        let open = self.out.iter_mut().filter(|out| !out.fate.is_over()).skip(skip).take(count);
+        let marked = open.map(|out| {
+            if out.hub.is_empty() {
+                hub.clone_into(&mut out.hub);
+            }
+            out.clone()
+        });
+        marked.collect()
+    }
+
+    fn tell_fate(&mut self, name: &JumpName, fate: JumpFate) -> Option<JumpFate> {
+        let out = self.out.iter_mut().find(|out| out.offer.name == *name)?;
+        if out.fate.may_become(fate) {
+            out.fate = fate;
+        }
+        Some(out.fate)
+    }
+
+    fn bring(&mut self, jump: JumpIn) -> bool {
+        if self.came.contains_key(&jump.name) {
+            return true;
+        }
+        if self.coming.iter().all(|known| known.name != jump.name) {
+            self.coming.push(jump);
+        }
+        false
+    }
+
+    fn take(&mut self, name: &JumpName, now_ms: u64) {
+        self.coming.retain(|jump| jump.name != *name);
+        self.came.retain(|_, at_ms| *at_ms + JUMP_KEPT_FOR.as_millis() as u64 > now_ms);
+        self.came.insert(name.clone(), now_ms);
+    }
+
+    fn home(&mut self, player: &PlayerId, now_ms: u64) -> Option<RegionName> {
+        self.homes.retain(|_, (_, until_ms)| *until_ms > now_ms);
+        let known = self.homes.get(player).map(|(home, _)| home.clone());
+        if known.is_none() && self.asked.len() < HOMES_ASKED_MAX {
+            self.asked.insert(player.clone());
+        }
+        known
+    }
+}
+
+/// Sets where a player is, and tells it.
+pub(super) async fn arrived(
+    log: &MemoryLog,
+    player: &PlayerId,
+    room: &SectorId,
+    region: Option<&RegionName>,
+    hop: Hop,
+) -> LogResult<Hop> {
+    let (room, region) = (room.clone(), region.cloned());
+    set_at(log, player, room.clone(), move |record, _| record.arrived(&room, region.as_ref(), hop)).await
+}
+
+async fn set_at(
+    log: &MemoryLog,
+    player: &PlayerId,
+    room: SectorId,
+    set: impl FnOnce(&mut PlayerRecord, u64) -> Hop + Send + 'static,
+) -> LogResult<Hop> {
+    let player = player.clone();
+    log.run(move |core| {
+        let now_ms = core.time_ms();
+        let record = core.db.players.entry(player.clone());
+        let record = record.or_insert_with(|| PlayerRecord::new(room, Hop(0)));
+        let (before, stored) = (record.at().hop, set(record, now_ms));
+        if stored > before {
+            let present = record.tell_presence(now_ms, false);
+            core.publish(&RoomId::Player(player), Push::Present(present));
+        }
+        stored
+    })
+    .await
+}
+
+impl Jumps for MemoryLog {
+    async fn offer_jump(&self, offer: JumpOffer) -> LogResult<JumpFate> {
+        self.run(move |core| core.db.jumps.offer(offer)).await
+    }
+
+    async fn settle_jump(&self, name: &JumpName) -> LogResult<()> {
+        let name = name.clone();
+        self.run(move |core| core.db.jumps.out.retain(|out| out.offer.name != name)).await
+    }
+
+    async fn jumps_out(&self, hub: &str, skip: usize, count: usize) -> LogResult<Vec<JumpOut>> {
+        let hub = hub.to_owned();
+        self.run(move |core| core.db.jumps.list_out(&hub, skip, count)).await
+    }
+
+    async fn tell_fate(&self, name: &JumpName, fate: JumpFate) -> LogResult<Option<JumpFate>> {
+        let name = name.clone();
+        self.run(move |core| core.db.jumps.tell_fate(&name, fate)).await
+    }
+
+    async fn bring_jump(&self, jump: JumpIn) -> LogResult<bool> {
+        self.run(move |core| core.db.jumps.bring(jump)).await
+    }
+
+    async fn jumps_in(&self, skip: usize, count: usize) -> LogResult<Vec<JumpIn>> {
+        self.run(move |core| core.db.jumps.coming.iter().skip(skip).take(count).cloned().collect()).await
+    }
+
+    async fn take_jump(&self, name: &JumpName) -> LogResult<()> {
+        let name = name.clone();
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.jumps.take(&name, now_ms);
+        })
+        .await
+    }
+
+    async fn landed(&self, landed: Landed) -> LogResult<Hop> {
+        let (player, room) = (landed.name.player.clone(), landed.room.clone());
+        set_at(self, &player, room, move |record, now_ms| record.landed(&landed, now_ms)).await
+    }
+
+    async fn left_for(&self, player: &PlayerId, to: &Beyond, hop: Hop) -> LogResult<Hop> {
+        arrived(self, player, &to.sector, Some(&to.region), hop).await
+    }
+
+    async fn redeem(&self, redeem: Redeem) -> LogResult<Option<SessionId>> {
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.players.get_mut(&redeem.player).and_then(|record| record.redeem(&redeem, now_ms))
+        })
+        .await
+    }
+
+    async fn regions(&self) -> LogResult<Vec<(RegionName, Option<String>)>> {
+        self.run(|core| core.db.jumps.regions.clone()).await
+    }
+
+    async fn set_regions(&self, regions: &[(RegionName, Option<String>)]) -> LogResult<()> {
+        let regions = regions.to_vec();
+        self.run(move |core| core.db.jumps.regions = regions).await
+    }
+
+    async fn home(&self, player: &PlayerId) -> LogResult<Option<RegionName>> {
+        let player = player.clone();
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.jumps.home(&player, now_ms)
+        })
+        .await
+    }
+
+    async fn homes_asked(&self, count: usize) -> LogResult<Vec<PlayerId>> {
+        self.run(move |core| core.db.jumps.asked.iter().take(count).cloned().collect()).await
+    }
+
+    async fn tell_home(&self, player: &PlayerId, home: &RegionName) -> LogResult<()> {
+        let (player, home) = (player.clone(), home.clone());
+        self.run(move |core| {
+            let until_ms = core.time_ms() + HOME_KNOWN_FOR.as_millis() as u64;
+            core.db.jumps.asked.remove(&player);
+            core.db.jumps.homes.insert(player, (home, until_ms));
+        })
+        .await
+    }
+}
+
+/// Redis-nexus's registers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HubJumpStore {
+    registers: BTreeMap<JumpName, Register>,
+    /// Not closed by that region's link, in the order in which they were offered.
+    open: BTreeMap<RegionName, Vec<JumpName>>,
+    homes: BTreeMap<PlayerId, RegionName>,
+}
+
+#[derive(Debug, Clone)]
+struct Register {
+    jump: HubJump,
+    state: HubJumpState,
+    /// What redis-nexus called itself then.
+    hub: String,
+    /// Both have closed it, and until when (ms) it is remembered.
+    until_ms: Option<u64>,
+}
+
+impl Register {
+    fn stands(&self, hub: &str) -> JumpStands {
+        JumpStands { state: self.state, is_sure: self.hub == hub }
+    }
+}
+
+impl HubJumpStore {
+    fn offer(&mut self, jump: HubJump, offered_to: &str, hub: &str, now_ms: u64) -> JumpStands {
+        self.registers.retain(|_, register| register.until_ms.is_none_or(|until_ms| until_ms > now_ms));
+        let name = jump.name.clone();
+        if !self.registers.contains_key(&name) {
+            for region in [&jump.from, &jump.to] {
+                self.open.entry(region.clone()).or_default().push(name.clone());
+            }
+        }
+        let (state, hub_then) = (HubJumpState::Offered, offered_to.to_owned());
+        let new = || Register { jump, state, hub: hub_then, until_ms: None };
+        self.registers.entry(name).or_insert_with(new).stands(hub)
+    }
+
+    fn step(&mut self, name: &JumpName, step: JumpStep, hub: &str) -> Option<JumpStands> {
+        let register = self.registers.get_mut(name)?;
+        if let Some(state) = step.from(register.stands(hub)) {
+            register.state = state;
+        }
+        Some(register.stands(hub))
+    }
+
+    fn of(&self, region: &RegionName, hub: &str, skip: usize, count: usize) -> Vec<JumpDue> {
+        let names = self.open.get(region).into_iter().flatten().skip(skip).take(count);
+        let due = names.filter_map(|name| self.registers.get(name)).map(|register| {
+            let is_wanted = register.jump.to == *region && !register.state.is_over();
+            let body = if is_wanted { register.jump.body.clone() } else { Bytes::new() };
+            JumpDue { jump: HubJump { body, ..register.jump.clone() }, stands: register.stands(hub) }
+        });
+        due.collect()
+    }
+
+    fn close(&mut self, name: &JumpName, region: &RegionName, now_ms: u64) {
+        if let Some(open) = self.open.get_mut(region) {
+            open.retain(|open| open != name);
+        }
+        if self.open.values().flatten().all(|open| open != name)
+            && let Some(register) = self.registers.get_mut(name)
+        {
+            register.until_ms = Some(now_ms + JUMP_KEPT_FOR.as_millis() as u64);
+        }
+    }
+}
+
+impl HubJumps for MemoryLog {
+    async fn hub_name(&self) -> LogResult<String> {
+        self.run(|core| core.replication_id()).await
+    }
+
+    async fn offer(&self, jump: HubJump, hub: &str) -> LogResult<JumpStands> {
+        let offered_to = hub.to_owned();
+        self.run(move |core| {
+            let (now_ms, hub) = (core.time_ms(), core.replication_id());
+            core.db.hub_jumps.offer(jump, &offered_to, &hub, now_ms)
+        })
+        .await
+    }
+
+    async fn step(&self, name: &JumpName, step: JumpStep) -> LogResult<Option<JumpStands>> {
+        let name = name.clone();
+        self.run(move |core| {
+            let hub = core.replication_id();
+            core.db.hub_jumps.step(&name, step, &hub)
+        })
+        .await
+    }
+
+    async fn jumps_of(&self, region: &RegionName, skip: usize, count: usize) -> LogResult<Vec<JumpDue>> {
+        let region = region.clone();
+        self.run(move |core| core.db.hub_jumps.of(&region, &core.replication_id(), skip, count)).await
+    }
+
+    async fn close_jump(&self, name: &JumpName, region: &RegionName) -> LogResult<()> {
+        let (name, region) = (name.clone(), region.clone());
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.hub_jumps.close(&name, &region, now_ms);
+        })
+        .await
+    }
+
+    async fn home_of(&self, player: &PlayerId, region: &RegionName) -> LogResult<RegionName> {
+        let (player, region) = (player.clone(), region.clone());
+        self.run(move |core| core.db.hub_jumps.homes.entry(player).or_insert(region).clone()).await
+    }
+}
