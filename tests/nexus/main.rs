@@ -2,4 +2,5 @@
 
 mod commands;
 mod processes;
+mod rights;
 mod support;

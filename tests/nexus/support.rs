@@ -26,8 +26,12 @@ pub(crate) struct Universe {
 
 impl Universe {
     pub(crate) async fn start() -> Result<Self> {
-        let server = async || RedisServer::start(RedisOptions::default()).await;
-        let (hub, regions) = (server().await?, [server().await?, server().await?]);
+        Self::on(RedisOptions::default(), [RedisOptions::default(), RedisOptions::default()]).await
+    }
+
+    pub(crate) async fn on(hub: RedisOptions, [eu, us]: [RedisOptions; 2]) -> Result<Self> {
+        let hub = RedisServer::start(hub).await?;
+        let regions = [RedisServer::start(eu).await?, RedisServer::start(us).await?];
         let log = |at: usize| {
             let config = RedisConfig::new(regions[at].url(), RegionName::new(NAMES[at])?);
             anyhow::Ok(RedisLog::connect(RedisConfig { node: "writer".to_owned(), ..config })?)

@@ -32,7 +32,11 @@ if ARGV[4] ~= '' then
   redis.call('ZREM', KEYS[2], ARGV[4])
   redis.call('SREM', KEYS[3], ARGV[4])
 end
-redis.call(ARGV[5] ~= '' and 'SADD' or 'SREM', KEYS[3], ARGV[1])
+if ARGV[5] ~= '' then
+  redis.call('SADD', KEYS[3], ARGV[1])
+else
+  redis.call('SREM', KEYS[3], ARGV[1])
+end
 local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
 redis.call('PEXPIREAT', KEYS[1], text(tonumber(last[2])))
 redis.call('PEXPIREAT', KEYS[2], text(tonumber(last[2])))
