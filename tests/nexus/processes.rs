@@ -1,6 +1,5 @@
 //! What a running nexus does when it is started, told to end, killed, or given Redises that are away or another's.
 
-
 use anyhow::Result;
 use sectorbus_tests::nexuses::run;
 use sectorbus_tests::waiting;
