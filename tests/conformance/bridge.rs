@@ -96,7 +96,9 @@ async fn a_rewound_feed_goes_on_below_and_repeats_nothing(stand: impl Stand) {
     assert_eq!(log.mirror(mirror("us", 0, vec![item("us", 4, 999)])).await, Ok(upto(1, 852)));
     assert_eq!(log.mirror(mirror("us", 1, again)).await, Ok(upto(1, 852)), "7 is before where they begin");
     assert_eq!(log.mirror(mirror("us", 1, vec![item("us", 4, 853)])).await, Ok(upto(1, 853)));
-    assert_eq!(bodies(&log).await, ["us 1", "us 2", "us 3", "us 9", "us 4"]);
+    let twice = vec![item("us", 5, 860), item("us", 5, 861)];
+    assert_eq!(log.mirror(mirror("us", 1, twice)).await, Ok(upto(1, 861)));
+    assert_eq!(bodies(&log).await, ["us 1", "us 2", "us 3", "us 9", "us 4", "us 5"], "once, in one page too");
 }
 
 async fn what_would_leave_something_out_is_not_posted(stand: impl Stand) {
