@@ -2,8 +2,8 @@
 //! nexus leads it carries items up (region to redis-nexus) and down (from the other regions). Nothing of it is in the
 //! nexus's memory only: places are kept where the items go, so that a crash neither loses nor repeats, and two leaders
 //! at once are harmless.
-//! In reading order: `rules` (what is mirrored), `link` (who leads); of feeds `up`, `down`, `queue` (what goes first); of logs `logs`
-//! (one step), `logs_up`, `logs_down`; `facts`, `jumps`; beside them `opening` and `sight` (whose Redis it is, whether it answers); around them `config`, `run`, `admin`, `status`.
+//! In reading order: `rules`, `link` (who leads); `up`, `down`, `queue` (feeds); `logs`, `logs_up`, `logs_down`; `facts`, `jumps`; beside them
+//! `opening` and `sight` (whose Redis it is, whether it answers); around them `config`, `run`, `admin`, `status`.
 
 pub mod admin;
 pub mod cli;
