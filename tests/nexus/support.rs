@@ -44,7 +44,7 @@ impl Universe {
             waiting::until_async(SOON, "a bridge", async || Ok(log.time_ms().await? > began_ms)).await?;
         }
         let named = NAMES.iter().zip(&regions).map(|(name, server)| ((*name).to_owned(), server.url()));
-        let file = NexusFile { hub: hub.url(), regions: named.collect(), more: String::new() };
+        let file = NexusFile { hub: hub.url(), regions: named.collect(), ..NexusFile::default() };
         Ok(Self { hub, regions, logs, file, folder: Folder::new("nexus")? })
     }
 

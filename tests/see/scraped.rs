@@ -62,7 +62,7 @@ impl Joined {
         let server = async || RedisServer::start(RedisOptions::default()).await;
         let servers = [server().await?, server().await?, server().await?];
         let regions = [REGION, "us"].iter().zip(&servers).map(|(name, server)| ((*name).to_owned(), server.url()));
-        let file = NexusFile { hub: servers[2].url(), regions: regions.collect(), more: String::new() };
+        let file = NexusFile { hub: servers[2].url(), regions: regions.collect(), ..NexusFile::default() };
         Ok(Self { nexus: NexusProcess::start("x1", &file, folder.path()).await?, _servers: servers })
     }
 }

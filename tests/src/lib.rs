@@ -8,7 +8,6 @@ pub mod http;
 pub mod load;
 pub mod metrics_page;
 pub mod mirrored;
-pub mod nexus;
 pub mod nexuses;
 pub mod oracle;
 pub mod pals;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::load::usage::rss_bytes_of;
 use crate::processes::{free_address, signal, without_settings};
 use crate::waiting::until_async;
 use crate::{binaries, http, metrics_page};
@@ -20,18 +21,26 @@ const PORTS_TRIED: usize = 5;
 const ENDS_WITHIN_S: &str = "60";
 
 /// A nexus's file: redis-nexus, regions by name with their Redis and the address for players, and whatever follows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct NexusFile {
     pub hub: String,
     pub regions: Vec<(String, String)>,
     /// `[[mirror]]` tables, as text.
     pub more: String,
+    pub log_level: &'static str,
+}
+
+impl Default for NexusFile {
+    fn default() -> Self {
+        Self { hub: String::new(), regions: Vec::new(), more: String::new(), log_level: "debug" }
+    }
 }
 
 impl NexusFile {
     /// As it is written for a nexus of this name.
     pub fn text(&self, name: &str, admin: SocketAddr) -> String {
-        let top = format!("format = 1\nname = \"{name}\"\nadmin_listen = \"{admin}\"\nlog_level = \"debug\"\n");
+        let level = self.log_level;
+        let top = format!("format = 1\nname = \"{name}\"\nadmin_listen = \"{admin}\"\nlog_level = \"{level}\"\n");
         let regions =
             self.regions.iter().map(|(name, url)| format!("[[region]]\nname = \"{name}\"\nredis_url = \"{url}\"\n"));
         format!("{top}[hub]\nredis_url = \"{}\"\n{}{}", self.hub, regions.collect::<String>(), self.more)
@@ -51,22 +60,31 @@ pub struct NexusProcess {
 impl NexusProcess {
     /// Starts a nexus and waits until its admin listener answers. `directory` gets its file and its log.
     pub async fn start(name: &str, file: &NexusFile, directory: &Path) -> Result<Self> {
+        Self::start_binary(&binary()?, name, file, directory).await
+    }
+
+    /// The same, of a binary that is nobody's to build here.
+    pub async fn start_binary(binary: &Path, name: &str, file: &NexusFile, directory: &Path) -> Result<Self> {
         for _ in 0..PORTS_TRIED {
-            let admin = free_address()?;
-            let path = directory.join(format!("{name}.toml"));
-            std::fs::write(&path, file.text(name, admin))?;
-            let log_file = directory.join(format!("{name}.log"));
-            let log = File::options().create(true).append(true).open(&log_file)?;
-            let mut command = command()?;
-            command.arg("--config").arg(&path).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-            let child = command.spawn().context("cannot run sectorbus-nexus")?;
-            let mut nexus = Self { name: name.to_owned(), admin, file: path, log_file, child };
+            let mut nexus = Self::launch_binary(binary, name, file, directory)?;
             if nexus.is_there().await? {
                 return Ok(nexus);
             }
         }
         let said = std::fs::read_to_string(directory.join(format!("{name}.log"))).unwrap_or_default();
         bail!("nexus {name} does not start:\n{said}")
+    }
+
+    /// The same, without waiting.
+    pub fn launch_binary(binary: &Path, name: &str, file: &NexusFile, directory: &Path) -> Result<Self> {
+        let (admin, path) = (free_address()?, directory.join(format!("{name}.toml")));
+        std::fs::write(&path, file.text(name, admin))?;
+        let log_file = directory.join(format!("{name}.log"));
+        let log = File::options().create(true).append(true).open(&log_file)?;
+        let mut command = command(binary);
+        command.arg("--config").arg(&path).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = command.spawn().context("cannot run sectorbus-nexus")?;
+        Ok(Self { name: name.to_owned(), admin, file: path, log_file, child })
     }
 
     /// False: it ended by itself.
@@ -82,6 +100,10 @@ impl NexusProcess {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn admin(&self) -> SocketAddr {
@@ -151,9 +173,7 @@ impl NexusProcess {
 
     /// Resident, in bytes.
     pub fn memory(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+        rss_bytes_of(self.child.id())
     }
 
     pub fn log_text(&self) -> String {
@@ -171,18 +191,20 @@ impl Drop for NexusProcess {
 
 /// The binary with these words and a file: how it ended and what it said. A nexus that runs on is killed, after a while.
 pub fn run(words: &[&str], file: &Path) -> Result<Output> {
-    let command = command()?;
     let mut limited = Command::new("timeout");
-    limited.args(["--signal=KILL", ENDS_WITHIN_S]).arg(command.get_program());
+    limited.args(["--signal=KILL", ENDS_WITHIN_S]).arg(binary()?);
     without_settings(&mut limited);
     limited.env("NO_COLOR", "1").args(words).arg("--config").arg(file).stdin(Stdio::null());
     Ok(limited.output()?)
 }
 
-fn command() -> Result<Command> {
-    let binary = binaries::built("sectorbus-nexus", &["nexus/src", "shared/src"])?;
-    let mut command = Command::new(&binary);
+fn binary() -> Result<PathBuf> {
+    binaries::built("sectorbus-nexus", &["nexus/src", "shared/src"])
+}
+
+fn command(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
     without_settings(&mut command);
     command.env("NO_COLOR", "1");
-    Ok(command)
+    command
 }

@@ -6,10 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tokio::time::Instant;
 
-use crate::binaries;
 use crate::folder::Folder;
 use crate::mirrored::Feeds;
-use crate::nexus::{NexusProcess, NexusSettings};
+use crate::nexuses::{NexusFile, NexusProcess};
 use crate::proxy::Proxy;
 use crate::redis_server::{RedisOptions, RedisServer};
 use crate::region::Region;
@@ -18,6 +17,7 @@ use crate::region::Region;
 const REGIONS: [(&str, i64); 3] = [("eu", 2 * HOUR_S), ("us", 0), ("asia", 5 * HOUR_S)];
 const HUB_AHEAD_S: i64 = -HOUR_S;
 const HOUR_S: i64 = 3_600;
+const LOG_LINES_SHOWN: usize = 100;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// A region of the universe.
@@ -68,15 +68,10 @@ impl Universe {
     pub async fn start_nexus(&mut self, mirrors: &str) -> Result<&mut NexusProcess> {
         self.launched += 1;
         let regions = self.members.iter().map(|member| (member.name.to_owned(), member.link.redis_url()));
-        let settings = NexusSettings {
-            name: format!("x{}", self.launched),
-            hub_url: self.hub_link.redis_url(),
-            regions: regions.collect(),
-            mirrors: mirrors.to_owned(),
-            log_level: "debug",
-        };
-        let binary = binaries::built("sectorbus-nexus", &["nexus/src", "shared/src"])?;
-        self.nexuses.push(NexusProcess::start(&binary, &settings, self.folder.path()).await?);
+        let (hub, regions) = (self.hub_link.redis_url(), regions.collect());
+        let file = NexusFile { hub, regions, more: mirrors.to_owned(), ..NexusFile::default() };
+        let name = format!("x{}", self.launched);
+        self.nexuses.push(NexusProcess::start(&name, &file, self.folder.path()).await?);
         self.nexuses.last_mut().context("just pushed")
     }
 
@@ -117,7 +112,7 @@ impl Universe {
     /// The last word of a test that passed: without it logs are printed. Nobody may have panicked.
     pub fn passed(mut self) -> Result<()> {
         for nexus in &self.nexuses {
-            ensure!(!nexus.log_text().contains("panicked"), "{} panicked:\n{}", nexus.name(), nexus.log_tail());
+            ensure!(!nexus.log_text().contains("panicked"), "{} panicked:\n{}", nexus.name(), end_of_log(nexus));
         }
         self.passed = true;
         for member in std::mem::take(&mut self.members) {
@@ -135,7 +130,13 @@ pub fn hub_options() -> RedisOptions {
 impl Drop for Universe {
     fn drop(&mut self) {
         for nexus in self.nexuses.iter().filter(|_| !self.passed) {
-            eprintln!("---- the end of {}'s log ----\n{}", nexus.name(), nexus.log_tail());
+            eprintln!("---- the end of {}'s log ----\n{}", nexus.name(), end_of_log(nexus));
         }
     }
+}
+
+fn end_of_log(nexus: &NexusProcess) -> String {
+    let text = nexus.log_text();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use sectorbus::action::{Action, Status};
-use sectorbus_tests::load::usage::rss_bytes_of;
 use sectorbus_tests::proxy::Weather;
 use sectorbus_tests::universe::Universe;
 use tokio::time::Instant;
@@ -64,7 +63,7 @@ async fn a_region_that_is_cut_off_for_thirty_seconds_plays_on_and_catches_up_on_
     let settling = posting.stop().await?;
     settling.all_arrived(true).await?;
     for nexus in &universe.nexuses {
-        let rss = rss_bytes_of(nexus.pid())?;
+        let rss = nexus.memory()?;
         ensure!(rss < RSS_BYTES_MAX, "{} has {rss} bytes", nexus.name());
     }
     settled(&mut universe, &mut talk, &settling).await?;

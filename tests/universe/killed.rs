@@ -26,7 +26,7 @@ async fn two_nexus_of_which_one_is_killed_every_two_seconds_bring_everything_onc
     let mut first = universe.nexuses.remove(0);
     first.send_away()?;
     let status = first.ended(SOON).await?;
-    ensure!(status.success(), "x1 ended with {status}:\n{}", first.log_tail());
+    ensure!(status.success(), "x1 ended with {status}:\n{}", first.log_text());
     for member in &universe.members {
         ensure!(universe.leader(member.name).await?.as_deref() != Some("x1"), "x1 kept the link of {}", member.name);
     }
@@ -47,7 +47,7 @@ async fn two_nexus_of_which_one_is_killed_every_two_seconds_bring_everything_onc
             _ = kills.tick() => {
                 // Whoever leads most, if anybody does by now.
                 let leader = universe.leader("eu").await?;
-                let is_leader = |nexus: &sectorbus_tests::nexus::NexusProcess| Some(nexus.name()) == leader.as_deref();
+                let is_leader = |nexus: &sectorbus_tests::nexuses::NexusProcess| Some(nexus.name()) == leader.as_deref();
                 let at = universe.nexuses.iter().position(is_leader).unwrap_or(0);
                 universe.nexuses.get_mut(at).context("two run")?.kill9()?;
                 universe.nexuses.remove(at);

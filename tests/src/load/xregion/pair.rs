@@ -13,7 +13,7 @@ use crate::folder::Folder;
 use crate::load::region::{NodeOptions, Region, executable};
 use crate::load::usage::{cpu_of, rss_bytes_of};
 use crate::mirrored::Feeds;
-use crate::nexus::{NexusProcess, NexusSettings};
+use crate::nexuses::{NexusFile, NexusProcess};
 use crate::redis_server::{RedisOptions, RedisServer};
 
 pub(super) const NAMES: [&str; 2] = ["a", "b"];
@@ -48,28 +48,24 @@ impl Pair {
 
     /// Starts one more nexus and does not wait for it.
     pub(super) fn launch_nexus(&mut self) -> Result<()> {
-        let settings = self.next_settings();
-        self.nexuses.push(NexusProcess::launch(&self.binary, &settings, self.folder.path())?);
+        let (name, file) = self.next_file();
+        self.nexuses.push(NexusProcess::launch_binary(&self.binary, &name, &file, self.folder.path())?);
         Ok(())
     }
 
     /// The same, and waits until it serves.
     pub(super) async fn start_nexus(&mut self) -> Result<()> {
-        let settings = self.next_settings();
-        self.nexuses.push(NexusProcess::start(&self.binary, &settings, self.folder.path()).await?);
+        let (name, file) = self.next_file();
+        self.nexuses.push(NexusProcess::start_binary(&self.binary, &name, &file, self.folder.path()).await?);
         Ok(())
     }
 
-    fn next_settings(&mut self) -> NexusSettings {
+    fn next_file(&mut self) -> (String, NexusFile) {
         self.launched += 1;
         let regions = NAMES.iter().zip(&self.regions).map(|(name, region)| (name.to_string(), region.redis.url()));
-        NexusSettings {
-            name: format!("x{}", self.launched),
-            hub_url: self.hub.url(),
-            regions: regions.collect(),
-            mirrors: String::new(),
-            log_level: "warn",
-        }
+        let file =
+            NexusFile { hub: self.hub.url(), regions: regions.collect(), more: String::new(), log_level: "warn" };
+        (format!("x{}", self.launched), file)
     }
 
     /// Where in `nexuses` the leader of a region's link is; waits until there is one.
