@@ -139,7 +139,10 @@ impl RedisServer {
     /// A connection of the test's own, beside the log under test.
     pub async fn connection(&self) -> Result<redis::aio::MultiplexedConnection> {
         let client = redis::Client::open(self.url())?;
-        Ok(client.get_multiplexed_async_connection().await?)
+        // By default a loaded machine has half a second.
+        let config = redis::AsyncConnectionConfig::new();
+        let config = config.set_connection_timeout(Some(READY_WITHIN)).set_response_timeout(Some(READY_WITHIN));
+        Ok(client.get_multiplexed_async_connection_with_config(&config).await?)
     }
 
     async fn wait_until(&self, is_so: impl Fn(&str) -> bool) -> Result<()> {
