@@ -30,7 +30,6 @@ fn nexus(name: &str, regions: &[RedisServer], hub: &RedisServer) -> Result<Nexus
             name: RegionName::new(region)?,
             log: Arc::new(log(server, region, name)?),
             address: None,
-            address: None,
         });
     }
     let (name, rules) = (name.to_owned(), Rules::default());

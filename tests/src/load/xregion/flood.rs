@@ -10,7 +10,7 @@ use sectorbus::limits::FEED_ITEMS_KEPT;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::pair::{Lengths, NAMES, Pair, rooms};
+use super::pair::{Lengths, Pair, rooms};
 use super::{Outcome, XregionArgs};
 use crate::load::progress::Progress;
 use crate::load::target::per_million;
@@ -77,9 +77,9 @@ pub(super) async fn run(args: &XregionArgs, name: &str, outcome: &mut Outcome) -
         );
         posted.upto(&region, &room, &author, number);
     }
-    for region in 0..NAMES.len() {
+    for (region, feeds) in feeds.iter().enumerate() {
         Lengths::of(&pair, region, &rooms).await?.reach(posted.total(), LAST_WITHIN).await?;
-        outcome.verdict.add(posted.judge(&feeds[region]).await?);
+        outcome.verdict.add(posted.judge(feeds).await?);
     }
     counting.abort();
     outcome.rss_bytes = outcome.rss_bytes.max(pair.nexus_rss_bytes()?);
