@@ -8,6 +8,9 @@ use crate::support::{SOON, Universe, until_metric, until_ready};
 
 const LEADS: &str = "sectorbus_nexus_leader";
 
+/// As a nexus's file has them: names and URLs.
+type Regions = Vec<(String, String)>;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_in_a_region_is_heard_in_the_other_and_counted_redis() -> Result<()> {
     let universe = Universe::start().await?;
@@ -97,7 +100,7 @@ async fn a_redis_that_is_another_ones_ends_the_nexus_redis() -> Result<()> {
     let nexus = universe.nexus("x1").await?;
     until_ready(&nexus).await?;
     drop(nexus);
-    let refused = |name: &str, change: &dyn Fn(&mut Vec<(String, String)>)| {
+    let refused = |name: &str, change: &dyn Fn(&mut Regions)| {
         let mut file = universe.file.clone();
         change(&mut file.regions);
         let path = universe.folder.write(&format!("{name}.toml"), &file.text(name, "127.0.0.1:0".parse()?))?;
