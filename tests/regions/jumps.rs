@@ -261,6 +261,43 @@ async fn redis_nexus_that_loses_its_tail_at_whatever_step_leaves_the_player_in_o
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_jump_that_redis_nexus_forgot_was_taken_is_not_cancelled_though_its_time_is_over() {
+    let world = World::new(11_000, 1, 2).await;
+    let mut ann = ann_in(&world).await;
+    world.regions[US].unavailable(Duration::from_secs(6));
+    ann.until(&world, Duration::from_secs(1), |_| false).await;
+    ann.jump("us:3");
+    ann.until(&world, Duration::from_secs(2), |_| false).await;
+    world.hub.mark();
+    // The region that was left hears nothing of it any more; the other takes the player in.
+    world.regions[EU].unavailable(Duration::from_secs(60));
+    ann.until(&world, Duration::from_secs(20), |_| false).await;
+    assert!(world.kept(&ann.player).iter().any(|kept| kept.region == US && !kept.is_leaving));
+    assert!(world.hub.lose_tail());
+    // It is back, has waited for more than 30 s, and finds a jump that nobody seems to have taken.
+    ann.until(&world, Duration::from_secs(60), |_| false).await;
+    settles(&world, &mut ann, US).await;
+    assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jump_that_redis_nexus_forgot_was_cancelled_is_not_taken() {
+    let world = World::new(12_000, 1, 2).await;
+    let mut ann = ann_in(&world).await;
+    world.regions[US].unavailable(Duration::from_secs(60));
+    ann.until(&world, Duration::from_secs(1), |_| false).await;
+    ann.jump("us:3");
+    ann.until(&world, Duration::from_secs(2), |_| false).await;
+    world.hub.mark();
+    ann.until(&world, Duration::from_secs(40), |_| false).await;
+    settles(&world, &mut ann, EU).await;
+    assert!(world.hub.lose_tail());
+    ann.until(&world, Duration::from_secs(60), |_| false).await;
+    settles(&world, &mut ann, EU).await;
+    assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(3)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_region_whose_redis_loses_its_tail_at_whatever_step_has_it_repaired_by_its_owners() {
     for seed in 0..30_u64 {
         let losing = if seed % 2 == 0 { EU } else { US };
