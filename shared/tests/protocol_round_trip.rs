@@ -125,7 +125,7 @@ fn topic() -> impl Strategy<Value = TopicId> {
     "[A-Za-z0-9_-]{1,9}(:[A-Za-z0-9_-]{1,9}){0,3}".prop_map(|name| TopicId::new(&name).unwrap())
 }
 
-fn elsewhere() -> impl Strategy<Value = RoomId> {
+fn room_elsewhere() -> impl Strategy<Value = RoomId> {
     let room = prop_oneof![sector().prop_map(RoomId::Sector), Just(RoomId::Global)];
     (room, name()).prop_map(|(room, region)| room.at(region.parse().unwrap()).unwrap())
 }
@@ -159,7 +159,7 @@ fn request() -> impl Strategy<Value = ClientFrame> {
             blocked
         })),
         (n(), topic(), any::<bool>()).prop_map(|(n, name, wanted)| ClientFrame::Topic(Topic { n, name, wanted })),
-        (n(), elsewhere(), any::<bool>()).prop_map(|(n, room, wanted)| ClientFrame::Observe(Observe {
+        (n(), room_elsewhere(), any::<bool>()).prop_map(|(n, room, wanted)| ClientFrame::Observe(Observe {
             n,
             room,
             wanted
@@ -216,7 +216,7 @@ fn of_feeds() -> impl Strategy<Value = ServerFrame> {
         (proptest::option::of(number()), vec(player(), 0..4))
             .prop_map(|(n, players)| ServerFrame::Blocks(Blocks { n, players })),
         (number(), vec(topic(), 0..4)).prop_map(|(n, names)| ServerFrame::Topics(Topics { n, names })),
-        (number(), vec(elsewhere(), 0..4)).prop_map(|(n, rooms)| {
+        (number(), vec(room_elsewhere(), 0..4)).prop_map(|(n, rooms)| {
             let rooms = rooms.into_iter().zip(Slot::OBSERVED).map(|(of, room)| ObservedRoom { room, of }).collect();
             ServerFrame::Observed(Observed { n, rooms })
         }),
