@@ -74,14 +74,20 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
             (Shown::Offline, seen_ms) if seen_ms > 0 => self.to_hub_ms(seen_ms),
             _ => 0,
         };
-        let body = FarPresence { shown, devices, last_seen_ms }.to_string();
-        let fact = Fact { key: FactKey::Present(player.clone()), number: at.presence, body };
-        let older = until_answered(|| link.hub.tell_facts(&link.region, std::slice::from_ref(&fact))).await?;
-        let Some((_, heard)) = older.first() else { return Some(Carried::All) };
+        let presence = FarPresence { shown, devices, last_seen_ms };
+        let fact = Fact { key: FactKey::Present(player.clone()), number: at.presence, body: presence.to_string() };
+        let known = until_answered(|| link.hub.tell_facts(&link.region, std::slice::from_ref(&fact))).await?;
+        // Of the same number nobody else was told anything else; the clocks may have been compared again since.
+        let is_other = |known: &Fact| {
+            known.number > fact.number || !known.body.parse().is_ok_and(|known| presence.shows_as(&known))
+        };
+        let Some(heard) = known.first().filter(|known| is_other(known)).map(|known| known.number) else {
+            return Some(Carried::All);
+        };
         let now = until_answered(|| link.log.at(player)).await?;
-        if now.is_some_and(|now| now.presence <= *heard) {
+        if now.is_some_and(|now| now.presence <= heard) {
             // The region lost a tail, and its clock is behind: what is there now has a number of before.
-            until_answered(|| link.log.raise_presence(player, *heard)).await?;
+            until_answered(|| link.log.raise_presence(player, heard)).await?;
         }
         Some(Carried::Part)
     }
@@ -127,7 +133,7 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         let (mut kept, mut keep) = (after, Instant::now() + KEEP_EVERY);
         loop {
             let page = until_answered(|| link.hub.facts(from, after, FACTS_AT_ONCE)).await;
-            let is_missing = page.as_ref().is_none_or(|page| page.prev.is_some_and(|prev| prev != after));
+            let is_missing = page.as_ref().is_none_or(|page| page.is_elsewhere_than(after));
             if is_missing {
                 if let Some((upto, facts)) = until_answered(|| link.hub.all_facts(from)).await {
                     self.learn_these(from, wanted, facts).await;

@@ -69,10 +69,7 @@ fn report(outcome: &Outcome) -> String {
 #[test]
 fn invariants_hold_whatever_goes_wrong() {
     if let Some(seed) = setting("SECTORBUS_SIM_SEED") {
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-            .without_time()
-            .try_init();
+        show_logs();
         let outcome = run(seed, true);
         println!("trace {:016x}, {:#?}", outcome.trace_hash, outcome.counters);
         assert!(outcome.broken.is_empty(), "{}", report(&outcome));
@@ -90,6 +87,7 @@ fn invariants_hold_whatever_goes_wrong() {
 #[test]
 fn regions_are_one_universe_whatever_goes_wrong() {
     if let Some(seed) = setting("SECTORBUS_SIM_SEED") {
+        show_logs();
         let outcome = universe::run(seed, true);
         assert!(outcome.broken.is_empty(), "{}", report(&outcome));
         return;
@@ -194,4 +192,11 @@ fn the_same_seed_is_the_same_run() {
         let (once, again) = (universe::run(seed, false), universe::run(seed, false));
         assert_eq!(once.trace_hash, again.trace_hash, "seed {seed} of two regions");
     }
+}
+
+fn show_logs() {
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .without_time()
+        .try_init();
 }

@@ -237,14 +237,21 @@ impl Universe {
         if !is_quiet {
             broken.push("convergence: never quiet".to_owned());
         }
-        let (mut feeds, mut began, mut presence) = (Vec::new(), Vec::new(), Vec::new());
-        for world in &self.worlds {
-            let log = world.region.handle();
-            began.push(log.open_bridge().await.expect("healed").began_ms);
-            feeds.push(feeds_of(&world.region));
-            presence.push(presence_of(&world.region).await);
-        }
         let tails_lost = [self.worlds[0].tails_lost, self.worlds[1].tails_lost];
+        let regions = [0, 1].map(|world| self.worlds[world].region.clone());
+        // At once: reading takes time, in which rooms go on, and no player looks.
+        let mut hash = 0_u64;
+        for world in self.worlds {
+            let (evidence, trace): (Evidence, u64) = world.into_evidence(counters);
+            hash = hash.rotate_left(7) ^ trace;
+            broken.extend(invariants::check(&evidence));
+        }
+        let (mut feeds, mut began, mut presence) = (Vec::new(), Vec::new(), Vec::new());
+        for region in &regions {
+            began.push(region.handle().open_bridge().await.expect("healed").began_ms);
+            feeds.push(feeds_of(region));
+            presence.push(presence_of(region).await);
+        }
         for (here, there) in [(0, 1), (1, 0)] {
             let found = mirrored(REGIONS[here], &feeds[here], &feeds[there], began[here], tails_lost[here] > 0);
             broken.extend(found.into_iter().map(|what| format!("regions: {what}")));
@@ -257,12 +264,6 @@ impl Universe {
                     broken.push(format!("presence: {player} is {shown:?} in {}, elsewhere {told:?}", REGIONS[here]));
                 }
             }
-        }
-        let mut hash = 0_u64;
-        for world in self.worlds {
-            let (evidence, trace): (Evidence, u64) = world.into_evidence(counters);
-            hash = hash.rotate_left(7) ^ trace;
-            broken.extend(invariants::check(&evidence));
         }
         (broken, hash)
     }

@@ -59,6 +59,8 @@ pub type Rights = Arc<dyn Fn(&RoomState) -> bool + Send + Sync>;
 pub struct NewReader {
     pub id: ReaderId,
     pub from: FeedFrom,
+    /// What was posted before then is not for it, even where the feed is rewound further.
+    pub since_ms: u64,
     pub rights: Option<Rights>,
     pub end: ReaderEnd,
 }
@@ -87,6 +89,21 @@ pub enum FeedEvent {
         rewinds: u64,
         items: Vec<FeedItem>,
     },
+    /// For a reader whose cursor is not in the feed (any more): the item after this one is some way before it.
+    Back {
+        id: ReaderId,
+        rewinds: u64,
+        to: FeedId,
+    },
+}
+
+/// What is to be read for a reader that is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// The items after its cursor.
+    After(FeedId),
+    /// A place before its cursor, which is not in the feed.
+    Before(FeedId),
 }
 
 impl std::fmt::Debug for FeedEvent {
@@ -96,6 +113,7 @@ impl std::fmt::Debug for FeedEvent {
             FeedEvent::Unsubscribe(id) => write!(f, "Unsubscribe({id})"),
             FeedEvent::Ready(id) => write!(f, "Ready({id})"),
             FeedEvent::Page { id, items, .. } => write!(f, "Page({id}, {} items)", items.len()),
+            FeedEvent::Back { id, to, .. } => write!(f, "Back({id}, to {to})"),
         }
     }
 }
@@ -112,7 +130,7 @@ pub fn follow<L: Log>(
     let (reports_tx, reports_rx) = mpsc::channel(capacity.max(1));
     let (id, is_behind) = (core.next_conn_id(), Arc::new(AtomicBool::new(false)));
     let end = ReaderEnd::Channel { reports_tx, is_behind: is_behind.clone() };
-    let reader = NewReader { id, from, rights, end };
+    let reader = NewReader { id, from, since_ms: 0, rights, end };
     guard.tell(FollowEvent::Feed(FeedEvent::Subscribe(reader)));
     FeedReader { id, reports_rx, is_behind, guard }
 }

@@ -14,7 +14,7 @@ use sectorbus::limits::FEED_PAGE_ITEMS;
 use sectorbus::state::RoomState;
 
 use super::cursor::{Follows, Lost, PagedItem, follows};
-use super::{FeedFrom, FeedReport, Item, NewReader, ReaderEnd, ReaderId};
+use super::{FeedFrom, FeedReport, Item, NewReader, ReaderEnd, ReaderId, Wanted};
 use crate::session::outbox::Offered;
 
 /// Rewinds whose losses a reader remembers: as many as may happen while posts are kept.
@@ -46,6 +46,8 @@ struct Reader {
     paged: VecDeque<PagedItem>,
     /// A page had nothing for it although the feed goes on.
     page_was_empty: bool,
+    /// Redis lost the item at its cursor, and nobody here knows from where on it read what is gone.
+    is_astray: bool,
     /// What it was told and Redis lost: items up to this id, of that rewind.
     lost: VecDeque<(Arc<Lost>, FeedId)>,
 }
@@ -68,6 +70,7 @@ impl Reader {
             unsaid: VecDeque::new(),
             paged: VecDeque::new(),
             page_was_empty: false,
+            is_astray: false,
             lost: VecDeque::new(),
         }
     }
@@ -133,7 +136,7 @@ impl Reader {
 
     fn tell(&mut self, item: &Arc<Item>) -> Told {
         let told = match self.catch_up() {
-            Told::Yes if self.has_had(item) => self.pass_over(item.id),
+            Told::Yes if self.has_had(item) || item.id.ms < self.new.since_ms => self.pass_over(item.id),
             Told::Yes => self.send(FeedReport::Item(item.clone())),
             other => other,
         };
@@ -163,12 +166,9 @@ impl Reader {
             FeedFrom::After(at) => at,
         };
         self.standing = if self.at == tail { Standing::Live } else { Standing::Behind { reading: false } };
-        let told = self.say(FeedReport::Started { after: self.at });
-        if told == Told::Yes && self.at > tail {
-            // It comes from a node that saw more than Redis has now.
-            return self.rewind(tail, None);
-        }
-        told
+        // If ahead, it comes from a node that saw more than Redis has now.
+        self.is_astray = self.at > tail;
+        self.say(FeedReport::Started { after: self.at })
     }
 
     fn rewind(&mut self, to: FeedId, lost: Option<&Arc<Lost>>) -> Told {
@@ -299,19 +299,22 @@ impl Readers {
         }
     }
 
-    /// Who wants a page now, each with its cursor: behind, with room, and none is being read for it.
-    pub fn take_wanting(&mut self, tail: FeedId) -> Vec<(ReaderId, FeedId)> {
+    /// Who wants something now: behind, with room, and nothing is being read for it.
+    pub fn take_wanting(&mut self, tail: FeedId) -> Vec<(ReaderId, Wanted)> {
         let mut wanting = Vec::new();
         for (id, reader) in &mut self.by_id {
             let waits = reader.standing == Standing::Behind { reading: false };
             if !waits || !reader.unsaid.is_empty() || !reader.has_room() {
                 continue;
             }
-            if reader.at == tail {
+            if reader.is_astray {
+                reader.standing = Standing::Behind { reading: true };
+                wanting.push((*id, Wanted::Before(reader.at)));
+            } else if reader.at == tail {
                 (reader.standing, reader.page_was_empty) = (Standing::Live, false);
             } else if reader.at < tail {
                 reader.standing = Standing::Behind { reading: true };
-                wanting.push((*id, reader.at));
+                wanting.push((*id, Wanted::After(reader.at)));
             }
         }
         wanting
@@ -332,7 +335,11 @@ impl Readers {
                     let after = std::mem::replace(&mut reader.at, prev);
                     outcome = reader.say(FeedReport::Gap { after, upto: prev });
                 }
-                Follows::Rewound { to } => outcome = reader.rewind(to, None),
+                // `prev` is in the feed, and so may be items before it that this reader never had.
+                Follows::Rewound { .. } => {
+                    reader.is_astray = true;
+                    break;
+                }
             }
             outcome = match (outcome, item) {
                 (Told::Yes, Some(item)) => {
@@ -355,7 +362,7 @@ impl Readers {
         }
         reader.fall_behind();
         reader.paged.drain(..reader.paged.len().saturating_sub(PAGED_KEPT));
-        let advanced = reader.at != begun_at || outcome != Told::Yes;
+        let advanced = reader.at != begun_at || outcome != Told::Yes || reader.is_astray;
         if advanced {
             reader.page_was_empty = false;
         } else if std::mem::replace(&mut reader.page_was_empty, true) {
@@ -367,6 +374,15 @@ impl Readers {
             self.remove(id);
         }
         advanced
+    }
+
+    /// A reader that is astray goes on after `to`.
+    pub fn take_back(&mut self, id: ReaderId, to: FeedId) {
+        let Some(reader) = self.by_id.get_mut(&id) else { return };
+        reader.fall_behind();
+        if std::mem::take(&mut reader.is_astray) && reader.rewind(to, None) == Told::Gone {
+            self.remove(id);
+        }
     }
 
     /// What this reader was told from its pages, once it is as far as the relay.

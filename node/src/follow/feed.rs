@@ -13,7 +13,7 @@ use sectorbus::log::{FeedItem, Heads, Log, LogError, LogResult};
 
 use crate::feeds::cursor::{FeedCursor, Follows, Place, is_reached};
 use crate::feeds::readers::Readers;
-use crate::feeds::{FeedEvent, Item, ReaderId, item};
+use crate::feeds::{FeedEvent, Item, ReaderId, Wanted, item};
 use crate::follow::FollowEvent;
 use crate::follow::task::Follow;
 
@@ -127,6 +127,8 @@ impl<L: Log> Follow<L> {
             FeedEvent::Unsubscribe(id) => self.feed.readers.remove(id),
             FeedEvent::Ready(id) => self.feed.readers.ready(id),
             FeedEvent::Page { id, rewinds, items } => self.take_page(id, rewinds, items),
+            FeedEvent::Back { id, rewinds, to } if rewinds == self.feed.rewinds => self.feed.readers.take_back(id, to),
+            FeedEvent::Back { id, .. } => self.feed.readers.want_again(id),
         }
         self.tend_readers();
     }
@@ -345,18 +347,22 @@ impl<L: Log> Follow<L> {
             self.feed.heard_at_ms.store(UNREAD, Ordering::Relaxed);
         }
         let Some(tail) = self.feed.at().filter(|_| !self.feed.must_read) else { return };
-        for (id, after) in self.feed.readers.take_wanting(tail) {
-            self.fetch_page_for(id, after);
+        for (id, wanted) in self.feed.readers.take_wanting(tail) {
+            self.fetch_for(id, wanted);
         }
     }
 
     /// Off the loop.
-    fn fetch_page_for(&self, id: ReaderId, after: FeedId) {
+    fn fetch_for(&self, id: ReaderId, wanted: Wanted) {
         let (core, room, events_tx) = (self.core.clone(), self.room.clone(), self.events_tx.clone());
         let rewinds = self.feed.rewinds;
         self.core.tasks.spawn("feed page", async move {
             let items = loop {
-                match core.log.feed(&room, after, FEED_PAGE_ITEMS).await {
+                let read = match wanted {
+                    Wanted::After(after) => core.log.feed(&room, after, FEED_PAGE_ITEMS).await,
+                    Wanted::Before(before) => core.log.feed_before(&room, Some(before), FEED_PAGE_ITEMS).await,
+                };
+                match read {
                     Ok(items) => break items,
                     // The relay finds the same and says it.
                     Err(LogError::Corrupt(_)) => break Vec::new(),
@@ -364,7 +370,11 @@ impl<L: Log> Follow<L> {
                     Err(_) => tokio::time::sleep(RETRY_AFTER).await,
                 }
             };
-            let _ = events_tx.send(FollowEvent::Feed(FeedEvent::Page { id, rewinds, items }));
+            let oldest = items.last().map(|oldest| oldest.prev);
+            let _ = events_tx.send(FollowEvent::Feed(match wanted {
+                Wanted::After(_) => FeedEvent::Page { id, rewinds, items },
+                Wanted::Before(_) => FeedEvent::Back { id, rewinds, to: oldest.unwrap_or_default() },
+            }));
         });
     }
 

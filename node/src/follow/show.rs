@@ -33,15 +33,18 @@ impl<L: Log> Follow<L> {
     }
 
     /// Hands frames to one subscriber and notes what became of them.
-    pub(super) fn hand(tally: &mut Tally, subscriber: &mut Subscriber, frames: &[Framed], version: u64) {
+    pub(super) fn hand(tally: &mut Tally, subscriber: &mut Subscriber, frames: &[Framed], version: u64) -> Handed {
         tally.frames_out(frames.len(), frames.iter().map(|frame| frame.bytes.len()).sum());
-        match subscriber.sub.outbox.send(frames) {
+        let handed = subscriber.sub.send(frames);
+        match handed {
             Handed::Taken => subscriber.phase = Phase::Live { version },
             Handed::StateDropped => subscriber.phase = Phase::Behind,
+            Handed::Over => subscriber.phase = Phase::Waiting,
             Handed::Closed => {
                 let _ = subscriber.sub.events_tx.send(SessionEvent::OutboxClosed);
             }
         }
+        handed
     }
 
     /// Repeats are idempotent: a session that asks again may not have heard yet that it was greeted.
@@ -95,6 +98,9 @@ impl<L: Log> Follow<L> {
             return;
         };
         let (room, head) = (self.room.clone(), replica.cursor());
+        if !subscriber.begin() {
+            return;
+        }
         let Subscriber { sub, .. } = subscriber;
         let seat = replica.state().system().seat(&sub.player);
         let (hop, asked) = seat.map_or((Hop(0), Status::Online), |seat| (seat.hop, seat.asked));
@@ -167,6 +173,9 @@ impl<L: Log> Follow<L> {
             return;
         };
         let (room, head, cursor) = (self.room.clone(), replica.cursor(), known.cursor);
+        if !subscriber.begin() {
+            return;
+        }
         let Subscriber { sub, .. } = subscriber;
         let seat = replica.state().system().seat(&sub.player);
         let (hop, asked) = seat.map_or((Hop(0), Status::Online), |seat| (seat.hop, seat.asked));
@@ -293,10 +302,9 @@ impl<L: Log> Follow<L> {
                     let sum = sums.own.get(player).copied().unwrap_or_default();
                     frames.push(state(sub, &frames::own(version, sum, set)));
                 }
-                for answered in answers.iter().filter(|a| &a.player == player && a.actor == sub.actor) {
-                    frames.push(critical(sub, &frames::answer(answered.seq, &answered.answer, version)));
-                    let _ = sub.events_tx.send(SessionEvent::Answered { seq: answered.seq });
-                }
+                let actor = sub.actor;
+                let mine = || answers.iter().filter(|a| &a.player == player && a.actor == actor);
+                frames.extend(mine().map(|a| critical(sub, &frames::answer(a.seq, &a.answer, version))));
                 // Who leaves with this entry sees the departure only with the arrival.
                 let keeps_up = live && !removed;
                 match (&mut shared, keeps_up) {
@@ -304,11 +312,19 @@ impl<L: Log> Follow<L> {
                     _ if frames.is_empty() => continue,
                     _ => {}
                 }
-                if keeps_up {
-                    Self::hand(&mut self.tally, subscriber, &frames, version);
-                } else if subscriber.sub.outbox.send(&frames) == Handed::Closed {
-                    let _ = subscriber.sub.events_tx.send(SessionEvent::OutboxClosed);
+                let handed = if keeps_up {
+                    Self::hand(&mut self.tally, subscriber, &frames, version)
+                } else {
+                    subscriber.sub.send(&frames)
+                };
+                let events_tx = &subscriber.sub.events_tx;
+                match handed {
+                    // Asked again where the session is.
+                    Handed::Over => continue,
+                    Handed::Closed if !keeps_up => drop(events_tx.send(SessionEvent::OutboxClosed)),
+                    Handed::Closed | Handed::Taken | Handed::StateDropped => {}
                 }
+                mine().for_each(|a| drop(events_tx.send(SessionEvent::Answered { seq: a.seq })));
             }
         }
         drop(shared);
@@ -372,13 +388,15 @@ impl<L: Log> Follow<L> {
                 frames.push(SharedDelta::new(delta).for_sub(sub));
             }
             frames.insert(0, critical(sub, &frames::answer(answered.seq, &answered.answer, version)));
-            let _ = sub.events_tx.send(SessionEvent::Answered { seq: answered.seq });
-            match sub.outbox.send(&frames) {
+            match sub.send(&frames) {
+                // Asked again where the session is.
+                Handed::Over => continue,
                 Handed::Taken => {}
                 Handed::StateDropped if matches!(phase, Phase::Live { .. }) => *phase = Phase::Behind,
                 Handed::StateDropped => {}
                 Handed::Closed => drop(sub.events_tx.send(SessionEvent::OutboxClosed)),
             }
+            let _ = sub.events_tx.send(SessionEvent::Answered { seq: answered.seq });
         }
     }
 

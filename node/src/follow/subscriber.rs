@@ -13,7 +13,7 @@ use sectorbus::protocol::{Codec, Slot, SnapshotReason, Welcome};
 use crate::core::ConnId;
 use crate::follow::replica::Known;
 use crate::session::SessionEvent;
-use crate::session::outbox::Outbox;
+use crate::session::outbox::{Framed, Handed, Outbox};
 
 /// A session that wants to be shown a room once it has a seat there.
 pub struct Subscription {
@@ -29,6 +29,8 @@ pub struct Subscription {
     pub codec: Codec,
     /// In which the client is shown the room.
     pub slot: Slot,
+    /// Which of the rooms shown in this slot, counted by the session: a later one ends what this one may send.
+    pub visit: u64,
     pub outbox: Arc<Outbox>,
     pub events_tx: mailbox::Sender<SessionEvent>,
     pub greeting: Greeting,
@@ -42,6 +44,9 @@ impl Subscription {
     }
     pub fn set_lost(&self, lost: bool) {
         self.lost.store(lost, Ordering::Relaxed);
+    }
+    pub fn send(&self, frames: &[Framed]) -> Handed {
+        self.outbox.send_in(self.slot, self.visit, frames)
     }
 }
 
@@ -101,9 +106,21 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
+    /// What is sent from here on is of this visit; false: the client is shown a later one.
+    pub fn begin(&mut self) -> bool {
+        let has_begun = self.sub.outbox.begin_visit(self.sub.slot, self.sub.visit);
+        if !has_begun {
+            self.phase = Phase::Waiting;
+        }
+        has_begun
+    }
+
     /// It has a seat that serves `asked` too: greeting it again would say everything twice.
     pub fn covers(&self, asked: &Subscription) -> bool {
-        self.phase != Phase::Waiting && self.sub.generation >= asked.generation && self.sub.hop_min >= asked.hop_min
+        self.phase != Phase::Waiting
+            && self.sub.visit == asked.visit
+            && self.sub.generation >= asked.generation
+            && self.sub.hop_min >= asked.hop_min
     }
 }
 

@@ -145,6 +145,7 @@ impl<L: Log> Session<L> {
             actor: self.actor,
             codec: self.codec,
             slot,
+            visit: 0,
             outbox: self.outbox.clone(),
             events_tx: self.events_tx.clone(),
             greeting: Greeting::Snapshot(SnapshotReason::Join),

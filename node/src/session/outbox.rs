@@ -6,7 +6,7 @@ use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use tokio::sync::{Notify, mpsc};
 
@@ -55,6 +55,8 @@ pub enum Handed {
     Taken,
     /// Too much waits: state frames were dropped. A snapshot is due when the socket is ready.
     StateDropped,
+    /// The slot shows a room that was entered later: nothing was taken.
+    Over,
     /// The connection is closed or too slow; nothing more is taken.
     Closed,
 }
@@ -137,6 +139,8 @@ struct Waiting {
     state_bytes: [usize; STATE_LANES],
     feed_bytes: usize,
     state_dropped: [bool; STATE_LANES],
+    /// The visit that each slot shows.
+    visits: [u64; STATE_LANES],
     feeds_wait: bool,
     closed: bool,
     too_slow: bool,
@@ -158,6 +162,7 @@ impl Outbox {
             state_bytes: [0; STATE_LANES],
             feed_bytes: 0,
             state_dropped: [false; STATE_LANES],
+            visits: [0; STATE_LANES],
             feeds_wait: false,
             closed: false,
             too_slow: false,
@@ -167,7 +172,27 @@ impl Outbox {
 
     /// Hands over frames that belong in one write, in order.
     pub fn send(&self, frames: &[Framed]) -> Handed {
-        let mut waiting = self.waiting.lock();
+        self.send_locked(self.waiting.lock(), frames)
+    }
+
+    /// The slot shows another room from the next frame on: a relay that has not heard of it yet cannot send to it any
+    /// more. False: it shows a later one already.
+    pub fn begin_visit(&self, slot: Slot, visit: u64) -> bool {
+        let shown = &mut self.waiting.lock().visits[usize::from(slot.0)];
+        *shown = visit.max(*shown);
+        *shown == visit
+    }
+
+    /// Hands over what a room shows in this visit, unless the slot shows a later one.
+    pub fn send_in(&self, slot: Slot, visit: u64, frames: &[Framed]) -> Handed {
+        let waiting = self.waiting.lock();
+        if visit < waiting.visits[usize::from(slot.0)] {
+            return Handed::Over;
+        }
+        self.send_locked(waiting, frames)
+    }
+
+    fn send_locked(&self, mut waiting: MutexGuard<'_, Waiting>, frames: &[Framed]) -> Handed {
         if waiting.closed {
             return Handed::Closed;
         }
@@ -197,7 +222,7 @@ impl Outbox {
         }
         match self.send(std::slice::from_ref(frame)) {
             Handed::Closed => Offered::Closed,
-            Handed::Taken | Handed::StateDropped => Offered::Taken,
+            Handed::Taken | Handed::StateDropped | Handed::Over => Offered::Taken,
         }
     }
 
@@ -410,85 +435,4 @@ pub fn unframed(mut bytes: Bytes) -> Option<(u8, Bytes)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::net::TcpStream;
-
-    use super::*;
-
-    async fn pair() -> (Arc<PlayerSocket>, TcpStream) {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let (ours, theirs) = tokio::join!(listener.accept(), TcpStream::connect(address));
-        (Arc::new(ours.expect("accepted").0.into()), theirs.expect("connected"))
-    }
-
-    #[test]
-    fn headers_fit_every_length() {
-        for len in [0, 125, 126, 65_535, 65_536] {
-            let frame = framed(Lane::State(Slot::SECTOR), Codec::Msgpack, &vec![7; len]);
-            assert_eq!(unframed(frame.bytes), Some((2, Bytes::from(vec![7; len]))), "{len}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_reader_that_stops_loses_state_and_keeps_answers() {
-        let (ours, theirs) = pair().await;
-        let outbox = Outbox::new(Sink::Socket(ours));
-        let state = framed(Lane::State(Slot::SECTOR), Codec::Msgpack, &[0; 10_000]);
-        let ack = framed(Lane::Critical, Codec::Msgpack, b"ack");
-        let mut handed = Handed::Taken;
-        for _ in 0..10_000 {
-            handed = outbox.send(&[ack.clone(), state.clone()]);
-            if handed != Handed::Taken {
-                break;
-            }
-        }
-        assert_eq!(handed, Handed::StateDropped);
-        assert!(outbox.waiting.lock().frames.iter().any(|f| f.lane == Lane::Critical));
-        assert!(outbox.waiting.lock().state_bytes[0] <= STATE_BACKLOG_BYTES_MAX);
-        // Another room's lane is its own: what it sends waits, and what it drops is told to it alone.
-        let team = framed(Lane::State(Slot::TEAM), Codec::Msgpack, &[0; 10_000]);
-        assert_eq!(outbox.send(std::slice::from_ref(&team)), Handed::Taken);
-        while outbox.send(std::slice::from_ref(&team)) == Handed::Taken {}
-        assert_eq!(outbox.send(std::slice::from_ref(&ack)), Handed::Taken);
-        assert_eq!(outbox.send(&[framed(Lane::State(Slot::GLOBAL), Codec::Msgpack, b"one")]), Handed::Taken);
-        drop(theirs);
-    }
-
-    #[tokio::test]
-    async fn a_reader_that_stops_is_offered_items_again_when_it_has_read() {
-        let (ours, mut theirs) = pair().await;
-        let outbox = Outbox::new(Sink::Socket(ours));
-        let item = framed(Lane::Feed, Codec::Msgpack, &[7; 10_000]);
-        let mut taken = 0;
-        while outbox.offer(&item) == Offered::Taken {
-            taken += 1;
-            assert!(taken < 10_000, "never full");
-        }
-        assert!(outbox.waiting.lock().feed_bytes <= FEED_BACKLOG_BYTES_MAX);
-        let (mut read, mut buffer) = (0, vec![0; 1 << 16]);
-        while read < taken * item.bytes.len() {
-            read += tokio::io::AsyncReadExt::read(&mut theirs, &mut buffer).await.expect("readable");
-            let drained = outbox.drain();
-            assert!(!drained.state_dropped);
-            if drained.feeds_wait {
-                break;
-            }
-        }
-        assert_eq!(outbox.offer(&item), Offered::Taken);
-        assert!(!outbox.drain().feeds_wait, "said once");
-    }
-
-    #[tokio::test]
-    async fn a_reader_that_stops_for_long_is_too_slow() {
-        let (ours, _theirs) = pair().await;
-        let outbox = Outbox::new(Sink::Socket(ours));
-        let ack = framed(Lane::Critical, Codec::Msgpack, &[0; 50_000]);
-        let mut sent = 0;
-        while outbox.send(std::slice::from_ref(&ack)) != Handed::Closed {
-            sent += 1;
-            assert!(sent < 10_000, "never too slow");
-        }
-        assert!(outbox.is_too_slow());
-    }
-}
+mod tests;

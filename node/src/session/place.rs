@@ -57,6 +57,7 @@ impl<L: Log> Session<L> {
     /// First room of this connection.
     pub(super) fn enter(&mut self, sector: SectorId, hop: Hop) {
         let now = Instant::now();
+        self.visits += 1;
         let guard = Follows::pin(&self.core, &RoomId::Sector(sector.clone()));
         self.place = Some(Place {
             guard,
@@ -101,6 +102,7 @@ impl<L: Log> Session<L> {
             actor: self.actor,
             codec: self.codec,
             slot: Slot::SECTOR,
+            visit: self.visits,
             outbox: self.outbox.clone(),
             events_tx: self.events_tx.clone(),
             greeting,
@@ -145,6 +147,8 @@ impl<L: Log> Session<L> {
             place.seeking_since = now;
         }
         place.sector = to.clone();
+        place.guard.tell(FollowEvent::Unsubscribe { conn: self.conn });
+        self.visits += 1;
         place.guard = Follows::pin(&self.core, &RoomId::Sector(to));
         place.look_at = now + LOGIN_UNCHANGED_AFTER;
         self.subscribe(hop);
@@ -299,6 +303,7 @@ impl<L: Log> Session<L> {
             place.guard.tell(FollowEvent::Unsubscribe { conn: self.conn });
             place.guard = Follows::pin(&self.core, &room);
             place.sector = sector;
+            self.visits += 1;
         }
         self.subscribe(Hop(0));
         self.join();

@@ -70,6 +70,8 @@ pub(super) struct Session<L: Log> {
     /// The sector the client shows.
     pub(super) shown: Option<SectorId>,
     pub(super) place: Option<Place>,
+    /// Sectors the session has turned to.
+    pub(super) visits: u64,
     pub(super) company: Box<Company>,
     /// `None`: the client does not know feeds.
     pub(super) talk: Option<Talk>,
@@ -135,6 +137,7 @@ impl<L: Log> Session<L> {
             known: attachment.known,
             shown: None,
             place: None,
+            visits: 0,
             talk,
             company,
             lost: Arc::default(),

@@ -60,6 +60,13 @@ pub struct FarPresence {
     pub last_seen_ms: u64,
 }
 
+impl FarPresence {
+    /// But for when the player was last seen.
+    pub fn shows_as(&self, other: &Self) -> bool {
+        (self.shown, self.devices) == (other.shown, other.devices)
+    }
+}
+
 impl fmt::Display for FarPresence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.shown.as_str(), self.devices, self.last_seen_ms)
@@ -89,20 +96,24 @@ pub struct Far {
 /// Facts of a region in the order in which redis-nexus heard them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FactPage {
-    /// The fact before the first of them: a reader that stands elsewhere has missed some.
-    pub prev: Option<FeedId>,
+    /// The fact before the first of them; without any, the newest.
+    pub prev: FeedId,
     pub facts: Vec<(FeedId, Fact)>,
+}
+
+impl FactPage {
+    /// A reader that stands there has missed some, or heard what redis-nexus lost since.
+    pub fn is_elsewhere_than(&self, after: FeedId) -> bool {
+        // What was told after the reading of an empty page is read next.
+        if self.facts.is_empty() { self.prev < after } else { self.prev != after }
+    }
 }
 
 /// Facts, in redis-nexus and in a region.
 pub trait Facts: Send + Sync + 'static {
     /// In redis-nexus: those that are later than what is known are kept; whose words are others as well are told. Answers
-    /// those that are older, with the number that is known.
-    fn tell_facts(
-        &self,
-        of: &RegionName,
-        facts: &[Fact],
-    ) -> impl Future<Output = LogResult<Vec<(FactKey, u64)>>> + Send;
+    /// what is known of those that are older, or have other words under the same number: the region lost a tail.
+    fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> impl Future<Output = LogResult<Vec<Fact>>> + Send;
     /// In redis-nexus: what was told after `after`, at most `count`; the newest [`crate::limits::FACTS_KEPT`] are kept.
     fn facts(&self, of: &RegionName, after: FeedId, count: usize) -> impl Future<Output = LogResult<FactPage>> + Send;
     /// In redis-nexus: the newest of each, in the order of their numbers, and up to where that includes what was told.

@@ -44,11 +44,27 @@ impl Feed {
     }
 
     fn add(&mut self, number: ReaderId, from: FeedFrom, capacity: usize, rights: Option<Rights>) -> Told {
+        self.insert(number, from, 0, capacity, rights)
+    }
+
+    fn add_since(&mut self, since_ms: u64, from: FeedFrom) -> Told {
+        self.insert(1, from, since_ms, 8, None)
+    }
+
+    fn insert(
+        &mut self,
+        number: ReaderId,
+        from: FeedFrom,
+        since_ms: u64,
+        capacity: usize,
+        rights: Option<Rights>,
+    ) -> Told {
         let (reports_tx, reports_rx) = mpsc::channel(capacity);
         let is_behind = Arc::new(AtomicBool::new(false));
         let new = NewReader {
             id: number,
             from,
+            since_ms,
             rights,
             end: ReaderEnd::Channel { reports_tx, is_behind: is_behind.clone() },
         };
@@ -70,11 +86,18 @@ impl Feed {
     }
 
     fn wanting(&mut self) -> Vec<(ReaderId, u64)> {
-        self.readers.take_wanting(self.cursor.at()).into_iter().map(|(number, at)| (number, at.ms)).collect()
+        self.readers.take_wanting(self.cursor.at()).into_iter().map(after).collect()
     }
 
     fn page(&mut self, number: ReaderId, items: &[Arc<Item>]) -> bool {
         self.readers.take_page(number, self.cursor.at(), page(items))
+    }
+}
+
+fn after((number, wanted): (ReaderId, Wanted)) -> (ReaderId, u64) {
+    match wanted {
+        Wanted::After(at) => (number, at.ms),
+        Wanted::Before(at) => panic!("{number} is astray at {at}"),
     }
 }
 
@@ -251,15 +274,49 @@ fn a_rewind_that_finds_no_room_is_said_first_when_there_is() {
 fn a_reader_from_elsewhere_that_had_more_is_told_of_the_rewind() {
     let mut feed = Feed::at(30);
     let mut told = feed.add(1, FeedFrom::After(id(50)), 8, None);
-    assert_eq!(told.all(), ["after 50", "rewound 50 to 30"]);
+    assert_eq!(told.all(), ["after 50"]);
     // Its item is not on the chain, though younger ones are.
     let mut other = feed.add(2, FeedFrom::After(id(25)), 8, None);
-    assert_eq!(feed.wanting(), [(2, 25)]);
+    assert_eq!(feed.readers.take_wanting(id(30)), [(1, Wanted::Before(id(50))), (2, Wanted::After(id(25)))]);
     assert!(feed.page(2, &[item(30)]));
-    assert_eq!(other.all(), ["after 25", "rewound 25 to 20", "30"]);
+    assert_eq!(other.all(), ["after 25"]);
+    // Which of the items before it they had, nobody knows here: they go on some way before it.
+    assert_eq!(feed.readers.take_wanting(id(30)), [(2, Wanted::Before(id(25)))]);
+    feed.readers.take_back(1, id(10));
+    feed.readers.take_back(2, id(10));
+    assert_eq!(feed.wanting(), [(1, 10), (2, 10)]);
+    assert!(feed.page(1, &[item(20), item(30)]));
+    assert!(feed.page(2, &[item(20), item(30)]));
+    assert_eq!(told.all(), ["rewound 50 to 10", "20", "30"]);
+    assert_eq!(other.all(), ["rewound 25 to 10", "20", "30"]);
     feed.wanting();
     feed.take(&[item(40)]);
     assert_eq!((told.all(), other.all()), (vec!["40".to_owned()], vec!["40".to_owned()]));
+}
+
+#[test]
+fn a_reader_that_went_astray_still_is_after_a_rewind() {
+    let mut feed = Feed::at(10);
+    feed.take(&[item(20), item(30)]);
+    let mut told = feed.add(1, FeedFrom::After(id(50)), 8, None);
+    feed.rewind(20);
+    assert_eq!(told.all(), ["after 50", "rewound 50 to 20"]);
+    assert_eq!(feed.readers.take_wanting(id(20)), [(1, Wanted::Before(id(20)))]);
+    feed.readers.take_back(1, id(10));
+    assert_eq!(feed.wanting(), [(1, 10)]);
+}
+
+#[test]
+fn what_was_posted_before_a_reader_came_in_is_not_for_it() {
+    let mut feed = Feed::at(40);
+    let mut told = feed.add_since(25, FeedFrom::After(id(35)));
+    assert_eq!(feed.wanting(), [(1, 35)]);
+    assert!(feed.page(1, &[item(40)]));
+    feed.wanting();
+    feed.readers.take_back(1, id(10));
+    assert_eq!(feed.wanting(), [(1, 10)]);
+    assert!(feed.page(1, &[item(20), item(30), item(40)]));
+    assert_eq!(told.all(), ["after 35", "rewound 35 to 10", "30", "40"]);
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Listening {
         self.guards.iter().any(|guard| guard.room() == room)
     }
 
-    fn listen(&mut self, guard: FollowGuard, from: FeedFrom, may_read: MayRead) {
+    fn listen(&mut self, guard: FollowGuard, from: FeedFrom, since_ms: u64, may_read: MayRead) {
         let (rights, lease) = match may_read {
             MayRead::Always => (None, None),
             MayRead::AsStateSays(rights) => (Some(rights), None),
@@ -92,7 +92,7 @@ impl Listening {
             events_tx: self.events_tx.clone(),
         };
         let end = ReaderEnd::Connection(Box::new(listener));
-        guard.tell(FollowEvent::Feed(FeedEvent::Subscribe(NewReader { id: self.conn, from, rights, end })));
+        guard.tell(FollowEvent::Feed(FeedEvent::Subscribe(NewReader { id: self.conn, from, since_ms, rights, end })));
         self.guards.push(guard);
     }
 
@@ -148,7 +148,8 @@ impl<L: Log> Talking<L> {
     /// While the roster has the player. A cursor from before the player came in is of no use: what was said meanwhile was
     /// for others.
     pub(super) fn listen_to_team(&mut self, team: Option<(TeamId, u64)>) {
-        let room = team.map(|(team, since_ms)| {
+        let since_ms = team.as_ref().map_or(0, |(_, since_ms)| *since_ms);
+        let room = team.map(|(team, _)| {
             let room = RoomId::Team(team);
             self.listening.cursors.retain(|of, cursor| *of != room || cursor.ms >= since_ms);
             room
@@ -161,14 +162,19 @@ impl<L: Log> Talking<L> {
         self.listening.leave(|other| matches!(other, RoomId::Team(_)));
         if let Some(room) = room {
             let player = self.player.clone();
-            self.listen(room, MayRead::AsStateSays(Arc::new(move |state| teams::may_read(state, &player))));
+            let may_read = MayRead::AsStateSays(Arc::new(move |state| teams::may_read(state, &player)));
+            self.listen_since(room, since_ms, may_read);
         }
     }
 
     pub(super) fn listen(&mut self, room: RoomId, may_read: MayRead) {
+        self.listen_since(room, 0, may_read);
+    }
+
+    fn listen_since(&mut self, room: RoomId, since_ms: u64, may_read: MayRead) {
         let from = self.listening.cursors.remove(&room).map_or(FeedFrom::Now, FeedFrom::After);
         let guard = Follows::pin(&self.core, &room);
-        self.listening.listen(guard, from, may_read);
+        self.listening.listen(guard, from, since_ms, may_read);
     }
 
     /// A device that never read this player's feed begins before the oldest item that is above the mark of its own channel,

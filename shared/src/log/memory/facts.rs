@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::feed::next_stream_id;
+use super::feed::next_id;
 use super::trip::MemoryLog;
 use crate::ids::{FeedId, PlayerId, RegionName, RoomId};
 use crate::limits::FACTS_KEPT;
@@ -27,17 +27,17 @@ struct Told {
 }
 
 impl Told {
-    /// The number that is known, if it is larger.
-    fn tell(&mut self, fact: &Fact, now_ms: u64) -> Option<u64> {
+    /// What is known, if the fact is older or has other words under the same number.
+    fn tell(&mut self, fact: &Fact, now_ms: u64) -> Option<Fact> {
         let known = self.latest.get(&fact.key);
         if let Some(known) = known.filter(|known| known.number >= fact.number) {
-            return Some(known.number).filter(|number| *number > fact.number);
+            return Some(known).filter(|known| known.number > fact.number || known.body != fact.body).cloned();
         }
         let has_other_words = known.is_none_or(|known| known.body != fact.body);
         self.latest.insert(fact.key.clone(), fact.clone());
         if has_other_words {
             let prev = self.last;
-            self.last = next_stream_id(prev, now_ms);
+            self.last = next_id(prev, format_args!("{:?} {} {:?}", fact.key, fact.number, fact.body), now_ms);
             self.stream.push_back((self.last, prev, fact.clone()));
             self.stream.drain(..self.stream.len().saturating_sub(FACTS_KEPT));
         }
@@ -47,25 +47,24 @@ impl Told {
     fn after(&self, after: FeedId, count: usize) -> FactPage {
         let found = || self.stream.iter().filter(|(id, ..)| *id > after);
         let facts = found().take(count).map(|(id, _, fact)| (*id, fact.clone())).collect();
-        FactPage { prev: found().next().map(|(_, prev, _)| *prev), facts }
+        FactPage { prev: found().next().map_or(self.last, |(_, prev, _)| *prev), facts }
     }
 }
 
 impl Facts for MemoryLog {
-    async fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> LogResult<Vec<(FactKey, u64)>> {
+    async fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> LogResult<Vec<Fact>> {
         let (of, facts) = (of.clone(), facts.to_vec());
         self.run(move |core| {
             let now_ms = core.time_ms();
             let told = core.db.facts.told.entry(of).or_default();
-            let older = |fact: &Fact| Some((fact.key.clone(), told.tell(fact, now_ms)?));
-            facts.iter().filter_map(older).collect()
+            facts.iter().filter_map(|fact| told.tell(fact, now_ms)).collect()
         })
         .await
     }
 
     async fn facts(&self, of: &RegionName, after: FeedId, count: usize) -> LogResult<FactPage> {
         let of = of.clone();
-        let none = FactPage { prev: None, facts: Vec::new() };
+        let none = FactPage { prev: FeedId::START, facts: Vec::new() };
         self.run(move |core| core.db.facts.told.get(&of).map_or(none, |told| told.after(after, count))).await
     }
 

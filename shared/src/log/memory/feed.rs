@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::records;
 use crate::ids::{EntryId, FeedId, RegionName, RoomId};
@@ -45,7 +46,7 @@ impl Feed {
             return (Posted::Already(*id), None);
         }
         let prev = self.last.unwrap_or(FeedId::START);
-        let id = next_stream_id(prev, time_ms);
+        let id = next_id(prev, once, time_ms);
         let item = FeedItem { id, prev, as_of, body: body.clone() };
         self.items.push_back((id, records::feed_record(&item)));
         if self.items.len() > FEED_ITEMS_KEPT {
@@ -120,7 +121,35 @@ impl Feed {
     }
 }
 
+/// The id of what comes after `last`: later, and given to nothing else. A Redis that lost a tail may have the same time and
+/// place again; what else comes there after `last`, or the same after something else, gets another number.
+pub(super) fn next_id(last: FeedId, what: impl std::fmt::Display, time_ms: u64) -> FeedId {
+    let mark = xxh3_64(format!("{last} {what}").as_bytes()) & 0xff_ffff;
+    if time_ms > last.ms { FeedId { ms: time_ms, n: mark } } else { FeedId { ms: last.ms, n: last.n + 1 + mark } }
+}
+
 /// As XADD with `*`: the time, or the last id's next if the clock has not moved past it.
 pub(super) fn next_stream_id(last: FeedId, time_ms: u64) -> FeedId {
     if time_ms > last.ms { FeedId { ms: time_ms, n: 0 } } else { FeedId { ms: last.ms, n: last.n + 1 } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_later_and_of_what_follows_what_alone() {
+        let last = FeedId { ms: 7, n: 5 };
+        let ids =
+            [next_id(last, "ann:1:1", 9), next_id(last, "ann:1:2", 9), next_id(FeedId { ms: 7, n: 6 }, "ann:1:1", 9)];
+        assert!(ids.iter().all(|id| id.ms == 9));
+        assert!(ids[0].n != ids[1].n && ids[0].n != ids[2].n, "{ids:?}");
+        assert_eq!(ids[0], next_id(last, "ann:1:1", 9));
+        // A clock that stands still or is behind.
+        for now in [7, 3] {
+            let id = next_id(last, "ann:1:1", now);
+            assert!(id.ms == 7 && id > last, "{id}");
+            assert!(id != next_id(last, "ann:1:2", now));
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::feed::next_stream_id;
+use super::feed::next_id;
 use super::trip::MemoryLog;
 use crate::ids::FeedId;
 use crate::limits::{FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX, NEWS_KEPT};
@@ -79,7 +79,7 @@ impl HubStore {
         if has_news {
             self.known.insert(source.clone());
             let prev = self.last_news;
-            self.last_news = next_stream_id(prev, time_ms);
+            self.last_news = next_id(prev, format_args!("{source} {place:?}"), time_ms);
             self.news.push_back(News { at: self.last_news, prev, source });
             self.news.drain(..self.news.len().saturating_sub(NEWS_KEPT));
         }

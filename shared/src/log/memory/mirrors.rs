@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::feed::next_stream_id;
+use super::feed::next_id;
 use super::region::Core;
 use super::room::Room;
 use super::trip::MemoryLog;
@@ -26,7 +26,8 @@ pub(super) struct HubLogs {
 impl HubLogs {
     fn tell(&mut self, source: &Source, time_ms: u64) {
         let prev = self.last_news;
-        self.last_news = next_stream_id(prev, time_ms);
+        let standing = self.copies.get(source).and_then(Room::standing);
+        self.last_news = next_id(prev, format_args!("{source} {standing:?}"), time_ms);
         self.news.push_back(News { at: self.last_news, prev, source: source.clone() });
         self.news.drain(..self.news.len().saturating_sub(NEWS_KEPT));
     }

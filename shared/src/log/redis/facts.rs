@@ -7,24 +7,34 @@ use super::{RedisLog, revocations, scripts};
 use crate::ids::{FeedId, PlayerId, RegionName, RoomId};
 use crate::limits::FACTS_KEPT;
 use crate::log::stored::far_record;
-use crate::log::{Fact, FactKey, FactPage, Facts, Far, FarPresence, LogResult, Part, Revocation, Revoked};
+use crate::log::{Fact, FactPage, Facts, Far, FarPresence, LogResult, Part, Revocation, Revoked};
 
 /// Fields of a hash that are read at once.
 const SCANNED_AT_ONCE: usize = 1_000;
 
+impl RedisLog {
+    async fn newest_fact(&self, stream: &str) -> LogResult<FeedId> {
+        let mut newest = redis::cmd("XREVRANGE");
+        newest.arg(stream).arg("+").arg("-").arg("COUNT").arg(1);
+        let mut newest = Answer::of("facts", self.requests_of(stream).command(&newest).await?)?;
+        Ok(if newest.is_empty() { FeedId::START } else { newest.list()?.parse()? })
+    }
+}
+
 impl Facts for RedisLog {
-    async fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> LogResult<Vec<(FactKey, u64)>> {
+    async fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> LogResult<Vec<Fact>> {
         let keys = [self.keys.hub_latest(of), self.keys.hub_facts(of)];
         let mut call = scripts::FACTS.call(&keys).arg(FACTS_KEPT);
         for Fact { key, number, body } in facts {
             call = call.arg(key.to_string()).arg(number).arg(body);
         }
         let mut answer = Answer::of("facts", self.requests_of(&keys[0]).script(call).await?)?;
-        let mut older = Vec::new();
+        let mut other = Vec::new();
         while !answer.is_empty() {
-            older.push((answer.parse()?, answer.parse()?));
+            let (key, number, body) = (answer.text()?, answer.text()?, answer.text()?);
+            other.extend(read(&key, &number, body)?);
         }
-        Ok(older)
+        Ok(other)
     }
 
     async fn facts(&self, of: &RegionName, after: FeedId, count: usize) -> LogResult<FactPage> {
@@ -32,26 +42,27 @@ impl Facts for RedisLog {
         let mut cmd = redis::cmd("XRANGE");
         cmd.arg(&key).arg(format!("({after}")).arg("+").arg("COUNT").arg(count);
         let mut items = Answer::of("facts", self.requests_of(&key).command(&cmd).await?)?;
-        let mut page = FactPage { prev: None, facts: Vec::new() };
+        let (mut prev_of_first, mut facts) = (None, Vec::new());
         while !items.is_empty() {
             let mut item = items.list()?;
             let (id, mut fields) = (item.parse()?, item.list()?);
             let mut value = || fields.bytes().and_then(|_| fields.text());
             let (name, number, body, prev) = (value()?, value()?, value()?, value()?);
             let prev = prev.parse().map_err(|_| wrong("facts"))?;
-            page.prev.get_or_insert(prev);
-            page.facts.extend(read(&name, &number, body)?.map(|fact| (id, fact)));
+            prev_of_first.get_or_insert(prev);
+            facts.extend(read(&name, &number, body)?.map(|fact| (id, fact)));
         }
-        Ok(page)
+        let prev = match prev_of_first {
+            Some(prev) => prev,
+            None => self.newest_fact(&key).await?,
+        };
+        Ok(FactPage { prev, facts })
     }
 
     async fn all_facts(&self, of: &RegionName) -> LogResult<(FeedId, Vec<Fact>)> {
         let (stream, latest) = (self.keys.hub_facts(of), self.keys.hub_latest(of));
         let connection = self.requests_of(&latest);
-        let mut newest = redis::cmd("XREVRANGE");
-        newest.arg(&stream).arg("+").arg("-").arg("COUNT").arg(1);
-        let mut newest = Answer::of("facts", connection.command(&newest).await?)?;
-        let upto = if newest.is_empty() { FeedId::START } else { newest.list()?.parse()? };
+        let upto = self.newest_fact(&stream).await?;
         let (mut cursor, mut facts) = ("0".to_owned(), Vec::new());
         loop {
             let mut scan = redis::cmd("HSCAN");

@@ -59,7 +59,7 @@ scripts! {
     REVOKE = "revoke" after "prelude";
     REVOKED = "revoked" after "prelude";
     OWN_REVOKED = "own_revoked" after "prelude";
-    FACTS = "facts";
+    FACTS = "facts" after "prelude";
     FAR = "far" after "prelude";
     RAISE = "raise" after "prelude" after "presence";
     ARRIVED = "arrived" after "prelude" after "presence";

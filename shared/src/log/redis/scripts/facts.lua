@@ -1,8 +1,8 @@
 -- What a region tells of, each once.
 -- KEYS: latest, stream. ARGV: facts kept, then key, number and body of each.
 -- Checks: each is later than what is known of it. Writes: the latest; what has other words is told in the stream.
--- Answers: key and known number of each that is older than what is known.
-local older = {}
+-- Answers: what is known of each that is older, or has other words under the same number: key, number, body.
+local other = {}
 for i = 2, #ARGV, 3 do
   local known = redis.call('HGET', KEYS[1], ARGV[i])
   local number, body = string.match(known or '0 ', '^(%d+) (.*)$')
@@ -10,12 +10,14 @@ for i = 2, #ARGV, 3 do
     redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1] .. ' ' .. ARGV[i + 2])
     if not known or body ~= ARGV[i + 2] then
       local before = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
-      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*', 'k', ARGV[i], 'n', ARGV[i + 1], 'b', ARGV[i + 2], 'p',
-        before[1] and before[1][1] or '0-0')
+      before = before[1] and before[1][1] or '0-0'
+      local id = next_id(before, ARGV[i] .. ' ' .. ARGV[i + 1] .. ' ' .. ARGV[i + 2])
+      redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], id, 'k', ARGV[i], 'n', ARGV[i + 1], 'b', ARGV[i + 2], 'p', before)
     end
-  elseif tonumber(ARGV[i + 1]) < tonumber(number) then
-    older[#older + 1] = ARGV[i]
-    older[#older + 1] = number
+  elseif tonumber(ARGV[i + 1]) < tonumber(number) or body ~= ARGV[i + 2] then
+    other[#other + 1] = ARGV[i]
+    other[#other + 1] = number
+    other[#other + 1] = body
   end
 end
-return older
+return other

@@ -30,7 +30,8 @@ for i = 4, #KEYS do
     if not posted_now[KEYS[i]] and not (some_are_known and redis.call('EXISTS', KEYS[i]) == 1) then
       posted_now[KEYS[i]] = true
       local record = '\1\4' .. short(last) .. short(as_of) .. body
-      last, posted = redis.call('XADD', KEYS[2], 'MAXLEN', '=', ARGV[6], '*', 'i', record), true
+      last, posted = next_id(last, KEYS[i]), true
+      redis.call('XADD', KEYS[2], 'MAXLEN', '=', ARGV[6], last, 'i', record)
       redis.call('SET', KEYS[i], last, 'EX', ARGV[7])
       publish(ARGV[5], last, record)
     end

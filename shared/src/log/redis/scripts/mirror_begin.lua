@@ -11,6 +11,6 @@ if (head[1] or '') == ARGV[1] and (head[2] or '') == ARGV[2] then
   redis.call('HSET', KEYS[1], 'format', '1', 'owner', '', 'ring', '0', 'begun', text((tonumber(head[1]) or 0) + 1), 'last', ARGV[6],
     'lineage', ARGV[7], 'snapshot', ARGV[6])
   copy_entries(KEYS[1], KEYS[2], ARGV[3], ARGV[6], ARGV[7], 12)
-  tell(KEYS[4], KEYS[5], ARGV[4], ARGV[5])
+  tell(KEYS[1], KEYS[4], KEYS[5], ARGV[4], ARGV[5])
 end
 return standing(KEYS[1])

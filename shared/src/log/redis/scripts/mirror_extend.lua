@@ -5,6 +5,6 @@
 local head = redis.call('HMGET', KEYS[1], 'last', 'lineage')
 if head[1] == ARGV[1] and #ARGV > 4 then
   copy_entries(KEYS[1], KEYS[2], ARGV[2], head[1], head[2], 5)
-  tell(KEYS[3], KEYS[4], ARGV[3], ARGV[4])
+  tell(KEYS[1], KEYS[3], KEYS[4], ARGV[3], ARGV[4])
 end
 return standing(KEYS[1])

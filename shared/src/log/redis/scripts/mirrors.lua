@@ -26,10 +26,12 @@ local function copy_entries(head, log, channel, last, lineage, from)
 end
 
 -- In redis-nexus alone, who waits is told.
-local function tell(sources, news, source, kept)
+local function tell(head, sources, news, source, kept)
   if sources then
     redis.call('SADD', sources, source)
     local before = redis.call('XREVRANGE', news, '+', '-', 'COUNT', 1)
-    redis.call('XADD', news, 'MAXLEN', '~', kept, '*', 's', source, 'p', before[1] and before[1][1] or '0-0')
+    before = before[1] and before[1][1] or '0-0'
+    local id = next_id(before, source .. ' ' .. table.concat(redis.call('HMGET', head, 'begun', 'last'), ' '))
+    redis.call('XADD', news, 'MAXLEN', '~', kept, id, 's', source, 'p', before)
   end
 end

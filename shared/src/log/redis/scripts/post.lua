@@ -8,8 +8,10 @@ if done then
   return { 'ALREADY', done }
 end
 local head = redis.call('HMGET', KEYS[1], 'feed', 'last')
-local record = '\1\4' .. short(head[1] or '0-0') .. short(head[2] or '') .. ARGV[1]
-local id = redis.call('XADD', KEYS[2], 'MAXLEN', '=', ARGV[2], '*', 'i', record)
+local last = head[1] or '0-0'
+local record = '\1\4' .. short(last) .. short(head[2] or '') .. ARGV[1]
+local id = next_id(last, KEYS[3])
+redis.call('XADD', KEYS[2], 'MAXLEN', '=', ARGV[2], id, 'i', record)
 if ARGV[5] ~= '0' then
   redis.call('XTRIM', KEYS[2], 'MINID', '=', text(math.max(0, split_id(id) - ARGV[5])))
 end

@@ -19,6 +19,17 @@ local function split_id(id)
   return tonumber(first), tonumber(second)
 end
 
+-- The id of what comes after `last` in a stream: later, and given to nothing else. A Redis that lost a tail may have the same
+-- time and place again; what else comes there after `last`, or the same after something else, gets another number.
+local function next_id(last, what)
+  local now, ms, n = now_ms(), split_id(last)
+  local mark = tonumber(string.sub(redis.sha1hex(last .. ' ' .. what), 1, 6), 16)
+  if now > ms then
+    return text(now) .. '-' .. text(mark)
+  end
+  return text(ms) .. '-' .. text(n + 1 + mark)
+end
+
 -- A short text of log/stored.rs: length byte, bytes.
 local function short(bytes)
   return string.char(#bytes) .. bytes

@@ -42,6 +42,8 @@ redis.call('HSET', KEYS[2], 'format', '1', 'rewinds', text(given), 'upto', upto,
 if added then
   redis.call('SADD', KEYS[3], ARGV[1])
   local before = redis.call('XREVRANGE', KEYS[4], '+', '-', 'COUNT', 1)
-  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[7], '*', 's', ARGV[1], 'p', before[1] and before[1][1] or '0-0')
+  before = before[1] and before[1][1] or '0-0'
+  local id = next_id(before, ARGV[1] .. ' ' .. text(given) .. ' ' .. upto)
+  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[7], id, 's', ARGV[1], 'p', before)
 end
 return { text(given), upto, seal }
