@@ -312,7 +312,7 @@ fn what_was_posted_before_a_reader_came_in_is_not_for_it() {
     let mut told = feed.add_since(25, FeedFrom::After(id(35)));
     assert_eq!(feed.wanting(), [(1, 35)]);
     assert!(feed.page(1, &[item(40)]));
-    feed.wanting();
+    assert_eq!(feed.readers.take_wanting(id(40)), [(1, Wanted::Before(id(35)))]);
     feed.readers.take_back(1, id(10));
     assert_eq!(feed.wanting(), [(1, 10)]);
     assert!(feed.page(1, &[item(20), item(30), item(40)]));
