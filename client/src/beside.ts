@@ -1,7 +1,8 @@
 // The rooms that this client sees beside its sector: its team's and `global`. Pure; must not know sockets or time.
 
-import { Copy, type Entity, type Step } from "./copy.js";
-import type { Delta, Owner, RoomSnapshot, Value } from "./frames.js";
+import type { Entity } from "./copy.js";
+import type { Value } from "./frames.js";
+import { Slots } from "./slots.js";
 
 const TEAM_SLOT = 1;
 const GLOBAL_SLOT = 2;
@@ -46,90 +47,33 @@ export interface BesideEvents {
   population(population: Population | null): void;
 }
 
-interface Held {
-  readonly of: string;
-  readonly copy: Copy;
-  /** Until another `room` of the slot comes. */
-  isBroken: boolean;
-}
-
-export class Beside {
-  private readonly slots = new Map<number, Held>();
-  private fieldNames: readonly string[] = [];
-
-  constructor(private readonly events: BesideEvents) {}
+export class Beside extends Slots {
+  constructor(private readonly events: BesideEvents) {
+    super();
+  }
 
   get team(): Team | null {
-    const held = this.slots.get(TEAM_SLOT);
-    if (!held?.of.startsWith(TEAM)) return null;
-    const { owner, version } = held.copy;
-    const members = held.copy.ofKind("member").map(([, fields]) => memberOf(fields));
+    const copy = this.slots.get(TEAM_SLOT);
+    if (!copy?.of.startsWith(TEAM)) return null;
+    const { of, owner, version } = copy;
+    const members = copy.ofKind("member").map(([, fields]) => memberOf(fields));
     members.sort((a, b) => compare(a.name, b.name) || compare(a.player, b.player));
-    return { id: held.of.slice(TEAM.length), owner, version, members };
+    return { id: of.slice(TEAM.length), owner, version, members };
   }
 
   get population(): Population | null {
-    const counts = this.slots.get(GLOBAL_SLOT)?.copy.ofKind("counts")[0]?.[1];
+    const counts = this.slots.get(GLOBAL_SLOT)?.ofKind("counts")[0]?.[1];
     return counts === undefined ? null : { players: integer(counts.get("players")), nodes: integer(counts.get("nodes")) };
   }
 
-  /** One of them has a hole or differs. */
-  get isBroken(): boolean {
-    return [...this.slots.values()].some(({ isBroken }) => isBroken);
+  protected isKnown(slot: number): boolean {
+    return slot === TEAM_SLOT || slot === GLOBAL_SLOT;
   }
 
-  /** A new connection begins without them, whatever it resumes. */
-  welcome(fieldNames: readonly string[]): void {
-    this.fieldNames = fieldNames;
-    const had = [...this.slots.keys()];
-    this.slots.clear();
-    had.forEach((slot) => this.changed(slot));
-  }
-
-  /** A slot that nobody knows is nothing to this client. */
-  takeRoom(room: RoomSnapshot): Step {
-    if (!isKnown(room.room)) return "stale";
-    const copy = new Copy(room, this.fieldNames);
-    const step = copy.sum === room.sum ? "applied" : "drift";
-    this.slots.set(room.room, { of: room.of, copy, isBroken: false });
-    this.changed(room.room);
-    return this.judged(room.room, step);
-  }
-
-  takeLeft({ room, of }: { readonly room: number; readonly of: string }): void {
-    if (this.slots.get(room)?.of !== of) return;
-    this.slots.delete(room);
-    this.changed(room);
-  }
-
-  takeDelta(delta: Delta): Step {
-    const step = this.slots.get(delta.room)?.copy.takeDelta(delta) ?? "stale";
-    if (step === "applied" || step === "drift") this.changed(delta.room);
-    return this.judged(delta.room, step);
-  }
-
-  takeOwner(owner: Owner): Step {
-    const step = this.slots.get(owner.room)?.copy.takeOwner(owner) ?? "stale";
-    if (step === "applied") this.changed(owner.room);
-    return this.judged(owner.room, step);
-  }
-
-  /** What is broken is asked for once. */
-  private judged(slot: number, step: Step): Step {
-    const held = this.slots.get(slot);
-    if (held === undefined || held.isBroken || (step !== "gap" && step !== "drift")) return step === "applied" ? step : "stale";
-    held.isBroken = true;
-    return step;
-  }
-
-  private changed(slot: number): void {
+  protected changed(slot: number): void {
     if (slot === TEAM_SLOT) this.events.team(this.team);
     else this.events.population(this.population);
   }
-}
-
-function isKnown(slot: number): boolean {
-  return slot === TEAM_SLOT || slot === GLOBAL_SLOT;
 }
 
 function memberOf(fields: Entity): Member {

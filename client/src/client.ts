@@ -12,6 +12,7 @@ import type { Action, ChannelCount, Delta, Json, Own, PlayerPresence } from "./f
 import { Link, type ClientState, type DropEvent, type LeaveEvent } from "./link.js";
 import { Listeners, type Unsubscribe } from "./listeners.js";
 import type { Answer } from "./marks.js";
+import type { ObservedView } from "./observed.js";
 import type { Passages } from "./passages.js";
 import type { PreferenceKind } from "./preferences.js";
 import type { RoomView } from "./room.js";
@@ -69,6 +70,16 @@ export interface OwnEvent {
   readonly own: Own;
 }
 
+/** Which region has the player. */
+export interface RegionEvent {
+  /** null: that of `urls`, of which no name was told. */
+  readonly region: string | null;
+  /** Where the player came in there, if that was told. */
+  readonly sector: string | null;
+  /** Where this client goes for that; null: there is no address that it would go to, and it leaves. */
+  readonly url: string | null;
+}
+
 /** Connects, and stays connected until `leave` or a close code that forbids to come back. */
 export function connect(options: ConnectOptions): Client {
   return new Client(options);
@@ -92,7 +103,12 @@ export class Client {
     drop: new Listeners<DropEvent>(),
     reconnect: new Listeners<LiveEvent>(),
     leave: new Listeners<LeaveEvent>(),
+    region: new Listeners<RegionEvent>(),
   };
+  /** Where the node that has last taken this client is. */
+  private taken: RegionEvent = { region: null, sector: null, url: null };
+  /** Where the player is. */
+  private where = this.taken;
   private wakeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: ConnectOptions) {
@@ -106,6 +122,8 @@ export class Client {
         this.callers.get(n)?.(outcome);
         this.callers.delete(n);
       },
+      welcomed: () => this.welcomed(),
+      elsewhere: ({ region, sector, address }) => this.isIn({ region, sector, url: this.link.elsewhere(address) }),
       live: (event) => {
         if (this.link.becameLive()) heard.reconnect.emit(event);
       },
@@ -133,7 +151,7 @@ export class Client {
         now,
       },
       {
-        hello: (token) => ({ hello: this.session.hello(token) }),
+        hello: (token, there) => ({ hello: this.session.hello(token, there) }),
         frame: (frame) => {
           this.session.take(frame, now());
           this.wakeWhenDue();
@@ -169,6 +187,11 @@ export class Client {
   /** Name of the node this client is or was last connected to; null before the first welcome. */
   get node(): string | null {
     return this.session.welcome?.node ?? null;
+  }
+
+  /** Name of the region that the player is in; null: that of `urls`, as long as nobody has told another. */
+  get region(): string | null {
+    return this.where.region;
   }
 
   /** Way to the node and back in ms, of the latest ping; null before the first. */
@@ -268,6 +291,24 @@ export class Client {
   /** What is said in the topics that were asked for. */
   get topics(): TopicsView {
     return this.session.talk.topics;
+  }
+
+  /**
+   * Looks at a room of another region, `sector:<id>@<region>` or `global@<region>`, from now on and over all reconnects; `observed`
+   * has it. Rejects with `Refused`: it is not mirrored here (`not_there`), or 4 others are (`too_many`).
+   */
+  observe(room: string): Promise<void> {
+    return this.wantsToSee(room, true);
+  }
+
+  /** It is not shown any more. Rejects with `Refused`. */
+  unobserve(room: string): Promise<void> {
+    return this.wantsToSee(room, false);
+  }
+
+  /** Rooms of other regions, to look at and nothing else. */
+  get observed(): ObservedView {
+    return this.session.observed;
   }
 
   /** The player's team, as its room has it now; null: none, or not known yet on this connection. */
@@ -375,6 +416,30 @@ export class Client {
   /** It is over: this client does not connect again. */
   onLeave(listener: (event: LeaveEvent) => void): Unsubscribe {
     return this.heard.leave.add(listener);
+  }
+
+  /** Another region has the player: this client goes there by itself, `onDrop` and `onReconnect` follow. */
+  onRegion(listener: (event: RegionEvent) => void): Unsubscribe {
+    return this.heard.region.add(listener);
+  }
+
+  private isIn(where: RegionEvent): void {
+    const before = this.where;
+    this.where = where;
+    if (where.region !== before.region || where.url !== before.url) this.heard.region.emit(where);
+  }
+
+  /** Where it was told to go, or where it was before, if the player is there after all. */
+  private welcomed(): void {
+    if (this.link.welcomed()) this.taken = this.where;
+    else this.isIn(this.taken);
+  }
+
+  private wantsToSee(room: string, wanted: boolean): Promise<void> {
+    if (this.state === "left") throw new Error("observe: this client has left");
+    const done = this.session.observed.want(room, wanted);
+    this.wake();
+    return done;
   }
 
   private settled(action: PendingAction, outcome: Outcome): void {

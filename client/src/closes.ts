@@ -9,6 +9,8 @@ interface Close {
 
 /** Too much was sent: coming back at once would be more of it. */
 export const FLOODING = 4011;
+/** The player is in another region: nothing is to be had here, but there. */
+export const ELSEWHERE = 4013;
 
 export const CLOSES: ReadonlyMap<number, Close> = new Map([
   [1000, { name: "normal", again: "no" }],
@@ -30,7 +32,7 @@ export const CLOSES: ReadonlyMap<number, Close> = new Map([
   [4010, { name: "logged_out", again: "no" }],
   [FLOODING, { name: "flooding", again: "resume" }],
   [4012, { name: "kicked", again: "resume" }],
-  [4013, { name: "elsewhere", again: "no" }],
+  [ELSEWHERE, { name: "elsewhere", again: "no" }],
 ] as const);
 
 /** No close frame came. */

@@ -13,6 +13,8 @@ export interface Hello {
   readonly token?: string;
   readonly features: readonly string[];
   readonly resume?: string;
+  /** In place of `resume`, in another region than before. */
+  readonly ticket?: string;
   readonly cursor?: string;
   readonly sector?: string;
   readonly acked?: string;
@@ -27,6 +29,8 @@ export type Status = "online" | "away" | "busy";
 
 export type Action =
   | { readonly move: { readonly to: string } }
+  /** Through a gate; `to`: `<region>:<sector>`. */
+  | { readonly jump: { readonly to: string } }
   | { readonly status: { readonly status: Status } }
   /** `target`: the alias of another player's ship, or of drones of another player. */
   | { readonly attack: { readonly target: number } };
@@ -71,7 +75,8 @@ export type ClientFrame =
   | { readonly block: { readonly n: number; readonly player: string; readonly blocked: boolean } }
   | { readonly watch: { readonly players: readonly string[] } }
   | { readonly prefer: { readonly n: number; readonly kind: string; readonly wanted: boolean } }
-  | { readonly topic: { readonly n: number; readonly name: string; readonly wanted: boolean } };
+  | { readonly topic: { readonly n: number; readonly name: string; readonly wanted: boolean } }
+  | { readonly observe: { readonly n: number; readonly room: string; readonly wanted: boolean } };
 
 export type Empty = Readonly<Record<string, never>>;
 
@@ -264,10 +269,27 @@ export interface TopicNames {
   readonly names: readonly string[];
 }
 
-/** A room beside the sector: the team's (slot 1), `global` (slot 2). */
+/** All rooms of other regions that the session is shown now. */
+export interface ObservedRooms {
+  readonly n: number;
+  readonly rooms: readonly { readonly room: number; readonly of: string }[];
+}
+
+/** Which region has the player now. */
+export interface Elsewhere {
+  readonly region: string;
+  /** Where they came in there. */
+  readonly sector?: string | null | undefined;
+  /** Where players connect there. */
+  readonly address?: string | null | undefined;
+  /** For `hello` there: as secret as a token. */
+  readonly ticket?: string | null | undefined;
+}
+
+/** A room beside the sector: the team's (slot 1), `global` (slot 2), those of other regions (slots 3 to 6). */
 export interface RoomSnapshot {
   readonly room: number;
-  /** `team:<id>` or `global`. */
+  /** `team:<id>`, `global`, `sector:<id>@<region>` or `global@<region>`. */
   readonly of: string;
   /** `<epoch>-<version>` */
   readonly id: string;
@@ -304,6 +326,7 @@ export interface ServerFrames {
   readonly expiring: { readonly expires_ms: number };
   readonly refreshed: { readonly expires_ms: number };
   readonly leaving: { readonly reconnect_after_ms: number };
+  readonly elsewhere: Elsewhere;
   readonly said: SaidAt;
   readonly refused: RefusedRequest;
   readonly item: Item;
@@ -314,6 +337,7 @@ export interface ServerFrames {
   readonly blocks: Blocks;
   readonly preferences: Preferences;
   readonly topics: TopicNames;
+  readonly observed: ObservedRooms;
   readonly room: RoomSnapshot;
   readonly left: { readonly room: number; readonly of: string };
   readonly presence: { readonly players: readonly PlayerPresence[] };

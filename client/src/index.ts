@@ -1,7 +1,7 @@
 // What applications may use.
 
 export { Client, connect } from "./client.js";
-export type { Asked, ConnectOptions, DeltaEvent, Outcome, OwnEvent, StateEvent } from "./client.js";
+export type { Asked, ConnectOptions, DeltaEvent, Outcome, OwnEvent, RegionEvent, StateEvent } from "./client.js";
 export type { PendingAction } from "./actions.js";
 export type { Bell, BellItem } from "./bell.js";
 export type { Member, Population, Team } from "./beside.js";
@@ -19,6 +19,7 @@ export type { ClientState, DropEvent, LeaveEvent } from "./link.js";
 export type { Unsubscribe } from "./listeners.js";
 export type { Answer } from "./marks.js";
 export type { Message } from "./message.js";
+export type { ObservedEvent, ObservedRoom, ObservedView } from "./observed.js";
 export type { Passages } from "./passages.js";
 export { PREFERENCE_KINDS, type PreferenceKind } from "./preferences.js";
 export { Refused } from "./refused.js";

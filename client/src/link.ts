@@ -2,9 +2,10 @@
 // what frames mean; who uses it says when the first state is there.
 
 import { backoff, BACKOFF_LONGEST_FROM } from "./backoff.js";
-import { FLOODING, LOST, closeOf } from "./closes.js";
+import { ELSEWHERE, FLOODING, LOST, closeOf } from "./closes.js";
 import type { Codec } from "./codec/codec.js";
 import { Connection } from "./connection.js";
+import { followed } from "./followed.js";
 import type { ClientFrame, ServerFrame } from "./frames.js";
 import type { SocketConstructor } from "./socket.js";
 import type { Tokens } from "./tokens.js";
@@ -36,8 +37,8 @@ export interface LeaveEvent extends DropEvent {
 }
 
 export interface LinkEvents {
-  /** A connection is open: its first frame. */
-  hello(token: string): ClientFrame;
+  /** A connection is open: its first frame; `there`: to the region that has the player now. */
+  hello(token: string, there: boolean): ClientFrame;
   frame(frame: ServerFrame): void;
   /** A connection that was live is gone. */
   dropped(event: DropEvent): void;
@@ -56,7 +57,13 @@ export interface LinkOptions {
 export class Link {
   private phase: ClientState = "connecting";
   private connection: Connection | null = null;
+  /** Of the region that has last taken this client. */
+  private urls: readonly string[];
   private at: number;
+  /** Where the player is instead, until a node there has taken this client; null: nowhere else. */
+  private there: string | null = null;
+  /** This attempt is for `there`. */
+  private goesThere = false;
   private preferred: string | null = null;
   private attempts = 0;
   private liveSince = 0;
@@ -80,6 +87,7 @@ export class Link {
     private readonly options: LinkOptions,
     private readonly events: LinkEvents,
   ) {
+    this.urls = options.urls;
     this.at = Math.floor(options.random() * options.urls.length);
     void this.open();
   }
@@ -90,7 +98,7 @@ export class Link {
 
   /** The node that is or was connected to, or is being. */
   get url(): string {
-    return this.options.urls[this.at] ?? "";
+    return (this.goesThere ? this.there : this.urls[this.at]) ?? "";
   }
 
   send(frame: ClientFrame): void {
@@ -111,10 +119,33 @@ export class Link {
     this.notBefore = this.options.now() + Math.min(reconnectAfterMs, AGAIN_WITHIN_MS);
   }
 
+  /**
+   * The player is in another region, where players connect at `address`; answers where the next connection goes, null: nowhere,
+   * as this is no address to go to.
+   */
+  elsewhere(address: string | null): string | null {
+    this.there = followed(address, this.url);
+    this.goesThere = false;
+    return this.there;
+  }
+
+  /** The node that is connected to has taken this client; answers whether it is where `elsewhere` said. */
+  welcomed(): boolean {
+    const { there, goesThere } = this;
+    if (goesThere && there !== null) {
+      this.urls = [there];
+      this.at = 0;
+    }
+    this.there = null;
+    this.goesThere = false;
+    return goesThere;
+  }
+
   prefer(url: string | null): void {
     if (url !== null && !this.options.urls.includes(url)) throw new RangeError("prefer: not one of this client's urls");
     this.preferred = url;
-    if (url === null || url === this.url || this.phase === "left") return;
+    // In another region it is only remembered.
+    if (url === null || url === this.url || this.phase === "left" || this.there !== null || !this.urls.includes(url)) return;
     this.attempts = 0;
     this.notBefore = this.options.now();
     this.lost(LOST, "asked for another node");
@@ -200,7 +231,7 @@ export class Link {
         events: {
           opened: () => {
             this.shown = token;
-            this.send(this.events.hello(token));
+            this.send(this.events.hello(token, this.goesThere));
           },
           frame: (frame) => this.events.frame(frame),
           ended: (code, reason) => this.ended(code, reason),
@@ -213,7 +244,8 @@ export class Link {
 
   private ended(code: number, reason: string): void {
     const { name, again } = closeOf(code);
-    if (again === "no") return this.left({ code, name, reason });
+    const follows = code === ELSEWHERE && this.there !== null;
+    if (again === "no" && !follows) return this.left({ code, name, reason });
     if (again === "with a new token") {
       this.refusal = { code, name, reason };
       this.options.tokens.refuse(this.shown);
@@ -230,7 +262,7 @@ export class Link {
     if (code === FLOODING) this.attempts = Math.max(this.attempts, BACKOFF_LONGEST_FROM);
     const delay = this.notBefore === null ? backoff(this.attempts, this.options.random) : Math.max(0, this.notBefore - now);
     this.notBefore = null;
-    this.at = this.nextAt();
+    this.turn();
     this.attempts += 1;
     if (this.phase !== "connecting") this.phase = "dropped";
     this.timer = setTimeout(() => {
@@ -240,11 +272,17 @@ export class Link {
     if (wasLive) this.events.dropped({ code, reason });
   }
 
+  /** Where to try next: in another region and, where that was in vain, where this client came from, which may know better. */
+  private turn(): void {
+    if (!this.goesThere) this.at = this.nextAt();
+    this.goesThere = this.there !== null && !this.goesThere;
+  }
+
   /** The preferred node every second time, so that a dead one keeps nobody out; else the one behind the last. */
   private nextAt(): number {
-    const { urls } = this.options;
-    if (this.preferred !== null && this.attempts % 2 === 0) return urls.indexOf(this.preferred);
-    return (this.at + 1) % urls.length;
+    const round = this.there === null ? this.attempts : this.attempts >> 1;
+    const preferred = this.preferred === null ? -1 : this.urls.indexOf(this.preferred);
+    return preferred >= 0 && round % 2 === 0 ? preferred : (this.at + 1) % this.urls.length;
   }
 
   private left(event: LeaveEvent): void {

@@ -1,7 +1,7 @@
-// What is said, asked and changed in feeds: numbered, kept until its one answer, and sent again on every connection
+// What is said, asked and changed in feeds, and what is observed: numbered, kept until its one answer, and sent again on every connection
 // until then. Pure: time comes as an argument; must not know feeds or what answers mean.
 
-import type { Blocks, ClientFrame, Counts, Facts, Page, Preferences, SaidAt, TopicNames } from "./frames.js";
+import type { Blocks, ClientFrame, Counts, Facts, ObservedRooms, Page, Preferences, SaidAt, TopicNames } from "./frames.js";
 import type { FeedId } from "./feedid.js";
 import { Numbers } from "./numbers.js";
 import { Pace } from "./pace.js";
@@ -20,6 +20,7 @@ export interface Asks {
   readonly block: { readonly player: string; readonly blocked: boolean };
   readonly prefer: { readonly kind: string; readonly wanted: boolean };
   readonly topic: { readonly name: string; readonly wanted: boolean };
+  readonly observe: { readonly room: string; readonly wanted: boolean };
 }
 
 export interface Answers {
@@ -29,6 +30,7 @@ export interface Answers {
   readonly block: Blocks;
   readonly prefer: Preferences;
   readonly topic: TopicNames;
+  readonly observe: ObservedRooms;
 }
 
 export type Kind = keyof Asks;
@@ -49,6 +51,8 @@ export class Requests {
   /** By n, in its order. */
   private entries = new Map<number, Entry>();
   private readonly pace = new Pace();
+  /** The other side knows feeds. */
+  private hasFeeds = true;
 
   constructor(private readonly numbers = new Numbers()) {}
 
@@ -64,12 +68,13 @@ export class Requests {
   }
 
   /**
-   * `perS`: how many of one kind the server takes per second. A number is never used twice for one actor; what waits when
+   * `perS`: how many of one kind the server takes per second; `hasFeeds`: otherwise only what is observed is sent. A number is never used twice for one actor; what waits when
    * there is another actor gets new numbers. Had the old one said it, and only the answer was lost, it is said twice:
    * nobody who could know the old numbers is left.
    */
-  welcome(actor: number, perS: number): void {
+  welcome(actor: number, perS: number, hasFeeds = true): void {
     this.pace.limit(perS);
+    this.hasFeeds = hasFeeds;
     if (this.actor !== null && this.actor !== actor) {
       const waiting = [...this.entries.values()];
       this.numbers.restart();
@@ -128,6 +133,11 @@ export class Requests {
     this.entries.delete(n);
   }
 
+  /** The player is in another region: the sectors there and the ids of its feeds are others. */
+  leaveRegion(): void {
+    for (const [n, { body }] of this.entries) if (isOfRegion(body)) this.refuse(n, "not_there", {});
+  }
+
   refuseAll(code: string, facts: Facts): void {
     for (const n of [...this.entries.keys()]) this.refuse(n, code, facts);
   }
@@ -135,7 +145,8 @@ export class Requests {
   /** The first of each kind: nothing overtakes its own kind. */
   private firstUnsent(): [n: number, entry: Entry][] {
     const first = new Map<Kind, [number, Entry]>();
-    for (const [n, entry] of [...this.entries].slice(0, ASKED_AT_ONCE_MAX)) {
+    const sendable = [...this.entries].filter(([, { kind }]) => this.hasFeeds || kind === "observe");
+    for (const [n, entry] of sendable.slice(0, ASKED_AT_ONCE_MAX)) {
       if (!entry.sent && !first.has(entry.kind)) first.set(entry.kind, [n, entry]);
     }
     return [...first.values()];
@@ -144,6 +155,11 @@ export class Requests {
   private dueAt({ kind, notBefore }: Entry): number {
     return Math.max(notBefore, this.pace.dueAt(kind));
   }
+}
+
+function isOfRegion(body: Asks[Kind]): boolean {
+  const room = "to" in body ? body.to : "of" in body ? body.of : "";
+  return room.startsWith("sector:") || "before" in body;
 }
 
 function isUnplaced(body: Asks[Kind]): boolean {

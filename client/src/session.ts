@@ -8,14 +8,16 @@ import { Clock } from "./clock.js";
 import type { Step } from "./copy.js";
 import { FieldNames } from "./fields.js";
 import type {
-  Action, CallReply, ClientFrame, Delta, Hello, Own, PageItem, PlayerPresence, Refusal, Reject, ServerFrame, Snapshot, Source, Welcome,
+  Action, CallReply, ClientFrame, Delta, Elsewhere, Hello, Own, PageItem, PlayerPresence, Refusal, Reject, ServerFrame, Snapshot, Source, Welcome,
 } from "./frames.js";
 import { rejected, type Answer } from "./marks.js";
 import { Numbers } from "./numbers.js";
+import { isObservedSlot, Observed } from "./observed.js";
 import { PassagesOf, type Passages } from "./passages.js";
 import { PresenceOf } from "./presence.js";
 import { Room, type RoomView } from "./room.js";
 import { UNREADABLE } from "./said.js";
+import type { Slots } from "./slots.js";
 import { FEATURE, Talk } from "./talk.js";
 
 const SECTOR_SLOT = 0;
@@ -57,6 +59,10 @@ export interface SessionEvents {
   send(frame: ClientFrame): void;
   settled(action: PendingAction, answer: Answer): void;
   called(n: number, outcome: CallOutcome): void;
+  /** The server has taken this connection's `hello`. */
+  welcomed(): void;
+  /** The player is in this region now, whose nodes are at `address`. */
+  elsewhere(where: { region: string; sector: string | null; address: string | null }): void;
   /** The first state of a connection is there. */
   live(event: LiveEvent): void;
   /** Everything was replaced, for this reason. */
@@ -88,11 +94,20 @@ export class Session {
   readonly talk: Talk;
   readonly calls: Calls;
   readonly beside: Beside;
+  readonly observed: Observed;
   readonly presence = new PresenceOf();
   private readonly passages: PassagesOf;
   welcome: Welcome | null = null;
   room: Room | null = null;
   private isLive = false;
+  /** What to show in the region that the player is in now; null: nothing. */
+  private ticket: string | null = null;
+  /** The player is in another region, which has not said `welcome` yet. */
+  private isAway = false;
+  /** The room is of the region that was left. */
+  private isRoomLeft = false;
+  /** The latest `hello` was for that region. */
+  private greetsThere = false;
   /** As it was sent on this connection, until the welcome. */
   private greeting: Hello | null = null;
   private greetAgainAt: number | null = null;
@@ -111,6 +126,7 @@ export class Session {
     this.talk = new Talk(numbers);
     this.calls = new Calls((n, outcome) => events.called(n, outcome), numbers);
     this.beside = new Beside(events);
+    this.observed = new Observed((room, wanted) => this.talk.observe(room, wanted));
     this.passages = new PassagesOf((passages) => {
       if (!this.talk.unwanted.has("passage")) events.passages(passages);
     });
@@ -121,11 +137,11 @@ export class Session {
     return this.broken === null;
   }
 
-  /** The first frame of a new connection. */
-  hello(token: string): Hello {
-    const { welcome, room, actions } = this;
-    const { cursors } = this.talk;
+  /** The first frame of a new connection; `there`: to the region that the last `elsewhere` named. */
+  hello(token: string, there: boolean): Hello {
+    const { actions, ticket } = this;
     this.isLive = false;
+    this.greetsThere = there;
     this.resyncDueAt = null;
     this.greetAgainAt = null;
     actions.restart();
@@ -133,17 +149,22 @@ export class Session {
     this.greeting = {
       token,
       features: this.feeds ? [FEATURE] : [],
-      ...(welcome && { resume: welcome.resume }),
-      ...room?.known,
+      ...(there ? ticket !== null && { ticket } : this.resuming),
       ...(actions.actor !== null && { actor: actions.actor, first_seq: actions.firstSeq }),
-      ...(this.feeds && Object.keys(cursors).length > 0 && { feeds: cursors }),
+      ...(this.feeds && !there && Object.keys(this.talk.cursors).length > 0 && { feeds: this.talk.cursors }),
     };
     return this.greeting;
   }
 
+  /** What a `hello` says of the region of the last welcome, and no other one is told. */
+  private get resuming(): Partial<Hello> {
+    const { welcome, room } = this;
+    return { ...(welcome && { resume: welcome.resume }), ...(!this.isRoomLeft && room?.known) };
+  }
+
   /** Where the player is, as far as this client knows. */
   get sector(): string | null {
-    return this.room?.sector ?? null;
+    return this.isAway || this.isRoomLeft ? null : (this.room?.sector ?? null);
   }
 
   /** A new action; `flush` sends it. */
@@ -243,6 +264,8 @@ export class Session {
         return this.refused(body, now);
       case "leaving":
         return this.events.leaving(body.reconnect_after_ms);
+      case "elsewhere":
+        return this.sentAway(body);
       case "expiring":
         return this.events.expiring();
       case "refreshed":
@@ -260,21 +283,46 @@ export class Session {
 
   /** Of rooms beside the sector; of a slot that is not known, nothing. */
   private takeBeside({ name, body }: ServerFrame, now: number): void {
+    const slots: Slots = "room" in body && isObservedSlot(body.room) ? this.observed : this.beside;
     switch (name) {
       case "room":
-        return this.judgeBeside(this.beside.takeRoom(body), now);
+        return this.judgeBeside(slots.takeRoom(body), now);
       case "left":
-        return this.beside.takeLeft(body);
+        return slots.takeLeft(body);
       case "delta":
-        return this.judgeBeside(this.beside.takeDelta(body), now);
+        return this.judgeBeside(slots.takeDelta(body), now);
       case "owner":
-        return this.judgeBeside(this.beside.takeOwner(body), now);
+        return this.judgeBeside(slots.takeOwner(body), now);
     }
   }
 
+  /** Nothing more is to be had here. */
+  private sentAway({ region, sector = null, address = null, ticket = null }: Elsewhere): void {
+    this.isAway = true;
+    this.isLive = false;
+    this.greeting = null;
+    this.ticket = ticket;
+    this.events.elsewhere({ region, sector, address });
+  }
+
+  /** In another region: what is known of sectors and feeds says nothing there. The room is shown until its own is there. */
+  private arrived(): void {
+    this.isRoomLeft = this.room !== null;
+    this.passages.reset("", new Map());
+    this.talk.leaveRegion();
+  }
+
   private welcomed(welcome: Welcome, now: number): void {
-    if (this.welcome?.player !== welcome.player) this.presence.known.clear();
+    if (this.welcome !== null && this.welcome.player !== welcome.player) {
+      this.presence.known.clear();
+      this.observed.clear();
+    }
+    if (this.greetsThere) this.arrived();
+    this.greetsThere = false;
+    this.isAway = false;
+    this.ticket = null;
     this.welcome = welcome;
+    this.events.welcomed();
     this.greeting = null;
     this.greetAgainAt = null;
     this.actions.limit(welcome.limits.actions_per_s ?? 0);
@@ -284,6 +332,7 @@ export class Session {
     this.calls.welcome(welcome.actor, welcome.limits.actions_per_s ?? 0);
     this.presence.restart();
     this.beside.welcome(welcome.fields);
+    this.observed.welcome(welcome.fields);
     // With a snapshot the marks come in it, and the copy is kept as it is until then.
     if (welcome.source === "snapshot") return;
     // The answers are told here, their state only by the frames behind: a cut between them must not hide how far that was.
@@ -304,8 +353,9 @@ export class Session {
     if (this.welcome === null) return;
     const room = new Room(snapshot, this.welcome.fields);
     this.room = room;
+    this.isRoomLeft = false;
     this.broken = null;
-    if (!this.beside.isBroken) this.resyncDueAt = null;
+    if (!this.isBesideBroken) this.resyncDueAt = null;
     this.passages.reset(room.sector, room.entities);
     this.actions.settleFrom(snapshot.marks);
     if (!this.isLive) this.becameLive(this.welcome);
@@ -350,6 +400,10 @@ export class Session {
     this.events.notice({ kind: "repairing", cause: step });
   }
 
+  private get isBesideBroken(): boolean {
+    return this.beside.isBroken || this.observed.isBroken;
+  }
+
   private resync(notBefore: number): void {
     const earliest = this.resyncedAt + (this.welcome?.limits.resync_every_ms ?? 0);
     this.resyncDueAt = Math.max(notBefore, earliest);
@@ -373,15 +427,25 @@ export class Session {
       this.requestRefused(n, code, detail, retry ? now + retryAfterMs : null);
     } else if (this.greeting !== null) {
       if (retry) this.greetAgainAt = now + retryAfterMs;
+      else this.greetWithoutTicket(now);
     } else {
       // Nothing says which frame it was: all that may have been are sent again, which does no harm.
-      if (retry && (this.broken !== null || this.beside.isBroken)) this.resync(now + retryAfterMs);
+      if (retry && (this.broken !== null || this.isBesideBroken)) this.resync(now + retryAfterMs);
       if (retry && OF_ANY.includes(code)) {
         this.talk.markAgain(now + retryAfterMs);
         this.presence.sendAgain(now + retryAfterMs);
       }
       if (OF_REFRESH.includes(code)) this.events.notRefreshed(code === BAD_TOKEN ? null : retryAfterMs);
     }
+  }
+
+  /** A ticket that the server cannot read must not keep the player out: without it a new session begins. */
+  private greetWithoutTicket(now: number): void {
+    if (this.greeting?.ticket === undefined) return;
+    const { ticket: _, ...rest } = this.greeting;
+    this.ticket = null;
+    this.greeting = rest;
+    this.greetAgainAt = now;
   }
 
   private replied({ n, body, conversation }: CallReply): void {

@@ -70,7 +70,7 @@ export class Talk {
     this.feeds.restart();
     this.requests.restart();
     this.reads.restart();
-    this.requests.welcome(actor, limits.actions_per_s ?? 0);
+    this.requests.welcome(actor, limits.actions_per_s ?? 0, this.isOn);
     this.topics.restart();
     if (this.isOn && !this.requests.isAsked("unread")) void this.unread().catch(() => {});
   }
@@ -106,6 +106,19 @@ export class Talk {
   async want(kind: PreferenceKind, wanted: boolean): Promise<void> {
     if (!PREFERENCE_KINDS.includes(kind)) throw new RangeError(`want: one of ${PREFERENCE_KINDS.join(", ")}`);
     await this.requests.ask("prefer", { kind, wanted });
+  }
+
+  /** Begins or ends to observe a room of another region; in the same series of numbers, with feeds or without. */
+  async observe(room: string, wanted: boolean): Promise<void> {
+    await this.requests.ask("observe", { room, wanted });
+  }
+
+  /** The player is in another region: what is known of feeds is of the one before. Topics begin anew. */
+  leaveRegion(): void {
+    this.requests.leaveRegion();
+    this.feeds.clear();
+    this.reads.clear();
+    this.channels.clear();
   }
 
   /** Begins or ends to listen to a topic. What comes of one that is ended is not told any more. */
@@ -154,6 +167,8 @@ export class Talk {
       case "topics":
         this.topics.has(body.names);
         return this.requests.settle("topic", body.n, body);
+      case "observed":
+        return this.requests.settle("observe", body.n, body);
     }
   }
 
@@ -180,13 +195,13 @@ export class Talk {
 
   /** What to send now; it counts as sent. */
   takeDue(now: number, sector: string | null): ClientFrame[] {
-    if (!this.isOn) return [];
-    return [...this.requests.takeDue(now, sector), ...this.reads.takeDue(now).map((read) => ({ read }))];
+    const reads = this.isOn ? this.reads.takeDue(now) : [];
+    return [...this.requests.takeDue(now, sector), ...reads.map((read) => ({ read }))];
   }
 
   /** When to look again; null: nothing waits for its time only. */
   nextDue(): number | null {
-    const times = this.isOn ? [this.requests.nextDue(), this.reads.nextDue()].filter((at) => at !== null) : [];
+    const times = [this.requests.nextDue(), this.isOn ? this.reads.nextDue() : null].filter((at) => at !== null);
     return times.length === 0 ? null : Math.min(...times);
   }
 

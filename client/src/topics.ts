@@ -4,6 +4,7 @@
 import { Listeners, type Unsubscribe } from "./listeners.js";
 import type { Message } from "./message.js";
 import { Refused } from "./refused.js";
+import { Wanted } from "./wanted.js";
 
 const TOPIC_CHARS_MAX = 64;
 const TOPIC = /^[A-Za-z0-9_-]+(?::[A-Za-z0-9_-]+)*$/;
@@ -41,16 +42,13 @@ export function topicRoom(topic: string): string {
 
 export class Topics implements TopicsView {
   names: ReadonlySet<string> = new Set();
-  private readonly wanted = new Set<string>();
-  /** How many requests of each wait for their answer. */
-  private readonly asked = new Map<string, number>();
+  private readonly wanted: Wanted;
   private readonly listeners = new Listeners<TopicEvent>();
 
   /** `request` resolves when the server has done it, and rejects with `Refused`; `forget`: begun again it begins anew. */
-  constructor(
-    private readonly request: (name: string, wanted: boolean) => Promise<unknown>,
-    private readonly forget: (topic: string) => void,
-  ) {}
+  constructor(request: (name: string, wanted: boolean) => Promise<unknown>, forget: (topic: string) => void) {
+    this.wanted = new Wanted(request, forget, (topic, code) => this.listeners.emit({ kind: "ended", topic, code }));
+  }
 
   subscribe(listener: (event: TopicEvent) => void): Unsubscribe {
     return this.listeners.add(listener);
@@ -64,23 +62,13 @@ export class Topics implements TopicsView {
   /** Rejects with `Refused`: then it is as it was. */
   async want(topic: string, wanted: boolean): Promise<void> {
     if (!isTopic(topic)) throw new Refused("not_there");
-    const before = this.wanted.has(topic);
-    if (wanted) this.wanted.add(topic);
-    else this.drop(topic);
-    try {
-      await this.ask(topic, wanted);
-    } catch (problem) {
-      if (wanted && !before) this.drop(topic);
-      throw problem;
-    }
+    await this.wanted.want(topic, wanted);
   }
 
   /** A new connection has no topics. What still waits for its answer is asked again anyway. */
   restart(): void {
     this.names = new Set();
-    for (const topic of this.wanted) {
-      if (!this.asked.has(topic)) this.ask(topic, true).catch((problem: Refused) => this.ended(topic, problem.code));
-    }
+    this.wanted.restart();
   }
 
   has(names: readonly string[]): void {
@@ -95,31 +83,11 @@ export class Topics implements TopicsView {
   placed(topic: string, why: "started" | "gap" | "rewound" | "ended"): void {
     if (why === "started") this.listeners.emit({ kind: "open", topic });
     if (why === "gap") this.listeners.emit({ kind: "gap", topic });
-    if (why === "ended") this.ended(topic, null);
+    if (why === "ended" && this.wanted.drop(topic)) this.listeners.emit({ kind: "ended", topic, code: null });
   }
 
   clear(): void {
     this.names = new Set();
     this.wanted.clear();
-  }
-
-  private ended(topic: string, code: string | null): void {
-    if (this.drop(topic) && code !== "left") this.listeners.emit({ kind: "ended", topic, code });
-  }
-
-  private drop(topic: string): boolean {
-    this.forget(topic);
-    return this.wanted.delete(topic);
-  }
-
-  private async ask(topic: string, wanted: boolean): Promise<void> {
-    this.asked.set(topic, (this.asked.get(topic) ?? 0) + 1);
-    try {
-      await this.request(topic, wanted);
-    } finally {
-      const others = (this.asked.get(topic) ?? 1) - 1;
-      if (others > 0) this.asked.set(topic, others);
-      else this.asked.delete(topic);
-    }
   }
 }

@@ -9,15 +9,12 @@ import { bytes, examples, PAGE, VECTORS } from "./page.js";
 
 const CLIENT_FRAMES = [
   ...["hello", "act", "resync", "ping", "refresh", "logout", "bye"],
-  ...["say", "history", "read", "unread", "block", "watch", "call", "prefer", "topic"],
+  ...["say", "history", "read", "unread", "block", "watch", "call", "prefer", "topic", "observe"],
 ];
-/** Of rooms of other regions, for which this client does not ask. */
-const UNUSED = ["observe", "observed"];
 const names = new FieldNames(VECTORS.field_names);
 
 const nameOf = (json: string): string => Object.keys(JSON.parse(json) as object)[0] ?? "";
-const onPage = examples().map((example) => ({ ...example, name: nameOf(example.json) }));
-const all = onPage.filter(({ name }) => !UNUSED.includes(name));
+const all = examples().map((example) => ({ ...example, name: nameOf(example.json) }));
 const sent = all.filter(({ name }) => CLIENT_FRAMES.includes(name));
 const received = all.filter(({ name }) => !CLIENT_FRAMES.includes(name));
 

@@ -123,6 +123,12 @@ const SCHEMAS: Schemas = {
   expiring: v.object({ expires_ms: natural }),
   refreshed: v.object({ expires_ms: natural }),
   leaving: v.object({ reconnect_after_ms: natural }),
+  elsewhere: v.object({
+    region: v.string(),
+    sector: v.nullish(v.string()),
+    address: v.nullish(v.string()),
+    ticket: v.nullish(v.string()),
+  }),
   said: v.object({ n: natural, id: feedId, msg: v.string() }),
   refused: v.object({ n: natural, code: v.string(), facts }),
   item: v.object({ of: v.string(), ...item }),
@@ -136,6 +142,7 @@ const SCHEMAS: Schemas = {
   blocks: v.object({ n: v.nullish(natural), players: texts }),
   preferences: v.object({ n: v.nullish(natural), unwanted: texts }),
   topics: v.object({ n: natural, names: texts }),
+  observed: v.object({ n: natural, rooms: v.array(v.object({ room: natural, of: v.string() })) }),
   room: v.object({
     room: natural,
     of: v.string(),
