@@ -76,7 +76,7 @@ export interface RegionEvent {
   readonly region: string | null;
   /** Where the player came in there, if that was told. */
   readonly sector: string | null;
-  /** Where this client goes for that; null: there is no address that it would go to, and it leaves. */
+  /** Where this client goes for that; null: it was not told where (it asks again), or to go where it does not, and leaves. */
   readonly url: string | null;
 }
 

@@ -62,6 +62,8 @@ export class Link {
   private at: number;
   /** Where the player is instead, until a node there has taken this client; null: nowhere else. */
   private there: string | null = null;
+  /** Nobody has said where that is: it is asked again where this client was. */
+  private asksAgain = false;
   /** This attempt is for `there`. */
   private goesThere = false;
   private preferred: string | null = null;
@@ -120,11 +122,12 @@ export class Link {
   }
 
   /**
-   * The player is in another region, where players connect at `address`; answers where the next connection goes, null: nowhere,
-   * as this is no address to go to.
+   * The player is in another region, where players connect at `address`, null: as was not told yet; answers where the next
+   * connection goes, null: there is no address to go to.
    */
   elsewhere(address: string | null): string | null {
     this.there = followed(address, this.url);
+    this.asksAgain = address === null;
     this.goesThere = false;
     return this.there;
   }
@@ -137,6 +140,7 @@ export class Link {
       this.at = 0;
     }
     this.there = null;
+    this.asksAgain = false;
     this.goesThere = false;
     return goesThere;
   }
@@ -244,7 +248,7 @@ export class Link {
 
   private ended(code: number, reason: string): void {
     const { name, again } = closeOf(code);
-    const follows = code === ELSEWHERE && this.there !== null;
+    const follows = code === ELSEWHERE && (this.there !== null || this.asksAgain);
     if (again === "no" && !follows) return this.left({ code, name, reason });
     if (again === "with a new token") {
       this.refusal = { code, name, reason };

@@ -218,6 +218,31 @@ describe("where that region does not answer", () => {
     expect(FakeSocket.last.hello.cursor).toBe("100-6");
   });
 
+  test("or where that is was not told yet, it is asked again with back-off", async () => {
+    const { client, heard } = await traveller(playing, { urls: "ws://a/ws", random: () => 0.999 });
+    sentAway({ address: null });
+    expect([client.state, client.region]).toEqual(["dropped", "us"]);
+    const began = performance.now();
+    for (let attempt = 0; attempt < 5; attempt += 1) {
+      const { url, hello } = await nextSocket();
+      expect([url, hello.resume, hello.cursor, hello.ticket]).toEqual(["ws://a/ws", "cmVzdW1l", "100-6", undefined]);
+      sentAway(attempt < 4 ? { address: null } : {});
+    }
+    expect(performance.now() - began).toBeGreaterThan(7_000);
+    expect((await nextSocket()).url).toBe(US_URL);
+    arrive();
+    const told = heard.filter(([kind]) => kind === "region").map(([, event]) => (event as { url: string | null }).url);
+    expect([client.state, told]).toEqual(["live", [null, US_URL]]);
+  });
+
+  test("a close that nobody has explained is the end", async () => {
+    const { client } = await traveller();
+    sentAway({ address: null });
+    (await nextSocket()).say(recovered());
+    FakeSocket.last.end(4013);
+    expect(client.state).toBe("left");
+  });
+
   test("a ticket that is worth nothing begins a new session, and the queue goes on", async () => {
     const { client } = await traveller();
     const { answer } = client.act(JUMP);
@@ -253,7 +278,6 @@ describe("where that region does not answer", () => {
 
 describe("what is not followed", () => {
   test.each([
-    ["nothing", null],
     ["no URL", "us.example"],
     ["an empty text", ""],
     ["another scheme", "https://us.example"],

@@ -2,6 +2,7 @@
 //! players in both codecs, and the node one of them is on ends in the middle of their actions. What they were told is
 //! compared with the logs. Without a Node.js of at least 22.12 on PATH nothing is run, and a line says so.
 
+mod jump;
 mod report;
 mod script;
 mod tokens;
