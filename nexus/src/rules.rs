@@ -42,6 +42,11 @@ impl RoomPattern {
         fits.then(|| Self::BeginsWith(beginning.to_owned()))
     }
 
+    /// Fits sectors alone, and names none: nothing follows the logs of such.
+    pub fn is_of_unnamed_sectors(&self) -> bool {
+        matches!(self, Self::BeginsWith(beginning) if beginning.starts_with("sector:"))
+    }
+
     pub fn fits(&self, room: &RoomId) -> bool {
         match self {
             Self::Exactly(name) => name == room,
