@@ -34,8 +34,11 @@ pub enum RoomPattern {
 }
 
 impl RoomPattern {
-    /// A room's name, or the beginning of one and `*`; `*` alone: any.
+    /// A room's name, or the beginning of one and `*`; `*` alone: any. `None` for another region's room, too.
     pub fn read(text: &str) -> Option<Self> {
+        if text.contains('@') {
+            return None;
+        }
         let Some(beginning) = text.strip_suffix('*') else { return Some(Self::Exactly(text.parse().ok()?)) };
         // With anything after it, it is a room.
         let fits = beginning.is_empty() || format!("{beginning}x").parse::<RoomId>().is_ok();
