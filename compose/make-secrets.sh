@@ -20,22 +20,36 @@ write() {
     chmod 644 "$1"
 }
 
-for name in redis_node_password redis_nexus_password redis_hub_password redis_worker_password redis_monitor_password redis_backend_password redis_operator_password jwt_secret resume_secret grafana_admin_password; do
+for name in jwt_secret eu_resume_secret us_resume_secret grafana_admin_password; do
     make "$name" "$(random)"
 done
-make redis_url "redis://node:$(cat redis_node_password)@redis:6379"
 
-# Written again each time: rights that a later release needs are in it. Redis keeps SHA-256 sums of passwords: #<64 hex digits>.
+# Redis keeps SHA-256 sums of passwords: #<64 hex digits>.
 sum_of() { printf '#'; sha256sum "$1" | cut -d ' ' -f 1; }
-users_of() {
-    sed -e '/^#/d' -e '/^$/d' -e ':join' -e '/\\$/{N;s/ *\\\n */ /;b join' -e '}' \
-        -e "s/@NODE@/$(sum_of redis_node_password)/" \
-        -e "s/@NEXUS@/$(sum_of redis_nexus_password)/" \
-        -e "s/@HUB@/$(sum_of redis_hub_password)/" \
-        -e "s/@WORKER@/$(sum_of redis_worker_password)/" \
-        -e "s/@MONITOR@/$(sum_of redis_monitor_password)/" \
-        -e "s/@BACKEND@/$(sum_of redis_backend_password)/" \
-        -e "s/@OPERATOR@/$(sum_of redis_operator_password)/" "$here/redis/$1"
+
+# redis REGION ACL USER...: passwords of these users, and Redis's list of users. That is written again each time: rights that a later
+# release needs are in it.
+redis() {
+    region=$1 acl=$2
+    shift 2
+    changes="s/@REGION@/$region/g"
+    for user in "$@"; do
+        make "redis_${region}_${user}_password" "$(random)"
+        placeholder=$(printf %s "$user" | tr '[:lower:]' '[:upper:]')
+        changes="$changes;s/@$placeholder@/$(sum_of "redis_${region}_${user}_password")/"
+    done
+    write "redis_${region}_users_acl" "$(sed -e '/^#/d' -e '/^$/d' -e ':join' -e '/\\$/{N;s/ *\\\n */ /;b join' -e '}' -e "$changes" "$here/redis/$acl")"
 }
-write redis_users_acl "$(users_of users.acl)"
-write redis_nexus_users_acl "$(users_of nexus.acl)"
+# url REGION USER: how a node or a nexus reaches it.
+url() {
+    make "redis_$1_$2_url" "redis://$2:$(cat "redis_$1_$2_password")@redis-$1:6379"
+}
+
+for region in eu us; do
+    redis $region users.acl node nexus worker monitor backend operator
+    url $region node
+    url $region nexus
+done
+# Redis-nexus: `nexus` stands in place of a region's name.
+redis nexus nexus.acl nexus monitor operator
+url nexus nexus

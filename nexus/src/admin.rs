@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::Seen;
+use crate::{Seen, UnsafeHub};
 
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -31,17 +31,23 @@ pub fn install_recorder() -> Result<PrometheusHandle, RecorderError> {
 #[derive(Clone)]
 struct Admin {
     seen: watch::Receiver<Seen>,
+    unsafe_hub: watch::Receiver<Option<UnsafeHub>>,
     metrics: PrometheusHandle,
 }
 
 /// Serves until the listener fails; for ever, mostly.
-pub async fn serve(listener: TcpListener, seen: watch::Receiver<Seen>, metrics: PrometheusHandle) -> std::io::Error {
+pub async fn serve(
+    listener: TcpListener,
+    seen: watch::Receiver<Seen>,
+    unsafe_hub: watch::Receiver<Option<UnsafeHub>>,
+    metrics: PrometheusHandle,
+) -> std::io::Error {
     let upkeep = metrics.clone();
     let router = Router::new()
         .route("/healthz", get(async || "alive\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(scrape))
-        .with_state(Admin { seen, metrics });
+        .with_state(Admin { seen, unsafe_hub, metrics });
     let keep_up = async {
         let mut every = tokio::time::interval(UPKEEP_EVERY);
         loop {
@@ -64,9 +70,10 @@ struct Ready {
     missing: Vec<String>,
 }
 
-/// Ready: redis-nexus is reachable, and every link has a leader, here or elsewhere, or is paused.
+/// Ready: redis-nexus is reachable and forgets nothing, and every link has a leader, here or elsewhere, or is paused.
 async fn readyz(State(admin): State<Admin>) -> Response {
-    let missing = admin.seen.borrow().missing();
+    let mut missing = admin.seen.borrow().missing();
+    missing.extend(admin.unsafe_hub.borrow().as_ref().map(UnsafeHub::to_string));
     let ready = missing.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Ready { ready, missing })).into_response()

@@ -3,7 +3,7 @@
 //! nexus's memory only: places are kept where the items go, so that a crash neither loses nor repeats, and two leaders
 //! at once are harmless.
 //! In reading order: `rules`, `link` (who leads); `up`, `down`, `queue` (feeds); `logs`, `logs_up`, `logs_down`; `facts`, `jumps`; beside them
-//! `opening` and `sight` (whose Redis it is, whether it answers); around them `config`, `run`, `admin`, `status`.
+//! `opening`, `safety` and `sight` (whose Redis it is, whether it forgets, whether it answers); around them `config`, `run`, `admin`, `status`.
 
 pub mod admin;
 pub mod cli;
@@ -22,6 +22,7 @@ mod lag;
 mod opening;
 mod places;
 mod queue;
+mod safety;
 mod up;
 
 mod logs;
@@ -41,6 +42,7 @@ use sectorbus::metrics::NexusMeters;
 pub use config::NexusConfig;
 pub use link::Link;
 pub use opening::Refused;
+pub use safety::UnsafeHub;
 pub use sight::Seen;
 
 use opening::Opening;

@@ -5,20 +5,21 @@ use std::process::ExitCode;
 use clap::Parser;
 use sectorbus_nexus::NexusConfig;
 use sectorbus_nexus::cli::{Asked, Cli, Todo, init_tracing};
-use sectorbus_nexus::run::{NexusError, bind, pause, run, status};
+use sectorbus_nexus::run::{FAILED, INTERNAL, MISUSED, NexusError, bind, exit_code, pause, run, status};
 use tokio::signal::unix::{SignalKind, signal};
 
-const FAILED: u8 = 1;
-const BAD_CONFIGURATION: u8 = 2;
-const INTERNAL: u8 = 70; // a panic inside: EX_SOFTWARE of sysexits.h
-
 fn main() -> ExitCode {
+    // A panic of this thread ends a process with 101 otherwise.
+    std::panic::catch_unwind(asked).unwrap_or(ExitCode::from(INTERNAL))
+}
+
+fn asked() -> ExitCode {
     let Asked { config, todo } = Cli::parse().asked();
     let config = match NexusConfig::load(&config) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::from(BAD_CONFIGURATION);
+            return ExitCode::from(MISUSED);
         }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -32,14 +33,7 @@ fn main() -> ExitCode {
         Todo::Run => {
             init_tracing(&config);
             // As a task of its own, so that a panic anywhere in it arrives here as an exit code.
-            match runtime.block_on(async { tokio::spawn(serve(config)).await }) {
-                Ok(Ok(())) => ExitCode::SUCCESS,
-                Ok(Err(error)) => {
-                    tracing::error!(%error, "the nexus ended");
-                    ExitCode::from(if error.is_panic() { INTERNAL } else { FAILED })
-                }
-                Err(_panicked) => ExitCode::from(INTERNAL),
-            }
+            ExitCode::from(exit_code(runtime.block_on(async { tokio::spawn(serve(config)).await })))
         }
         Todo::Status { json } => said(runtime.block_on(status(&config, json))),
         Todo::Pause { link, paused } => said(runtime.block_on(pause(&config, &link, paused))),
@@ -54,7 +48,7 @@ fn said(outcome: Result<String, NexusError>) -> ExitCode {
         }
         Err(error) => {
             eprintln!("{error}");
-            ExitCode::from(if error.is_misuse() { BAD_CONFIGURATION } else { FAILED })
+            ExitCode::from(error.exit_code())
         }
     }
 }

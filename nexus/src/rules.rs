@@ -34,12 +34,20 @@ pub enum RoomPattern {
 }
 
 impl RoomPattern {
-    /// A room's name, or the beginning of one and `*`; `*` alone: any.
+    /// A room's name, or the beginning of one and `*`; `*` alone: any. `None` for another region's room, too.
     pub fn read(text: &str) -> Option<Self> {
+        if text.contains('@') {
+            return None;
+        }
         let Some(beginning) = text.strip_suffix('*') else { return Some(Self::Exactly(text.parse().ok()?)) };
         // With anything after it, it is a room.
         let fits = beginning.is_empty() || format!("{beginning}x").parse::<RoomId>().is_ok();
         fits.then(|| Self::BeginsWith(beginning.to_owned()))
+    }
+
+    /// Fits sectors alone, and names none: nothing follows the logs of such.
+    pub fn is_of_unnamed_sectors(&self) -> bool {
+        matches!(self, Self::BeginsWith(beginning) if beginning.starts_with("sector:"))
     }
 
     pub fn fits(&self, room: &RoomId) -> bool {

@@ -7,12 +7,15 @@ use std::time::Duration;
 use sectorbus::ids::RegionName;
 use sectorbus::log::redis::{ConnectError, RedisLog};
 use sectorbus::log::{Hub, LogError};
+use sectorbus::metrics::NexusMeters;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use crate::config::{HUB_REGION, NexusConfig, RedisAt};
 use crate::status::Report;
-use crate::{Ended, Nexus, NexusParts, Region, admin};
+use crate::{Ended, Nexus, NexusParts, Region, UnsafeHub, admin, safety};
 
 /// A command that asks redis-nexus for something gives up then.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
@@ -23,6 +26,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 pub enum NexusError {
     #[error(transparent)]
     Ended(#[from] Ended),
+    #[error(transparent)]
+    UnsafeHub(#[from] UnsafeHub),
     #[error("admin_listen = {address} cannot be bound: {error}; choose another address")]
     Bind { address: SocketAddr, error: std::io::Error },
     #[error(transparent)]
@@ -39,15 +44,33 @@ pub enum NexusError {
     Printed(String),
 }
 
-impl NexusError {
-    /// A broken invariant and not the world's fault.
-    pub fn is_panic(&self) -> bool {
-        matches!(self, NexusError::Ended(Ended::Panicked(_)))
-    }
+/// It cannot run, or do what it was asked for.
+pub const FAILED: u8 = 1;
+/// The command line or the configuration is wrong.
+pub const MISUSED: u8 = 2;
+/// A panic inside, a broken invariant and not the world's fault: EX_SOFTWARE of sysexits.h.
+pub const INTERNAL: u8 = 70;
 
-    /// Asked for what the configuration does not have.
-    pub fn is_misuse(&self) -> bool {
-        matches!(self, NexusError::UnknownLink { .. })
+impl NexusError {
+    /// What the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            NexusError::Ended(Ended::Panicked(_)) => INTERNAL,
+            NexusError::UnknownLink { .. } => MISUSED,
+            _ => FAILED,
+        }
+    }
+}
+
+/// What a process ends with whose nexus ran as a task of its own: 0 after a shutdown.
+pub fn exit_code(ended: Result<Result<(), NexusError>, JoinError>) -> u8 {
+    match ended {
+        Ok(Ok(())) => 0,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "the nexus ended");
+            error.exit_code()
+        }
+        Err(_panicked) => INTERNAL,
     }
 }
 
@@ -65,13 +88,18 @@ pub async fn run(
 ) -> Result<(), NexusError> {
     let recorder = admin::install_recorder()?;
     let (hub, regions) = connect(&config)?;
+    let watched: Vec<_> = regions.iter().map(|region| (region.name.clone(), region.log.clone())).collect();
+    let watched_hub = hub.clone();
+    let meters = NexusMeters::new(config.name.as_str());
+    let (unsafe_tx, unsafe_rx) = watch::channel(None);
     let mut nexus =
         Nexus::start(NexusParts { name: config.name.to_string(), hub, regions, rules: config.rules.clone() });
     tracing::info!(nexus = %config.name, regions = config.regions.len(), "started");
     let seen = nexus.seen();
     tokio::select! {
         ended = nexus.ended() => return ended.map_err(NexusError::from),
-        error = admin::serve(listener, seen, recorder) => return Err(NexusError::Admin(error)),
+        error = admin::serve(listener, seen, unsafe_rx, recorder) => return Err(NexusError::Admin(error)),
+        refused = safety::watch_over(&*watched_hub, &watched, meters, unsafe_tx) => return Err(refused.into()),
         () = shutdown => {}
     }
     nexus.shutdown().await;
@@ -125,4 +153,30 @@ pub async fn status(config: &NexusConfig, json: bool) -> Result<String, NexusErr
         );
     }
     Ok(report.printed())
+}
+
+#[cfg(test)]
+mod tests {
+    use sectorbus::log::memory::{MemoryConfig, MemoryRegion};
+
+    use super::*;
+    use crate::rules::Rules;
+
+    #[tokio::test]
+    async fn a_panic_of_any_task_ends_the_nexus_with_70() {
+        let outside: Result<Result<(), NexusError>, JoinError> =
+            tokio::spawn(async { panic!("beside its tasks") }).await;
+        assert_eq!(exit_code(outside), 70);
+
+        let region = RegionName::new(HUB_REGION).expect("a name");
+        let config = MemoryConfig { region, seed: 1, start_ms: 1_790_000_000_000, keep_history: false };
+        let hub = Arc::new(MemoryRegion::new(config).handle());
+        let (name, rules) = ("x1".to_owned(), Rules::default());
+        let mut nexus = Nexus::start(NexusParts { name, hub, regions: Vec::new(), rules });
+        // Links are tasks as this one is.
+        nexus.tasks.spawn(async { panic!("a broken invariant") });
+        let ended = nexus.ended().await;
+        assert!(matches!(&ended, Err(Ended::Panicked(why)) if why.contains("a broken invariant")), "{ended:?}");
+        assert_eq!(exit_code(Ok(ended.map_err(NexusError::from))), 70);
+    }
 }

@@ -324,6 +324,23 @@ fn rules_about_rooms_have_them_and_no_others() {
     }
 }
 
+/// Nothing marks the changes of sectors: each that is followed costs, so each is named.
+#[test]
+fn logs_of_sectors_are_mirrored_by_their_names_only() {
+    for (n, room) in ["sector:*", "sector:1*"].into_iter().enumerate() {
+        mirror(
+            &format!("sectors{n}"),
+            &format!("what = \"logs\"\nrooms = [\n  \"team:*\",\n  \"{room}\",\n]"),
+            18,
+            &[&format!("rooms = {room:?} is refused"), "such as sector:4"],
+        );
+    }
+    let rooms = "[[mirror]]\nwhat = \"logs\"\nrooms = [\"sector:4\", \"*\"]\n";
+    assert!(load("sectors", &with(rooms)).is_ok());
+    let feeds = "[[mirror]]\nwhat = \"feeds\"\nrooms = [\"sector:*\"]\n";
+    assert!(load("sector_feeds", &with(feeds)).is_ok());
+}
+
 #[test]
 fn nothing_is_mirrored_to_itself() {
     mirror("itself", "what = \"counts\"\nfrom = [\"eu\"]\nto = [\"eu\"]", 17, &["this rule mirrors eu to itself"]);

@@ -17,6 +17,11 @@ const BAD_CONFIGURATION: u8 = 2;
 const INTERNAL: u8 = 70; // a panic inside: EX_SOFTWARE of sysexits.h
 
 fn main() -> ExitCode {
+    // A panic of this thread ends a process with 101 otherwise.
+    std::panic::catch_unwind(asked).unwrap_or(ExitCode::from(INTERNAL))
+}
+
+fn asked() -> ExitCode {
     match Cli::parse().follow(process_env()) {
         Ok(Todo::Print(text)) => {
             print!("{text}");

@@ -31,3 +31,23 @@ pub(crate) fn texts<'a>(service: &'a Value, name: &str) -> Vec<&'a str> {
     let list = service[name].as_array().map_or(&[][..], Vec::as_slice);
     list.iter().map(|text| text.as_str().unwrap_or_else(|| panic!("{name}: {text} is no text"))).collect()
 }
+
+/// What it runs: the image's name without whose it is and which release.
+pub(crate) fn kind(service: &Value) -> &str {
+    let image = service["image"].as_str().unwrap_or_default();
+    let name = image.rsplit('/').next().unwrap_or_default();
+    name.split(':').next().unwrap_or_default()
+}
+
+/// Secrets by their names, and the names that their files have in the container.
+pub(crate) fn secrets(service: &Value) -> Vec<(&str, &str)> {
+    let list = service["secrets"].as_array().map_or(&[][..], Vec::as_slice);
+    list.iter().map(|secret| named(secret).unwrap_or_else(|| panic!("{secret} is no secret"))).collect()
+}
+
+fn named(secret: &Value) -> Option<(&str, &str)> {
+    match secret.as_str() {
+        Some(name) => Some((name, name)),
+        None => Some((secret["source"].as_str()?, secret["target"].as_str()?)),
+    }
+}

@@ -149,9 +149,9 @@ fn nobody_but_people_may_see_or_change_everything() {
     }
     let keys =
         |user: &str| user.split(' ').filter(|word| word.starts_with(['~', '&'])).map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(keys(users[1]), ["~sb:eu:*", "~sb:meta", "&sb:eu:*"]);
-    assert_eq!(keys(users[2]), ["~sb:eu:*", "~sb:meta", "&sb:eu:*"]);
-    assert_eq!(keys(users[5]), ["~sb:eu:{out}:events", "~backend:*"]);
+    assert_eq!(keys(users[1]), ["~sb:@REGION@:*", "~sb:meta", "&sb:@REGION@:*"]);
+    assert_eq!(keys(users[2]), ["~sb:@REGION@:*", "~sb:meta", "&sb:@REGION@:*"]);
+    assert_eq!(keys(users[5]), ["~sb:@REGION@:{out}:events", "~backend:*"]);
 }
 
 /// Comments gone, lines joined, as make-secrets.sh does it.

@@ -18,39 +18,73 @@ use sectorbus_tests::waiting::until_async;
 use sectorbus_tests::{binaries, http};
 
 use crate::SOON;
-use crate::normal::{compose, texts};
+use crate::normal::{compose, kind, secrets, services, texts};
 
-pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
+/// With the port of the host for their players.
+pub(crate) const REGIONS: [(&str, u16); 2] = [("eu", 7700), ("us", 7800)];
+pub(crate) const NEXUS: [&str; 2] = ["x1", "x2"];
+
+pub(crate) fn nodes(region: &str) -> [String; 3] {
+    [1, 2, 3].map(|n| format!("{region}{n}"))
+}
+
+/// What listens where in a container.
+fn ports(kind: &str) -> &'static [u16] {
+    match kind {
+        "redis" => &[6379],
+        "sectorbus-node" => &[7700, 7701],
+        "sectorbus-nexus" => &[9465],
+        "haproxy" => &[7700, 8405],
+        "prometheus" => &[9090],
+        _ => &[],
+    }
+}
 
 /// What runs. Dropping it kills all of it.
 pub(crate) struct Running {
     compose: Value,
     folder: Folder,
-    places: BTreeMap<&'static str, SocketAddr>,
+    /// By service and port of its container.
+    places: BTreeMap<String, SocketAddr>,
     processes: BTreeMap<String, Child>,
     /// What was said otherwise than in the files, so that the test can ask for all of it.
     changed: RefCell<BTreeSet<(String, String)>>,
 }
 
 impl Running {
-    /// Redis, nodes and HAProxy, in the order of `depends_on`, each as healthy as its own check wants it; and Prometheus.
+    /// Everything in the order of `depends_on`, each as healthy as its own check wants it; and Prometheus.
     pub(crate) async fn start() -> Result<(Self, Prometheus)> {
+        let compose = compose()?;
         let mut places = BTreeMap::new();
-        let listeners = ["redis:6379", "haproxy:7700", "haproxy:8405", "prometheus:9090"].into_iter();
-        let of_nodes = ["n1:7700", "n1:7701", "n2:7700", "n2:7701", "n3:7700", "n3:7701"];
-        for name in listeners.chain(of_nodes) {
-            places.insert(name, free_address()?);
+        for (service, declared) in services(&compose) {
+            for port in ports(kind(declared)) {
+                places.insert(format!("{service}:{port}"), free_address()?);
+            }
         }
         let (folder, processes) = (Folder::new("compose")?, BTreeMap::new());
-        let mut running = Self { compose: compose()?, folder, places, processes, changed: RefCell::default() };
+        let mut running = Self { compose, folder, places, processes, changed: RefCell::default() };
         running.make_secrets()?;
-        for service in ["redis", "n1", "n2", "n3", "haproxy"] {
-            running.launch(service)?;
-            running.healthy(service).await?;
+        for kind in ["redis", "sectorbus-node", "haproxy", "sectorbus-nexus"] {
+            let all = running.of_kind(kind);
+            for service in &all {
+                running.launch(service)?;
+            }
+            for service in &all {
+                running.healthy(service).await?;
+            }
         }
         let prometheus = running.prometheus().await?;
         running.healthy("prometheus").await?;
         Ok((running, prometheus))
+    }
+
+    fn of_kind(&self, wanted: &str) -> Vec<String> {
+        let services = services(&self.compose);
+        services.into_iter().filter(|(_, service)| kind(service) == wanted).map(|(name, _)| name.to_owned()).collect()
+    }
+
+    fn kind(&self, service: &str) -> &str {
+        kind(&self.compose["services"][service])
     }
 
     pub(crate) fn address(&self, listener: &str) -> SocketAddr {
@@ -98,6 +132,9 @@ impl Running {
         let program = match words[0].as_str() {
             "redis-server" => redis_server::executable(),
             "sectorbus-node" => binaries::built("sectorbus-node", &["node/src", "shared/src"])?.display().to_string(),
+            "sectorbus-nexus" => {
+                binaries::built("sectorbus-nexus", &["nexus/src", "shared/src"])?.display().to_string()
+            }
             other => other.to_owned(),
         };
         let mut command = with(&program, &words[1..]);
@@ -119,12 +156,12 @@ impl Running {
         Prometheus::start(self.address("prometheus:9090"), self.folder.path(), &arguments).await
     }
 
-    /// A service's command, its mounts where they are on this machine. Nodes have the image's.
+    /// A service's command, its mounts where they are on this machine. Images of this repository begin with their binary.
     fn command(&self, service: &str) -> Result<Vec<String>> {
         let declared = &self.compose["services"][service];
         let mut words = texts(declared, "command");
-        if words.is_empty() {
-            words.push("sectorbus-node");
+        if kind(declared).starts_with("sectorbus-") {
+            words.insert(0, kind(declared));
         }
         let mut words: Vec<String> = words.iter().map(|word| self.here(service, word)).collect();
         for (source, target) in texts(declared, "volumes").iter().filter_map(|mount| mount.split_once(':')) {
@@ -172,50 +209,66 @@ impl Running {
 
     /// In this order: what names a longer thing comes first.
     fn changes(&self, service: &str) -> Vec<(String, String)> {
-        let port = |listener: &str| self.places[listener].port();
+        let declared = &self.compose["services"][service];
+        let place = |service: &str, port: u16| self.places[&format!("{service}:{port}")];
         let mut changes = Vec::new();
         let mut change = |there: String, here: String| changes.push((there, here));
-        match service {
+        match kind(declared) {
             "redis" => {
+                let port = place(service, 6379).port();
                 change("bind 0.0.0.0".to_owned(), "bind 127.0.0.1".to_owned());
-                change("port 6379".to_owned(), format!("port {}", port("redis:6379")));
-                change("-p 6379".to_owned(), format!("-p {}", port("redis:6379")));
-                change("dir /data".to_owned(), format!("dir {}", self.folder.path().join("redis-data").display()));
+                change("port 6379".to_owned(), format!("port {port}"));
+                change("-p 6379".to_owned(), format!("-p {port}"));
+                let data = self.folder.path().join(format!("{service}-data"));
+                change("dir /data".to_owned(), format!("dir {}", data.display()));
             }
             "haproxy" => {
                 // The machine may allow fewer open files than compose.yaml does.
                 change("maxconn 30000".to_owned(), "maxconn 1000".to_owned());
-                for node in NODES {
-                    let (players, admin) = (port(&format!("{node}:7700")), port(&format!("{node}:7701")));
-                    change(format!("{node}:7700 port 7701"), format!("127.0.0.1:{players} port {admin}"));
+                let region = declared["environment"]["REGION"].as_str().unwrap_or_default();
+                for (n, node) in nodes(region).iter().enumerate() {
+                    let there = format!("\"${{REGION}}{}:7700\" port 7701", n + 1);
+                    change(there, format!("{} port {}", place(node, 7700), place(node, 7701).port()));
                 }
-                for listener in ["7700", "8405"] {
-                    change(
-                        format!("bind :{listener}"),
-                        format!("bind {}", self.places[&*format!("haproxy:{listener}")]),
-                    );
+                for port in [7700, 8405] {
+                    change(format!("bind :{port}"), format!("bind {}", place(service, port)));
                 }
-                change("127.0.0.1/8405".to_owned(), format!("127.0.0.1/{}", port("haproxy:8405")));
+                change("127.0.0.1/8405".to_owned(), format!("127.0.0.1/{}", place(service, 8405).port()));
             }
             "prometheus" => {
-                for listener in ["n1:7701", "n2:7701", "n3:7701", "haproxy:8405"] {
-                    change(listener.to_owned(), self.places[listener].to_string());
+                for (kind, port) in [("sectorbus-node", 7701), ("sectorbus-nexus", 9465), ("haproxy", 8405)] {
+                    for scraped in self.of_kind(kind) {
+                        change(format!("{scraped}:{port}"), place(&scraped, port).to_string());
+                    }
                 }
                 for name in ["localhost:9090", "0.0.0.0:9090", "127.0.0.1:9090"] {
-                    change(name.to_owned(), self.places["prometheus:9090"].to_string());
+                    change(name.to_owned(), place("prometheus", 9090).to_string());
                 }
                 change("/etc/prometheus/rules".to_owned(), repository("grafana/rules").display().to_string());
             }
-            node => {
-                change("10.77.0.10".to_owned(), "127.0.0.1".to_owned());
-                for listener in ["7700", "7701"] {
-                    let place = self.places[&*format!("{node}:{listener}")];
-                    change(format!("0.0.0.0:{listener}"), place.to_string());
-                    change(format!("127.0.0.1/{listener}"), format!("127.0.0.1/{}", place.port()));
+            "sectorbus-node" => {
+                let region = declared["environment"]["SECTORBUS_REGION"].as_str().unwrap_or_default();
+                let proxy =
+                    &self.compose["services"][format!("haproxy-{region}")]["networks"]["inside"]["ipv4_address"];
+                change(proxy.as_str().unwrap_or_default().to_owned(), "127.0.0.1".to_owned());
+                for port in [7700, 7701] {
+                    change(format!("0.0.0.0:{port}"), place(service, port).to_string());
+                    change(format!("127.0.0.1/{port}"), format!("127.0.0.1/{}", place(service, port).port()));
+                }
+            }
+            _ => {
+                let admin = place(service, 9465);
+                change("0.0.0.0:9465".to_owned(), admin.to_string());
+                change("127.0.0.1/9465".to_owned(), format!("127.0.0.1/{}", admin.port()));
+                for (region, port) in REGIONS {
+                    change(format!("localhost:{port}"), place(&format!("haproxy-{region}"), 7700).to_string());
                 }
             }
         }
-        change("/run/secrets".to_owned(), self.secrets().display().to_string());
+        // A secret that a service was not given is no file here either.
+        for (name, target) in secrets(declared) {
+            change(format!("/run/secrets/{target}"), self.secrets().join(name).display().to_string());
+        }
         changes
     }
 
@@ -225,13 +278,9 @@ impl Running {
         let services = self.processes.keys().map(String::as_str).chain(["prometheus"]);
         let wanted = services
             .flat_map(|service| self.changes(service).into_iter().map(move |(there, _)| (service.to_owned(), there)));
-        let never = [("haproxy", "/run/secrets"), ("prometheus", "/run/secrets")];
         let nodes_check_only_admin =
-            |(service, there): &(String, String)| NODES.contains(&&**service) && there == "127.0.0.1/7700";
-        wanted
-            .filter(|wanted| !changed.contains(wanted) && !nodes_check_only_admin(wanted))
-            .filter(|(service, there)| !never.contains(&(service, there)))
-            .collect()
+            |(service, there): &(String, String)| self.kind(service) == "sectorbus-node" && there == "127.0.0.1/7700";
+        wanted.filter(|wanted| !changed.contains(wanted) && !nodes_check_only_admin(wanted)).collect()
     }
 
     fn secrets(&self) -> PathBuf {
@@ -242,10 +291,12 @@ impl Running {
     fn make_secrets(&self) -> Result<()> {
         let said = Command::new("sh").arg(repository("compose/make-secrets.sh")).arg(self.secrets()).output()?;
         ensure!(said.status.success(), "make-secrets.sh: {}", String::from_utf8_lossy(&said.stderr));
-        let file = self.secrets().join("redis_url");
-        let url = std::fs::read_to_string(&file)?;
-        ensure!(url.ends_with("@redis:6379"), "the URL of Redis names the service and its port");
-        std::fs::write(&file, url.replace("redis:6379", &self.places["redis:6379"].to_string()))?;
+        for (redis, user) in [("eu", "node"), ("us", "node"), ("eu", "nexus"), ("us", "nexus"), ("nexus", "nexus")] {
+            let file = self.secrets().join(format!("redis_{redis}_{user}_url"));
+            let (url, there) = (std::fs::read_to_string(&file)?, format!("redis-{redis}:6379"));
+            ensure!(url.ends_with(&format!("@{there}")), "the URL of Redis names the service and its port");
+            std::fs::write(&file, url.replace(&there, &self.places[&there].to_string()))?;
+        }
         Ok(())
     }
 

@@ -1,16 +1,17 @@
-//! A round through everything that compose.yaml starts: players through HAProxy on nodes that have no more rights in
-//! Redis than their ACL gives, a node killed, and Prometheus watching.
+//! A round through everything that compose.yaml starts: players of two regions through HAProxy on nodes that have no more rights
+//! in Redis than their ACL gives, a node and a nexus killed, and Prometheus watching.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use redis::aio::MultiplexedConnection;
 use sectorbus::action::{Action, Status};
-use sectorbus::ids::PlayerId;
+use sectorbus::ids::{PlayerId, RoomId};
 use sectorbus_node::auth::{Claims, mint, now_s};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
 
 use sectorbus_tests::client::Client;
 use sectorbus_tests::cluster::secret;
@@ -19,45 +20,105 @@ use sectorbus_tests::waiting::until_async;
 use sectorbus_tests::wire::{Player, PlayerOptions};
 
 use crate::SOON;
-use crate::running::{NODES, Running};
+use crate::running::{NEXUS, Running, nodes};
 
 const PLAYERS: usize = 6;
 /// The nodes together take fewer of one address that say nothing.
 const HALF_OPEN_SOCKETS_MAX: usize = 900;
 /// Slower than `actions_per_s` allows.
 const MOVE_AGAIN_AFTER: Duration = Duration::from_millis(250);
-const TARGETS: f64 = 5.0; // three nodes, HAProxy, Prometheus
+/// Slower than a player may speak.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const TARGETS: f64 = 11.0; // six nodes, two HAProxy, two nexus, Prometheus
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn players_of_the_composed_region_play_on_when_a_node_dies_redis() -> Result<()> {
+async fn players_of_the_composed_regions_talk_and_play_on_when_a_node_and_a_nexus_die_redis() -> Result<()> {
     let (mut running, prometheus) = Running::start().await?;
     ensure!(running.unnamed().is_empty(), "the files do not name {:?}", running.unnamed());
     until_number(&prometheus, "sum(up)", TARGETS).await?;
+    until_number(&prometheus, "count(count by (region) (sectorbus_members == 3))", 2.0).await?;
+    until_number(&prometheus, "sum(sectorbus_nexus_leader)", 2.0).await?;
 
-    let players = players(&running)?;
-    for player in &players {
+    let [here, there] = [("eu", PLAYERS), ("us", 1)].map(|(region, count)| players(&running, region, count));
+    let (here, there) = (here?, there?);
+    for player in here.iter().chain(&there) {
         player.settled(SOON).await?;
+        ensure!(player.told().node.starts_with(&player.name[..2]), "{} is on {}", player.name, player.told().node);
+    }
+    for player in &here {
         move_on(player).await?;
     }
-    let killed = players[0].told().node.clone();
-    ensure!(NODES.contains(&&*killed), "a player is on {killed:?}");
+    let (ann, bob) = (&here[0], &there[0]);
+    joined(ann, bob).await?;
+    joined(bob, ann).await?;
+    is_heard(ann, bob, "good morning").await?;
+    is_heard(bob, ann, "good evening").await?;
+
+    let killed = ann.told().node.clone();
+    ensure!(nodes("eu").contains(&killed), "a player is on {killed:?}");
     running.kill9(&killed)?;
     ensure!(!running.passes_check(&killed).await?, "{killed} is dead and healthy");
-    for player in &players {
+    for player in &here {
         player.act(Action::Status { status: Status::Busy });
         player.settled(SOON).await?;
         ensure!(player.told().node != killed && player.told().client.broken.is_empty(), "{}", player.name);
         move_on(player).await?;
     }
-    ensure!(players[0].told().connections > 1, "its node died");
-
+    ensure!(ann.told().connections > 1, "its node died");
     let out = format!("haproxy_server_status{{server=\"{killed}\", state=\"UP\"}}");
     until_number(&prometheus, &out, 0.0).await?;
-    until_number(&prometheus, "sum(up)", TARGETS - 1.0).await?;
+
+    let leader = leader(&prometheus, "eu").await?;
+    running.kill9(&leader)?;
+    ensure!(!running.passes_check(&leader).await?, "{leader} is dead and healthy");
+    is_heard(ann, bob, "still here").await?;
+    is_heard(bob, ann, "here too").await?;
+    for (player, text) in [(bob, "good morning"), (ann, "good evening"), (bob, "still here"), (ann, "here too")] {
+        ensure!(heard(player, text) == 1, "{} heard {text:?} {} times", player.name, heard(player, text));
+        ensure!(player.told().client.broken.is_empty(), "{}: {:?}", player.name, player.told().client.broken);
+    }
+
+    until_number(&prometheus, "sum(up)", TARGETS - 2.0).await?;
+    until_number(&prometheus, "sum(sectorbus_nexus_leader)", 2.0).await?;
+    until_number(&prometheus, "sum(sectorbus_nexus_gaps_total)", 0.0).await?;
     until_number(&prometheus, "max(region:sectorbus_rooms_without_owner:max)", 0.0).await?;
     until_number(&prometheus, "sum(sectorbus_acked_lost_total)", 0.0).await?;
-    an_address_that_floods_is_kept_out_alone(running.address("haproxy:7700")).await?;
+    an_address_that_floods_is_kept_out_alone(running.address("haproxy-eu:7700")).await?;
     rights_are_enforced(&running).await
+}
+
+/// Until one hears the other: what is said before a region's first nexus stays where it was said.
+async fn joined(author: &Player, listener: &Player) -> Result<()> {
+    let mut said_at: Option<Instant> = None;
+    until_async(SOON, "the regions are joined", async || {
+        if said_at.is_none_or(|at| at.elapsed() >= SAY_AGAIN_AFTER) {
+            author.say(RoomId::Global, "anybody there?");
+            said_at = Some(Instant::now());
+        }
+        Ok(heard(listener, "anybody there?") > 0)
+    })
+    .await
+}
+
+/// One says it to everybody, once, and the other hears it.
+async fn is_heard(author: &Player, listener: &Player, text: &str) -> Result<()> {
+    author.say(RoomId::Global, text);
+    let what = format!("{} hears {text:?}", listener.name);
+    until_async(SOON, &what, async || Ok(heard(listener, text) > 0)).await
+}
+
+/// How often.
+fn heard(player: &Player, text: &str) -> usize {
+    let told = player.told();
+    told.client.heard.texts(&RoomId::Global).into_iter().filter(|heard| *heard == text).count()
+}
+
+/// The nexus that leads a link.
+async fn leader(prometheus: &Prometheus, link: &str) -> Result<String> {
+    let leads = prometheus.query(&format!("sectorbus_nexus_leader{{link=\"{link}\"}} == 1")).await?;
+    let Some(nexus) = leads.first().and_then(|sample| sample.labels.get("nexus")) else { bail!("nobody leads {link}") };
+    ensure!(NEXUS.contains(&nexus.as_str()), "{nexus} leads {link}");
+    Ok(nexus.clone())
 }
 
 /// Limits are per player's address, not per HAProxy's.
@@ -85,16 +146,17 @@ async fn upgraded(to: SocketAddr, from: Ipv4Addr) -> Result<Option<TcpStream>> {
     Ok((status == *b"HTTP/1.1 101").then_some(socket))
 }
 
-/// Through HAProxy, with tokens of the secret that the nodes were given.
-fn players(running: &Running) -> Result<Vec<Player>> {
+/// Of one region, through its HAProxy, with tokens of the secret that all nodes were given.
+fn players(running: &Running, region: &str, count: usize) -> Result<Vec<Player>> {
     let key = running.secret("jwt_secret")?;
     let start = |n: usize| {
-        let name = format!("p{n}");
+        let name = format!("{region}{n}");
         let claims = Claims::new(PlayerId::new(&name)?, now_s() + 3_600);
         let client = Client::new(&name, mint(&claims, &secret(key.as_bytes())));
-        Ok(Player::with_client(client, &[running.address("haproxy:7700")], PlayerOptions::default()))
+        let options = PlayerOptions { feeds: true, ..PlayerOptions::default() };
+        Ok(Player::with_client(client, &[running.address(&format!("haproxy-{region}:7700"))], options))
     };
-    (0..PLAYERS).map(start).collect()
+    (0..count).map(start).collect()
 }
 
 /// To a sector nearby, which mostly another node owns.
@@ -116,27 +178,35 @@ async fn until_number(prometheus: &Prometheus, expression: &str, wanted: f64) ->
     until_async(SOON, expression, async || Ok(prometheus.number(expression).await? == Some(wanted))).await
 }
 
-/// The nodes were refused nothing in all this, and would be refused whatever else they tried.
+/// Nodes and nexus were refused nothing in all this, and would be refused whatever else they tried.
 async fn rights_are_enforced(running: &Running) -> Result<()> {
-    let mut operator = user(running, "operator").await?;
-    let refused: Vec<redis::Value> = redis::cmd("ACL").arg("LOG").query_async(&mut operator).await?;
-    ensure!(refused.is_empty(), "refused while the nodes worked: {refused:?}");
-
-    let mut node = user(running, "node").await?;
-    ensure!(redis::cmd("HGETALL").arg("sb:eu:{members}").query_async::<redis::Value>(&mut node).await.is_ok());
-    for command in
-        ["FLUSHALL", "KEYS *", "CONFIG GET *", "GET sb:us:x", "SET elsewhere 1", "SPUBLISH sb:us:x 1", "ACL LIST"]
-    {
-        is_refused(&mut node, command).await?;
+    for redis in ["eu", "us", "nexus"] {
+        let mut operator = user(running, redis, "operator").await?;
+        let refused: Vec<redis::Value> = redis::cmd("ACL").arg("LOG").query_async(&mut operator).await?;
+        ensure!(refused.is_empty(), "redis-{redis} refused while they worked: {refused:?}");
+        let mut monitor = user(running, redis, "monitor").await?;
+        ensure!(redis::cmd("INFO").query_async::<String>(&mut monitor).await.is_ok());
+        is_refused(&mut monitor, "HGETALL sb:eu:{members}").await?;
+        let nobody = redis::Client::open(format!("redis://{}", running.address(&format!("redis-{redis}:6379"))))?;
+        let said = async {
+            redis::cmd("PING").query_async::<String>(&mut nobody.get_multiplexed_async_connection().await?).await
+        };
+        ensure!(said.await.is_err(), "a connection without a name is answered");
     }
-    let mut monitor = user(running, "monitor").await?;
-    ensure!(redis::cmd("INFO").query_async::<String>(&mut monitor).await.is_ok());
-    is_refused(&mut monitor, "HGETALL sb:eu:{members}").await?;
-
-    let nobody = redis::Client::open(format!("redis://{}", running.address("redis:6379")))?;
-    let said =
-        async { redis::cmd("PING").query_async::<String>(&mut nobody.get_multiplexed_async_connection().await?).await };
-    ensure!(said.await.is_err(), "a connection without a name is answered");
+    for (mine, other) in [("eu", "us"), ("us", "eu")] {
+        let mut node = user(running, mine, "node").await?;
+        let members = format!("sb:{mine}:{{members}}");
+        ensure!(redis::cmd("HGETALL").arg(members).query_async::<redis::Value>(&mut node).await.is_ok());
+        for command in ["FLUSHALL", "KEYS *", "CONFIG GET *", "SET elsewhere 1", "ACL LIST"] {
+            is_refused(&mut node, command).await?;
+        }
+        for user_name in ["node", "nexus"] {
+            let mut user = user(running, mine, user_name).await?;
+            for command in ["GET sb:OTHER:x", "SPUBLISH sb:OTHER:x 1"] {
+                is_refused(&mut user, &command.replace("OTHER", other)).await?;
+            }
+        }
+    }
     Ok(())
 }
 
@@ -148,8 +218,10 @@ async fn is_refused(connection: &mut MultiplexedConnection, command: &str) -> Re
     Ok(())
 }
 
-async fn user(running: &Running, name: &str) -> Result<MultiplexedConnection> {
-    let password = running.secret(&format!("redis_{name}_password"))?;
-    let client = redis::Client::open(format!("redis://{name}:{password}@{}", running.address("redis:6379")))?;
+/// `redis`: a region, or `nexus`.
+async fn user(running: &Running, redis: &str, name: &str) -> Result<MultiplexedConnection> {
+    let password = running.secret(&format!("redis_{redis}_{name}_password"))?;
+    let address = running.address(&format!("redis-{redis}:6379"));
+    let client = redis::Client::open(format!("redis://{name}:{password}@{address}"))?;
     Ok(client.get_multiplexed_async_connection().await?)
 }

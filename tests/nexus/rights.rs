@@ -13,11 +13,11 @@ use sectorbus_tests::waiting;
 use crate::support::{NAMES, SOON, Universe, until_ready};
 
 /// The users that make-secrets.sh makes, and one without a name for the test itself.
-fn with_users(folder: &Folder, of: &str, region: &str) -> Result<RedisOptions> {
-    let users = std::fs::read_to_string(folder.path().join(of))?;
+fn with_users(folder: &Folder, region: &str) -> Result<RedisOptions> {
+    let users = std::fs::read_to_string(folder.path().join(format!("redis_{region}_users_acl")))?;
     let named = users.lines().filter(|line| !line.starts_with("user default "));
     let all = std::iter::once("user default on nopass allkeys allchannels +@all").chain(named);
-    let text = all.map(|line| line.replace("sb:eu:", &format!("sb:{region}:")) + "\n").collect::<String>();
+    let text = all.map(|line| line.to_owned() + "\n").collect::<String>();
     let file = folder.write(&format!("{region}.acl"), &text)?;
     let more = vec!["--aclfile".to_owned(), file.display().to_string()];
     Ok(RedisOptions { more, ..RedisOptions::default() })
@@ -28,16 +28,15 @@ async fn a_nexus_does_its_work_with_the_rights_it_is_given_and_has_no_others_red
     let folder = Folder::new("nexus-rights")?;
     let made = Command::new("sh").arg(repository("compose/make-secrets.sh")).arg(folder.path()).output()?;
     ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let region = |name| with_users(&folder, "redis_users_acl", name);
-    let hub = with_users(&folder, "redis_nexus_users_acl", "nexus")?;
-    let mut universe = Universe::on(hub, [region(NAMES[0])?, region(NAMES[1])?]).await?;
-    let as_nexus = |server: &RedisServer, password: &str| {
-        let password = std::fs::read_to_string(folder.path().join(password))?;
+    let regions = [with_users(&folder, NAMES[0])?, with_users(&folder, NAMES[1])?];
+    let mut universe = Universe::on(with_users(&folder, "nexus")?, regions).await?;
+    let as_nexus = |server: &RedisServer, redis: &str| {
+        let password = std::fs::read_to_string(folder.path().join(format!("redis_{redis}_nexus_password")))?;
         anyhow::Ok(server.url().replace("redis://", &format!("redis://nexus:{password}@")))
     };
-    universe.file.hub = as_nexus(&universe.hub, "redis_hub_password")?;
-    for ((_, url), server) in universe.file.regions.iter_mut().zip(&universe.regions) {
-        *url = as_nexus(server, "redis_nexus_password")?;
+    universe.file.hub = as_nexus(&universe.hub, "nexus")?;
+    for ((region, url), server) in universe.file.regions.iter_mut().zip(&universe.regions) {
+        *url = as_nexus(server, region)?;
     }
 
     let mut nexus = universe.nexus("x1").await?;

@@ -202,7 +202,8 @@ fn binary() -> Result<PathBuf> {
     binaries::built("sectorbus-nexus", &["nexus/src", "shared/src"])
 }
 
-fn command(binary: &Path) -> Command {
+/// The binary, without the settings of whoever runs the test.
+pub fn command(binary: &Path) -> Command {
     let mut command = Command::new(binary);
     without_settings(&mut command);
     command.env("NO_COLOR", "1");

@@ -7,13 +7,12 @@ use std::ops::Range;
 use std::path::Path;
 
 use sectorbus::ids::RegionName;
+use sectorbus::wording::{closest_name, cut_short};
 use toml_edit::{ImDocument, Item, TableLike, Value};
 
 use super::FORMAT;
 use super::error::{Place, Problem};
-use super::settings::{SettingDoc, closest_name, setting, settings_of};
-
-const SHOWN_MAX: usize = 80; // characters of a value
+use super::settings::{SettingDoc, setting, settings_of};
 
 /// A file that is TOML.
 pub(super) struct Document<'a> {
@@ -82,7 +81,7 @@ impl<'a> Part<'a> {
     fn tell_unknown(&self) {
         let known: Vec<&'static str> = settings_of(self.name).map(|setting| setting.name).collect();
         for (given, item) in self.table.iter().filter(|(given, _)| !known.contains(given)) {
-            let closest = closest_name(given, &known);
+            let closest = closest_name(given, known.iter().copied());
             let (at, part, accepted) = (self.place_of(given, item), self.written(), known.join(", "));
             self.document.found(Problem::Unknown { at, given: given.to_owned(), part, closest, accepted });
         }
@@ -282,8 +281,5 @@ fn shown_value(value: &Value) -> String {
         Value::Array(_) => "a list".to_owned(),
         Value::InlineTable(_) => "a table".to_owned(),
     };
-    match text.char_indices().nth(SHOWN_MAX) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text,
-    }
+    cut_short(text)
 }

@@ -21,7 +21,7 @@ pub(super) fn read(parts: &[Part<'_>], regions: &[RegionName]) -> Option<Rules> 
 fn rule(part: &Part<'_>, regions: &[RegionName]) -> Option<MirrorRule> {
     let what = part.required("what", read_what);
     let class = part.optional("class", Class::read);
-    let rooms = part.list("rooms", room).transpose();
+    let rooms = part.list("rooms", |text, at| room(what, text, at)).transpose();
     let from = part.list("from", |text, at| region("from", text, at, regions)).transpose();
     let to = part.list("to", |text, at| region("to", text, at, regions)).transpose();
     match (what, &rooms) {
@@ -49,12 +49,18 @@ fn rule(part: &Part<'_>, regions: &[RegionName]) -> Option<MirrorRule> {
     Some(MirrorRule { what: what?, rooms: rooms.ok()?.unwrap_or_default(), from, to, class })
 }
 
-fn room(text: &str, at: Place) -> Result<RoomPattern, Problem> {
+fn room(what: Option<What>, text: &str, at: Place) -> Result<RoomPattern, Problem> {
     if text.contains('@') {
         return Err(Problem::OtherRegionsRoom { at, setting: "rooms", found: format!("{text:?}") });
     }
     let accepted = setting("mirror", "rooms").accepted.to_owned();
-    RoomPattern::read(text).ok_or_else(|| refused("rooms", text, at, accepted))
+    let Some(pattern) = RoomPattern::read(text) else { return Err(refused("rooms", text, at, accepted)) };
+    if what == Some(What::Logs) && pattern.is_of_unnamed_sectors() {
+        let accepted =
+            "each sector by its full name, such as sector:4: logs of sectors that are not named are not mirrored";
+        return Err(refused("rooms", text, at, accepted.to_owned()));
+    }
+    Ok(pattern)
 }
 
 fn region(setting: &'static str, text: &str, at: Place, regions: &[RegionName]) -> Result<RegionName, Problem> {

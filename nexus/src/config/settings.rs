@@ -108,26 +108,6 @@ pub(super) fn address(text: &str) -> Option<String> {
     (fits && port.is_none_or(|port| port.parse::<u16>().is_ok())).then(|| text.to_owned())
 }
 
-/// The setting that a misspelt name probably means.
-pub(super) fn closest_name(given: &str, known: &[&'static str]) -> Option<&'static str> {
-    let edits = known.iter().map(|name| (edits_between(given, name), *name));
-    edits.filter(|(edits, _)| *edits <= 1 + given.len() / 4).min().map(|(_, name)| name)
-}
-
-/// Levenshtein's distance, over bytes.
-fn edits_between(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,13 +122,5 @@ mod tests {
         {
             assert_eq!(address(bad), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn a_misspelt_name_is_recognised() {
-        let known: Vec<_> = settings_of("region").map(|setting| setting.name).collect();
-        assert_eq!(closest_name("redis_ulr", &known), Some("redis_url"));
-        assert_eq!(closest_name("adress", &known), Some("address"));
-        assert_eq!(closest_name("colour", &known), None);
     }
 }

@@ -6,10 +6,11 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use sectorbus::ids::BadId;
+use sectorbus::wording::closest_name;
 
 use super::error::{ConfigError, Place, Problem};
 use super::settings::{Given, SETTINGS, Setting};
-use super::wording::{closest_name, line_of, shown, without_excerpt};
+use super::wording::{line_of, shown, without_excerpt};
 use super::{ENV_PREFIX, JwtConfig, NodeConfig, Secret, reread};
 
 /// The process's variables that are settings, or look like it. The only place that reads the environment.
@@ -108,10 +109,11 @@ impl<'a> Sources<'a> {
             .map(|name| {
                 let place = self.place(name);
                 let bare = name.strip_prefix(ENV_PREFIX).unwrap_or(name).to_ascii_lowercase();
-                let closest = closest_name(&bare).map(|known| match place {
-                    Place::Env(_) => env_name(known),
-                    Place::File { .. } => known.to_owned(),
-                });
+                let closest =
+                    closest_name(&bare, SETTINGS.iter().map(|setting| setting.name)).map(|known| match place {
+                        Place::Env(_) => env_name(known),
+                        Place::File { .. } => known.to_owned(),
+                    });
                 let given = if matches!(place, Place::Env(_)) { env_name(name) } else { name.clone() };
                 Problem::Unknown { place, given, closest }
             })

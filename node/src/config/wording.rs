@@ -1,8 +1,7 @@
-//! Helps that turn a mistake into a message: what was given, on which line, and what was probably meant.
+//! Helps that turn a mistake into a message: what was given, and on which line.
 
 use figment::value::Value;
-
-use super::settings::{SETTINGS, Setting};
+use sectorbus::wording::cut_short;
 
 /// A value as the file would say it, cut short.
 pub(super) fn shown(value: &Value) -> String {
@@ -19,10 +18,7 @@ pub(super) fn shown(value: &Value) -> String {
         Value::Dict(..) => "a table".to_owned(),
         _ => "something else".to_owned(),
     };
-    match text.char_indices().nth(80) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text,
-    }
+    cut_short(text)
 }
 
 /// The line, from 1, on which a top-level key or table stands.
@@ -42,28 +38,4 @@ pub(super) fn without_excerpt(error: &figment::Error) -> String {
         |line: &str| line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit()).trim_start().starts_with('|');
     let kept: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty() && !is_excerpt(line)).collect();
     kept.join(": ")
-}
-
-/// The setting that a misspelt name probably means; a forgotten unit is no edit.
-pub(super) fn closest_name(given: &str) -> Option<&'static str> {
-    let near = |setting: &Setting| {
-        let lacks_end = setting.name.strip_prefix(given).is_some_and(|end| end.starts_with('_'));
-        let edits = if lacks_end { 0 } else { edits_between(given, setting.name) };
-        (edits <= 1 + given.len() / 4).then_some((edits, setting.name))
-    };
-    SETTINGS.iter().filter_map(near).min().map(|(_, name)| name)
-}
-
-/// Levenshtein's distance, over bytes.
-fn edits_between(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.bytes().enumerate() {
-            let replaced = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

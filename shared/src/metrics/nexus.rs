@@ -9,6 +9,7 @@ use super::labels::{Direction, Label, What};
 use super::{MetricDoc, MetricKind, describe};
 
 const HUB_UP: &str = "sectorbus_nexus_hub_up";
+const HUB_UNSAFE: &str = "sectorbus_nexus_hub_unsafe";
 const UP: &str = "sectorbus_nexus_link_up";
 const LEADER: &str = "sectorbus_nexus_leader";
 const PAUSED: &str = "sectorbus_nexus_paused";
@@ -36,6 +37,7 @@ const fn doc(
 #[rustfmt::skip]
 pub const NEXUS_METRICS: &[MetricDoc] = &[
     doc(HUB_UP, MetricKind::Gauge, Unit::Count, &[], "1 while redis-nexus answers this nexus, else 0."),
+    doc(HUB_UNSAFE, MetricKind::Gauge, Unit::Count, &[], "Problems of redis-nexus's settings that endanger what regions gave it."),
     doc(UP, MetricKind::Gauge, Unit::Count, OF_LINK, "1 while the region's Redis answers this nexus, else 0."),
     doc(LEADER, MetricKind::Gauge, Unit::Count, OF_LINK, "1 while this nexus leads the link, else 0."),
     doc(PAUSED, MetricKind::Gauge, Unit::Count, OF_LINK, "1 while the link is paused, as this nexus knows, else 0."),
@@ -52,18 +54,25 @@ pub const NEXUS_METRICS: &[MetricDoc] = &[
 pub struct NexusMeters {
     nexus: Arc<str>,
     hub_up: Gauge,
+    hub_unsafe: Gauge,
 }
 
 impl NexusMeters {
     /// Describes every metric. A second call with the same name shares the numbers.
     pub fn new(nexus: &str) -> Self {
         describe(NEXUS_METRICS);
-        Self { nexus: nexus.into(), hub_up: metrics::gauge!(HUB_UP, "nexus" => nexus.to_owned()) }
+        let gauge = |name: &'static str| metrics::gauge!(name, "nexus" => nexus.to_owned());
+        Self { nexus: nexus.into(), hub_up: gauge(HUB_UP), hub_unsafe: gauge(HUB_UNSAFE) }
     }
 
     /// Whether redis-nexus answers.
     pub fn hub_is(&self, up: bool) {
         self.hub_up.set(f64::from(u8::from(up)));
+    }
+
+    /// How many of redis-nexus's settings let it forget.
+    pub fn hub_is_unsafe(&self, problems: usize) {
+        self.hub_unsafe.set(problems as f64);
     }
 
     /// The link of this region.
