@@ -1,14 +1,22 @@
 // One player of the page: the sectorbus client (client.js, built from client/), what it was asked, and what to tell of
-// it. The pane reads its fields; must not know how they are shown.
+// it. The pane reads its fields; must not know how they are shown. Goes where the player is: through a gate to another region.
 
 import { connect } from "./client.js";
 
 const ASKED_MAX = 30;
+/** From one region's word that the player is in another one until that one is asked. */
+const FOLLOW_AFTER_MS = 250;
 
 export class Player {
-  /** `seek()` resolves to {token, urls}; `changed()` is called after every change; `note(text, tone)` tells of events. */
-  constructor(seek, codec, { changed, note }) {
+  /**
+   * `seek(region)` resolves to {token, region, urls}, of the player's own region without one; `regions` are all their names;
+   * `changed()` is called after every change; `note(text, tone)` tells of events.
+   */
+  constructor(seek, codec, regions, { changed, note }) {
     this.seek = seek;
+    this.regions = regions;
+    /** Where `urls` lead; null: nowhere yet. */
+    this.region = null;
     this.codec = codec;
     this.changed = changed;
     this.note = note;
@@ -23,11 +31,12 @@ export class Player {
     this.conversation = undefined;
   }
 
-  /** Connects; a client that is there leaves. */
-  async start() {
+  /** Connects, in this region or where it was before; a client that is there leaves. */
+  async start(wanted = this.region) {
     try {
-      const { token, urls } = await this.seek();
+      const { token, region, urls } = await this.seek(wanted);
       this.client?.leave();
+      this.region = region;
       this.join(urls, token);
     } catch (problem) {
       this.why = "the demo does not answer";
@@ -40,7 +49,7 @@ export class Player {
   join(urls, first) {
     let unused = first;
     const token = async () => {
-      const token = unused ?? (await this.seek()).token;
+      const token = unused ?? (await this.seek(this.region)).token;
       unused = null;
       return token;
     };
@@ -62,7 +71,20 @@ export class Player {
     on(client.onReconnect, (event) => this.reconnected(event));
     on((listener) => client.channels.subscribe(listener), () => {});
     for (const beside of [client.onTeam, client.onPopulation, client.onPresence, client.onPassages]) on(beside, () => {});
-    on(client.onLeave, ({ name, reason }) => (this.why = reason || name));
+    if (client.onRegion) on(client.onRegion, ({ region }) => this.note(region === null ? "Back in the region it came from" : `In region ${region} now`, "good"));
+    on(client.onLeave, ({ name, reason }) => {
+      this.why = reason || name;
+      if (name === "elsewhere") this.follow(client);
+    });
+  }
+
+  /** The player is in another region, and the client was told no address there that it would go to. */
+  follow(client) {
+    const next = this.regions[(this.regions.indexOf(this.region) + 1) % this.regions.length];
+    this.note(`In another region: going to ${next}`, "info");
+    setTimeout(() => {
+      if (client === this.client) void this.start(next);
+    }, FOLLOW_AFTER_MS);
   }
 
   act(action) {
