@@ -15,7 +15,7 @@ export class BridgePanel {
     this.parts.switch.onclick = () => this.press();
   }
 
-  /** `bridge` is {cut, hub_up, links: [{link, leader, paused, region_up, items, seconds}]}. */
+  /** `bridge` is {cut, hub_up, failure, links: [{link, leader, paused, region_up, items, seconds}]}. */
   show(bridge) {
     const { links, state } = this.parts;
     refill(links, bridge.links.map(({ link }) => link).join(" "), () => {
@@ -25,8 +25,9 @@ export class BridgePanel {
     for (const link of bridge.links) showLink(this.rows.get(link.link), link);
     setText(this.parts.switch, bridge.cut ? "Mend the bridge" : "Cut the bridge");
     setAttribute(this.parts.switch, "class", bridge.cut ? "primary" : "danger");
-    setText(state, bridge.cut ? "cut: each region goes on by itself" : bridge.hub_up ? "stands" : "redis-nexus does not answer");
-    setAttribute(state, "class", bridge.cut || !bridge.hub_up ? "bad" : "good");
+    const wrong = bridge.failure ?? (bridge.hub_up ? null : "redis-nexus does not answer");
+    setText(state, wrong ?? (bridge.cut ? "cut: each region goes on by itself" : "stands"));
+    setAttribute(state, "class", wrong !== null || bridge.cut ? "bad" : "good");
     if (this.before && this.before.cut !== bridge.cut) {
       this.log.add(bridge.cut ? "The bridge was cut" : "The bridge was mended: what waited is carried now", bridge.cut ? "bad" : "good");
     }

@@ -17,6 +17,8 @@ export class Player {
     this.regions = regions;
     /** Where `urls` lead; null: nowhere yet. */
     this.region = null;
+    /** Where a jump goes that was acked, until the player is there or stays; null: nowhere. */
+    this.jumping = null;
     this.codec = codec;
     this.changed = changed;
     this.note = note;
@@ -71,7 +73,10 @@ export class Player {
     on(client.onReconnect, (event) => this.reconnected(event));
     on((listener) => client.channels.subscribe(listener), () => {});
     for (const beside of [client.onTeam, client.onPopulation, client.onPresence, client.onPassages]) on(beside, () => {});
-    if (client.onRegion) on(client.onRegion, ({ region }) => this.note(region === null ? "Back in the region it came from" : `In region ${region} now`, "good"));
+    if (client.onRegion) on(client.onRegion, ({ region }) => {
+      this.jumping = null;
+      this.note(region === null ? "Back in the region it came from" : `In region ${region} now`, "good");
+    });
     on(client.onLeave, ({ name, reason }) => {
       this.why = reason || name;
       if (name === "elsewhere") this.follow(client);
@@ -80,6 +85,7 @@ export class Player {
 
   /** The player is in another region, and the client was told no address there that it would go to. */
   follow(client) {
+    this.jumping = null;
     const next = this.regions[(this.regions.indexOf(this.region) + 1) % this.regions.length];
     this.note(`In another region: going to ${next}`, "info");
     setTimeout(() => {
@@ -96,9 +102,15 @@ export class Player {
     answer.then((outcome) => {
       entry.outcome = outcome;
       entry.took = performance.now() - entry.since;
+      if (action.jump && outcome.ack) this.departed(action.jump.to);
       this.changed();
     });
     this.changed();
+  }
+
+  departed(to) {
+    this.jumping = to;
+    this.note(`On the way to ${to}: taken back if that region does not take the player within 30 s`, "info");
   }
 
   /** Asks Aria, in the conversation that goes on with her. */
@@ -126,6 +138,10 @@ export class Player {
   }
 
   loaded(reason) {
+    if (this.jumping !== null && this.droppedAt === null) {
+      this.note(`The jump to ${this.jumping} was taken back`, "bad");
+      this.jumping = null;
+    }
     if (reason === "join" && this.droppedAt === null) this.note(`Connected to ${this.client.node}`, "good");
     if (reason === "resync") this.note("This copy was repaired in place from a snapshot", "good");
     if (reason === "lost") this.note("The log lost what this client had seen; this is what is left", "bad");

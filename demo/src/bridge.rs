@@ -31,7 +31,6 @@ pub struct BridgeView {
     #[serde(skip)]
     pub begun: bool,
     /// Why the nexus ended, which it should not.
-    #[serde(skip)]
     pub failure: Option<String>,
 }
 

@@ -1,6 +1,7 @@
 //! One region of the demo, running: its world, its nodes, what speaks to their door, and the one address that others are told.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rand::seq::SliceRandom;
@@ -11,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::backend::Backend;
 use crate::cluster::Cluster;
 use crate::universe::World;
+
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Cheap to clone; all clones are the same region.
 #[derive(Clone)]
@@ -43,7 +46,7 @@ async fn balance(listener: TcpListener, cluster: Cluster) {
     loop {
         let Ok((client, _)) = listener.accept().await else {
             // Out of file descriptors: others end meanwhile.
-            tokio::task::yield_now().await;
+            tokio::time::sleep(AGAIN_AFTER).await;
             continue;
         };
         tokio::spawn(pass_on(client, cluster.clone()));

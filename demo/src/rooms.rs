@@ -44,10 +44,12 @@ pub struct ShipView {
     pub status: String,
 }
 
+type EntryPlace = (RegionName, SectorId, EntryId);
+
 /// Which entry acked an action, of all regions: a second one means that it ran twice.
 #[derive(Debug, Default)]
 pub struct Acks {
-    by: BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, (RegionName, SectorId, EntryId)>>,
+    by: BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, EntryPlace>>,
     /// Actions that two entries acked.
     pub twice: u64,
 }

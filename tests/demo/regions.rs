@@ -181,6 +181,9 @@ async fn chat_crosses_the_bridge_waits_while_it_is_cut_and_comes_in_order_when_i
     bridged(&demo, &mut ann, &mut bob).await?;
     bob.say("hello from us").await?;
     ann.hears("hello from us").await?;
+    assert_eq!(post(&demo, "/announce", Some(&key), None, r#"{"level":"info","text":"to all"}"#)?.status, 204);
+    ann.hears("to all").await?;
+    bob.hears("to all").await?;
 
     assert_eq!(post(&demo, "/bridge", Some(&key), None, r#"{"cut":true}"#)?.status, 204);
     see(&demo, |picture| picture["bridge"]["cut"] == true && link(picture, "us")["paused"] == true)?;
