@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,7 +12,7 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use sectorbus::action::{Action, Answer, Status};
 use sectorbus::ids::{PlayerId, RoomId, Seq};
-use sectorbus::protocol::{ClientFrame, CloseCode, Ping, Retry, ServerFrame};
+use sectorbus::protocol::{ClientFrame, CloseCode, Ping, RequestNo, Retry, ServerFrame};
 use sectorbus::value::{Field, Value};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -74,6 +75,8 @@ pub struct Cries {
 pub struct Sky {
     pub lands: Vec<Land>,
     pub bridge: watch::Receiver<BridgeView>,
+    /// How many criers hear what is said: before all do, none says anything.
+    pub listening: Arc<AtomicUsize>,
     pub failover: FailoverClock,
     /// False: no new actions.
     pub acting: watch::Receiver<bool>,
@@ -89,7 +92,8 @@ pub struct Bot {
 struct State {
     at: usize,
     jumps: u64,
-    said: Vec<String>,
+    listens: bool,
+    said: Vec<(RequestNo, String)>,
     client: Client,
     connected: bool,
     ledger: Ledger,
@@ -102,7 +106,8 @@ impl Bot {
         let mut client = Client::new(player.id.as_str(), String::new());
         client.heard.wanted = is_crier;
         let ledger = Ledger::default();
-        let state = State { at, jumps: 0, said: Vec::new(), client, connected: false, ledger, stopped: None };
+        let state =
+            State { at, jumps: 0, listens: false, said: Vec::new(), client, connected: false, ledger, stopped: None };
         Arc::new(Self { player, is_crier, state: Mutex::new(state) })
     }
 
@@ -264,14 +269,11 @@ impl Flight<'_> {
             return Vec::new();
         }
         let is_crier = self.bot.is_crier;
-        if is_crier && !self.sky.bridge.borrow().begun {
-            return Vec::new();
-        }
         self.with_state(|state| {
             if !state.client.is_live() {
                 return Vec::new();
             }
-            let frame = if is_crier { state.cry() } else { state.ask() };
+            let frame = if is_crier { state.cry(self.sky) } else { state.ask() };
             frame.into_iter().collect()
         })
     }
@@ -341,19 +343,27 @@ impl State {
 }
 
 impl State {
-    fn cry(&mut self) -> Option<ClientFrame> {
-        if self.said.len() >= CRIES_MAX {
+    fn cry(&mut self, sky: &Sky) -> Option<ClientFrame> {
+        if !self.listens && self.client.heard.cursors.contains_key(&RoomId::Global) {
+            self.listens = true;
+            sky.listening.fetch_add(1, Ordering::Relaxed);
+        }
+        let all_listen = sky.listening.load(Ordering::Relaxed) == sky.lands.len();
+        if !all_listen || !sky.bridge.borrow().begun || self.said.len() >= CRIES_MAX {
             return None;
         }
         let text = format!("{} calls for the {}. time", self.client.player, self.said.len() + 1);
-        self.said.push(text.clone());
-        Some(self.client.heard.say(RoomId::Global, &text))
+        let frame = self.client.heard.say(RoomId::Global, &text);
+        self.said.push((self.client.heard.last_request(), text));
+        Some(frame)
     }
 
     fn cries(&self) -> Cries {
         let heard = &self.client.heard;
         let texts = heard.texts(&RoomId::Global).into_iter().map(str::to_owned).collect();
-        Cries { said: self.said.clone(), saying: heard.saying.len(), heard: texts }
+        // What was refused was not said.
+        let said = self.said.iter().filter(|(n, _)| !heard.refused.contains_key(n)).map(|(_, text)| text.clone());
+        Cries { said: said.collect(), saying: heard.saying.len(), heard: texts }
     }
 }
 

@@ -1,6 +1,7 @@
 //! All bots: started together, heard together, told to rest together.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -26,11 +27,13 @@ impl Fleet {
             bots.extend(land.world.bots().into_iter().map(|player| Bot::new(player, at, false)));
             bots.extend(criers.then(|| Bot::new(land.world.crier(), at, true)));
         }
+        let listening = Arc::new(AtomicUsize::new(0));
         let mut flights = JoinSet::new();
         for bot in &bots {
             flights.spawn(bot.clone().fly(Sky {
                 lands: lands.to_vec(),
                 bridge: bridge.clone(),
+                listening: listening.clone(),
                 failover: failover.clone(),
                 acting: acting.subscribe(),
             }));
