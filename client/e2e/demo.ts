@@ -23,8 +23,8 @@ export class Demo {
     readonly complaints: string[],
   ) {}
 
-  /** `names`: of the page's pilots, by the letter of their pane. */
-  static async start(names: Readonly<Record<string, string>> = {}): Promise<Demo> {
+  /** `names`: of the page's pilots, by the letter of their pane. `where`: both begin in this region; null: each in its own. */
+  static async start(names: Readonly<Record<string, string>> = {}, where: string | null = "eu"): Promise<Demo> {
     const child = spawn(required("SECTORBUS_DEMO"), ["--port", "0"], { stdio: ["ignore", "pipe", "inherit"] });
     try {
       const address = await addressOf(child);
@@ -36,7 +36,7 @@ export class Demo {
         // The browser itself writes a line for each refused connection: a killed node is meant to be one.
         if (message.type() === "error" && !message.text().startsWith("WebSocket connection to")) complaints.push(message.text());
       });
-      await page.goto(`${address}/?${new URLSearchParams(names)}`);
+      await page.goto(`${address}/?${new URLSearchParams({ ...names, ...(where !== null && { in: where }) })}`);
       return new Demo(child, browser, page, complaints);
     } catch (problem) {
       child.kill("SIGKILL");

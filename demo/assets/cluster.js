@@ -42,7 +42,7 @@ export class NodeList {
   showNode(card, node, rooms, live) {
     setAttribute(card.swatch, "class", `swatch ${nodeClass(live.nodes, node.name)}`);
     setAttribute(card.item, "class", node.up ? "node" : "node down");
-    setText(card.state, node.up ? node.address : "killed");
+    setText(card.state, `${node.region} · ${node.up ? node.address : "killed"}`);
     setText(card.rooms, rooms === 1 ? "1 sector" : `${rooms} sectors`);
     setText(card.button, node.up ? "Kill" : "Restart");
     setAttribute(card.button, "class", node.up ? "danger" : "primary");

@@ -1,7 +1,8 @@
-// Starts the page: the universe once, the live picture as it changes, and the two players.
+// Starts the page: the universe once, the live picture as it changes, and the two players, one in each region.
 
+import { BridgePanel } from "./bridge.js";
 import { Counters, EventLog, NodeList } from "./cluster.js";
-import { setText } from "./dom.js";
+import { make, makeSvg, setText } from "./dom.js";
 import { UniverseMap } from "./map.js";
 import { Pane } from "./pane.js";
 import { Player } from "./player.js";
@@ -13,16 +14,22 @@ async function main() {
   const log = new EventLog(document.getElementById("events"));
   const nodes = new NodeList(document.getElementById("nodes"), control, log);
   const counters = new Counters(document.getElementById("counters"));
-  const { sectors } = await getJson("universe.json");
-  const map = new UniverseMap(document.getElementById("map"), sectors);
-  const panes = PANES.map(startPane);
+  const bridge = new BridgePanel(document.getElementById("bridge"), (cut) => post("bridge", { cut }), log);
+  const { regions } = await getJson("universe.json");
+  const maps = regions.map(startMap);
+  const panes = PANES.map((pane, at) => startPane(pane, at, regions.map(({ name }) => name)));
 
   follow((live) => {
-    nodes.show(live);
+    const all = live.regions.flatMap(({ name, nodes }) => nodes.map((node) => ({ ...node, region: name })));
+    const owned = live.regions.flatMap(({ name, owners }) => Object.entries(owners).map(([sector, owner]) => [`${name} ${sector}`, owner]));
+    nodes.show({ nodes: all, owners: Object.fromEntries(owned), counters: live.counters });
     counters.show(live.counters);
-    map.show(live, new Map(panes.map((pane) => [pane.player.client?.player, pane.label])));
-    for (const pane of panes) pane.showNodes(live.nodes);
-    setText(document.getElementById("population"), `${live.ships.length} ships, ${sectors.length} sectors`);
+    bridge.show(live.bridge);
+    const marked = new Map(panes.map((pane) => [pane.player.client?.player, pane.label]));
+    live.regions.forEach(({ owners, ships }, at) => maps[at].show({ nodes: all, owners, ships }, marked));
+    for (const pane of panes) pane.showNodes(all);
+    const [ships, sectors] = [live.regions.flatMap((region) => region.ships), regions.flatMap((region) => region.sectors)];
+    setText(document.getElementById("population"), `${ships.length} ships, ${sectors.length} sectors, ${regions.length} regions`);
   });
   const form = document.getElementById("announce");
   form.onsubmit = async (event) => {
@@ -38,17 +45,27 @@ async function main() {
   addEventListener("pagehide", () => panes.forEach((pane) => pane.player.client?.leave()));
 }
 
-function startPane({ label, codec }, at) {
+function startMap({ name, sectors, gate }) {
+  const label = `Map of region ${name}: sectors coloured by owner node, with ships flying between them`;
+  const svg = makeSvg("svg", { class: "map", role: "img", "aria-label": label });
+  document.getElementById("maps").append(make("section", { class: "region" }, make("h3", {}, `Region ${name}`), svg));
+  return new UniverseMap(svg, sectors, gate);
+}
+
+function startPane({ label, codec }, at, regions) {
   const root = document.getElementById("pane").content.firstElementChild.cloneNode(true);
   root.setAttribute("aria-label", `Player ${label}`);
   root.querySelector('[data-part="letter"]').textContent = label;
   document.getElementById("panes").append(root);
   const pane = new Pane(root, label);
-  // `?A=…&B=…` behind the page's address names its pilots.
-  const name = new URLSearchParams(location.search).get(label);
-  const query = new URLSearchParams({ pane: at + 1, ...(name !== null && { name }) });
-  const seek = () => getJson(`session.json?${query}`);
-  const player = new Player(seek, codec, {
+  // `?A=…&B=…` behind the page's address names its pilots; `in=eu`: both begin there, and not each in a region of their own.
+  const asked = new URLSearchParams(location.search);
+  const name = asked.get(label);
+  const seek = (region) => {
+    const where = region ?? asked.get("in");
+    return getJson(`session.json?${new URLSearchParams({ pane: at + 1, ...(where !== null && { region: where }), ...(name !== null && { name }) })}`);
+  };
+  const player = new Player(seek, codec, regions, {
     changed: () => pane.changed(),
     note: (text, tone) => pane.log.add(text, tone),
   });

@@ -1,4 +1,4 @@
-// The map: sectors coloured by the node that owns them, warps between them, ships that fly.
+// The map of one region: its sectors coloured by the node that owns them, warps between them, ships that fly.
 // Shows what it is given; must not know where it comes from.
 
 import { makeSvg, nodeClass, setAttribute, setText } from "./dom.js";
@@ -10,9 +10,10 @@ const SHIPS_PER_ORBIT = 12;
 const SEAT_STEP = 5;
 
 export class UniverseMap {
-  /** `svg` is filled; `sectors` is [{id, x, y, warps: [id]}]. */
-  constructor(svg, sectors) {
+  /** `svg` is filled; `sectors` is [{id, x, y, warps: [id]}], `gate` {sector, to}. */
+  constructor(svg, sectors, gate) {
     this.svg = svg;
+    this.gate = gate;
     this.sectors = new Map(sectors.map((sector) => [sector.id, { ...sector, at: { x: 0, y: 0 } }]));
     this.ships = new Map();
     this.lines = [];
@@ -45,7 +46,8 @@ export class UniverseMap {
       sector.title = makeSvg("title");
       sector.disc = makeSvg("circle", { class: "disc node-none" });
       sector.label = makeSvg("text", { class: "sector-label" }, sector.id);
-      sector.group = makeSvg("g", { class: "sector" }, sector.title, sector.disc, sector.label);
+      sector.ring = sector.id === this.gate.sector ? [makeSvg("circle", { class: "gate" })] : [];
+      sector.group = makeSvg("g", { class: "sector" }, sector.title, ...sector.ring, sector.disc, sector.label);
       this.svg.append(sector.group);
     }
   }
@@ -60,9 +62,10 @@ export class UniverseMap {
     this.place(turned ? "y" : "x", "x", width);
     this.place(turned ? "x" : "y", "y", height);
     this.radius = Math.max(8, Math.min(15, Math.sqrt((width * height) / all.length) / 6));
-    for (const { disc, label, group, at } of all) {
+    for (const { disc, label, group, ring, at } of all) {
       group.setAttribute("transform", `translate(${at.x} ${at.y})`);
       disc.setAttribute("r", this.radius);
+      for (const circle of ring) circle.setAttribute("r", this.radius + 5);
       label.setAttribute("font-size", Math.max(8, this.radius * 0.78));
     }
     for (const { line, from, to } of this.lines) {
@@ -83,7 +86,7 @@ export class UniverseMap {
     }
   }
 
-  /** `live` is what /live sends; `marked` says which players are ours. */
+  /** `live` is {nodes, owners, ships} of this region as /live sends them, nodes of all; `marked` says which players are ours. */
   show(live, marked) {
     this.live = live;
     this.marked = marked;
@@ -91,7 +94,8 @@ export class UniverseMap {
     for (const sector of this.sectors.values()) {
       const owner = live.owners[sector.id] ?? "";
       setAttribute(sector.disc, "class", `disc ${nodeClass(live.nodes, owner)}`);
-      setText(sector.title, `Sector ${sector.id}: ${owner ? `owned by ${owner}` : "no owner yet"}`);
+      const gate = sector.ring.length > 0 ? `, with a gate to ${this.gate.to}` : "";
+      setText(sector.title, `Sector ${sector.id}: ${owner ? `owned by ${owner}` : "no owner yet"}${gate}`);
     }
     this.showShips(live.ships);
   }

@@ -11,6 +11,7 @@ import { TopicsPanel } from "./topics.js";
 const STATUSES = ["online", "away", "busy"];
 const REJECTIONS = {
   no_warp: "no warp leads there",
+  no_gate: "no gate leads there",
   cooling_down: "the drive is not ready",
   no_target: "it is not here any more",
   not_a_target: "that cannot be attacked",
@@ -27,7 +28,7 @@ export class Pane {
     this.label = label;
     const find = (name) => root.querySelector(`[data-part="${name}"]`);
     this.parts = Object.fromEntries(
-      ["name", "link", "node", "sector", "owner", "version", "sum", "warps", "drive", "statuses", "ships", "ports",
+      ["name", "link", "node", "region", "sector", "owner", "version", "sum", "warps", "gates", "drive", "statuses", "ships", "ports",
         "credits", "actions", "again", "spoil", "log", "chat", "roster", "bell", "topics", "ask", "aria"].map((name) => [name, find(name)]),
     );
     this.log = new EventLog(this.parts.log);
@@ -110,10 +111,18 @@ export class Pane {
     setText(chip, says[state]());
     setAttribute(chip, "class", `chip link-${state} ${state === "live" ? nodeClass(this.nodes, client.node) : ""}`);
     again.hidden = client ? state !== "left" : why === "";
-    refill(node, urls.map((url) => this.nodeNameOf(url)).join(" "), () => [
+    // Behind a gate the client goes by the region's own address.
+    const choice = this.regionNow() === this.player.region ? urls : [];
+    refill(node, choice.map((url) => this.nodeNameOf(url)).join(" "), () => [
       make("option", { value: "" }, "any node"),
-      ...urls.map((url) => make("option", { value: url }, this.nodeNameOf(url))),
+      ...choice.map((url) => make("option", { value: url }, this.nodeNameOf(url))),
     ]);
+  }
+
+  /** Of the node that the client is or was connected to; null: none yet. */
+  regionNow() {
+    const { client, region } = this.player;
+    return this.nodes.find(({ name }) => name === client?.node)?.region ?? region;
   }
 
   nodeNameOf(url) {
@@ -127,8 +136,9 @@ export class Pane {
   }
 
   drawRoom(room) {
-    const { sector, owner, version, sum, credits } = this.parts;
+    const { region, sector, owner, version, sum, credits } = this.parts;
     const { verified } = this.player.client;
+    setText(region, this.regionNow() ?? "–");
     setText(sector, room.sector);
     setText(owner, room.owner || "none yet");
     setAttribute(owner, "class", `tag ${nodeClass(this.nodes, room.owner)}`);
@@ -137,6 +147,7 @@ export class Pane {
     setAttribute(sum, "class", verified ? "good" : "bad");
     setText(credits, String(room.own.get("credits") ?? 0));
     this.drawWarps(room);
+    this.drawGates(room);
     this.drawShips(room);
     this.drawPorts(room);
     const status = this.myShip()?.get("status");
@@ -152,6 +163,12 @@ export class Pane {
     refill(warps, `${room.sector}>${targets.join(" ")}`, () => targets.map((to) =>
       make("button", { type: "button", "aria-label": `Move to sector ${to}`, onclick: () => this.player.act({ move: { to } }) }, `→ ${to}`)));
     if (hadFocus && !warps.contains(document.activeElement)) warps.firstChild?.focus();
+  }
+
+  drawGates(room) {
+    const targets = room.ofKind("gate").map(([, gate]) => String(gate.get("to"))).sort();
+    refill(this.parts.gates, `${this.regionNow()} ${targets.join(" ")}`, () => targets.map((to) =>
+      make("button", { type: "button", "aria-label": `Jump to ${to}`, onclick: () => this.player.act({ jump: { to } }) }, make("bdi", {}, `⇒ ${to}`))));
   }
 
   drawShips(room) {
@@ -211,7 +228,7 @@ export class Pane {
 }
 
 function row({ seq, action, outcome, took }) {
-  const text = action.move ? `move to ${action.move.to}` : action.status ? `status ${action.status.status}` : `attack ${action.attack.target}`;
+  const text = action.move ? `move to ${action.move.to}` : action.jump ? `jump to ${action.jump.to}` : action.status ? `status ${action.status.status}` : `attack ${action.attack.target}`;
   const [tone, result] = told(outcome);
   const time = outcome ? ` · ${duration(took)}` : "";
   return make("li", { class: tone }, make("span", { class: "seq" }, `#${seq}`), make("span", {}, text),

@@ -1,14 +1,24 @@
 // One player of the page: the sectorbus client (client.js, built from client/), what it was asked, and what to tell of
-// it. The pane reads its fields; must not know how they are shown.
+// it. The pane reads its fields; must not know how they are shown. Goes where the player is: through a gate to another region.
 
 import { connect } from "./client.js";
 
 const ASKED_MAX = 30;
+/** From one region's word that the player is in another one until that one is asked. */
+const FOLLOW_AFTER_MS = 250;
 
 export class Player {
-  /** `seek()` resolves to {token, urls}; `changed()` is called after every change; `note(text, tone)` tells of events. */
-  constructor(seek, codec, { changed, note }) {
+  /**
+   * `seek(region)` resolves to {token, region, urls}, of the player's own region without one; `regions` are all their names;
+   * `changed()` is called after every change; `note(text, tone)` tells of events.
+   */
+  constructor(seek, codec, regions, { changed, note }) {
     this.seek = seek;
+    this.regions = regions;
+    /** Where `urls` lead; null: nowhere yet. */
+    this.region = null;
+    /** Where a jump goes that was acked, until the player is there or stays; null: nowhere. */
+    this.jumping = null;
     this.codec = codec;
     this.changed = changed;
     this.note = note;
@@ -23,11 +33,12 @@ export class Player {
     this.conversation = undefined;
   }
 
-  /** Connects; a client that is there leaves. */
-  async start() {
+  /** Connects, in this region or where it was before; a client that is there leaves. */
+  async start(wanted = this.region) {
     try {
-      const { token, urls } = await this.seek();
+      const { token, region, urls } = await this.seek(wanted);
       this.client?.leave();
+      this.region = region;
       this.join(urls, token);
     } catch (problem) {
       this.why = "the demo does not answer";
@@ -40,7 +51,7 @@ export class Player {
   join(urls, first) {
     let unused = first;
     const token = async () => {
-      const token = unused ?? (await this.seek()).token;
+      const token = unused ?? (await this.seek(this.region)).token;
       unused = null;
       return token;
     };
@@ -62,7 +73,24 @@ export class Player {
     on(client.onReconnect, (event) => this.reconnected(event));
     on((listener) => client.channels.subscribe(listener), () => {});
     for (const beside of [client.onTeam, client.onPopulation, client.onPresence, client.onPassages]) on(beside, () => {});
-    on(client.onLeave, ({ name, reason }) => (this.why = reason || name));
+    if (client.onRegion) on(client.onRegion, ({ region }) => {
+      this.jumping = null;
+      this.note(region === null ? "Back in the region it came from" : `In region ${region} now`, "good");
+    });
+    on(client.onLeave, ({ name, reason }) => {
+      this.why = reason || name;
+      if (name === "elsewhere") this.follow(client);
+    });
+  }
+
+  /** The player is in another region, and the client was told no address there that it would go to. */
+  follow(client) {
+    this.jumping = null;
+    const next = this.regions[(this.regions.indexOf(this.region) + 1) % this.regions.length];
+    this.note(`In another region: going to ${next}`, "info");
+    setTimeout(() => {
+      if (client === this.client) void this.start(next);
+    }, FOLLOW_AFTER_MS);
   }
 
   act(action) {
@@ -74,9 +102,15 @@ export class Player {
     answer.then((outcome) => {
       entry.outcome = outcome;
       entry.took = performance.now() - entry.since;
+      if (action.jump && outcome.ack) this.departed(action.jump.to);
       this.changed();
     });
     this.changed();
+  }
+
+  departed(to) {
+    this.jumping = to;
+    this.note(`On the way to ${to}: taken back if that region does not take the player within 30 s`, "info");
   }
 
   /** Asks Aria, in the conversation that goes on with her. */
@@ -104,6 +138,10 @@ export class Player {
   }
 
   loaded(reason) {
+    if (this.jumping !== null && this.droppedAt === null) {
+      this.note(`The jump to ${this.jumping} was taken back`, "bad");
+      this.jumping = null;
+    }
     if (reason === "join" && this.droppedAt === null) this.note(`Connected to ${this.client.node}`, "good");
     if (reason === "resync") this.note("This copy was repaired in place from a snapshot", "good");
     if (reason === "lost") this.note("The log lost what this client had seen; this is what is left", "bad");

@@ -1,4 +1,4 @@
-//! The game's backend, as far as this universe needs one: makes a team of the page's pilots, gives the first drones, and
+//! The game's backend in one region, as far as this universe needs one: makes a team of the page's pilots, gives the first drones, and
 //! tells everybody or a topic what the page asks for. Speaks through the nodes' door (`/api/v1`) with a key, as any backend does; knows nothing else of nodes.
 
 use std::net::SocketAddr;

@@ -8,18 +8,20 @@ use tracing_subscriber::EnvFilter;
 pub const SECONDS_MIN: u64 = 21;
 const SECONDS_MAX: u64 = 7 * 24 * 3600;
 
-/// A universe on three nodes, 40 bots that fly in it, and a page that shows what a kill does to them: nothing.
+/// Two regions of two nodes each, a nexus between them, 40 bots that fly in both, and a page that shows what a kill does
+/// to them: nothing.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "sectorbus-demo", version)]
 pub struct Cli {
     /// Where the page is served, on 127.0.0.1
     #[arg(long, default_value_t = 7700, conflicts_with = "headless")]
     pub port: u16,
-    /// Keep the rooms in this Redis (7.0 or newer) instead of memory: redis[s]://[user:password@]host[:port][/db]
-    #[arg(long, value_name = "URL", value_parser = RedisUrl::new)]
-    pub redis: Option<RedisUrl>,
+    /// Keep everything in three Redis servers (7.0 or newer) instead of memory: of region eu, of region us, and redis-nexus,
+    /// each redis[s]://[user:password@]host[:port][/db]; two databases of one server are not accepted
+    #[arg(long, num_args = 3, value_names = ["EU", "US", "NEXUS"], value_parser = RedisUrl::new)]
+    pub redis: Option<Vec<RedisUrl>>,
     /// No page: print counters, kill a node after 10 s, restart it at 20 s, end with one JSON line; exit 0 only if
-    /// nothing was lost, repeated or left diverged
+    /// nothing was lost, repeated or left diverged, in a region or on the way between two
     #[arg(long)]
     pub headless: bool,
     /// How long the bots act

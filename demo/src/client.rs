@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use sectorbus::action::{Action, Answer, RejectCode};
+use sectorbus::beyond::Beyond;
 use sectorbus::ids::{ActorId, Alias, ConversationId, EntryId, PlayerId, RoomId, SectorId, Seq};
 use sectorbus::protocol::{
     Act, ActorMarks, Body, Call, CallFailure, ChangeBody, ClientFrame, DeltaFrame, Elsewhere, FEEDS, Hello, OwnChange,
@@ -82,6 +83,13 @@ impl View {
     pub fn warps(&self) -> Vec<SectorId> {
         let to = self.entities.values().filter_map(|fields| fields.get(&Field::TO)?.as_text()?.parse().ok());
         to.collect()
+    }
+
+    /// Sectors of other regions that gates lead to.
+    pub fn gates(&self) -> Vec<Beyond> {
+        let of_kind = |fields: &&Fields| fields.get(&Field::KIND).and_then(Value::as_text) == Some("gate");
+        let gates = self.entities.values().filter(of_kind);
+        gates.filter_map(|fields| fields.get(&Field::TO)?.as_text()?.parse().ok()).collect()
     }
 }
 

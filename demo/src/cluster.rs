@@ -1,4 +1,4 @@
-//! Three nodes in this process, each started as production does, each on its own runtime: a kill drops the runtime at
+//! A region's nodes in this process, each started as production does, each on its own runtime: a kill drops the runtime at
 //! once, so that sockets close and nothing more is written, as `kill -9` does. Knows nothing of players and rooms.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -9,13 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use parking_lot::Mutex;
 use sectorbus::ids::NodeName;
-use sectorbus_node::{Listeners, NodeConfig, NodeError, admin, run, run_on_redis};
+use sectorbus_node::{Listeners, NodeConfig, NodeError, run, run_on_redis};
 use serde::Serialize;
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::universe::{NODES, Storage, World};
+use crate::universe::{Storage, World};
 
 /// Each node's own; the machine's cores are shared by all.
 const WORKER_THREADS: usize = 2;
@@ -75,11 +75,10 @@ struct Shared {
 }
 
 impl Cluster {
-    /// Starts all nodes.
+    /// Starts all nodes of a region.
     pub fn start(world: World) -> Result<Self> {
-        let recorder = admin::install_recorder_once().context("the metrics recorder")?;
-        tokio::spawn(admin::upkeep(recorder));
-        let names = NODES.iter().map(|name| NodeName::new(name).expect("a name"));
+        let nodes = world.nodes();
+        let names = nodes.iter().map(|name| NodeName::new(name).expect("a name"));
         let unbound = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let places = names.map(|name| Place { name, address: unbound, door: unbound, life: None }).collect();
         let cluster = Self(Arc::new(Shared {
@@ -89,7 +88,7 @@ impl Cluster {
             views: watch::Sender::new(Vec::new()),
             failures: Mutex::default(),
         }));
-        for name in NODES {
+        for name in nodes {
             cluster.restart(name)?;
         }
         Ok(cluster)
@@ -102,6 +101,10 @@ impl Cluster {
     /// Where players may connect: all nodes, the dead included, as a client would know them.
     pub fn addresses(&self) -> Vec<String> {
         self.0.views.borrow().iter().map(|node| node.address.clone()).collect()
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.0.views.borrow().iter().any(|node| node.name == name)
     }
 
     /// Where the backend may ask: the nodes that run.

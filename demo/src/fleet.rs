@@ -1,14 +1,15 @@
 //! All bots: started together, heard together, told to rest together.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::bot::{Bot, Report, Sky};
-use crate::cluster::Cluster;
+use crate::bridge::BridgeView;
 use crate::failover::FailoverClock;
-use crate::universe::World;
+use crate::land::Land;
 
 /// Dropping it ends all bots.
 pub struct Fleet {
@@ -18,14 +19,21 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    pub fn start(world: &World, cluster: &Cluster, failover: &FailoverClock) -> Self {
+    /// The bots of all regions; `criers`: and one in each that says something once a second and hears what is said.
+    pub fn start(lands: &[Land], bridge: watch::Receiver<BridgeView>, failover: &FailoverClock, criers: bool) -> Self {
         let acting = watch::Sender::new(true);
-        let bots: Vec<Arc<Bot>> = world.bots().into_iter().map(Bot::new).collect();
+        let mut bots = Vec::new();
+        for (at, land) in lands.iter().enumerate() {
+            bots.extend(land.world.bots().into_iter().map(|player| Bot::new(player, at, false)));
+            bots.extend(criers.then(|| Bot::new(land.world.crier(), at, true)));
+        }
+        let listening = Arc::new(AtomicUsize::new(0));
         let mut flights = JoinSet::new();
         for bot in &bots {
             flights.spawn(bot.clone().fly(Sky {
-                world: world.clone(),
-                cluster: cluster.clone(),
+                lands: lands.to_vec(),
+                bridge: bridge.clone(),
+                listening: listening.clone(),
                 failover: failover.clone(),
                 acting: acting.subscribe(),
             }));

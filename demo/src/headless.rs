@@ -1,5 +1,5 @@
 //! The demo without a page: kills a node after 10 s, restarts it at 20 s, and says at the end whether every promise
-//! was kept. Standard output gets the counters once a second and one JSON line at the end.
+//! was kept, in both regions and on the way between them. Standard output gets the counters once a second and one JSON line at the end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,13 +28,18 @@ pub struct Outcome {
     /// `null`: no room of the killed node acked anything afterwards.
     pub failover_ms: Option<u64>,
     pub drift_repairs: u64,
+    /// Bots that jumped to the other region and went on there, with all they were acked before.
+    pub jumps: u64,
+    /// Things said in either region; converged: each was heard in both, once.
+    pub said: u64,
     pub converged: bool,
 }
 
 impl Outcome {
-    /// Something was acked, and nothing was lost, repeated or left diverged.
+    /// Something was acked, some have jumped and something was said, and nothing was lost, repeated or left diverged.
     pub fn is_good(&self) -> bool {
-        self.acked > 0 && self.acked_lost == 0 && self.duplicated == 0 && self.converged
+        let is_tried = self.acked > 0 && self.jumps > 0 && self.said > 0;
+        is_tried && self.acked_lost == 0 && self.duplicated == 0 && self.converged
     }
 }
 
@@ -55,7 +60,7 @@ pub async fn run(demo: Demo, seconds: u64) -> Result<Outcome> {
         }
         if let Some(name) = victim.take_if(|_| second == RESTART_AT_S) {
             println!("      {name} is restarted");
-            demo.cluster.restart(&name)?;
+            demo.restart(&name)?;
         }
     }
     demo.fleet.rest();
@@ -63,7 +68,7 @@ pub async fn run(demo: Demo, seconds: u64) -> Result<Outcome> {
     let live = demo.live.borrow().clone();
     let apart = if converged { &[][..] } else { &live.apart };
     live.broken.iter().chain(apart).for_each(|wrong| eprintln!("{wrong}"));
-    demo.cluster.drain(LEAVE_WITHIN).await;
+    demo.drain(LEAVE_WITHIN).await;
     Ok(outcome(&live, converged))
 }
 
@@ -75,6 +80,8 @@ fn outcome(live: &Live, converged: bool) -> Outcome {
         duplicated: counters.duplicated,
         failover_ms: counters.failover_ms,
         drift_repairs: counters.drift_repairs,
+        jumps: counters.jumps,
+        said: live.said,
         converged: converged && live.broken.is_empty(),
     }
 }
@@ -91,9 +98,11 @@ async fn converge(demo: &Demo) {
 
 /// The node whose sectors hold the most ships: its death is felt.
 fn busiest(live: &Arc<Live>) -> String {
-    let mut ships: BTreeMap<&str, usize> = live.nodes.iter().map(|node| (node.name.as_str(), 0)).collect();
-    for owner in live.ships.iter().filter_map(|ship| live.owners.get(&ship.sector)) {
-        *ships.entry(owner).or_default() += 1;
+    let mut ships: BTreeMap<&str, usize> = live.nodes().map(|node| (node.name.as_str(), 0)).collect();
+    for region in &live.regions {
+        for owner in region.ships.iter().filter_map(|ship| region.owners.get(&ship.sector)) {
+            *ships.entry(owner).or_default() += 1;
+        }
     }
     ships.into_iter().max_by_key(|(_, ships)| *ships).map(|(name, _)| name.to_owned()).unwrap_or_default()
 }
@@ -101,13 +110,14 @@ fn busiest(live: &Arc<Live>) -> String {
 fn line(second: u64, live: &Live) -> String {
     let counters = &live.counters;
     let failover = counters.failover_ms.map_or("-".to_owned(), |ms| format!("{ms} ms"));
-    let up = live.nodes.iter().filter(|node| node.up).count();
+    let up = live.nodes().filter(|node| node.up).count();
     format!(
-        "{second:>3} s  acked {:>5}  lost {}  repeated {}  failover {failover:>8}  drift repairs {}  nodes {up}/{}",
+        "{second:>3} s  acked {:>5}  lost {}  repeated {}  failover {failover:>8}  drift repairs {}  jumps {}  nodes {up}/{}",
         counters.acked,
         counters.acked_lost,
         counters.duplicated,
         counters.drift_repairs,
-        live.nodes.len()
+        counters.jumps,
+        live.nodes().count()
     )
 }

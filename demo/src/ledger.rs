@@ -20,6 +20,8 @@ pub struct Ledger {
     pub rejected: u64,
     /// Acked moves: the hop must have grown by as many.
     pub moves_acked: u64,
+    /// Of those, jumps to another region.
+    pub jumps_acked: u64,
     /// Moves that were decided, but how is forgotten: the hop may have grown by as many more.
     pub moves_unknown: u64,
     /// Of the last acked `status`; `None` before the first.
@@ -58,6 +60,7 @@ impl Ledger {
             // Once more if it was cancelled.
             Action::Jump { .. } => {
                 self.moves_acked += 1;
+                self.jumps_acked += 1;
                 self.moves_unknown += 1;
             }
         }

@@ -1,15 +1,17 @@
-//! The whole universe in one process: three nodes that can be killed, bots that fly, an oracle that holds the nodes to
-//! what they acked, and a page that shows it.
+//! The whole universe in one process: two regions of two nodes that can be killed, a nexus whose bridge can be cut, bots that
+//! fly in both, an oracle that holds the nodes to what they acked, and a page that shows it.
 //!
-//! `cluster` runs the nodes; `backend` speaks through their door; `aria` answers players' calls; `fleet` runs `bot`s, each a `client` over a `socket`; `rooms` reads the logs; `oracle`
-//! compares them with each bot's `ledger`; `lookout` does that four times a second and tells `page` and `headless`.
+//! A `land` is a region: `cluster` runs its nodes; `backend` speaks through their door; `aria` answers players' calls. `bridge` runs the nexus; `fleet` runs `bot`s, each a
+//! `client` over a `socket`; `rooms` reads the logs; `oracle` compares them with each bot's `ledger`; `lookout` does that four times a second and tells `page` and `headless`.
 
 pub mod cli;
 pub mod universe;
 
 pub mod aria;
 pub mod backend;
+pub mod bridge;
 pub mod cluster;
+pub mod land;
 
 pub mod beside;
 pub mod bot;

@@ -1,4 +1,4 @@
-//! `sectorbus-demo`: a universe on three nodes in this process, with a page or headless.
+//! `sectorbus-demo`: two regions and a nexus in this process, with a page or headless.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use sectorbus_demo::cli::{Cli, init_tracing};
 use sectorbus_demo::lookout::Demo;
-use sectorbus_demo::universe::{Storage, World};
+use sectorbus_demo::universe::Universe;
 use sectorbus_demo::{headless, page};
 
 /// Ctrl-C again ends at once.
@@ -29,23 +29,26 @@ fn main() -> ExitCode {
 
 async fn start(options: Cli) -> Result<ExitCode> {
     if options.headless {
-        let demo = Demo::start(World::new(options.redis)).await?;
+        let demo = Demo::start(Universe::new(options.redis), true).await?;
         let outcome = headless::run(demo, options.seconds).await?;
         println!("{}", serde_json::to_string(&outcome)?);
         return Ok(if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let listener = page::bind(options.port).await?;
     let address = listener.local_addr()?;
-    let demo = Arc::new(Demo::start(World::new(options.redis)).await?);
-    println!("\n  sectorbus demo: three nodes, 40 bots\n\n  open  http://{address}\n\n  Ctrl-C ends it");
+    let stays = options.redis.is_some();
+    let demo = Arc::new(Demo::start(Universe::new(options.redis), false).await?);
+    println!(
+        "\n  sectorbus demo: two regions of two nodes, a nexus, 40 bots\n\n  open  http://{address}\n\n  Ctrl-C ends it"
+    );
     tokio::select! {
         served = page::serve(listener, demo.clone()) => served?,
         interrupted = tokio::signal::ctrl_c() => interrupted?,
     }
     // In Redis others read on: the nodes say good-bye there. A universe in memory ends with this process.
-    if matches!(demo.world.storage, Storage::Redis(_)) {
+    if stays {
         tokio::select! {
-            () = demo.cluster.drain(LEAVE_WITHIN) => {}
+            () = demo.drain(LEAVE_WITHIN) => {}
             _ = tokio::signal::ctrl_c() => {}
         }
     }

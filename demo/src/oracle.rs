@@ -33,7 +33,10 @@ pub struct Oracle {
 impl Oracle {
     /// One look at one bot; see [`judge`].
     pub fn look_at(&mut self, player: &PlayerId, before: &Ledger, after: &Ledger, record: Option<&Record<'_>>) {
-        if let Some(record) = record {
+        // A copy that a source still keeps proves nothing of what happened since; where the player is was just not seen.
+        let is_current =
+            |record: &&Record<'_>| record.arrived || before.hop_min().is_none_or(|least| record.hop >= least);
+        if let Some(record) = record.filter(is_current) {
             self.missing.remove(player);
             return self.note(player, judge(before, after, record));
         }
@@ -108,6 +111,26 @@ pub fn difference(report: &Report, replica: Option<&Replica>) -> Option<String> 
     (!seated).then(|| format!("shows {shown}, where it has no seat"))
 }
 
+/// What one crier said and another one has not heard once, for people.
+pub fn misheard(reports: &[Report]) -> Vec<String> {
+    let criers = || reports.iter().filter_map(|report| Some((&report.player, report.cries.as_ref()?)));
+    let mut amiss = Vec::new();
+    for (player, cries) in criers() {
+        if cries.saying > 0 {
+            amiss.push(format!("{player} waits for {} answers to what it said", cries.saying));
+        }
+        for (other, theirs) in criers() {
+            for text in &theirs.said {
+                let times = cries.heard.iter().filter(|heard| *heard == text).count();
+                if times != 1 {
+                    amiss.push(format!("{player} has heard {times} times what {other} said: {text}"));
+                }
+            }
+        }
+    }
+    amiss
+}
+
 #[cfg(test)]
 mod tests {
     use sectorbus::action::{Action, Answer, RejectCode, Status};
@@ -115,6 +138,7 @@ mod tests {
     use sectorbus::small_map::SmallMap;
 
     use super::*;
+    use crate::bot::Cries;
 
     const ACTOR: ActorId = ActorId(3);
 
@@ -143,7 +167,8 @@ mod tests {
     }
 
     fn verdict(ledger: &Ledger, hop: u64, asked: Status, decided: &[u64]) -> (u64, u64) {
-        let Verdict { lost, repeated } = judge(ledger, ledger, &Record { hop, asked, actors: &marks(decided) });
+        let Verdict { lost, repeated } =
+            judge(ledger, ledger, &Record { hop, asked, actors: &marks(decided), arrived: true });
         (lost, repeated)
     }
 
@@ -179,6 +204,38 @@ mod tests {
         assert_eq!(oracle.lost(), 0);
         oracle.look_at(&ann, &ledger, &ledger, None);
         assert_eq!(oracle.lost(), 2);
+    }
+
+    #[test]
+    fn what_a_crier_says_is_heard_once_by_all() {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let crier = |player: &str, said: &[&str], heard: &[&str]| Report {
+            player: PlayerId::new(player).unwrap(),
+            at: 0,
+            jumps: 0,
+            cries: Some(Cries { said: texts(said), saying: 0, heard: texts(heard) }),
+            live: true,
+            view: None,
+            ledger: Ledger::default(),
+            contradictions: 0,
+            broken: Vec::new(),
+            stopped: None,
+        };
+        let eu = crier("eu", &["a", "b"], &["a", "c", "b"]);
+        assert_eq!(misheard(&[eu.clone(), crier("us", &["c"], &["c", "a", "b"])]), Vec::<String>::new());
+        assert_eq!(misheard(&[eu.clone(), crier("us", &["c"], &["c", "b"])]).len(), 1, "lost");
+        assert_eq!(misheard(&[eu, crier("us", &["c"], &["a", "c", "a", "b"])]).len(), 1, "twice");
+    }
+
+    #[test]
+    fn a_copy_that_was_left_behind_is_as_good_as_none() {
+        let (mut oracle, ann, ledger) = (Oracle::default(), PlayerId::new("ann").unwrap(), two_acked());
+        let marks = marks(&[1, 2]);
+        let old = Record { hop: 5, asked: Status::Online, actors: &marks, arrived: false };
+        oracle.look_at(&ann, &ledger, &ledger, Some(&old));
+        assert_eq!(oracle.lost(), 0);
+        oracle.look_at(&ann, &ledger, &ledger, Some(&Record { arrived: true, ..old }));
+        assert_eq!(oracle.lost(), 2, "a move and a status");
     }
 
     #[test]

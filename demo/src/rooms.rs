@@ -1,11 +1,12 @@
-//! Every sector as its log has it, read the way any replica may: heads, then the entries that follow, judged, applied
+//! Every sector of a region as its log has it, read the way any replica may: heads, then the entries that follow, judged, applied
 //! and verified. Nothing here goes through a node: this is what the nodes' promises are held against.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sectorbus::action::{Answer, Status};
-use sectorbus::ids::{ActorId, EntryId, Incarnation, PlayerId, RoomId, SectorId, Seq};
+use sectorbus::ids::{ActorId, EntryId, Incarnation, PlayerId, RegionName, RoomId, SectorId, Seq};
 use sectorbus::limits::LOAD_PAGE_ENTRIES;
 use sectorbus::log::{Heads, Log, LogEntry, LogResult};
 use sectorbus::small_map::SmallMap;
@@ -30,6 +31,8 @@ pub struct Record<'a> {
     pub hop: u64,
     pub asked: Status,
     pub actors: &'a SmallMap<ActorId, ActorMarks>,
+    /// False: the copy that a source keeps until the destination has confirmed; more may have happened there meanwhile.
+    pub arrived: bool,
 }
 
 /// A ship for the map.
@@ -41,22 +44,34 @@ pub struct ShipView {
     pub status: String,
 }
 
-/// Which entry acked an action: a second one means that it ran twice.
-type Acks = BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, (SectorId, EntryId)>>;
+type EntryPlace = (RegionName, SectorId, EntryId);
+
+/// Which entry acked an action, of all regions: a second one means that it ran twice.
+#[derive(Debug, Default)]
+pub struct Acks {
+    by: BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, EntryPlace>>,
+    /// Actions that two entries acked.
+    pub twice: u64,
+}
 
 pub struct Rooms<L: Log> {
+    region: RegionName,
     log: Arc<L>,
     ids: Vec<RoomId>,
     replicas: BTreeMap<SectorId, Replica>,
-    acks: Acks,
-    /// Actions that two entries acked.
-    acked_twice: u64,
+    acks: Arc<Mutex<Acks>>,
 }
 
 impl<L: Log> Rooms<L> {
-    pub fn new(log: Arc<L>, sectors: impl Iterator<Item = SectorId>) -> Self {
+    /// `acks`: the same for all regions.
+    pub fn new(
+        region: RegionName,
+        log: Arc<L>,
+        sectors: impl Iterator<Item = SectorId>,
+        acks: Arc<Mutex<Acks>>,
+    ) -> Self {
         let ids = sectors.map(RoomId::Sector).collect();
-        Self { log, ids, replicas: BTreeMap::new(), acks: Acks::new(), acked_twice: 0 }
+        Self { region, log, ids, replicas: BTreeMap::new(), acks }
     }
 
     /// Brings every replica up to its log's head. Rooms are read one after another: a player on the way may be seen in
@@ -98,7 +113,7 @@ impl<L: Log> Rooms<L> {
                 }
                 let applied = apply(&mut replica.state, entry)?;
                 replica.cursor = entry.id;
-                self.acked_twice += note_acks(&mut self.acks, sector, entry, applied.as_ref());
+                self.acks.lock().note(&self.region, sector, entry, applied.as_ref());
             }
             if page.len() < LOAD_PAGE_ENTRIES {
                 return Ok(true);
@@ -111,7 +126,7 @@ impl<L: Log> Rooms<L> {
         for entry in &loaded.entries {
             // Already applied once by `load`: here only its answers are of interest.
             let applied = apply_again(entry)?;
-            self.acked_twice += note_acks(&mut self.acks, sector, entry, applied.as_ref());
+            self.acks.lock().note(&self.region, sector, entry, applied.as_ref());
         }
         let replica = Replica { owner: loaded.head.owner, cursor: loaded.cursor, state: loaded.state };
         self.replicas.insert(sector.clone(), replica);
@@ -120,10 +135,6 @@ impl<L: Log> Rooms<L> {
 
     pub fn get(&self, sector: &SectorId) -> Option<&Replica> {
         self.replicas.get(sector)
-    }
-
-    pub fn acked_twice(&self) -> u64 {
-        self.acked_twice
     }
 
     /// Each sector's owner and the epoch of its last entry; sectors that nobody owns are left out.
@@ -145,8 +156,7 @@ impl<L: Log> Rooms<L> {
         ships.collect()
     }
 
-    /// The player's record with the highest hop; of two, the one that has arrived: a source keeps its copy until the
-    /// destination has confirmed, and more may have happened there meanwhile.
+    /// The player's record with the highest hop; of two, the one that has arrived.
     pub fn record(&self, player: &PlayerId) -> Option<Record<'_>> {
         let records = self.replicas.values().flat_map(|replica| {
             let system = replica.state.system();
@@ -154,18 +164,25 @@ impl<L: Log> Rooms<L> {
                 hop: seat.hop.0,
                 asked: seat.asked,
                 actors: system.actors_of(player),
+                arrived: true,
             });
-            let away = system.outgoing().get(player).map(|out| Record { hop: out.hop.0, ..Record::of(&out.record) });
-            let arrived = [seated, system.dormant(player).map(Record::of)].into_iter().flatten();
-            arrived.map(|record| (true, record)).chain(away.map(|record| (false, record)))
+            let away = system.outgoing().get(player);
+            let away = away.map(|out| Record { hop: out.hop.0, ..Record::of(&out.record, false) });
+            let dormant = system.dormant(player).map(|record| Record::of(record, true));
+            [seated, dormant, away].into_iter().flatten()
         });
-        records.max_by_key(|(arrived, record)| (record.hop, *arrived)).map(|(_, record)| record)
+        records.max_by_key(Record::rank)
     }
 }
 
 impl<'a> Record<'a> {
-    fn of(record: &'a sectorbus::state::PlayerRecord) -> Self {
-        Self { hop: record.hop.0, asked: record.asked, actors: &record.actors }
+    fn of(record: &'a sectorbus::state::PlayerRecord, arrived: bool) -> Self {
+        Self { hop: record.hop.0, asked: record.asked, actors: &record.actors, arrived }
+    }
+
+    /// Of two the higher one counts.
+    pub fn rank(&self) -> (u64, bool) {
+        (self.hop, self.arrived)
     }
 }
 
@@ -176,17 +193,19 @@ fn apply_again(entry: &LogEntry) -> LogResult<Option<Entry>> {
     }
 }
 
-/// Remembers which actions this entry acked; answers how many of them another entry had acked before.
-fn note_acks(acks: &mut Acks, sector: &SectorId, at: &LogEntry, entry: Option<&Entry>) -> u64 {
-    let mut twice = 0;
-    let acked = entry.into_iter().flat_map(|entry| &entry.answers).filter(|answered| answered.answer == Answer::Ack);
-    for answered in acked {
-        let known = acks.entry((answered.player.clone(), answered.actor)).or_default();
-        let place = (sector.clone(), at.id);
-        twice += u64::from(known.insert(answered.seq, place.clone()).is_some_and(|before| before != place));
-        while known.len() > ACKS_KEPT {
-            known.pop_first();
+impl Acks {
+    /// Remembers which actions this entry acked, and counts those that another entry had acked before.
+    fn note(&mut self, region: &RegionName, sector: &SectorId, at: &LogEntry, entry: Option<&Entry>) {
+        let acked =
+            entry.into_iter().flat_map(|entry| &entry.answers).filter(|answered| answered.answer == Answer::Ack);
+        for answered in acked {
+            let known = self.by.entry((answered.player.clone(), answered.actor)).or_default();
+            let place = (region.clone(), sector.clone(), at.id);
+            let before = known.insert(answered.seq, place.clone());
+            self.twice += u64::from(before.is_some_and(|before| before != place));
+            while known.len() > ACKS_KEPT {
+                known.pop_first();
+            }
         }
     }
-    twice
 }

@@ -1,4 +1,4 @@
-//! What the demo's universe is: its size, its names, its keys, and where its rooms are kept.
+//! What the demo's universe is: its two regions, their sizes, names and keys, and where their rooms are kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +8,30 @@ use rand::seq::SliceRandom;
 use sectorbus::ids::{NodeName, PlayerId, RegionName, SectorId};
 use sectorbus::log::memory::{MemoryConfig, MemoryRegion};
 use sectorbus::log::redis::RedisConfig;
-use sectorbus::rules::Universe;
+use sectorbus::rules::Universe as Map;
+use sectorbus_nexus::config::HUB_REGION;
 use sectorbus_node::NodeConfig;
 use sectorbus_node::auth::{Claims, mint, now_s};
-use sectorbus_node::config::{ApiKey, RedisUrl, Scope, Scopes, Secret, TopicRule, new_api_key};
+use sectorbus_node::config::{ApiKey, Gate, RedisUrl, Scope, Scopes, Secret, TopicRule, new_api_key};
 
-pub const NODES: [&str; 3] = ["alpha", "beta", "gamma"];
-pub const BOTS: usize = 40;
-pub const SECTORS: u32 = 48;
-const SEED: u64 = 7;
+/// What is fixed of a region.
+#[derive(Debug)]
+struct Plan {
+    name: &'static str,
+    nodes: [&'static str; 2],
+    seed: u64,
+    /// From this sector, the one where players begin, to the same one of the other region.
+    gate: &'static str,
+}
+
+const PLANS: [Plan; 2] = [
+    Plan { name: "eu", nodes: ["alpha", "beta"], seed: 7, gate: "1 us:1" },
+    Plan { name: "us", nodes: ["gamma", "delta"], seed: 11, gate: "1 eu:1" },
+];
+/// In each region.
+pub const BOTS: usize = 20;
+/// In each region.
+pub const SECTORS: u32 = 24;
 const MOVE_COOL_DOWN: Duration = Duration::from_millis(1_500);
 /// What players may ask for beside the feeds of their rooms.
 const TOPICS: [&str; 1] = ["market:*=everyone"];
@@ -27,12 +42,48 @@ const MEMORY_BEGINS_MS: u64 = 1_760_000_000_000;
 const FIRST_NAMES: [&str; 8] = ["Amber", "Brisk", "Copper", "Dusty", "Early", "Faint", "Golden", "Hollow"];
 const LAST_NAMES: [&str; 5] = ["Comet", "Heron", "Lantern", "Petrel", "Wren"];
 
-/// Where rooms, inboxes and members are kept.
+/// Where a region's rooms, inboxes and members are kept, or what redis-nexus has.
 #[derive(Clone)]
 pub enum Storage {
     /// In this process; gone with it.
     Memory(MemoryRegion),
     Redis(RedisUrl),
+}
+
+impl Storage {
+    /// Must be called inside a tokio runtime: a region in memory starts its clock. `redis` `None`: in memory.
+    fn new(region: &RegionName, redis: Option<RedisUrl>) -> Self {
+        let memory = || MemoryConfig {
+            region: region.clone(),
+            seed: rand::rng().random(),
+            start_ms: MEMORY_BEGINS_MS,
+            keep_history: false,
+        };
+        redis.map_or_else(|| Self::Memory(MemoryRegion::new(memory())), Self::Redis)
+    }
+}
+
+/// Two regions and what is between them.
+pub struct Universe {
+    pub worlds: Vec<World>,
+    /// Redis-nexus.
+    pub hub: Storage,
+}
+
+impl Universe {
+    /// Must be called inside a tokio runtime. `redis`: of each region and redis-nexus; fewer: all of it in memory.
+    pub fn new(redis: Option<Vec<RedisUrl>>) -> Self {
+        let mut urls = redis.filter(|urls| urls.len() > PLANS.len()).unwrap_or_default().into_iter();
+        // A player's token is good in both: it says who they are, and not where.
+        let jwt_secret = new_key();
+        let worlds = PLANS.iter().map(|plan| World::new(plan, urls.next(), jwt_secret.clone())).collect();
+        Self { worlds, hub: Storage::new(&hub_region(), urls.next()) }
+    }
+}
+
+/// The region name that redis-nexus has.
+pub fn hub_region() -> RegionName {
+    RegionName::new(HUB_REGION).expect("a name")
 }
 
 /// Who plays.
@@ -43,39 +94,46 @@ pub struct Player {
     pub start: SectorId,
 }
 
-/// Fixed for one run of the demo; its keys are made at start and live nowhere else.
+/// A region, fixed for one run of the demo; its keys are made at start and live nowhere else.
 #[derive(Clone)]
 pub struct World {
     pub storage: Storage,
-    pub map: Arc<Universe>,
+    pub map: Arc<Map>,
     pub region: RegionName,
+    pub gate: Gate,
+    plan: &'static Plan,
     jwt_secret: Secret,
     resume_secret: Secret,
     backend_key: (String, ApiKey),
 }
 
 impl World {
-    /// Must be called inside a tokio runtime: a region in memory starts its clock. `redis` `None`: in memory.
-    pub fn new(redis: Option<RedisUrl>) -> Self {
-        let region = RegionName::new("demo").expect("a name");
-        let memory = || MemoryConfig {
-            region: region.clone(),
-            seed: rand::rng().random(),
-            start_ms: MEMORY_BEGINS_MS,
-            keep_history: false,
-        };
-        let storage = redis.map_or_else(|| Storage::Memory(MemoryRegion::new(memory())), Storage::Redis);
-        let map = Arc::new(Universe::new(SEED, SECTORS));
-        Self { storage, map, region, jwt_secret: new_key(), resume_secret: new_key(), backend_key: new_backend_key() }
+    fn new(plan: &'static Plan, redis: Option<RedisUrl>, jwt_secret: Secret) -> Self {
+        let region = RegionName::new(plan.name).expect("a name");
+        Self {
+            storage: Storage::new(&region, redis),
+            map: Arc::new(Map::new(plan.seed, SECTORS)),
+            gate: Gate::read(plan.gate).expect("a gate"),
+            region,
+            plan,
+            jwt_secret,
+            resume_secret: new_key(),
+            backend_key: new_backend_key(),
+        }
+    }
+
+    pub fn nodes(&self) -> [&'static str; 2] {
+        self.plan.nodes
     }
 
     /// The configuration of the node `name`; its addresses are given by listeners.
     pub fn node_config(&self, name: NodeName) -> NodeConfig {
         let keys = (self.jwt_secret.clone(), self.resume_secret.clone());
         let mut config = NodeConfig::new(self.region.clone(), name, keys.0, keys.1);
-        config.universe_seed = SEED;
+        config.universe_seed = self.plan.seed;
         config.universe_sectors = SECTORS;
         config.move_cool_down = MOVE_COOL_DOWN;
+        config.gates = vec![self.gate.clone()];
         config.topics = TOPICS.iter().filter_map(|rule| TopicRule::read(rule)).collect();
         config.api_keys = vec![self.backend_key.1.clone()];
         if let Storage::Redis(url) = &self.storage {
@@ -84,12 +142,6 @@ impl World {
             config.allow_unsafe_redis = true;
         }
         config
-    }
-
-    /// For the demo's own look at the region.
-    pub fn redis_config(&self, url: &RedisUrl) -> RedisConfig {
-        let few = RedisConfig::new(url.expose(), self.region.clone());
-        RedisConfig { node: "lookout".to_owned(), command_connections: 2, pubsub_connections: 1, ..few }
     }
 
     /// A token for a player, valid for a day.
@@ -105,14 +157,19 @@ impl World {
         self.backend_key.0.clone()
     }
 
-    /// The bots, spread over the sectors.
+    /// The bots, spread over the sectors; the first begins at the gate.
     pub fn bots(&self) -> Vec<Player> {
         let mut sectors: Vec<SectorId> = self.map.sectors().collect();
         sectors.shuffle(&mut rand::rng());
-        let starts = sectors.iter().cycle();
+        let starts = std::iter::once(&self.gate.sector).chain(sectors.iter().cycle());
         let names = FIRST_NAMES.iter().flat_map(|first| LAST_NAMES.iter().map(move |last| format!("{first} {last}")));
-        let bots = names.zip(starts).take(BOTS).enumerate();
-        bots.map(|(at, (name, start))| player(&format!("bot-{:02}", at + 1), name, start.clone())).collect()
+        let bots = names.enumerate().skip(BOTS * self.at()).zip(starts).take(BOTS);
+        bots.map(|((at, name), start)| player(&format!("bot-{:02}", at + 1), name, start.clone())).collect()
+    }
+
+    /// Who says something once a second, and listens.
+    pub fn crier(&self) -> Player {
+        player(&format!("crier-{}", self.region), format!("Crier of {}", self.region), self.map.start())
     }
 
     /// The player of the page's pane 1 or 2.
@@ -123,6 +180,21 @@ impl World {
             _ => return None,
         };
         Some(player(id, name.to_owned(), self.map.start()))
+    }
+
+    /// The number of this region, from 0.
+    fn at(&self) -> usize {
+        PLANS.iter().position(|plan| plan.name == self.plan.name).unwrap_or_default()
+    }
+}
+
+/// For the demo's own look at a Redis.
+pub fn redis_config(url: &RedisUrl, region: RegionName) -> RedisConfig {
+    RedisConfig {
+        node: "lookout".to_owned(),
+        command_connections: 2,
+        pubsub_connections: 1,
+        ..RedisConfig::new(url.expose(), region)
     }
 }
 

@@ -99,7 +99,8 @@ impl Report {
         let mut behind = Vec::new();
         if hub_time.is_some() {
             let sources = sources(hub, regions, rules).await;
-            let looked = sources.iter().map(|source| look(hub, regions, &times, rules, source));
+            // As a list: a future that holds the closure is not known to be Send.
+            let looked: Vec<_> = sources.iter().map(|source| look(hub, regions, &times, rules, source)).collect();
             let mut found: Vec<Vec<Behind>> = stream::iter(looked).buffered(SOURCES_AT_ONCE).collect().await;
             behind = found.drain(..).flatten().collect();
         }

@@ -26,6 +26,9 @@ fn options_that_contradict_each_other_or_make_no_sense_are_refused() -> Result<(
     assert!(refusal(&["--seconds", "30"])?.contains("--headless"));
     assert!(refusal(&["--headless", "--port", "7701"])?.contains("--port"));
     assert!(refusal(&["--headless", "--seconds", "5"])?.contains("21"));
-    assert!(refusal(&["--redis", "localhost:6379"])?.contains("redis[s]://"));
+    let (good, bad) = ("redis://localhost:6379", "localhost:6379");
+    assert!(refusal(&["--redis", bad, good, good])?.contains("redis[s]://"));
+    let too_few = refusal(&["--redis", good])?;
+    assert!(too_few.contains("<EU> <US> <NEXUS>") && too_few.contains('3'), "{too_few}");
     Ok(())
 }

@@ -1,85 +1,27 @@
 //! The page over HTTP: what it serves, whom it refuses, and a kill by its button's request.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use serde_json::Value;
-use tokio::time::Instant;
 
+use crate::http::{control, get, key_of, post, request, see};
 use crate::process::Demo;
 
-const SOON: Duration = Duration::from_secs(30);
-
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-/// One request of its own connection; `more` are whole header lines.
-fn request(demo: &Demo, method: &str, path: &str, host: &str, more: &[String], body: &str) -> Result<Answer> {
-    let mut socket = TcpStream::connect(&demo.host)?;
-    socket.set_read_timeout(Some(SOON))?;
-    let more: String = more.iter().map(|line| format!("{line}\r\n")).collect();
-    let length = body.len();
-    write!(
-        socket,
-        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n{more}\r\n{body}"
-    )?;
-    let mut said = Vec::new();
-    socket.read_to_end(&mut said)?;
-    let said = String::from_utf8(said)?;
-    let (head, body) = said.split_once("\r\n\r\n").context("no head")?;
-    let status = head.split(' ').nth(1).context("no status")?.parse()?;
-    Ok(Answer { status, head: head.to_lowercase(), body: body.to_owned() })
-}
-
-fn get(demo: &Demo, path: &str) -> Result<Answer> {
-    request(demo, "GET", path, &demo.host, &[], "")
-}
-
-fn control(demo: &Demo, key: Option<&str>, origin: Option<&str>, body: &str) -> Result<u16> {
-    Ok(post(demo, "/control", key, origin, body)?.status)
-}
-
-fn post(demo: &Demo, path: &str, key: Option<&str>, origin: Option<&str>, body: &str) -> Result<Answer> {
-    let mut more = vec!["Content-Type: application/json".to_owned()];
-    more.extend(key.map(|key| format!("x-demo-key: {key}")));
-    more.extend(origin.map(|origin| format!("Origin: {origin}")));
-    request(demo, "POST", path, &demo.host, &more, body)
-}
-
-fn key_of(index: &str) -> Result<String> {
-    let (_, after) = index.split_once("name=\"demo-key\" content=\"").context("no key")?;
-    Ok(after.split('"').next().context("no end")?.to_owned())
-}
-
-/// Reads /live until a picture is as wanted.
-fn see(demo: &Demo, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-    let deadline = Instant::now() + SOON;
-    let mut socket = TcpStream::connect(&demo.host)?;
-    socket.set_read_timeout(Some(SOON))?;
-    write!(socket, "GET /live HTTP/1.1\r\nHost: {}\r\n\r\n", demo.host)?;
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(socket));
-    loop {
-        ensure!(Instant::now() < deadline, "no such picture within {SOON:?}");
-        let line = lines.next().context("/live ended")??;
-        let Some(data) = line.strip_prefix("data: ") else { continue };
-        let picture: Value = serde_json::from_str(data)?;
-        if wanted(&picture) {
-            return Ok(picture);
-        }
-    }
+fn regions(picture: &Value) -> impl Iterator<Item = &Value> {
+    picture["regions"].as_array().into_iter().flatten()
 }
 
 fn is_up(picture: &Value, name: &str) -> bool {
-    picture["nodes"].as_array().is_some_and(|nodes| nodes.iter().any(|n| n["name"] == name && n["up"] == true))
+    let nodes = regions(picture).filter_map(|region| region["nodes"].as_array()).flatten();
+    nodes.filter(|node| node["name"] == name).any(|node| node["up"] == true)
 }
 
 fn owns_any(picture: &Value, name: &str) -> bool {
-    picture["owners"].as_object().is_some_and(|owners| owners.values().any(|owner| owner == name))
+    let owners = regions(picture).filter_map(|region| region["owners"].as_object());
+    owners.flat_map(|owners| owners.values()).any(|owner| owner == name)
+}
+
+fn ships(picture: &Value) -> usize {
+    regions(picture).filter_map(|region| region["ships"].as_array()).map(Vec::len).sum()
 }
 
 #[test]
@@ -87,7 +29,7 @@ fn a_node_is_killed_and_restarted_by_the_page_and_nothing_is_lost() -> Result<()
     let mut demo = Demo::start()?;
     let picture = see(&demo, |picture| {
         let acked = picture["counters"]["acked"].as_u64().unwrap_or(0);
-        acked > 20 && owns_any(picture, "beta") && picture["ships"].as_array().is_some_and(|ships| ships.len() >= 40)
+        acked > 20 && owns_any(picture, "beta") && owns_any(picture, "delta") && ships(picture) >= 38
     })?;
     assert!(is_up(&picture, "beta"));
     let key = key_of(&get(&demo, "/")?.body)?;
@@ -119,6 +61,8 @@ fn only_the_page_itself_on_this_machine_may_control() -> Result<()> {
     assert_eq!(control(&demo, Some("x"), None, kill)?, 403);
     assert_eq!(control(&demo, Some(&key), Some("http://evil.example"), kill)?, 403);
     assert_eq!(control(&demo, Some(&key), None, r#"{"action":"kill","node":"nobody"}"#)?, 409);
+    assert_eq!(post(&demo, "/bridge", None, None, r#"{"cut":true}"#)?.status, 403);
+    assert_eq!(post(&demo, "/bridge", Some(&key), Some("http://evil.example"), r#"{"cut":true}"#)?.status, 403);
     for path in ["/", "/live", "/session.json?pane=1", "/universe.json", "/main.js"] {
         assert_eq!(request(&demo, "GET", path, "evil.example:7700", &[], "")?.status, 403, "{path}");
     }
@@ -156,8 +100,15 @@ fn the_page_and_all_it_needs_are_served() -> Result<()> {
         assert!(!answer.body.is_empty());
     }
     let session: Value = serde_json::from_str(&get(&demo, "/session.json?pane=1")?.body)?;
-    assert_eq!(session["urls"].as_array().map(Vec::len), Some(3));
-    assert_eq!(get(&demo, "/session.json?pane=3")?.status, 404);
+    assert_eq!((session["urls"].as_array().map(Vec::len), &session["region"]), (Some(2), &"eu".into()));
+    let session: Value = serde_json::from_str(&get(&demo, "/session.json?pane=2")?.body)?;
+    assert_eq!(session["region"], "us");
+    for unknown in ["pane=3", "pane=3&region=eu", "pane=1&region=mars"] {
+        assert_eq!(get(&demo, &format!("/session.json?{unknown}"))?.status, 404, "{unknown}");
+    }
+    let universe: Value = serde_json::from_str(&get(&demo, "/universe.json")?.body)?;
+    let gates: Vec<_> = regions(&universe).map(|region| region["gate"]["to"].clone()).collect();
+    assert_eq!(gates, ["us:1", "eu:1"]);
     assert_eq!(get(&demo, "/nothing.js")?.status, 404);
     Ok(())
 }

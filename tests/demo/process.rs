@@ -8,8 +8,10 @@ use sectorbus_tests::binaries;
 use serde_json::Value;
 
 fn command(arguments: &[&str]) -> Result<Command> {
-    let binary =
-        binaries::built("sectorbus-demo", &["demo/src", "demo/assets", "node/src", "node/assets", "shared/src"])?;
+    let binary = binaries::built(
+        "sectorbus-demo",
+        &["demo/src", "demo/assets", "nexus/src", "node/src", "node/assets", "shared/src"],
+    )?;
     let mut command = Command::new(binary);
     command.args(arguments).env_remove("RUST_LOG").stdin(Stdio::null());
     Ok(command)

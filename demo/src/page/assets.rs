@@ -10,8 +10,9 @@ const KEY_MARK: &str = "{{demo_key}}";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Name, type, content.
-const FILES: [(&str, &str, &str); 13] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("bell.js", JAVASCRIPT, include_str!("../../assets/bell.js")),
+    ("bridge.js", JAVASCRIPT, include_str!("../../assets/bridge.js")),
     ("chat.js", JAVASCRIPT, include_str!("../../assets/chat.js")),
     ("client.js", JAVASCRIPT, sectorbus_node::assets::CLIENT_JS),
     ("cluster.js", JAVASCRIPT, include_str!("../../assets/cluster.js")),

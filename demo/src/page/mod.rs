@@ -17,7 +17,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use futures_util::{Stream, stream};
 use rand::Rng;
-use sectorbus::ids::SectorId;
+use sectorbus::beyond::Beyond;
+use sectorbus::ids::{RegionName, SectorId};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
@@ -39,10 +40,11 @@ pub async fn bind(port: u16) -> Result<TcpListener> {
     })
 }
 
-/// Serves the page until dropped. Its two pilots are one team, and the first has drones where both begin.
+/// Serves the page until dropped. Its two pilots are one team, and the first has drones where they begin.
 pub async fn serve(listener: TcpListener, demo: Arc<Demo>) -> Result<()> {
-    let pilots: Vec<Player> = (1..=2).filter_map(|pane| demo.world.pilot(pane)).collect();
-    let backend = demo.backend.clone();
+    let home = &demo.lands[0];
+    let pilots: Vec<Player> = (1..=2).filter_map(|pane| home.world.pilot(pane)).collect();
+    let backend = home.backend.clone();
     let _made_ready = AbortOnDropHandle::new(tokio::spawn(async move {
         if let Err(error) = backend.make_team(&pilots).await {
             tracing::warn!(%error, "the pilots are in no team");
@@ -72,6 +74,7 @@ pub fn router(demo: Arc<Demo>) -> Router {
         .route("/live", get(live))
         .route("/session.json", get(session))
         .route("/control", post(control))
+        .route("/bridge", post(bridge))
         .route("/announce", post(announce))
         .route("/{file}", get(file))
         .layer(middleware::from_fn(guard::only_from_here))
@@ -100,17 +103,34 @@ struct SectorView {
 }
 
 #[derive(Serialize)]
-struct UniverseView {
+struct RegionView {
+    name: RegionName,
+    gate: GateView,
     sectors: Vec<SectorView>,
 }
 
+#[derive(Serialize)]
+struct GateView {
+    sector: SectorId,
+    to: Beyond,
+}
+
+#[derive(Serialize)]
+struct UniverseView {
+    regions: Vec<RegionView>,
+}
+
 async fn universe(State(shared): Page) -> Json<UniverseView> {
-    let map = &shared.demo.world.map;
-    let view = |id: SectorId| {
-        let (x, y) = map.map_position(&id);
-        SectorView { x, y, warps: map.warps(&id), id }
-    };
-    Json(UniverseView { sectors: map.sectors().map(view).collect() })
+    let regions = shared.demo.lands.iter().map(|land| {
+        let (map, gate) = (&land.world.map, land.world.gate.clone());
+        let view = |id: SectorId| {
+            let (x, y) = map.map_position(&id);
+            SectorView { x, y, warps: map.warps(&id), id }
+        };
+        let gate = GateView { sector: gate.sector, to: gate.to };
+        RegionView { name: land.name().clone(), gate, sectors: map.sectors().map(view).collect() }
+    });
+    Json(UniverseView { regions: regions.collect() })
 }
 
 async fn live(State(shared): Page) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
@@ -128,6 +148,8 @@ async fn live(State(shared): Page) -> Sse<impl Stream<Item = Result<Event, Infal
 #[derive(Deserialize)]
 struct Pane {
     pane: u8,
+    /// Where to connect; absent: the pane's own region, the first for pane 1.
+    region: Option<String>,
     /// In place of the pilot's own: whoever opens the page may call its pilots as they like.
     name: Option<String>,
 }
@@ -135,16 +157,23 @@ struct Pane {
 #[derive(Serialize)]
 struct Session {
     token: String,
+    region: RegionName,
     urls: Vec<String>,
 }
 
-async fn session(State(shared): Page, Query(Pane { pane, name }): Query<Pane>) -> Response {
-    let Some(mut player) = shared.demo.world.pilot(pane) else {
-        return (StatusCode::NOT_FOUND, "pane is 1 or 2").into_response();
+async fn session(State(shared): Page, Query(Pane { pane, region, name }): Query<Pane>) -> Response {
+    let lands = &shared.demo.lands;
+    let land = match &region {
+        Some(region) => lands.iter().find(|land| land.name().as_str() == region),
+        None => lands.get(usize::from(pane.saturating_sub(1))),
+    };
+    let Some((land, mut player)) = land.and_then(|land| Some((land, land.world.pilot(pane)?))) else {
+        let names: Vec<&str> = lands.iter().map(|land| land.name().as_str()).collect();
+        return (StatusCode::NOT_FOUND, format!("pane is 1 or 2, region {}", names.join(" or "))).into_response();
     };
     player.name = name.unwrap_or(player.name);
-    let urls = shared.demo.cluster.addresses().iter().map(|address| format!("ws://{address}/ws")).collect();
-    Json(Session { token: shared.demo.world.token(&player), urls }).into_response()
+    let urls = land.cluster.addresses().iter().map(|address| format!("ws://{address}/ws")).collect();
+    Json(Session { token: land.world.token(&player), region: land.name().clone(), urls }).into_response()
 }
 
 #[derive(Deserialize)]
@@ -166,7 +195,7 @@ async fn control(State(shared): Page, key: guard::Key, Json(control): Json<Contr
     }
     let done = match control.action {
         What::Kill => shared.demo.kill(&control.node).await,
-        What::Restart => shared.demo.cluster.restart(&control.node),
+        What::Restart => shared.demo.restart(&control.node),
     };
     match done {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
@@ -175,8 +204,23 @@ async fn control(State(shared): Page, key: guard::Key, Json(control): Json<Contr
 }
 
 #[derive(Deserialize)]
+struct Switch {
+    cut: bool,
+}
+
+async fn bridge(State(shared): Page, key: guard::Key, Json(Switch { cut }): Json<Switch>) -> Response {
+    if !key.is(&shared.key) {
+        return (StatusCode::FORBIDDEN, OTHER_RUN).into_response();
+    }
+    match shared.demo.bridge.cut(cut).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
+    }
+}
+
+#[derive(Deserialize)]
 struct Announcement {
-    /// Absent: everybody is told.
+    /// Absent: everybody is told, in both regions.
     topic: Option<String>,
     level: String,
     text: String,
@@ -187,8 +231,13 @@ async fn announce(State(shared): Page, key: guard::Key, Json(said): Json<Announc
         return (StatusCode::FORBIDDEN, OTHER_RUN).into_response();
     }
     let name = format!("page-{:032x}", rand::rng().random::<u128>());
-    match shared.demo.backend.announce(&name, said.topic.as_deref(), &said.level, &said.text).await {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
+    // What everybody is told goes over the bridge; topics are each region's own.
+    let doors = if said.topic.is_some() { shared.demo.lands.len() } else { 1 };
+    for land in &shared.demo.lands[..doors] {
+        let told = land.backend.announce(&name, said.topic.as_deref(), &said.level, &said.text).await;
+        if let Err(error) = told {
+            return (StatusCode::CONFLICT, error.to_string()).into_response();
+        }
     }
+    StatusCode::NO_CONTENT.into_response()
 }
