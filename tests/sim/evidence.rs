@@ -63,7 +63,16 @@ pub(crate) struct Device {
     pub(crate) heard: Heard,
 }
 
-/// All of it.
+/// What the other region of a universe knows, as far as it matters here.
+#[derive(Debug, Clone)]
+pub(crate) struct Elsewhere {
+    /// Every answer it gave: a player who jumps brings them along.
+    pub(crate) answers: BTreeMap<(PlayerId, ActorId, Seq), Vec<Answer>>,
+    /// Its teams at the end: a team has one log, in the region where it was made.
+    pub(crate) teams: BTreeMap<RoomId, (EntryId, RoomState)>,
+}
+
+/// All of it, of one region.
 #[derive(Debug, Clone)]
 pub(crate) struct Evidence {
     pub(crate) genesis: BTreeMap<RoomId, RoomState>,
@@ -78,6 +87,8 @@ pub(crate) struct Evidence {
     pub(crate) quiet: bool,
     /// Nodes that ended by a panic.
     pub(crate) panics: Vec<String>,
+    /// Players may be in another region: where they are is judged over both.
+    pub(crate) elsewhere: Option<Elsewhere>,
 }
 
 impl Device {

@@ -6,10 +6,13 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sectorbus::action::{Action, Status};
+use sectorbus::action::{Action, Answer, Status};
+use sectorbus::beyond::Beyond;
 use sectorbus::ids::{RoomId, Seq};
 use sectorbus::log::memory::{MemoryLog, MemoryRegion};
 use sectorbus::protocol::{ClientFrame, CloseCode, Codec, Ping, RequestNo, Say, ServerFrame, SnapshotReason};
+use sectorbus::value::{Field, Value};
+use sectorbus_demo::heard::Heard;
 use sectorbus_node::Node;
 use sectorbus_node::session::outbox::unframed;
 use sectorbus_tests::client::{Client, View};
@@ -27,11 +30,22 @@ const PENDING_MAX: usize = 12;
 const SAYING_MAX: usize = 4;
 /// Of what a player does.
 const SAYS_PERCENT: u64 = 25;
+/// The same, where there is a gate.
+const JUMPS_PERCENT: u64 = 12;
 
 struct Link {
     messages_tx: mpsc::UnboundedSender<(bool, Bytes)>,
     frames_rx: mpsc::UnboundedReceiver<Bytes>,
     node: String,
+}
+
+/// What was asked and heard in a region that the client was sent away from.
+struct Leg {
+    region: String,
+    told: Vec<Telling>,
+    answers: BTreeMap<Seq, Answer>,
+    spoken: BTreeMap<RequestNo, Say>,
+    heard: Heard,
 }
 
 pub(crate) struct Player {
@@ -50,6 +64,8 @@ pub(crate) struct Player {
     asked: BTreeMap<Seq, Action>,
     spoken: BTreeMap<RequestNo, Say>,
     told: Vec<Telling>,
+    /// Before the region that it is in.
+    legs: Vec<Leg>,
     /// To whom it may say something.
     pals: &'static [&'static str],
 }
@@ -77,6 +93,7 @@ impl Player {
             asked: BTreeMap::new(),
             spoken: BTreeMap::new(),
             told: Vec::new(),
+            legs: Vec::new(),
             pals,
         }
     }
@@ -138,6 +155,13 @@ impl Player {
         if dice.chance(SAYS_PERCENT) {
             return self.say(dice, trace);
         }
+        let gates = self.client.view.as_ref().map(gates_in).unwrap_or_default();
+        if !gates.is_empty()
+            && dice.chance(JUMPS_PERCENT)
+            && let Some(to) = dice.pick(&gates)
+        {
+            return self.ask(Action::Jump { to: to.clone() }, trace);
+        }
         let warps = self.client.view.as_ref().map(View::warps).unwrap_or_default();
         let action = match (dice.chance(40), dice.pick(&warps)) {
             (true, Some(to)) => Action::Move { to: to.clone() },
@@ -172,6 +196,29 @@ impl Player {
         if self.client.is_live() {
             self.send(&frame);
         }
+    }
+
+    /// Where it was told to go, and did not go yet if that is another region than it is in.
+    pub(crate) fn sent_to(&self) -> Option<&str> {
+        let elsewhere = self.client.elsewhere.as_ref().filter(|_| self.link.is_none())?;
+        Some(elsewhere.region.as_str())
+    }
+
+    /// Leaves a region for another: nodes there are where it connects next.
+    pub(crate) fn leave(&mut self, region: &str, trace: &mut Trace) {
+        trace.say(|| format!("{} leaves {region}", self.name));
+        let is_of_before = |seq: &Seq| self.legs.iter().any(|leg| leg.answers.contains_key(seq));
+        let answers = self.client.answers.iter().filter(|(seq, _)| !is_of_before(seq));
+        let answers = answers.map(|(seq, answer)| (*seq, answer.clone())).collect();
+        let mut heard = self.client.heard.clone();
+        heard.saying.clear();
+        let (told, spoken) = (std::mem::take(&mut self.told), self.spoken.clone());
+        self.legs.push(Leg { region: region.to_owned(), told, answers, spoken, heard });
+        // What it has heard it is not told again: who comes back has heard it.
+        self.client.heard.places.clear();
+        self.client.heard.said.clear();
+        // Who was let go in silence is gone for the other region.
+        self.ghosts.clear();
     }
 
     /// The node it is connected to.
@@ -238,9 +285,9 @@ impl Player {
             ServerFrame::Welcome(welcome) if cursor_before.is_some() => {
                 Some(Told::Resumed { recovered: welcome.recovered })
             }
-            ServerFrame::Ack(ack) => Some(Told::Answer { seq: ack.seq, answer: sectorbus::action::Answer::Ack }),
+            ServerFrame::Ack(ack) => Some(Told::Answer { seq: ack.seq, answer: Answer::Ack }),
             ServerFrame::Reject(reject) => {
-                let answer = sectorbus::action::Answer::Reject { code: reject.code, facts: reject.facts.clone() };
+                let answer = Answer::Reject { code: reject.code, facts: reject.facts.clone() };
                 Some(Told::Answer { seq: reject.seq, answer })
             }
             ServerFrame::Snapshot(snapshot) if snapshot.reason == SnapshotReason::Lost => Some(Told::Lost),
@@ -270,25 +317,58 @@ impl Player {
         }
     }
 
-    /// What is left of it for the oracle.
-    pub(crate) fn into_device(self) -> Device {
-        Device {
+    /// What is left of it for the oracle of the region where it is, and for those of regions where it was, by their names.
+    pub(crate) fn into_devices(mut self, region: &str) -> Vec<(String, Device)> {
+        let (mut devices, mut told, mut answers) = (Vec::new(), Vec::new(), std::mem::take(&mut self.client.answers));
+        for leg in self.legs {
+            answers.retain(|seq, _| !leg.answers.contains_key(seq));
+            let is_here = leg.region == region;
+            let of_loss = |told: &Told| matches!(told, Told::Lost | Told::Resumed { .. });
+            told.extend(leg.told.iter().filter(|telling| is_here || of_loss(&telling.told)).cloned());
+            let device = Device {
+                name: format!("{} in {}", self.name, leg.region),
+                player: self.client.player.parse().expect("a player's name"),
+                actor: self.client.actor,
+                asked: self.asked.clone(),
+                told: leg.told,
+                stayed: false,
+                live: false,
+                pending: Vec::new(),
+                answers: leg.answers,
+                broken: Vec::new(),
+                view: None,
+                beside: BTreeMap::new(),
+                spoken: leg.spoken,
+                heard: leg.heard,
+            };
+            devices.push((leg.region, device));
+        }
+        told.append(&mut self.told);
+        let device = Device {
             name: self.name,
             player: self.client.player.parse().expect("a player's name"),
             actor: self.client.actor,
             asked: self.asked,
-            told: self.told,
+            told,
             stayed: self.stays,
             live: self.link.is_some() && self.client.is_live(),
             pending: self.client.pending.keys().copied().collect(),
-            answers: self.client.answers,
+            answers,
             broken: self.client.broken,
             view: self.client.view,
             beside: self.client.beside,
             spoken: self.spoken,
             heard: self.client.heard,
-        }
+        };
+        devices.push((region.to_owned(), device));
+        devices
     }
+}
+
+/// Where the gates that it sees lead to.
+fn gates_in(view: &View) -> Vec<Beyond> {
+    let gates = view.entities.values().filter(|of| of.get(&Field::KIND).and_then(Value::as_text) == Some("gate"));
+    gates.filter_map(|of| of.get(&Field::TO)?.as_text()?.parse().ok()).collect()
 }
 
 /// Two teams in each region; every device of a player says the same.

@@ -12,13 +12,14 @@ use sectorbus::log::{Bridge, Facts, Log, OnceKey};
 use sectorbus::presence::Shown;
 use sectorbus_nexus::rules::Rules;
 use sectorbus_nexus::{Nexus, NexusParts, Region};
+use sectorbus_node::config::Gate;
 use sectorbus_node::feeds::item;
 use tokio::time::Instant;
 
 use crate::chaos::Chaos;
 use crate::counters::Counters;
 use crate::dice::Dice;
-use crate::evidence::Evidence;
+use crate::evidence::Device;
 use crate::invariants;
 use crate::run::Outcome;
 use crate::world::{Cast, World};
@@ -69,8 +70,8 @@ pub(crate) fn run(seed: u64, is_told: bool) -> Outcome {
     let (broken, trace_hash) = metrics::with_local_recorder(&*counters, || {
         runtime.block_on(async {
             let mut universe = Universe::new(seed, is_told);
-            let is_quiet = universe.live().await;
-            universe.verdict(is_quiet, &counters).await
+            universe.live().await;
+            universe.verdict(&counters).await
         })
     });
     drop(runtime);
@@ -85,10 +86,15 @@ impl Universe {
             let region = region_of(REGIONS[n], seed * 2 + n as u64, hours);
             World::of(seed * 2 + n as u64, is_told, region, REGIONS[n], CASTS[n])
         };
+        let mut worlds = [world(0, 2), world(1, 0)];
+        for (here, there) in [(0, 1), (1, 0)] {
+            let gates = draw_gates(&mut dice, worlds[here].sectors(), REGIONS[there]);
+            worlds[here].set_gates(gates);
+        }
         let hub = region_of("nexus", seed ^ 0x4b, 1);
         hub.set_latency(Duration::ZERO, Duration::from_millis(dice.between(0, 8)));
         Self {
-            worlds: [world(0, 2), world(1, 0)],
+            worlds,
             hub,
             seats: [Seat::Down { until: now }, Seat::Down { until: now }],
             starts: 0,
@@ -105,8 +111,7 @@ impl Universe {
         self.worlds[0].trace.say(what);
     }
 
-    /// Whether all was quiet at the end.
-    async fn live(&mut self) -> bool {
+    async fn live(&mut self) {
         let calm = Instant::now() + BRIDGE_BEGINS_AFTER + Duration::from_secs(2);
         while Instant::now() < calm {
             self.step().await;
@@ -129,12 +134,17 @@ impl Universe {
             world.send_spare_devices_away();
         }
         self.hub.heal();
-        self.settle().await
+        self.settle().await;
     }
 
     async fn step(&mut self) {
         for world in &mut self.worlds {
             world.step().await;
+        }
+        let leavers: Vec<_> = self.worlds.iter_mut().flat_map(World::leavers).collect();
+        for (to, player) in leavers {
+            let world = REGIONS.iter().position(|name| *name == to).expect("a region of this universe");
+            self.worlds[world].players.push(player);
         }
         for n in 0..NEXUSES {
             if matches!(&self.seats[n], Seat::Down { until } if *until <= Instant::now()) {
@@ -214,7 +224,7 @@ impl Universe {
         self.say(|| format!("fault {kind} beside the regions"));
     }
 
-    async fn settle(&mut self) -> bool {
+    async fn settle(&mut self) {
         let give_up = Instant::now() + SETTLE_WITHIN;
         let orders = |worlds: &[World; 2]| [worlds[0].region.order(), worlds[1].region.order()];
         let (mut order, mut quiet_since) = (orders(&self.worlds), Instant::now());
@@ -226,26 +236,26 @@ impl Universe {
             }
             if quiet_since.elapsed() >= QUIET_FOR {
                 self.worlds.iter_mut().for_each(World::is_quiet);
-                return true;
+                return;
             }
         }
-        false
     }
 
-    async fn verdict(self, is_quiet: bool, counters: &Counters) -> (Vec<String>, u64) {
+    async fn verdict(mut self, counters: &Counters) -> (Vec<String>, u64) {
         let mut broken = Vec::new();
-        if !is_quiet {
-            broken.push("convergence: never quiet".to_owned());
-        }
         let tails_lost = [self.worlds[0].tails_lost, self.worlds[1].tails_lost];
         let regions = [0, 1].map(|world| self.worlds[world].region.clone());
         // At once: reading takes time, in which rooms go on, and no player looks.
         let mut hash = 0_u64;
-        for world in self.worlds {
-            let (evidence, trace): (Evidence, u64) = world.into_evidence(counters);
+        let devices: Vec<(String, Device)> = self.worlds.iter_mut().flat_map(World::take_devices).collect();
+        let evidence = self.worlds.into_iter().zip(REGIONS).map(|(world, name)| {
+            let (mut evidence, trace) = world.into_evidence(counters);
             hash = hash.rotate_left(7) ^ trace;
-            broken.extend(invariants::check(&evidence));
-        }
+            let of_here = devices.iter().filter(|(region, _)| region == name);
+            evidence.devices = of_here.map(|(_, device)| device.clone()).collect();
+            evidence
+        });
+        broken.extend(invariants::check_regions(REGIONS, evidence.collect()));
         let (mut feeds, mut began, mut presence) = (Vec::new(), Vec::new(), Vec::new());
         for region in &regions {
             began.push(region.handle().open_bridge().await.expect("healed").began_ms);
@@ -267,6 +277,18 @@ impl Universe {
         }
         (broken, hash)
     }
+}
+
+/// In the start sector and some others; some lead to sectors that are not there.
+fn draw_gates(dice: &mut Dice, sectors: u32, to: &str) -> Vec<Gate> {
+    let mut gates = Vec::new();
+    for sector in 1..=sectors {
+        if sector == 1 || dice.chance(50) {
+            let there = dice.between(1, 12);
+            gates.push(Gate::read(&format!("{sector} {to}:{there}")).expect("a gate"));
+        }
+    }
+    gates
 }
 
 /// By room, what is in its feed, oldest first.

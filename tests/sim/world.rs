@@ -10,7 +10,7 @@ use sectorbus::ids::RoomId;
 use sectorbus::log::LogBody;
 use sectorbus::log::memory::{MemoryLog, MemoryRegion};
 use sectorbus::protocol::Codec;
-use sectorbus_node::config::TeamsFrom;
+use sectorbus_node::config::{Gate, TeamsFrom};
 use sectorbus_node::{Node, NodeConfig};
 use sectorbus_tests::cluster;
 use tokio::task::JoinHandle;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::chaos::Chaos;
 use crate::counters::Counters;
 use crate::dice::Dice;
-use crate::evidence::Evidence;
+use crate::evidence::{Device, Evidence};
 use crate::player::Player;
 use crate::trace::Trace;
 
@@ -101,6 +101,27 @@ impl World {
             acts_percent: dice.between(2, 12),
             dice,
         }
+    }
+
+    /// Gates to another region; before anything has begun.
+    pub(crate) fn set_gates(&mut self, gates: Vec<Gate>) {
+        self.settings.gates = gates;
+    }
+
+    pub(crate) fn sectors(&self) -> u32 {
+        self.settings.universe_sectors
+    }
+
+    /// Those who were told to go to another region, and which.
+    pub(crate) fn leavers(&mut self) -> Vec<(String, Player)> {
+        let Self { players, trace, settings, .. } = self;
+        let here = settings.region.as_str();
+        let leavers = players.extract_if(.., |player| player.sent_to().is_some_and(|to| to != here));
+        let left = |mut player: Player| {
+            player.leave(here, trace);
+            (player.sent_to().unwrap_or_default().to_owned(), player)
+        };
+        leavers.map(left).collect()
     }
 
     /// Lives through the trouble, heals, and waits until all is quiet.
@@ -279,8 +300,15 @@ impl World {
         self.trace.say(|| "never quiet".to_owned());
     }
 
+    /// What those who are here leave for the oracle, by the names of the regions it is about.
+    pub(crate) fn take_devices(&mut self) -> Vec<(String, Device)> {
+        let here = self.settings.region.as_str();
+        std::mem::take(&mut self.players).into_iter().flat_map(|player| player.into_devices(here)).collect()
+    }
+
     /// The evidence, and the hash of the trace.
     pub(crate) fn into_evidence(mut self, counters: &Counters) -> (Evidence, u64) {
+        let devices = self.take_devices().into_iter().map(|(_, device)| device).collect();
         for index in 0..self.slots.len() {
             if let Slot::Up(node) = &self.slots[index] {
                 let node = node.clone();
@@ -299,16 +327,18 @@ impl World {
             }
         }
         let universe = sectorbus::rules::Universe::new(self.settings.universe_seed, self.settings.universe_sectors);
-        let rules = sectorbus::rules::Rules::new(universe, 0);
+        let gates = self.settings.gates.iter().map(|gate| (gate.sector.clone(), gate.to.clone()));
+        let rules = sectorbus::rules::Rules::new(universe, 0).with_gates(gates);
         let evidence = Evidence {
             genesis: dumps.keys().map(|room| (room.clone(), rules.genesis(room))).collect(),
             rooms: dumps,
             publications: self.region.publications(),
-            devices: self.players.into_iter().map(Player::into_device).collect(),
+            devices,
             acked_lost: counters.sum("sectorbus_acked_lost_total"),
             lost_with_a_node: self.tails_lost > 0 && self.ended > 0,
             quiet: self.quiet,
             panics: self.panics,
+            elsewhere: None,
         };
         (evidence, self.trace.finish())
     }

@@ -35,6 +35,8 @@ pub enum Weather {
     SubscribersDeaf,
     /// Answers and pushes in which one of these words occurs do not arrive at the one who connected.
     Without(&'static [&'static str]),
+    /// A connection that says this falls silent there and then, in both directions and until it is cut; all others are fine.
+    StopsAt(&'static str),
     /// Nobody is let in; connections that are there stay until they are cut.
     Down,
 }
@@ -140,6 +142,7 @@ async fn relay(
     let to_client = tokio::sync::Mutex::new(to_client);
     let to_target = tokio::sync::Mutex::new(to_target);
     let (subscribed, unanswered, breaks) = (AtomicBool::new(false), AtomicBool::new(false), Notify::new());
+    let silent = AtomicBool::new(false);
     let mut injecting_rx = moods.injecting.subscribe();
     let made_while_deaf = *weather_rx.borrow() == Weather::SubscribersDeaf;
     let up = carry(from_client, &to_target, weather_rx.clone(), |piece, weather| {
@@ -151,7 +154,12 @@ async fn relay(
         if piece.windows(9).any(|word| word.eq_ignore_ascii_case(b"SUBSCRIBE")) {
             subscribed.store(true, Ordering::Relaxed);
         }
-        if matches!(weather, Weather::BlackHole | Weather::TargetDeaf) { Vec::new() } else { piece.to_vec() }
+        if matches!(weather, Weather::StopsAt(words) if piece.windows(words.len()).any(|part| part == words.as_bytes()))
+        {
+            silent.store(true, Ordering::Relaxed);
+        }
+        let is_deaf = matches!(weather, Weather::BlackHole | Weather::TargetDeaf) || silent.load(Ordering::Relaxed);
+        if is_deaf { Vec::new() } else { piece.to_vec() }
     });
     let down = carry(from_target, &to_client, weather_rx, |piece, weather| {
         let is_deaf = match weather {
@@ -159,10 +167,11 @@ async fn relay(
                 breaks.notify_one();
                 true
             }
+            _ if silent.load(Ordering::Relaxed) => true,
             Weather::BlackHole | Weather::ClientDeaf => true,
             Weather::SubscribersDeaf => !made_while_deaf && subscribed.load(Ordering::Relaxed),
             Weather::Without(words) => return without(words, piece),
-            Weather::Fine | Weather::Slow(_) | Weather::TargetDeaf | Weather::Down => false,
+            Weather::Fine | Weather::Slow(_) | Weather::TargetDeaf | Weather::StopsAt(_) | Weather::Down => false,
         };
         if is_deaf { Vec::new() } else { piece.to_vec() }
     });

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::folder::Folder;
 use crate::mirrored::Feeds;
 use crate::nexuses::{NexusFile, NexusProcess};
+use crate::processes::NodeSettings;
 use crate::proxy::Proxy;
 use crate::redis_server::{RedisOptions, RedisServer};
 use crate::region::Region;
@@ -43,12 +44,21 @@ pub struct Universe {
 impl Universe {
     /// Three regions with this many nodes each, bridged, and no nexus yet.
     pub async fn start(nodes: usize) -> Result<Self> {
+        Self::start_with(REGIONS.len(), nodes, |_, settings| settings).await
+    }
+
+    /// The same of the first `regions`, their nodes with other settings by the name of the region.
+    pub async fn start_with(
+        regions: usize,
+        nodes: usize,
+        change: impl Fn(&str, NodeSettings) -> NodeSettings,
+    ) -> Result<Self> {
         let mut members = Vec::new();
-        for (name, clock_ahead_s) in REGIONS {
+        for (name, clock_ahead_s) in REGIONS.into_iter().take(regions) {
             let mut region = Region::on_redis(RedisOptions { clock_ahead_s, ..RedisOptions::default() }).await?;
             for number in 1..=nodes {
                 let settings = region.settings(&format!("{name}-{number}")).with("region", name);
-                region.add(settings).await?;
+                region.add(change(name, settings)).await?;
             }
             region.together().await?;
             let link = Proxy::to_redis(region.redis.port()).await?;
@@ -58,8 +68,8 @@ impl Universe {
         let hub_link = Proxy::to_redis(hub.port()).await?;
         let folder = Folder::new("universe")?;
         let universe = Self { nexuses: Vec::new(), members, hub, hub_link, launched: 0, folder, passed: false };
-        for (name, _) in REGIONS {
-            universe.feeds(name).await?.bridged().await?;
+        for member in &universe.members {
+            universe.feeds(member.name).await?.bridged().await?;
         }
         Ok(universe)
     }
@@ -79,6 +89,10 @@ impl Universe {
         self.members.iter().find(|member| member.name == name).expect("a region of the universe")
     }
 
+    pub fn member_mut(&mut self, name: &str) -> &mut Member {
+        self.members.iter_mut().find(|member| member.name == name).expect("a region of the universe")
+    }
+
     /// A connection of the test's own to a region, past the proxy.
     pub async fn feeds(&self, name: &str) -> Result<Feeds> {
         Feeds::connect(&self.member(name).region.redis.url(), name, "test").await
@@ -96,7 +110,7 @@ impl Universe {
     /// Waits until this nexus leads every link.
     pub async fn led_by(&self, nexus: &str, within: Duration) -> Result<()> {
         let deadline = Instant::now() + within;
-        for (name, _) in REGIONS {
+        for name in self.members.iter().map(|member| member.name) {
             loop {
                 let leader = self.leader(name).await?;
                 if leader.as_deref() == Some(nexus) {

@@ -3,7 +3,9 @@
 
 mod cut_off;
 mod hub;
+mod jumps;
 mod killed;
 mod rings;
 mod slow;
+mod steps;
 mod traffic;

@@ -74,7 +74,7 @@ pub(super) async fn let_go<L: Log>(
     let end = match found {
         Found::Here => return Ok(()),
         Found::Elsewhere(frame) => {
-            outbox.send(&[framed(Lane::Critical, codec, &frame.encode(codec))]);
+            outbox.send_last(&framed(Lane::Critical, codec, &frame.encode(codec)));
             close(CloseCode::Elsewhere)
         }
         Found::Unsaid => {
@@ -95,7 +95,8 @@ impl<L: Log> Session<L> {
         let is_behind = self.place.as_ref().is_some_and(|place| at.hop < place.followed());
         let told = told(&self.core, player, at, Some(session)).filter(|_| !is_behind);
         let Some(frame) = told else { return Ok(()) };
-        self.send(&frame);
+        // Items of feeds that come by themselves would be taken for those of the other region.
+        self.outbox.send_last(&framed(Lane::Critical, self.codec, &frame.encode(self.codec)));
         Err(close(CloseCode::Elsewhere))
     }
 }

@@ -142,6 +142,8 @@ struct Waiting {
     /// The visit that each slot shows.
     visits: [u64; STATE_LANES],
     feeds_wait: bool,
+    /// All was said but the close.
+    over: bool,
     closed: bool,
     too_slow: bool,
 }
@@ -164,6 +166,7 @@ impl Outbox {
             state_dropped: [false; STATE_LANES],
             visits: [0; STATE_LANES],
             feeds_wait: false,
+            over: false,
             closed: false,
             too_slow: false,
         };
@@ -173,6 +176,15 @@ impl Outbox {
     /// Hands over frames that belong in one write, in order.
     pub fn send(&self, frames: &[Framed]) -> Handed {
         self.send_locked(self.waiting.lock(), frames)
+    }
+
+    /// Hands over the last frame before the close: whatever others hand over from now on is not taken.
+    pub fn send_last(&self, frame: &Framed) {
+        let mut waiting = self.waiting.lock();
+        if !waiting.over {
+            waiting.over = true;
+            self.hand_over(waiting, std::slice::from_ref(frame));
+        }
     }
 
     /// The slot shows another room from the next frame on: a relay that has not heard of it yet cannot send to it any
@@ -192,7 +204,11 @@ impl Outbox {
         self.send_locked(waiting, frames)
     }
 
-    fn send_locked(&self, mut waiting: MutexGuard<'_, Waiting>, frames: &[Framed]) -> Handed {
+    fn send_locked(&self, waiting: MutexGuard<'_, Waiting>, frames: &[Framed]) -> Handed {
+        if waiting.over { Handed::Closed } else { self.hand_over(waiting, frames) }
+    }
+
+    fn hand_over(&self, mut waiting: MutexGuard<'_, Waiting>, frames: &[Framed]) -> Handed {
         if waiting.closed {
             return Handed::Closed;
         }
@@ -305,7 +321,7 @@ impl Outbox {
 
     /// Sends a last frame and takes no more; what waits stays to be drained.
     pub fn close_with(&self, last: Bytes) {
-        self.send_raw(last.clone());
+        self.hand_over(self.waiting.lock(), &[Framed { lane: Lane::Critical, bytes: last.clone() }]);
         let mut waiting = self.waiting.lock();
         if std::mem::replace(&mut waiting.closed, true) && waiting.too_slow {
             // Nothing that waits is worth sending before the reason.

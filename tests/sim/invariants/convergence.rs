@@ -22,7 +22,7 @@ pub(crate) fn check(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
             broken.push(format!("{} still waits for answers to {:?}", device.name, device.pending));
         }
         broken.extend(differs(device, ledger).map(|what| format!("{} {what}", device.name)));
-        broken.extend(differs_beside(device, ledger).map(|what| format!("{} {what}", device.name)));
+        broken.extend(differs_beside(evidence, device, ledger).map(|what| format!("{} {what}", device.name)));
     }
     let others = |what: &&String| !what.starts_with("drift") && !what.contains("was answered");
     for device in &evidence.devices {
@@ -35,9 +35,11 @@ pub(crate) fn check(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
 }
 
 /// The rooms beside the sector are those of the log, and the roster knows that its player is there.
-fn differs_beside(device: &Device, ledger: &Ledger) -> Option<String> {
+fn differs_beside(evidence: &Evidence, device: &Device, ledger: &Ledger) -> Option<String> {
+    let of_elsewhere = |room: &RoomId| evidence.elsewhere.as_ref()?.teams.get(room);
     for (slot, shown) in &device.beside {
-        let Some(Ended { last, state }) = ledger.ended.get(&shown.room) else {
+        let here = ledger.ended.get(&shown.room).map(|Ended { last, state }| (last, state));
+        let Some((last, state)) = here.or_else(|| of_elsewhere(&shown.room).map(|(last, state)| (last, state))) else {
             return Some(format!("shows {}, which has no log", shown.room));
         };
         if shown.cursor != *last {
@@ -49,6 +51,10 @@ fn differs_beside(device: &Device, ledger: &Ledger) -> Option<String> {
         }
     }
     let team = RoomId::Team(team_of(device.player.as_str()).parse().ok()?);
+    if !ledger.ended.contains_key(&team) && of_elsewhere(&team).is_some() {
+        // The roster is the other region's, which knows whether its members are there.
+        return None;
+    }
     let roster = device.beside.get(&Slot::TEAM).filter(|beside| beside.room == team);
     let of_me = |field| roster.and_then(|roster| roster.of_member(device.player.as_str(), field));
     let sector = device.view.as_ref().map(|view| Value::from(view.sector.as_str()));

@@ -54,7 +54,7 @@ pub(crate) fn check(evidence: &Evidence, _ledger: &Ledger) -> Vec<String> {
             broken.extend(
                 [RoomId::Global, RoomId::Player(device.player.clone())]
                     .iter()
-                    .filter_map(|room| unheard(feeds.get(room)?, &firsts, room, device)),
+                    .filter_map(|room| unheard(evidence, feeds.get(room)?, &firsts, room, device)),
             );
         }
     }
@@ -77,9 +77,13 @@ fn missing(feeds: &BTreeMap<&RoomId, Feed>, device: &Device) -> Vec<String> {
     broken
 }
 
-fn unheard(feed: &Feed, firsts: &Firsts, room: &RoomId, device: &Device) -> Option<String> {
+fn unheard(evidence: &Evidence, feed: &Feed, firsts: &Firsts, room: &RoomId, device: &Device) -> Option<String> {
     let places: Vec<_> = device.heard.places.iter().filter(|place| place.of == *room).collect();
-    let Some(began) = places.first() else { return Some(format!("{} never heard {room}", device.name)) };
+    let first = places.first().copied();
+    // A hello with a ticket begins anew, also after a connection that ended before its welcome.
+    let started = places.iter().rev().copied().find(|place| place.why == FeedPlaceReason::Started);
+    let began = if evidence.elsewhere.is_some() { started.or(first) } else { first };
+    let Some(began) = began else { return Some(format!("{} never heard {room}", device.name)) };
     if let Some((last, _)) = feed.last()
         && device.heard.cursors.get(room) != Some(last)
     {

@@ -18,12 +18,17 @@ pub(crate) fn check(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
     }
     let mut broken = BTreeSet::new();
     for device in &evidence.devices {
-        broken.extend(check_device(ledger, &first, device));
+        broken.extend(check_device(evidence, ledger, &first, device));
     }
     broken.into_iter().collect()
 }
 
-fn check_device(ledger: &Ledger, first: &BTreeMap<(RoomId, EntryId), u64>, device: &Device) -> Vec<String> {
+fn check_device(
+    evidence: &Evidence,
+    ledger: &Ledger,
+    first: &BTreeMap<(RoomId, EntryId), u64>,
+    device: &Device,
+) -> Vec<String> {
     let mut broken = Vec::new();
     for telling in &device.told {
         match &telling.told {
@@ -37,7 +42,10 @@ fn check_device(ledger: &Ledger, first: &BTreeMap<(RoomId, EntryId), u64>, devic
                 let Some(actor) = device.actor else { continue };
                 let name = (device.player.clone(), actor, *seq);
                 let known = |given: &super::ledger::Given| given.order <= telling.order && given.answer == *answer;
-                if !ledger.answers_to(&name).iter().any(known) {
+                // A player who came from another region brought what was answered there.
+                let brought = evidence.elsewhere.as_ref().and_then(|elsewhere| elsewhere.answers.get(&name));
+                let is_brought = brought.is_some_and(|answers| answers.contains(answer));
+                if !is_brought && !ledger.answers_to(&name).iter().any(known) {
                     broken.push(format!("{}: {seq} answered {} ahead of the log", device.name, brief(answer)));
                 }
             }

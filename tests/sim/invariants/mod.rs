@@ -10,6 +10,7 @@ mod once;
 mod one_chain;
 mod one_entry_per_id;
 mod one_place;
+mod regions;
 
 mod ledger;
 
@@ -33,13 +34,36 @@ const CHECKS: [(&str, Check); 9] = [
 
 /// All that is broken, as `<invariant>: <what>`.
 pub(crate) fn check(evidence: &Evidence) -> Vec<String> {
-    let ledger = match Ledger::of(evidence) {
-        Ok(ledger) => ledger,
-        Err(unreadable) => return vec![format!("checksums: {unreadable}")],
-    };
+    match Ledger::of(evidence) {
+        Ok(ledger) => check_one(evidence, &ledger),
+        Err(unreadable) => vec![format!("checksums: {unreadable}")],
+    }
+}
+
+/// The same of regions that players jump between, as `<region>: <invariant>: <what>`; and what is to hold over all of them.
+pub(crate) fn check_regions(names: [&str; 2], mut evidence: Vec<Evidence>) -> Vec<String> {
+    let mut ledgers = Vec::new();
+    for of_one in &evidence {
+        match Ledger::of(of_one) {
+            Ok(ledger) => ledgers.push(ledger),
+            Err(unreadable) => return vec![format!("checksums: {unreadable}")],
+        }
+    }
+    regions::excuse(&mut evidence, &ledgers);
+    let mut broken = Vec::new();
+    for (number, name) in names.iter().enumerate() {
+        evidence[number].elsewhere = Some(regions::elsewhere(&ledgers[1 - number]));
+        let of_one = check_one(&evidence[number], &ledgers[number]);
+        broken.extend(of_one.into_iter().map(|what| format!("{name}: {what}")));
+    }
+    broken.extend(regions::check(&evidence, &ledgers));
+    broken
+}
+
+fn check_one(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
     let mut broken: Vec<String> = evidence.panics.iter().map(|panic| format!("panic: {panic}")).collect();
     for (name, check) in CHECKS {
-        broken.extend(check(evidence, &ledger).into_iter().map(|what| format!("{name}: {what}")));
+        broken.extend(check(evidence, ledger).into_iter().map(|what| format!("{name}: {what}")));
     }
     broken
 }

@@ -17,7 +17,7 @@ pub(crate) fn check(evidence: &Evidence, ledger: &Ledger) -> Vec<String> {
     for device in &evidence.devices {
         broken.extend(check_device(ledger, device));
     }
-    if ledger.is_whole() {
+    if ledger.is_whole() && evidence.elsewhere.is_none() {
         broken.extend(check_moves(evidence, ledger));
     }
     broken

@@ -99,3 +99,23 @@ async fn a_room_that_was_left_sends_nothing_once_a_later_one_has_begun() {
     let sent = std::iter::from_fn(|| frames_rx.try_recv().ok()).count();
     assert_eq!(sent, 5);
 }
+
+#[test]
+fn nothing_but_the_close_comes_after_the_last_frame() {
+    let (frames_tx, mut frames_rx) = mpsc::unbounded_channel();
+    let outbox = Outbox::new(Sink::Channel(frames_tx));
+    let item = framed(Lane::Feed, Codec::Msgpack, b"item");
+    let last = framed(Lane::Critical, Codec::Msgpack, b"elsewhere");
+    assert_eq!(outbox.offer(&item), Offered::Taken);
+    outbox.send_last(&last);
+    assert_eq!(outbox.offer(&item), Offered::Closed);
+    outbox.send_last(&item);
+    assert_eq!(outbox.send_in(Slot::TEAM, 1, std::slice::from_ref(&item)), Handed::Closed);
+    let close = close_frame(4013, "elsewhere");
+    outbox.close_with(close.clone());
+    let mut written = Vec::new();
+    while let Ok(bytes) = frames_rx.try_recv() {
+        written.push(bytes);
+    }
+    assert_eq!(written, [item.bytes, last.bytes, close]);
+}

@@ -1,0 +1,100 @@
+//! Invariants 4 and 7 over regions that players jump between: an action is answered by one entry of one region, a jump is a move, and
+//! a player is in one place of all. Relaxed for players whose departure or arrival went with a tail and the node that owned the
+//! sector: what the other region did meanwhile stays (ARCHITECTURE, "Jumps").
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sectorbus::action::{Action, Answer};
+use sectorbus::ids::{EntryId, PlayerId, RoomId};
+
+use super::ledger::{ActionName, Ledger};
+use super::one_place;
+use crate::evidence::{Elsewhere, Evidence};
+
+/// What a region's oracle has to know of another.
+pub(crate) fn elsewhere(ledger: &Ledger) -> Elsewhere {
+    let answers = ledger.answers.iter().map(|(name, given)| {
+        let answers = given.iter().map(|given| given.answer.clone()).collect();
+        (name.clone(), answers)
+    });
+    let teams = ledger.ended.iter().filter(|(room, _)| matches!(room, RoomId::Team(_)));
+    let teams = teams.map(|(room, ended)| (room.clone(), (ended.last, ended.state.clone())));
+    Elsewhere { answers: answers.collect(), teams: teams.collect() }
+}
+
+/// Players whose arrival is gone are in no region; each says that the other has them, and their clients go to and fro.
+pub(crate) fn excuse(evidence: &mut [Evidence], ledgers: &[Ledger]) {
+    let is_lost = |player: &PlayerId| {
+        let is_strayed = ledgers.iter().any(|ledger| ledger.strayed.contains(player));
+        is_strayed && ledgers.iter().all(|ledger| !ledger.places().contains_key(player))
+    };
+    let mut is_any = false;
+    for device in
+        evidence.iter_mut().flat_map(|evidence| &mut evidence.devices).filter(|device| is_lost(&device.player))
+    {
+        is_any |= std::mem::replace(&mut device.stayed, false);
+    }
+    evidence.iter_mut().for_each(|evidence| evidence.quiet |= is_any);
+}
+
+pub(crate) fn check(evidence: &[Evidence], ledgers: &[Ledger]) -> Vec<String> {
+    let all: Vec<&Ledger> = ledgers.iter().collect();
+    let strayed: BTreeSet<&PlayerId> = ledgers.iter().flat_map(|ledger| &ledger.strayed).collect();
+    let placed = one_place::check_all(evidence, &all).into_iter().filter(|(player, _)| !strayed.contains(player));
+    let mut broken: Vec<String> = placed.map(|(_, what)| format!("one_place: {what}")).collect();
+    broken.extend(answered_once(ledgers, &strayed).into_iter().map(|what| format!("once: {what}")));
+    if ledgers.iter().all(Ledger::is_whole) {
+        broken.extend(check_hops(evidence, ledgers).into_iter().map(|what| format!("once: {what}")));
+    }
+    broken
+}
+
+/// Entries that remain answer an action in one region.
+fn answered_once(ledgers: &[Ledger], strayed: &BTreeSet<&PlayerId>) -> Vec<String> {
+    let kept = |ledger: &Ledger, name: &ActionName| -> BTreeSet<(RoomId, EntryId)> {
+        let kept = ledger.answers_to(name).iter().filter(|given| !given.lost);
+        kept.filter_map(|given| Some((given.room.clone(), given.entry?))).collect()
+    };
+    let names: BTreeSet<&ActionName> = ledgers.iter().flat_map(|ledger| ledger.answers.keys()).collect();
+    let mut broken = Vec::new();
+    for name in names.into_iter().filter(|(player, ..)| !strayed.contains(player)) {
+        let entries: Vec<_> = ledgers.iter().map(|ledger| kept(ledger, name)).filter(|kept| !kept.is_empty()).collect();
+        if entries.len() > 1 {
+            broken.push(format!("{name:?} was answered in more than one region: {entries:?}"));
+        }
+    }
+    broken
+}
+
+/// A ship's hop counts moves and jumps that were acked: 1 for being there, 1 for each; a jump that was cancelled counts twice.
+fn check_hops(evidence: &[Evidence], ledgers: &[Ledger]) -> Vec<String> {
+    let mut asked: BTreeMap<ActionName, &Action> = BTreeMap::new();
+    for device in evidence.iter().flat_map(|evidence| &evidence.devices) {
+        let Some(actor) = device.actor else { continue };
+        asked.extend(device.asked.iter().map(|(seq, action)| ((device.player.clone(), actor, *seq), action)));
+    }
+    let (mut moves, mut jumps): (BTreeMap<&PlayerId, u64>, BTreeMap<&PlayerId, u64>) = Default::default();
+    for (name, action) in &asked {
+        let is_acked = ledgers.iter().any(|ledger| {
+            let acked = ledger.answers_to(name).iter().any(|given| given.answer == Answer::Ack);
+            acked || ledger.in_snapshots.contains(name)
+        });
+        match action {
+            Action::Move { .. } if is_acked => *moves.entry(&name.0).or_default() += 1,
+            Action::Jump { .. } if is_acked => *jumps.entry(&name.0).or_default() += 1,
+            _ => {}
+        }
+    }
+    let mut hops: BTreeMap<PlayerId, u64> = BTreeMap::new();
+    for (player, found) in ledgers.iter().flat_map(Ledger::places) {
+        let highest = found.iter().map(|(_, _, hop)| hop.0).max().unwrap_or(0);
+        let known = hops.entry(player).or_default();
+        *known = highest.max(*known);
+    }
+    let unlike = hops.into_iter().filter_map(|(player, hop)| {
+        let (moves, jumps) = (moves.get(&player).unwrap_or(&0), jumps.get(&player).unwrap_or(&0));
+        let is_so = (moves + jumps..=moves + 2 * jumps).contains(&(hop - 1));
+        (!is_so).then(|| format!("{player} has hop {hop} after {moves} moves and {jumps} jumps"))
+    });
+    unlike.collect()
+}
