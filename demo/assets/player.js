@@ -73,7 +73,7 @@ export class Player {
     on(client.onReconnect, (event) => this.reconnected(event));
     on((listener) => client.channels.subscribe(listener), () => {});
     for (const beside of [client.onTeam, client.onPopulation, client.onPresence, client.onPassages]) on(beside, () => {});
-    if (client.onRegion) on(client.onRegion, ({ region }) => {
+    on(client.onRegion, ({ region }) => {
       this.jumping = null;
       this.note(region === null ? "Back in the region it came from" : `In region ${region} now`, "good");
     });
