@@ -95,9 +95,9 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Down<'l, L> {
         let pulled = until_answered(|| hub.pull(source, place, MIRROR_ITEMS_MAX)).await?;
         if pulled.rewinds < place.rewinds {
             // Redis-nexus lost that it was rewound; whoever pushes counts on from here.
-            let PushedUpto { upto: MirroredUpto { id: at, .. }, seal } = until_answered(|| hub.pushed(source)).await?;
-            let (source, rewinds) = (source.clone(), place.rewinds);
-            let push = HubPush { source, rewinds, after: at, upto: at, seal, items: Vec::new() };
+            let PushedUpto { upto: known, seal } = until_answered(|| hub.pushed(source)).await?;
+            let (source, rewinds, after) = (source.clone(), place.rewinds, known.id);
+            let push = HubPush { source, known, rewinds, after, upto: after, seal, items: Vec::new() };
             until_answered(|| hub.push(push.clone())).await?;
             return Some(Carried::Part);
         }
@@ -121,7 +121,7 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Down<'l, L> {
         });
         let (rewinds, after) = (pulled.rewinds, pulled.after);
         let (room, items) = (room.clone(), items.collect());
-        let mirror = Mirror { room, from: from.clone(), rewinds, after, upto: last, items };
+        let mirror = Mirror { room, from: from.clone(), known: place, rewinds, after, upto: last, items };
         let reached = until_answered(|| log.mirror(mirror.clone())).await?;
         drop(lag);
         self.link.meters.mirrored(Direction::Down, What::Feeds, count, bytes);

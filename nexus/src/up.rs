@@ -174,7 +174,7 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
         let (upto, seal, is_last) = (last.id, seal(&last.body), page.len() < MIRROR_ITEMS_MAX);
         let items: Vec<_> = page.into_iter().filter(is_its_own).map(|item| (item.id, item.body)).collect();
         let MirroredUpto { rewinds, id: after } = place.upto;
-        let push = HubPush { source, rewinds, after, upto, seal, items };
+        let push = HubPush { source, known: place.upto, rewinds, after, upto, seal, items };
         let (items, oldest_ms) = (push.items.len(), push.items.first().map_or(upto.ms, |(id, _)| id.ms));
         let lag = self.link.sight.lag.waits(Direction::Up, &push.source, items, oldest_ms);
         let reached = until_answered(|| hub.push(push.clone())).await?;
@@ -211,7 +211,7 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
         let (after, seal) = self.youngest_in_both(source).await?;
         tracing::warn!(%source, from = %place.id, to = %after, "the region has less of a feed than was mirrored");
         let (rewinds, items) = (place.rewinds + 1, Vec::new());
-        let push = HubPush { source: source.clone(), rewinds, after, upto: after, seal, items };
+        let push = HubPush { source: source.clone(), known: place, rewinds, after, upto: after, seal, items };
         let reached = until_answered(|| self.link.hub.push(push.clone())).await?;
         self.places.set(source.room.clone(), reached);
         Some(Carried::Part)

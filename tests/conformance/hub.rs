@@ -45,7 +45,12 @@ fn reached(rewinds: u64, ms: u64) -> PushedUpto {
 fn push(of: &str, rewinds: u64, after: u64, ids: &[u64]) -> HubPush {
     let items = ids.iter().map(|ms| (id(*ms), bytes(&ms.to_string()))).collect();
     let upto = ids.last().map_or(place(0, after).id, |ms| id(*ms));
-    HubPush { source: source(of), rewinds, after: place(0, after).id, upto, seal: upto.ms, items }
+    HubPush { source: source(of), known: place(0, 0), rewinds, after: place(0, after).id, upto, seal: upto.ms, items }
+}
+
+/// A rewind of a source that was at `known`.
+fn rewind(known: MirroredUpto, push: HubPush) -> HubPush {
+    HubPush { known, ..push }
 }
 
 async fn pulled(log: &impl Hub, of: &str, after: MirroredUpto) -> (u64, Vec<u64>) {
@@ -96,14 +101,19 @@ async fn a_rewind_removes_what_is_gone_and_readers_go_back(stand: impl Stand) {
     let of = "team:red@us";
     log.push(push(of, 0, 0, &[5, 6, 9, 12])).await.unwrap();
     // 9 and 12 were lost there; a clock that is behind gives ids again.
-    assert_eq!(other.push(push(of, 1, 6, &[8, 9])).await, Ok(reached(1, 9)));
+    let rewound = push(of, 1, 6, &[8, 9]);
+    for known in [place(0, 9), place(1, 12), place(0, 13)] {
+        let refused = other.push(rewind(known, rewound.clone())).await;
+        assert_eq!(refused, Ok(reached(0, 12)), "between {known:?} and what is here something may be missing");
+    }
+    assert_eq!(other.push(rewind(place(0, 12), rewound)).await, Ok(reached(1, 9)));
     assert_eq!(pulled(&log, of, place(0, 0)).await, (1, vec![5, 6, 8, 9]));
     assert_eq!(pulled(&log, of, place(0, 12)).await, (1, vec![8, 9]), "who had read further goes back");
     assert_eq!(pulled(&log, of, place(0, 5)).await, (1, vec![6, 8, 9]), "who had not reads on");
     assert_eq!(pulled(&log, of, place(1, 8)).await, (1, vec![9]));
     assert_eq!(log.push(push(of, 0, 12, &[13])).await, Ok(reached(1, 9)), "a leader that has not noticed has no say");
     // All of it is lost, and told though nothing is new.
-    assert_eq!(log.push(push(of, 3, 0, &[])).await, Ok(reached(3, 0)));
+    assert_eq!(log.push(rewind(place(1, 9), push(of, 3, 0, &[]))).await, Ok(reached(3, 0)));
     assert_eq!(pulled(&log, of, place(1, 9)).await, (3, vec![]));
     assert_eq!(log.push(push(of, 3, 0, &[2, 4])).await, Ok(reached(3, 4)));
     assert_eq!(pulled(&log, of, place(1, 9)).await, (3, vec![2, 4]));
@@ -195,7 +205,8 @@ async fn what_was_gone_before_it_was_pulled_is_seen(stand: impl Stand) {
     }
     assert_eq!(prev_after(&log, of, 9).await, Some(id(21)), "21 is gone");
     // After a rewind the last that is left is the one before.
-    log.push(push(of, 1, 50, &[])).await.unwrap();
+    let known = log.pushed(&source(of)).await.unwrap().upto;
+    log.push(rewind(known, push(of, 1, 50, &[]))).await.unwrap();
     log.push(push(of, 1, 50, &[60])).await.unwrap();
     let Pulled { prev, items, .. } = log.pull(&source(of), place(1, 50), 100).await.unwrap();
     assert_eq!((prev, items.len()), (Some(id(50)), 1));

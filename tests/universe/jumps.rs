@@ -73,9 +73,9 @@ async fn a_jump_arrives_once_whichever_process_is_killed_at_whichever_step_on_re
 
     // Each victim at each step once; every jump begins where the one before has ended.
     for round in 0..VICTIMS.len() {
-        let [(from, _), (to, _)] = if round % 2 == 0 { ENDS } else { [ENDS[1], ENDS[0]] };
+        let [(from, _), (to, _)] = if round.is_multiple_of(2) { ENDS } else { [ENDS[1], ENDS[0]] };
         let trip = Trip { player: PLAYER, from, to, hop: round as u64 + 2 };
-        let began = std::time::Instant::now();
+        let began = tokio::time::Instant::now();
         jump(&mut universe, &player, trip, round).await.with_context(|| format!("round {round}: {trip:?}"))?;
         println!("round {round} took {:?}", began.elapsed());
     }
@@ -131,7 +131,7 @@ async fn jump(universe: &mut Universe, player: &Player, trip: Trip, round: usize
     ensure!(answer == Some(Answer::Ack), "{answer:?}");
     let jumped = Action::Jump { to: format!("{}:{}", trip.to, sector_of(trip.to)).parse()? };
     player.send(ClientFrame::Act(Act { seq, action: jumped }));
-    let status = if round % 2 == 0 { Status::Busy } else { Status::Away };
+    let status = if round.is_multiple_of(2) { Status::Busy } else { Status::Away };
     let last = player.act(Action::Status { status });
     player.settled(SOON).await?;
     let kept = one_place(universe, trip).await?.context("at rest")?;

@@ -104,6 +104,9 @@ pub struct MirrorItem {
 pub struct Mirror {
     pub room: RoomId,
     pub from: RegionName,
+    /// The place that reading took the region to have. A rewind of another one says nothing: the region lost a tail, and
+    /// what lies between the two places with it.
+    pub known: MirroredUpto,
     pub rewinds: u64,
     /// Where they begin: all that the feed has above it is here.
     pub after: FeedId,

@@ -41,6 +41,9 @@ impl FromStr for Source {
 #[derive(Debug, Clone)]
 pub struct HubPush {
     pub source: Source,
+    /// The place that reading took it to have. A rewind of another one says nothing: what lies between the two places,
+    /// redis-nexus has not.
+    pub known: MirroredUpto,
     pub rewinds: u64,
     /// Where reading began: with a rewind more than is known, what was pushed after this is gone in its region.
     pub after: FeedId,

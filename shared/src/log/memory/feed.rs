@@ -74,10 +74,12 @@ impl Feed {
         assert!(mirror.items.len() <= MIRROR_ITEMS_MAX, "{} items at once", mirror.items.len());
         let (mut upto, mut posted) = (self.mirrored(&mirror.from), Vec::new());
         let begins = MirroredUpto { rewinds: mirror.rewinds, id: mirror.after };
-        if mirror.rewinds < upto.rewinds || mirror.rewinds == upto.rewinds && begins > upto {
+        let is_rewound = mirror.rewinds > upto.rewinds;
+        let goes_on = mirror.rewinds == upto.rewinds && begins <= upto;
+        if !goes_on && !(is_rewound && mirror.known == upto) {
             return (upto, posted);
         }
-        if mirror.rewinds > upto.rewinds {
+        if is_rewound {
             upto = begins;
         }
         for item in &mirror.items {

@@ -48,12 +48,13 @@ impl Pushed {
 
 impl HubStore {
     fn push(&mut self, push: HubPush, time_ms: u64) -> PushedUpto {
-        let HubPush { source, rewinds, after, upto, seal, items } = push;
+        let HubPush { source, known, rewinds, after, upto, seal, items } = push;
         let pushed = self.sources.entry(source.clone()).or_default();
-        if rewinds < pushed.upto.rewinds || rewinds == pushed.upto.rewinds && after > pushed.upto.id {
+        let is_rewound = rewinds > pushed.upto.rewinds;
+        let goes_on = rewinds == pushed.upto.rewinds && after <= pushed.upto.id;
+        if !goes_on && !(is_rewound && known == pushed.upto) {
             return pushed.place();
         }
-        let is_rewound = rewinds > pushed.upto.rewinds;
         if is_rewound {
             pushed.items.retain(|(id, ..)| *id <= after);
             if pushed.last > after {

@@ -46,7 +46,7 @@ impl Bridge for RedisLog {
         self.pubsub.follow(self.keys.touched())
     }
     async fn mirror(&self, mirror: Mirror) -> LogResult<MirroredUpto> {
-        let Mirror { room, from, rewinds, after, upto, items } = mirror;
+        let Mirror { room, from, known, rewinds, after, upto, items } = mirror;
         assert!(items.len() <= MIRROR_ITEMS_MAX, "{} items at once", items.len());
         let channel = self.keys.channel(&room);
         let mut keys = vec![self.keys.head(&room), self.keys.feed(&room), self.keys.from(&room)];
@@ -57,7 +57,8 @@ impl Bridge for RedisLog {
             .arg(&channel)
             .arg(FEED_ITEMS_KEPT)
             .arg(ONCE_KEPT_FOR.as_secs())
-            .arg(self.feed_kept_ms(&room));
+            .arg(self.feed_kept_ms(&room))
+            .arg(format!("{} {}", known.rewinds, known.id));
         for item in &items {
             call = call.arg(item.id.to_string()).arg(&item.body[..]);
         }

@@ -51,12 +51,13 @@ impl NewsReader {
 
 impl Hub for RedisLog {
     async fn push(&self, push: HubPush) -> LogResult<PushedUpto> {
-        let HubPush { source, rewinds, after, upto, seal, items } = push;
+        let HubPush { source, known, rewinds, after, upto, seal, items } = push;
         assert!(items.len() <= MIRROR_ITEMS_MAX, "{} items at once", items.len());
         let keys = &self.keys;
         let keys = [keys.hub_items(&source), keys.hub_place(&source), keys.hub_sources(), keys.hub_news()];
         let call = scripts::PUSH.call(&keys).arg(source.to_string()).arg(rewinds).arg(after.to_string());
         let mut call = call.arg(upto.to_string()).arg(seal.to_string()).arg(FEED_ITEMS_KEPT).arg(NEWS_KEPT);
+        call = call.arg(format!("{} {}", known.rewinds, known.id));
         for (id, body) in &items {
             call = call.arg(id.to_string()).arg(&body[..]);
         }

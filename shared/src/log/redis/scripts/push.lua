@@ -1,6 +1,6 @@
 -- Adds items of a region's feed to redis-nexus, under their ids.
--- KEYS: items, place, sources, news. ARGV: source, rewinds, after, upto, seal, items kept, news kept, then id and body of each item.
--- Checks: they begin at or below the place reached, each is above it. Writes: after a rewind removes what came after `after`; the items, the place
+-- KEYS: items, place, sources, news. ARGV: source, rewinds, after, upto, seal, items kept, news kept, place known, then id and body of each item.
+-- Checks: they begin at or below the place reached, each is above it; a rewind is of the place known. Writes: after a rewind removes what came after `after`; the items, the place
 -- reached, the source's name; says that there is news. Answers: rewinds, id of the place reached, seal of the item there.
 local stored = redis.call('HMGET', KEYS[2], 'rewinds', 'upto', 'last', 'seal')
 local rewinds, upto, last, seal = tonumber(stored[1] or '0'), stored[2] or '0-0', stored[3] or '0-0', stored[4] or '0'
@@ -10,9 +10,10 @@ local function is_above(id, other)
   local other_ms, other_n = split_id(other)
   return ms > other_ms or ms == other_ms and n > other_n
 end
-if given < rewinds or given == rewinds and is_above(ARGV[3], upto) then
+local is_rewind = given > rewinds
+if given < rewinds or not is_rewind and is_above(ARGV[3], upto) or is_rewind and text(rewinds) .. ' ' .. upto ~= ARGV[8] then
   return { text(rewinds), upto, seal }
-elseif given > rewinds then
+elseif is_rewind then
   local gone = redis.call('XRANGE', KEYS[1], '(' .. ARGV[3], '+')
   for _, item in ipairs(gone) do
     redis.call('XDEL', KEYS[1], item[1])
@@ -28,8 +29,8 @@ elseif given > rewinds then
   redis.call('HSET', KEYS[2], 'to:' .. text(given), ARGV[3])
   redis.call('HDEL', KEYS[2], 'to:' .. text(given - 16))
 end
-local added = given > rewinds
-for i = 8, #ARGV, 2 do
+local added = is_rewind
+for i = 9, #ARGV, 2 do
   if is_above(ARGV[i], upto) then
     redis.call('XADD', KEYS[1], 'MAXLEN', '=', ARGV[6], ARGV[i], 'i', ARGV[i + 1], 'p', last)
     upto, last, added = ARGV[i], ARGV[i], true
