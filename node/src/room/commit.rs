@@ -21,7 +21,7 @@ use crate::room::chain::{Chain, Repair};
 use crate::room::claim::to_log_parts;
 use crate::room::owner::Decided;
 use crate::room::task::RoomTask;
-use crate::room::{global, team};
+use crate::room::team;
 
 /// A new owner may not know its ring yet: it is asked again until it claims.
 const ADOPT_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -383,7 +383,7 @@ impl<L: Log> RoomTask<L> {
             && system.incoming().is_empty()
             && !self.has_posts()
             && team::is_quiet(self.owner.state())
-            && global::is_quiet(self.owner.state())
+            && self.owner.counts_nobody()
             && self.telling.is_done();
         if !idle {
             return ControlFlow::Continue(());

@@ -47,6 +47,11 @@ impl Counts {
         }
     }
 
+    /// Nobody is counted, and no node has reported somebody who will be.
+    pub fn is_quiet(&self, state: &RoomState) -> bool {
+        shows_nobody(state) && self.reported.values().all(|(players, _)| *players == 0)
+    }
+
     pub fn lose(&mut self, gone: &[Incarnation]) {
         self.reported.retain(|incarnation, _| !gone.contains(incarnation));
     }
@@ -57,8 +62,8 @@ fn counts_of(state: &RoomState) -> Option<(Alias, &Fields)> {
     state.public().iter().find(|(_, fields)| fields.get(&Field::KIND) == Some(&kind))
 }
 
-/// Somebody is counted: the room stays open.
-pub fn is_quiet(state: &RoomState) -> bool {
+/// Nobody is counted: the room need not stay open.
+fn shows_nobody(state: &RoomState) -> bool {
     counts_of(state).and_then(|(_, fields)| fields.get(&Field::PLAYERS)).and_then(Value::as_int).unwrap_or(0) == 0
 }
 
@@ -97,9 +102,13 @@ mod tests {
         counts.lose(&[node("b#1")]);
         assert!(report(&mut state, &mut counts, 31_002, "a#1", 2));
         assert_eq!(shown(&state), [2]);
-        assert!(!is_quiet(&state));
+        assert!(!counts.is_quiet(&state));
         assert!(report(&mut state, &mut counts, 41_003, "a#1", 0));
-        assert!(is_quiet(&state));
+        assert!(counts.is_quiet(&state));
+        // A new owner that parked before it wrote what it heard would never write it.
+        let mut next = Counts::default();
+        assert!(!report(&mut state, &mut next, 51_004, "a#1", 1));
+        assert!(!next.is_quiet(&state));
     }
 
     #[test]
@@ -109,7 +118,7 @@ mod tests {
         let other = Fields::from([(Field::KIND, Value::from("beacon")), (Field::PLAYERS, Value::Int(9))]);
         let alias = draft.create(other.clone());
         let _ = draft.finish();
-        assert!(is_quiet(&state));
+        assert!(counts.is_quiet(&state));
         assert!(report(&mut state, &mut counts, 1_000, "a#1", 3));
         assert!(report(&mut state, &mut counts, 12_000, "a#1", 4));
         assert_eq!(state.public().get(alias), Some(&other));

@@ -142,6 +142,10 @@ impl Owner {
         Self { room, rules, limits, state, rejections, rejections_bound, answered_posts, counts, gates_unsure }
     }
 
+    /// Of `global`: there is nobody to count.
+    pub fn counts_nobody(&self) -> bool {
+        self.counts.is_quiet(&self.state)
+    }
     pub fn state(&self) -> &RoomState {
         &self.state
     }

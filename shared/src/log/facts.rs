@@ -111,7 +111,7 @@ impl FactPage {
 
 /// Facts, in redis-nexus and in a region.
 pub trait Facts: Send + Sync + 'static {
-    /// In redis-nexus: those that are later than what is known are kept; whose words are others as well are told. Answers
+    /// In redis-nexus: those that are later than what is known are kept and told. Answers
     /// what is known of those that are older, or have other words under the same number: the region lost a tail.
     fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> impl Future<Output = LogResult<Vec<Fact>>> + Send;
     /// In redis-nexus: what was told after `after`, at most `count`; the newest [`crate::limits::FACTS_KEPT`] are kept.

@@ -33,14 +33,11 @@ impl Told {
         if let Some(known) = known.filter(|known| known.number >= fact.number) {
             return Some(known).filter(|known| known.number > fact.number || known.body != fact.body).cloned();
         }
-        let has_other_words = known.is_none_or(|known| known.body != fact.body);
         self.latest.insert(fact.key.clone(), fact.clone());
-        if has_other_words {
-            let prev = self.last;
-            self.last = next_id(prev, format_args!("{:?} {} {:?}", fact.key, fact.number, fact.body), now_ms);
-            self.stream.push_back((self.last, prev, fact.clone()));
-            self.stream.drain(..self.stream.len().saturating_sub(FACTS_KEPT));
-        }
+        let prev = self.last;
+        self.last = next_id(prev, format_args!("{:?} {} {:?}", fact.key, fact.number, fact.body), now_ms);
+        self.stream.push_back((self.last, prev, fact.clone()));
+        self.stream.drain(..self.stream.len().saturating_sub(FACTS_KEPT));
         None
     }
 
