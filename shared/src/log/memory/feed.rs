@@ -76,7 +76,7 @@ impl Feed {
         let begins = MirroredUpto { rewinds: mirror.rewinds, id: mirror.after };
         let is_rewound = mirror.rewinds > upto.rewinds;
         let goes_on = mirror.rewinds == upto.rewinds && begins <= upto;
-        if !goes_on && !(is_rewound && mirror.known == upto) {
+        if !(goes_on || is_rewound && mirror.known == upto) {
             return (upto, posted);
         }
         if is_rewound {

@@ -52,7 +52,7 @@ impl HubStore {
         let pushed = self.sources.entry(source.clone()).or_default();
         let is_rewound = rewinds > pushed.upto.rewinds;
         let goes_on = rewinds == pushed.upto.rewinds && after <= pushed.upto.id;
-        if !goes_on && !(is_rewound && known == pushed.upto) {
+        if !(goes_on || is_rewound && known == pushed.upto) {
             return pushed.place();
         }
         if is_rewound {
