@@ -223,7 +223,7 @@ export class Client {
 
   /**
    * Says something in `global`, `sector` (where the player is now), `sector:<id>`, `team:<id>`, or to `player:<id>`. It is
-   * said once, whatever happens to connections in between. Rejects with `Refused`.
+   * said once, whatever happens to connections in between; after a jump perhaps in both regions. Rejects with `Refused`.
    */
   say(to: string, text: string): Promise<SaidPlace> {
     return this.asked("say", (talk) => talk.say(to, text, this.session.sector));

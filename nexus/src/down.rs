@@ -23,7 +23,7 @@ pub(crate) struct Down<'l, L> {
     carriers: Carriers<Source, FeedId>,
     /// Where the region was seen last.
     places: Places<Source, MirroredUpto>,
-    /// Another redis-nexus, or one that lost a tail, may have given numbers again that were heard.
+    /// Another redis-nexus, or one that lost a tail, has other news than those that were heard.
     is_of_this_hub: bool,
 }
 

@@ -27,13 +27,17 @@ pub(crate) struct LinkFacts<'l, L> {
 }
 
 impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
-    pub(crate) fn new(link: &'l Link<L>) -> Self {
-        Self { link, ahead_ms: AtomicI64::new(0) }
+    /// When both clocks have been read: a time that was told by none would stay wrong.
+    pub(crate) async fn begin(link: &'l Link<L>) -> Self {
+        let facts = Self { link, ahead_ms: AtomicI64::new(0) };
+        while !facts.compare_clocks().await {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        facts
     }
 
     /// Until the region is another one.
     pub(crate) async fn run(&self, others: &[RegionName]) {
-        self.compare_clocks().await;
         tokio::select! {
             biased;
             () = self.keep_comparing() => {}
@@ -49,11 +53,12 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         }
     }
 
-    async fn compare_clocks(&self) {
+    /// False: one of them did not answer.
+    async fn compare_clocks(&self) -> bool {
         let both = async { tokio::try_join!(self.link.log.time_ms(), self.link.hub.time_ms()) };
-        if let Ok((here_ms, there_ms)) = both.await {
-            self.ahead_ms.store(here_ms.cast_signed() - there_ms.cast_signed(), Ordering::Relaxed);
-        }
+        let Ok((here_ms, there_ms)) = both.await else { return false };
+        self.ahead_ms.store(here_ms.cast_signed() - there_ms.cast_signed(), Ordering::Relaxed);
+        true
     }
 
     fn to_hub_ms(&self, region_ms: u64) -> u64 {

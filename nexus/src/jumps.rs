@@ -161,6 +161,8 @@ async fn carry_in<L: Log + Bridge + Hub>(link: &Link<L>, pace: &mut Pace) -> Opt
 
 async fn take<L: Log + Bridge + Hub>(link: &Link<L>, due: &JumpDue) -> Option<()> {
     let HubJump { name, from, body, .. } = &due.jump;
+    // Whom no rule lets in is restored where they were, as if this region were away.
+    link.rules.class_of(What::Jumps, None, from, &link.region)?;
     let mut state = due.stands.state;
     if matches!(state, HubJumpState::Offered | HubJumpState::Asked) {
         state = step(link, name, JumpStep::Take).await?.state;

@@ -90,7 +90,7 @@ impl<L: Log + Bridge + Hub + Mirrors> Link<L> {
         let there = until_answered(|| self.hub.link_place(self.region.as_str())).await;
         let here = until_answered(|| self.log.open_bridge()).await;
         let Some((there, here)) = there.zip(here) else { return tokio::time::sleep(UNREADABLE_AGAIN_AFTER).await };
-        let facts = LinkFacts::new(self);
+        let facts = LinkFacts::begin(self).await;
         let others: Vec<RegionName> = self.others.iter().map(|(name, _)| name.clone()).collect();
         let (up, down) = (
             Up::new(self, &facts, here.began_ms, there.swept_ms),

@@ -1,4 +1,4 @@
-//! The first contact with each Redis: that it is the one it is taken for, before anything is written to it. Waits for one that
+//! The first contact with each Redis: that it is the one it is taken for, before anything is carried. Waits for one that
 //! is away, and for no other.
 
 use std::sync::Arc;

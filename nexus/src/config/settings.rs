@@ -64,7 +64,7 @@ pub const SETTINGS: &[SettingDoc] = &[
     secret(row("region", "redis_url", "required, here or in its file", URL, "The region's Redis.")),
     row("region", "redis_url_file", "", URL_FILE, "File that holds redis_url; a line end at its end is ignored."),
     row("region", "redis_ca_file", "", CA_FILE, "The authorities that may have signed its certificate, and no others; unset: the machine's."),
-    row("region", "address", "", "wss://host[:port] or ws://host[:port]", "Where players connect who jump there; unset: nobody can."),
+    row("region", "address", "", "wss://host[:port] or ws://host[:port]", "Where players connect who jump there; unset: their clients are told no address, and ask again."),
     row("mirror", "what", "required", "feeds, logs, presence, counts, revocations or jumps", "What this rule is about."),
     row("mirror", "rooms", "required with feeds and logs", "a list of rooms such as global or team:red, or of their beginnings and *, such as team:* or *", "Rooms that it is about; with feeds and logs only. Of sectors, logs takes those that are named in full."),
     row("mirror", "from", "all regions", "a list of names of regions of this file", "Regions whose it is about."),

@@ -78,6 +78,9 @@ impl<L: Log> Follow<L> {
     /// The whole room; from here on the session is live. What tells of a loss is never dropped.
     pub(super) fn greet_beside(&mut self, conn: ConnId) {
         let (Some(replica), Some(subscriber)) = (&self.replica, self.subscribers.get_mut(conn)) else { return };
+        if !subscriber.begin() {
+            return;
+        }
         let Subscriber { sub, .. } = subscriber;
         let reason = match (sub.is_lost(), &sub.greeting) {
             (true, _) => SnapshotReason::Lost,

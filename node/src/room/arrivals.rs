@@ -122,7 +122,7 @@ impl<L: Log> RoomTask<L> {
             return;
         }
         self.answering.insert(player.clone(), hop);
-        let landed = if from == Origin::Region { self.landed(&player, &sector) } else { None };
+        let landed = if from == Origin::Region { self.landed(&player, &sector, hop) } else { None };
         let (core, mailbox) = (self.core.clone(), self.mailbox.clone());
         self.core.tasks.spawn("arrival known", async move {
             if let Some(landed) = landed {
@@ -157,7 +157,7 @@ impl<L: Log> RoomTask<L> {
             }
             Origin::Region => {
                 let Some(sector) = self.room.sector().cloned() else { return };
-                let Some(landed) = self.landed(player, &sector) else { return };
+                let Some(landed) = self.landed(player, &sector, hop) else { return };
                 let core = self.core.clone();
                 self.core.tasks.spawn("landing known", async move {
                     jumps::make_landing_known(&*core.log, landed).await;

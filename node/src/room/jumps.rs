@@ -56,7 +56,13 @@ impl<L: Log> RoomTask<L> {
         }
         let (core, mailbox) = (self.core.clone(), self.mailbox.clone());
         self.core.tasks.spawn("jump", async move {
-            let fate = until_answered(|| core.log.offer_jump(offer.clone())).await.unwrap_or(JumpFate::Waiting);
+            let at = until_answered(|| core.log.at(&name.player)).await.flatten();
+            // Its register may be long over: offered again it would be cancelled, and the player in both regions.
+            let has_arrived = at.is_some_and(|at| at.hop >= name.hop && at.region.is_some());
+            let fate = match has_arrived {
+                true => JumpFate::Arrived,
+                false => until_answered(|| core.log.offer_jump(offer.clone())).await.unwrap_or(JumpFate::Waiting),
+            };
             if fate == JumpFate::Arrived {
                 until_answered(|| core.log.left_for(&name.player, &to, name.hop)).await;
                 until_answered(|| core.log.settle_jump(&name)).await;
@@ -108,8 +114,10 @@ impl<L: Log> RoomTask<L> {
         self.arrive(player, hop, Box::new(record), Origin::Region);
     }
 
-    /// What is to be said of a player who came from another region.
-    pub(super) fn landed(&mut self, player: &PlayerId, sector: &SectorId) -> Option<Landed> {
+    /// What is to be said of a player who came from another region, and was seen here or elsewhere with hop `seen`: of a
+    /// later landing that is still to be taken in nothing.
+    pub(super) fn landed(&mut self, player: &PlayerId, sector: &SectorId, seen: Hop) -> Option<Landed> {
+        self.jumps.landing.get(player).filter(|arrival| arrival.hop <= seen)?;
         let Arrival { hop, actor_min, tickets } = self.jumps.landing.remove(player)?;
         let name = JumpName { player: player.clone(), hop };
         Some(Landed { name, room: sector.clone(), actor_min, tickets })

@@ -59,6 +59,8 @@ pub(super) struct Company {
     /// When the client last did anything.
     active: Instant,
     pub(super) observed: Observed,
+    /// Rooms beside the sector that were turned to, in whichever slot.
+    visits: u64,
     watching: BTreeSet<PlayerId>,
     told: BTreeMap<PlayerId, PlayerPresence>,
 }
@@ -83,6 +85,7 @@ impl Company {
             astray_due: None,
             active: Instant::now(),
             observed: Observed::default(),
+            visits: 0,
             watching: BTreeSet::new(),
             told: BTreeMap::new(),
         })
@@ -133,7 +136,8 @@ impl<L: Log> Session<L> {
         }
     }
 
-    pub(super) fn watch_room(&self, room: &RoomId, slot: Slot) -> FollowGuard {
+    pub(super) fn watch_room(&mut self, room: &RoomId, slot: Slot) -> FollowGuard {
+        self.company.visits += 1;
         let guard = Follows::pin(&self.core, room);
         guard.tell(FollowEvent::Subscribe(Box::new(Subscription {
             conn: self.conn,
@@ -145,7 +149,7 @@ impl<L: Log> Session<L> {
             actor: self.actor,
             codec: self.codec,
             slot,
-            visit: 0,
+            visit: self.company.visits,
             outbox: self.outbox.clone(),
             events_tx: self.events_tx.clone(),
             greeting: Greeting::Snapshot(SnapshotReason::Join),

@@ -49,8 +49,7 @@ pub struct HubPush {
     pub after: FeedId,
     /// Up to where it was read.
     pub upto: FeedId,
-    /// Names the item at `upto` among all that may ever have that id: a lost tail and a clock that is behind give it to
-    /// another one.
+    /// Of the item at `upto`: if the region has another one there, or none, it lost a tail.
     pub seal: u64,
     /// Those of the region itself, as they are stored there, oldest first; at most [`crate::limits::MIRROR_ITEMS_MAX`].
     pub items: Vec<(FeedId, Bytes)>,

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::delivery::{self, Channel};
-use super::feed::kept_for;
 use super::trip::MemoryLog;
 use crate::ids::{FeedId, RegionName, RoomId};
 use crate::limits::{BRIDGE_BEGINS_AFTER, BRIDGE_KEPT_FOR};
@@ -86,7 +85,7 @@ impl Bridge for MemoryLog {
             let now_ms = core.time_ms();
             let room = core.db.room_mut(&mirror.room);
             let as_of = room.last();
-            let (upto, items) = room.feed.mirror(&mirror, as_of, kept_for(&mirror.room), now_ms);
+            let (upto, items) = room.feed.mirror(&mirror, as_of, now_ms);
             for item in items {
                 core.publish(&mirror.room, Push::Feed(item));
             }

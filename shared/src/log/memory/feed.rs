@@ -68,7 +68,6 @@ impl Feed {
         &mut self,
         mirror: &Mirror,
         as_of: Option<EntryId>,
-        kept_for: Option<Duration>,
         time_ms: u64,
     ) -> (MirroredUpto, Vec<FeedItem>) {
         assert!(mirror.items.len() <= MIRROR_ITEMS_MAX, "{} items at once", mirror.items.len());
@@ -86,7 +85,7 @@ impl Feed {
             let at = MirroredUpto { rewinds: mirror.rewinds, id: item.id };
             if at > upto {
                 upto = at;
-                posted.extend(self.post(&item.name, &item.body, as_of, kept_for, time_ms).1);
+                posted.extend(self.post(&item.name, &item.body, as_of, None, time_ms).1);
             }
         }
         upto.id = upto.id.max(mirror.upto);

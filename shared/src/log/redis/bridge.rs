@@ -57,7 +57,6 @@ impl Bridge for RedisLog {
             .arg(&channel)
             .arg(FEED_ITEMS_KEPT)
             .arg(ONCE_KEPT_FOR.as_secs())
-            .arg(self.feed_kept_ms(&room))
             .arg(format!("{} {}", known.rewinds, known.id));
         for item in &items {
             call = call.arg(item.id.to_string()).arg(&item.body[..]);

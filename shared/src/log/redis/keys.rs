@@ -21,7 +21,7 @@ pub(super) const META: &str = "sb:meta";
 /// | `{<room>}:log` | stream | `append`, `claim`, `reclaim`, `restore`; of a room `<room>@<region>` `mirror_…` | one field `e` per entry: a `stored` record | for ever, trimmed by `checkpoint` and `park` |
 /// | `{<room>}:head` | hash | all scripts on the room | `last`, `owner`, `ring`, `nonce`, `lineage`, `claims` (last 16 nonces with their answers), `feed` (last feed id); of a room `<room>@<region>` `begun` and `snapshot`; of a team's room without log `home` (the region that has it) | for ever |
 /// | `{<room>}:snap` | hash | `claim` (genesis), `checkpoint`, `restore`; `mirror_begin`, `mirror_renew` | `id`, `lineage`, `public`, `own`, `system`, `dormant` | for ever |
-/// | `{<room>}:feed` | stream | `post` | one field `i` per item: a `stored` record | for ever, newest 10,000 items; of a player's room those of the last 7 d (`player_feed_kept`) |
+/// | `{<room>}:feed` | stream | `post`, `mirror` | one field `i` per item: a `stored` record | for ever, newest 10,000 items; of a player's room those of the last 7 d (`player_feed_kept`) |
 /// | `{<room>}:once:<player>:<actor>:<seq>`, `{<room>}:once:#<room>:<entry id>:<n>`, `{<room>}:once:!<key>`, `{<room>}:once:<region>/<any of these>` | string | `post`, `mirror` | feed id of that post | 7 d |
 /// | `{<room>}:from` | hash | `mirror` | `<region>` = `rewinds id`: up to where that region's feed of the room is in this one | for ever |
 /// | `{bridge}:place` | hash | `bridge`, `keep` | `seen` = ms when a nexus was there last, `began` (ms), `news` (id and replication id of redis-nexus; carried down up to there), `facts:<region>` (id; learned up to there) | for ever |

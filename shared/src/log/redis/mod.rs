@@ -82,7 +82,7 @@ pub struct RedisConfig {
     pub pubsub_connections: usize,
     /// A member's time to live (setting `member_ttl_ms`): a beat that is not answered within half of it is tried again.
     pub member_ttl: Duration,
-    /// A player's own feed is kept this long (setting `player_feed_kept_s`).
+    /// A player's own feed is kept this long (setting `player_feed_kept_ms`).
     pub player_feed_kept: Duration,
 }
 

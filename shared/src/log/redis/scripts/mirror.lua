@@ -1,6 +1,6 @@
 -- Posts items of another region's feed to the feed of the same room, each once.
 -- KEYS: head, feed, from, and the once key of each item. ARGV: region, rewinds, after, upto, channel, items kept, seconds
--- a once key lives, ms that items are kept or 0 (for ever), place known, then id and body of each item.
+-- a once key lives, place known, then id and body of each item.
 -- With more rewinds than are known, what is above `after` is new, if the place is the one known. `upto`: nothing up to there is missing.
 -- Checks: they begin at or below the place reached, each is above it; its once key. Writes: the items, the head's last feed id, the once keys, the place
 -- reached; publishes the items. Answers: the place reached.
@@ -13,7 +13,7 @@ local function is_above(id)
   local upto_ms, upto_n = split_id(upto)
   return ms > upto_ms or ms == upto_ms and n > upto_n
 end
-if given < rewinds or given == rewinds and is_above(ARGV[3]) or given > rewinds and stored ~= ARGV[9] then
+if given < rewinds or given == rewinds and is_above(ARGV[3]) or given > rewinds and stored ~= ARGV[8] then
   return { stored }
 elseif given > rewinds then
   upto = ARGV[3]
@@ -24,7 +24,7 @@ local last, as_of, posted = head[1] or '0-0', head[2] or '', false
 local some_are_known = #KEYS > 3 and redis.call('EXISTS', unpack(KEYS, 4)) > 0
 local posted_now = {}
 for i = 4, #KEYS do
-  local id, body = ARGV[10 + (i - 4) * 2], ARGV[11 + (i - 4) * 2]
+  local id, body = ARGV[9 + (i - 4) * 2], ARGV[10 + (i - 4) * 2]
   if is_above(id) then
     upto = id
     if not posted_now[KEYS[i]] and not (some_are_known and redis.call('EXISTS', KEYS[i]) == 1) then
@@ -38,10 +38,8 @@ for i = 4, #KEYS do
   end
 end
 if posted then
+  -- How long items are kept is the nodes' to say: a post trims.
   redis.call('HSET', KEYS[1], 'format', '1', 'feed', last)
-  if ARGV[8] ~= '0' then
-    redis.call('XTRIM', KEYS[2], 'MINID', '=', text(math.max(0, split_id(last) - ARGV[8])))
-  end
 end
 if is_above(ARGV[4]) then
   upto = ARGV[4]

@@ -14,15 +14,13 @@ local is_rewind = given > rewinds
 if given < rewinds or not is_rewind and is_above(ARGV[3], upto) or is_rewind and text(rewinds) .. ' ' .. upto ~= ARGV[8] then
   return { text(rewinds), upto, seal }
 elseif is_rewind then
-  local gone = redis.call('XRANGE', KEYS[1], '(' .. ARGV[3], '+')
-  for _, item in ipairs(gone) do
-    redis.call('XDEL', KEYS[1], item[1])
-  end
   if is_above(last, ARGV[3]) then
-    local kept = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
-    last = kept[1] and kept[1][1] or '0-0'
-    if redis.call('EXISTS', KEYS[1]) == 1 then
-      redis.call('XSETID', KEYS[1], last == '0-0' and '0-1' or last)
+    -- Anew: a stream takes nothing below an id that it ever had, and from Redis 7.2 on not by XSETID either.
+    local kept = redis.call('XRANGE', KEYS[1], '-', ARGV[3])
+    redis.call('DEL', KEYS[1])
+    last = '0-0'
+    for _, item in ipairs(kept) do
+      last = redis.call('XADD', KEYS[1], item[1], unpack(item[2]))
     end
   end
   upto = ARGV[3]
