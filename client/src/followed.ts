@@ -1,4 +1,4 @@
-// Whether a client goes where a server sends it, and where that is. Pure.
+// Whether a client goes where a server sends it, and where that is. Pure; must not know why or as whom.
 
 const ADDRESS_CHARS_MAX = 300;
 

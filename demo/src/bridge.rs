@@ -1,5 +1,5 @@
 //! What joins the regions: a nexus in this process, the switch that cuts one of its links, and what waits to be carried over
-//! each, as the nexus's own `status` counts it.
+//! each, as the nexus's own `status` counts it. Knows no node and no player.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! One region of the demo, running: its world, its nodes, what speaks to their door, and the one address that others are told.
+//! Knows no other region.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -161,9 +161,11 @@ async fn carry_in<L: Log + Bridge + Hub>(link: &Link<L>, pace: &mut Pace) -> Opt
 
 async fn take<L: Log + Bridge + Hub>(link: &Link<L>, due: &JumpDue) -> Option<()> {
     let HubJump { name, from, body, .. } = &due.jump;
-    // Whom no rule lets in is restored where they were, as if this region were away.
-    link.rules.class_of(What::Jumps, None, from, &link.region)?;
     let mut state = due.stands.state;
+    if state == HubJumpState::Offered {
+        // Whom no rule lets in is restored where they were, as if this region were away. Later states go on to their end.
+        link.rules.class_of(What::Jumps, None, from, &link.region)?;
+    }
     if matches!(state, HubJumpState::Offered | HubJumpState::Asked) {
         state = step(link, name, JumpStep::Take).await?.state;
     }

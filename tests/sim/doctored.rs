@@ -152,3 +152,12 @@ fn something_said_that_is_not_in_its_feed_or_was_not_heard_breaks_feeds() {
     });
     assert_eq!(broken, ["feeds"]);
 }
+
+#[test]
+fn a_player_in_two_regions_breaks_one_place_and_an_action_answered_in_both_breaks_once() {
+    // The same run twice: everybody is in both, and what they did was done in both.
+    let broken = invariants::check_regions(["eu", "us"], vec![honest(), honest()]);
+    let says = |of: &str, what: &str| broken.iter().any(|broken| broken.starts_with(of) && broken.contains(what));
+    assert!(says("one_place: ", " is in 2 places"), "{broken:?}");
+    assert!(says("once: ", " was answered in more than one region"), "{broken:?}");
+}

@@ -58,11 +58,11 @@ fn setting(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: a number is needed")))
 }
 
-fn report(outcome: &Outcome) -> String {
+fn report(test: &str, outcome: &Outcome) -> String {
     let broken: Vec<String> = outcome.broken.iter().map(|what| format!("    {what}\n")).collect();
     let seed = outcome.seed;
     format!(
-        "seed {seed}:\n{}  again: SECTORBUS_SIM_SEED={seed} cargo test -p sectorbus-tests --test sim invariants_hold -- --nocapture\n",
+        "seed {seed}:\n{}  again: SECTORBUS_SIM_SEED={seed} cargo test -p sectorbus-tests --test sim {test} -- --nocapture\n",
         broken.concat()
     )
 }
@@ -73,12 +73,12 @@ fn invariants_hold_whatever_goes_wrong() {
         show_logs();
         let outcome = run(seed, true);
         println!("trace {:016x}, {:#?}", outcome.trace_hash, outcome.counters);
-        assert!(outcome.broken.is_empty(), "{}", report(&outcome));
+        assert!(outcome.broken.is_empty(), "{}", report("invariants_hold", &outcome));
         return;
     }
     let seeds = setting("SECTORBUS_SIM_SEEDS").unwrap_or(SEEDS);
     let first = setting("SECTORBUS_SIM_FIRST").unwrap_or(1);
-    let counters = all_hold(first, seeds, |seed| run(seed, false));
+    let counters = all_hold("invariants_hold", first, seeds, |seed| run(seed, false));
     if seeds >= MEANINGFUL_SEEDS {
         let idle: Vec<_> = MUST_HAPPEN.iter().filter(|name| !counters.contains_key(**name)).collect();
         assert!(idle.is_empty(), "never happened in {seeds} seeds: {idle:?}");
@@ -90,19 +90,19 @@ fn regions_are_one_universe_whatever_goes_wrong() {
     if let Some(seed) = setting("SECTORBUS_SIM_SEED") {
         show_logs();
         let outcome = universe::run(seed, true);
-        assert!(outcome.broken.is_empty(), "{}", report(&outcome));
+        assert!(outcome.broken.is_empty(), "{}", report("regions_are", &outcome));
         return;
     }
     let seeds = setting("SECTORBUS_SIM_SEEDS").unwrap_or(SEEDS) / REGIONS_SHARE;
     let first = setting("SECTORBUS_SIM_FIRST").unwrap_or(1);
-    all_hold(first, seeds, |seed| universe::run(seed, false));
+    all_hold("regions_are", first, seeds, |seed| universe::run(seed, false));
 }
 
 /// The counters of all.
-fn all_hold(first: u64, seeds: u64, run: impl Fn(u64) -> Outcome + Sync) -> BTreeMap<String, u64> {
+fn all_hold(test: &str, first: u64, seeds: u64, run: impl Fn(u64) -> Outcome + Sync) -> BTreeMap<String, u64> {
     let Seeds { failed, counters } = in_parallel(first, seeds, run);
     println!("{seeds} seeds from {first}: {counters:?}");
-    let reports: Vec<String> = failed.iter().take(REPORTED_MAX).map(report).collect();
+    let reports: Vec<String> = failed.iter().take(REPORTED_MAX).map(|outcome| report(test, outcome)).collect();
     assert!(failed.is_empty(), "{} of {seeds} seeds failed\n{}", failed.len(), reports.concat());
     counters
 }

@@ -40,9 +40,7 @@ impl<L: Log> Follow<L> {
             Handed::Taken => subscriber.phase = Phase::Live { version },
             Handed::StateDropped => subscriber.phase = Phase::Behind,
             Handed::Over => subscriber.phase = Phase::Waiting,
-            Handed::Closed => {
-                let _ = subscriber.sub.events_tx.send(SessionEvent::OutboxClosed);
-            }
+            Handed::Closed => {}
         }
         handed
     }
@@ -317,14 +315,11 @@ impl<L: Log> Follow<L> {
                 } else {
                     subscriber.sub.send(&frames)
                 };
-                let events_tx = &subscriber.sub.events_tx;
-                match handed {
-                    // Asked again where the session is.
-                    Handed::Over => continue,
-                    Handed::Closed if !keeps_up => drop(events_tx.send(SessionEvent::OutboxClosed)),
-                    Handed::Closed | Handed::Taken | Handed::StateDropped => {}
+                // What was not taken is asked again where the session is.
+                if handed != Handed::Over {
+                    let events_tx = &subscriber.sub.events_tx;
+                    mine().for_each(|a| drop(events_tx.send(SessionEvent::Answered { seq: a.seq })));
                 }
-                mine().for_each(|a| drop(events_tx.send(SessionEvent::Answered { seq: a.seq })));
             }
         }
         drop(shared);
@@ -393,8 +388,7 @@ impl<L: Log> Follow<L> {
                 Handed::Over => continue,
                 Handed::Taken => {}
                 Handed::StateDropped if matches!(phase, Phase::Live { .. }) => *phase = Phase::Behind,
-                Handed::StateDropped => {}
-                Handed::Closed => drop(sub.events_tx.send(SessionEvent::OutboxClosed)),
+                Handed::StateDropped | Handed::Closed => {}
             }
             let _ = sub.events_tx.send(SessionEvent::Answered { seq: answered.seq });
         }

@@ -45,8 +45,13 @@ impl Subscription {
     pub fn set_lost(&self, lost: bool) {
         self.lost.store(lost, Ordering::Relaxed);
     }
+    /// Hands frames of this visit over; a session whose outbox is closed is told so.
     pub fn send(&self, frames: &[Framed]) -> Handed {
-        self.outbox.send_in(self.slot, self.visit, frames)
+        let handed = self.outbox.send_in(self.slot, self.visit, frames);
+        if handed == Handed::Closed {
+            let _ = self.events_tx.send(SessionEvent::OutboxClosed);
+        }
+        handed
     }
 }
 
