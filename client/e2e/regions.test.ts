@@ -72,6 +72,7 @@ test("chat crosses the bridge, waits while it is cut, and comes in order when it
   await a.hears("hello from us");
 
   await page.getByRole("button", { name: "Cut the bridge" }).click();
+  await page.locator('[data-bridge="state"]').getByText("cut: each region goes on by itself").waitFor(SOON);
   await link("us", "state").getByText("cut", { exact: true }).waitFor(SOON);
   for (const n of [1, 2, 3]) await a.say(`number ${n}`);
   await a.hears("number 3");

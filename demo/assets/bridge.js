@@ -22,7 +22,7 @@ export class BridgePanel {
       this.rows = new Map(bridge.links.map(({ link }) => [link, row(link)]));
       return [...this.rows.values()].map(({ item }) => item);
     });
-    for (const link of bridge.links) showLink(this.rows.get(link.link), link);
+    for (const link of bridge.links) showLink(this.rows.get(link.link), link, bridge.cut);
     setText(this.parts.switch, bridge.cut ? "Mend the bridge" : "Cut the bridge");
     setAttribute(this.parts.switch, "class", bridge.cut ? "primary" : "danger");
     const wrong = bridge.failure ?? (bridge.hub_up ? null : "redis-nexus does not answer");
@@ -52,8 +52,10 @@ function row(link) {
   return { item: make("li", { "data-link": link }, make("strong", {}, link), state, lag), state, lag };
 }
 
-function showLink({ state, lag }, { leader, paused, region_up: up, items, seconds }) {
-  setText(state, !up ? "region away" : paused ? "cut" : leader === null ? "nobody leads" : `carried by ${leader}`);
+/** A link is paused in redis-nexus first; it is cut when the nexus has heard of that. */
+function showLink({ state, lag }, { leader, paused, region_up: up, items, seconds }, isCut) {
+  const led = leader === null ? "nobody leads" : `carried by ${leader}`;
+  setText(state, !up ? "region away" : !paused ? led : isCut ? "cut" : "being cut");
   setText(lag, items === 0 ? "no lag" : `lag ${count(items)} ${items === 1 ? "item" : "items"}, ${seconds.toFixed(1)} s`);
   setAttribute(lag, "class", items === 0 ? "good" : "bad");
 }
