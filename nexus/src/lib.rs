@@ -15,6 +15,7 @@ pub mod status;
 pub mod link;
 pub mod sight;
 
+mod behind;
 mod down;
 mod facts;
 mod jumps;
