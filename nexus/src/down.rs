@@ -8,6 +8,7 @@ use sectorbus::limits::MIRROR_ITEMS_MAX;
 use sectorbus::log::{Bridge, Hub, HubPush, Log, Mirror, MirrorItem, MirroredUpto, Mirrors, PushedUpto, Source};
 use sectorbus::metrics::Direction;
 
+use crate::lag::Since;
 use crate::link::{Link, until_answered};
 use crate::places::Places;
 use crate::queue::{Carried, Carriers, Carry};
@@ -109,7 +110,7 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Down<'l, L> {
         }
         let (count, bytes) = (pulled.items.len(), pulled.items.iter().map(|(_, body)| body.len()).sum());
         let oldest_ms = pulled.items.first().map_or(pulled.after.ms, |(id, _)| id.ms);
-        let lag = self.link.sight.lag.waits(Direction::Down, source, count, oldest_ms);
+        let lag = self.link.sight.lag.waits(Direction::Down, What::Feeds, source, count, Since::Told(oldest_ms));
         let is_last = count < MIRROR_ITEMS_MAX;
         let last = pulled.items.last().map_or(pulled.after, |(id, _)| *id);
         let items = pulled.items.into_iter().filter_map(|(id, stored)| {

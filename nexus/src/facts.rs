@@ -1,16 +1,19 @@
-//! Facts over a link: up goes who is present in the region and what was revoked there, down comes what other regions say. Times
+//! Facts over a link: up goes who is present in the region, what was revoked there and what is asked of rosters that are at home
+//! elsewhere; down comes what other regions say. Times
 //! travel in redis-nexus's own, because no region knows another's.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use sectorbus::ids::{PlayerId, RegionName};
-use sectorbus::log::{Bridge, Fact, FactKey, FarPresence, Hub, Log, Revoked};
+use sectorbus::ids::{PlayerId, RegionName, RoomId};
+use sectorbus::log::{Bridge, Fact, FactKey, FarPresence, Hub, Log, Revoked, RosterAsk, SetTeam, Source, TeamAt};
+use sectorbus::metrics::Direction;
 use sectorbus::presence::Shown;
 use tokio::time::Instant;
 
-use crate::link::{Link, until_answered};
+use crate::lag::Since;
+use crate::link::{Link, counting_retries, until_answered};
 use crate::queue::Carried;
 use crate::rules::What;
 
@@ -69,6 +72,30 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         hub_ms.saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed))
     }
 
+    /// While something is carried; then it is counted.
+    async fn count<T>(
+        &self,
+        direction: Direction,
+        what: What,
+        of: &Source,
+        sizes: impl ExactSizeIterator<Item = usize>,
+        carries: impl Future<Output = T>,
+    ) -> T {
+        let (meters, items, bytes) = (&self.link.meters, sizes.len(), sizes.sum());
+        let waits = self.link.sight.lag.waits(direction, what, of, items, Since::Seen(Instant::now()));
+        let carried = counting_retries(meters.clone(), what, carries).await;
+        drop(waits);
+        meters.mirrored(direction, what, items, bytes);
+        carried
+    }
+
+    async fn tell(&self, what: What, room: RoomId, facts: &[Fact]) -> Option<Vec<Fact>> {
+        let link = self.link;
+        let of = Source { region: link.region.clone(), room };
+        let sizes = facts.iter().map(|fact| fact.body.len());
+        self.count(Direction::Up, what, &of, sizes, until_answered(|| link.hub.tell_facts(&link.region, facts))).await
+    }
+
     /// `None`: it cannot be read.
     pub(crate) async fn tell_presence(&self, player: &PlayerId) -> Option<Carried> {
         let link = self.link;
@@ -79,9 +106,10 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
             (Shown::Offline, seen_ms) if seen_ms > 0 => self.to_hub_ms(seen_ms),
             _ => 0,
         };
-        let presence = FarPresence { shown, devices, last_seen_ms };
+        let presence = FarPresence { shown, devices, last_seen_ms, sector: at.room_here().cloned() };
         let fact = Fact { key: FactKey::Present(player.clone()), number: at.presence, body: presence.to_string() };
-        let known = until_answered(|| link.hub.tell_facts(&link.region, std::slice::from_ref(&fact))).await?;
+        let room = RoomId::Player(player.clone());
+        let known = self.tell(What::Presence, room, std::slice::from_ref(&fact)).await?;
         // Of the same number nobody else was told anything else; the clocks may have been compared again since.
         let is_other = |known: &Fact| {
             known.number > fact.number || !known.body.parse().is_ok_and(|known| presence.shows_as(&known))
@@ -93,6 +121,35 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         if now.is_some_and(|now| now.presence <= heard) {
             // The region lost a tail, and its clock is behind: what is there now has a number of before.
             until_answered(|| link.log.raise_presence(player, heard)).await?;
+        }
+        Some(Carried::Part)
+    }
+
+    /// `None`: it cannot be read.
+    pub(crate) async fn tell_roster(&self, player: &PlayerId) -> Option<Carried> {
+        let link = self.link;
+        let asks = until_answered(|| link.log.roster_asks(player)).await?;
+        let fact = |ask: &RosterAsk| Fact {
+            key: FactKey::Roster(player.clone(), ask.team.clone()),
+            number: ask.number,
+            body: format!("{} {}", ask.number, ask.wish),
+        };
+        let facts: Vec<Fact> = asks.iter().map(fact).collect();
+        if facts.is_empty() {
+            return Some(Carried::All);
+        }
+        let known = self.tell(What::Logs, RoomId::Player(player.clone()), &facts).await?;
+        if known.is_empty() {
+            return Some(Carried::All);
+        }
+        let now = until_answered(|| link.log.roster_asks(player)).await?;
+        for known in &known {
+            let is_behind = |ask: &&RosterAsk| fact(ask).key == known.key && ask.number <= known.number;
+            if let Some(ask) = now.iter().find(is_behind).filter(|ask| fact(ask) != *known) {
+                // The region lost a tail, and its clock is behind.
+                let name = format!("above/{}", known.number);
+                until_answered(|| link.log.ask_roster(player, &ask.team, &ask.wish, &name, known.number)).await?;
+            }
         }
         Some(Carried::Part)
     }
@@ -120,7 +177,7 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
                 })
                 .collect();
             if !facts.is_empty() {
-                until_answered(|| link.hub.tell_facts(&link.region, &facts)).await;
+                self.tell(What::Revocations, RoomId::Global, &facts).await;
             }
             after_ms = upto_ms;
         }
@@ -130,9 +187,13 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
     async fn learn(&self, from: &RegionName) {
         let link = self.link;
         let is_wanted = |what| link.rules.class_of(what, None, from, &link.region).is_some();
-        let wanted = (is_wanted(What::Presence), is_wanted(What::Revocations));
+        let wanted = Wanted {
+            presence: is_wanted(What::Presence),
+            revocations: is_wanted(What::Revocations),
+            rosters: link.rules.takes_rosters(),
+        };
         let learned = until_answered(|| link.log.facts_learned(from)).await;
-        let Some((mut after, replication_id)) = learned.filter(|_| wanted.0 || wanted.1) else {
+        let Some((mut after, replication_id)) = learned.filter(|_| wanted.any()) else {
             return std::future::pending().await;
         };
         let (mut kept, mut keep) = (after, Instant::now() + KEEP_EVERY);
@@ -163,14 +224,32 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         }
     }
 
-    async fn learn_these(&self, from: &RegionName, wanted: (bool, bool), facts: Vec<Fact>) {
-        let (present, revoked): (Vec<_>, Vec<_>) =
+    async fn learn_these(&self, from: &RegionName, wanted: Wanted, facts: Vec<Fact>) {
+        let (present, others): (Vec<_>, Vec<_>) =
             facts.into_iter().partition(|fact| matches!(fact.key, FactKey::Present(_)));
-        // A ban and its end keep their order.
-        for fact in revoked.into_iter().filter(|_| wanted.1) {
-            self.learn_revoked(from, fact).await;
+        // A ban and its end keep their order, and what is asked for a player does.
+        for fact in others {
+            match fact.key {
+                FactKey::Revoked(_) if wanted.revocations => {
+                    let (of, bytes) = (Source { region: from.clone(), room: RoomId::Global }, fact.body.len());
+                    let learns = self.learn_revoked(from, fact);
+                    self.count(Direction::Down, What::Revocations, &of, [bytes].into_iter(), learns).await;
+                }
+                FactKey::Roster(ref player, _) if wanted.rosters => {
+                    let room = RoomId::Player(player.clone());
+                    let (of, bytes) = (Source { region: from.clone(), room }, fact.body.len());
+                    let learns = self.learn_roster(from, fact);
+                    self.count(Direction::Down, What::Logs, &of, [bytes].into_iter(), learns).await;
+                }
+                FactKey::Revoked(_) | FactKey::Roster(..) | FactKey::Present(_) => {}
+            }
         }
-        let learning = present.into_iter().filter(|_| wanted.0).map(|fact| self.learn_presence(from, fact));
+        let learning = present.into_iter().filter(|_| wanted.presence).map(async |fact| {
+            let FactKey::Present(player) = &fact.key else { return };
+            let of = Source { region: from.clone(), room: RoomId::Player(player.clone()) };
+            let (bytes, learns) = (fact.body.len(), self.learn_presence(from, fact));
+            self.count(Direction::Down, What::Presence, &of, [bytes].into_iter(), learns).await;
+        });
         stream::iter(learning).buffer_unordered(LEARNED_AT_ONCE).collect::<()>().await;
     }
 
@@ -181,7 +260,31 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         if presence.last_seen_ms > 0 {
             presence.last_seen_ms = self.to_region_ms(presence.last_seen_ms);
         }
-        until_answered(|| self.link.log.learn_presence(&player, from, fact.number, presence)).await;
+        let log = &self.link.log;
+        until_answered(|| log.learn_presence(&player, from, fact.number, presence.clone())).await;
+        if self.link.rules.takes_rosters() {
+            let asks = SetTeam::Known(TeamAt { number: 0, team: None, before: Vec::new(), issued_s: 0, since_ms: 0 });
+            let at = until_answered(|| log.set_team(&player, &asks)).await;
+            if at.is_some_and(|at| at.team.is_some()) {
+                until_answered(|| log.far_seen(&player)).await;
+            }
+        }
+    }
+
+    /// Only of teams that are at home here, and asked for where their rosters are read.
+    async fn learn_roster(&self, from: &RegionName, fact: Fact) -> Option<()> {
+        let Link { log, rules, region, .. } = self.link;
+        let FactKey::Roster(player, team) = fact.key else { return None };
+        let room = RoomId::Team(team.clone());
+        rules.class_of_log(&room, region, from)?;
+        let heads = until_answered(|| log.heads(std::slice::from_ref(&room))).await?;
+        heads.first()?.log.as_ref()?;
+        let Some(wish) = fact.body.split_once(' ').and_then(|(_, wish)| wish.parse().ok()) else {
+            tracing::error!(%from, "what is asked of a roster is unreadable: it is left out");
+            return None;
+        };
+        let ask = RosterAsk { team, number: fact.number, wish };
+        until_answered(|| log.learn_roster_ask(&player, from, &ask)).await
     }
 
     async fn learn_revoked(&self, from: &RegionName, fact: Fact) {
@@ -190,6 +293,20 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         };
         let until_ms = self.to_region_ms(until_ms);
         until_answered(|| self.link.log.learn_revoked(&what, from, until_ms)).await;
+    }
+}
+
+/// What the rules take from another region.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    presence: bool,
+    revocations: bool,
+    rosters: bool,
+}
+
+impl Wanted {
+    fn any(self) -> bool {
+        self.presence || self.revocations || self.rosters
     }
 }
 

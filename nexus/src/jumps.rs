@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use sectorbus::ids::RegionName;
+use sectorbus::ids::{RegionName, RoomId};
 use sectorbus::limits::JUMPS_AT_ONCE;
 use sectorbus::log::{
-    Bridge, Hub, HubJump, HubJumpState, JumpDue, JumpFate, JumpIn, JumpName, JumpOut, JumpStands, JumpStep, Log,
+    Bridge, Hub, HubJump, HubJumpState, JumpDue, JumpFate, JumpIn, JumpName, JumpOut, JumpStands, JumpStep, Log, Source,
 };
+use sectorbus::metrics::Direction;
 
+use crate::lag::{InHand, Since};
 use crate::link::{Link, until_answered};
 use crate::rules::What;
 
@@ -48,21 +50,40 @@ pub(crate) async fn run<L: Log + Bridge + Hub>(link: &Link<L>) {
     }
 }
 
-/// When each jump was seen first, and looked at last.
+/// When each jump was seen first, and looked at last; it waits until it is over.
 #[derive(Default)]
 struct Pace {
-    seen: BTreeMap<JumpName, (Instant, Instant)>,
+    seen: BTreeMap<JumpName, Seen>,
     round: BTreeMap<JumpName, bool>,
 }
 
+struct Seen {
+    first: Instant,
+    last: Instant,
+    _waits: InHand,
+}
+
 impl Pace {
-    fn is_due(&mut self, name: &JumpName) -> bool {
+    fn is_due<L>(
+        &mut self,
+        link: &Link<L>,
+        direction: Direction,
+        jump: (&JumpName, &RegionName),
+        bytes: usize,
+    ) -> bool {
+        let (name, from) = jump;
         let now = Instant::now();
-        let known = self.seen.get(name).copied();
-        let (first, last) = known.unwrap_or((now, now));
-        let is_quick = now - first < QUICK_FOR;
-        let is_due = is_quick || now - last >= SLOW_AGAIN_AFTER;
-        self.seen.insert(name.clone(), (first, if is_due { now } else { last }));
+        let seen = self.seen.entry(name.clone()).or_insert_with(|| {
+            link.meters.mirrored(direction, What::Jumps, 1, bytes);
+            let source = Source { region: from.clone(), room: RoomId::Player(name.player.clone()) };
+            let waits = link.sight.lag.waits(direction, What::Jumps, &source, 1, Since::Seen(now));
+            Seen { first: now, last: now, _waits: waits }
+        });
+        let is_quick = now - seen.first < QUICK_FOR;
+        let is_due = is_quick || now - seen.last >= SLOW_AGAIN_AFTER;
+        if is_due {
+            seen.last = now;
+        }
         self.round.insert(name.clone(), is_quick);
         is_due
     }
@@ -84,7 +105,8 @@ async fn carry_out<L: Log + Bridge + Hub>(link: &Link<L>, pace: &mut Pace) -> Op
     loop {
         let page = until_answered(|| link.log.jumps_out(&hub, skip, JUMPS_AT_ONCE)).await?;
         for out in &page {
-            if pace.is_due(&out.offer.name) {
+            let jump = (&out.offer.name, &link.region);
+            if pace.is_due(link, Direction::Up, jump, out.offer.body.len()) {
                 offer(link, out).await;
             }
         }
@@ -143,7 +165,8 @@ async fn carry_in<L: Log + Bridge + Hub>(link: &Link<L>, pace: &mut Pace) -> Opt
         let page = until_answered(|| link.hub.jumps_of(&link.region, skip, JUMPS_AT_ONCE)).await?;
         for due in &page {
             if due.jump.to == link.region {
-                if pace.is_due(&due.jump.name) {
+                let jump = (&due.jump.name, &due.jump.from);
+                if pace.is_due(link, Direction::Down, jump, due.jump.body.len()) {
                     take(link, due).await;
                 }
             } else if due.stands.state.is_over() {

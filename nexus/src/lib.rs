@@ -15,6 +15,7 @@ pub mod status;
 pub mod link;
 pub mod sight;
 
+mod behind;
 mod down;
 mod facts;
 mod jumps;
@@ -143,7 +144,7 @@ async fn serve<L: Log + Bridge + Hub + Mirrors>(
 ) -> Result<(), Refused> {
     let served = async {
         opening.open(&link.region, &*link.log).await?;
-        link::counting_retries(link.meters.clone(), link.run()).await;
+        link::counting_retries(link.meters.clone(), rules::What::Feeds, link.run()).await;
         Ok(())
     };
     tokio::select! {

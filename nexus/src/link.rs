@@ -12,6 +12,7 @@ use sectorbus::metrics::{Direction, LinkMeters, What};
 
 use crate::down::Down;
 use crate::facts::LinkFacts;
+use crate::logs::Tally;
 use crate::rules::Rules;
 use crate::sight::LinkSight;
 use crate::up::Up;
@@ -101,10 +102,10 @@ impl<L: Log + Bridge + Hub + Mirrors> Link<L> {
             () = self.keep(&up, &down, there, here) => {}
             () = up.run() => {}
             () = down.run() => {}
-            () = facts.run(&others) => {}
-            () = jumps::run(self) => {}
-            () = logs_up::run(self) => {}
-            () = logs_down::run(self) => {}
+            () = counting_retries(self.meters.clone(), What::Presence, facts.run(&others)) => {}
+            () = counting_retries(self.meters.clone(), What::Jumps, jumps::run(self)) => {}
+            () = counting_retries(self.meters.clone(), What::Logs, logs_up::run(self)) => {}
+            () = counting_retries(self.meters.clone(), What::Logs, logs_down::run(self)) => {}
         }
     }
 
@@ -126,6 +127,10 @@ impl<L: Log + Bridge + Hub + Mirrors> Link<L> {
                 opened = Instant::now();
             }
         }
+    }
+
+    pub(crate) fn tally(&self, direction: Direction) -> Tally<'_> {
+        Tally { direction, lag: &self.sight.lag, meters: &self.meters }
     }
 
     /// Items were gone before they could be carried: whoever watches the region hears of it.
@@ -176,7 +181,7 @@ pub(crate) async fn until_answered<T, F: Future<Output = LogResult<T>>>(ask: imp
                 return None;
             }
             Err(_) => {
-                let _ = RETRIES.try_with(LinkMeters::retried);
+                let _ = RETRIES.try_with(|(meters, what)| meters.retried(*what));
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         }
@@ -184,11 +189,11 @@ pub(crate) async fn until_answered<T, F: Future<Output = LogResult<T>>>(ask: imp
 }
 
 tokio::task_local! {
-    /// Of the link that the task is about: whoever asks again need not know whose link it is.
-    static RETRIES: LinkMeters;
+    /// Of the link and the kind that the task is about: whoever asks again need not know which they are.
+    static RETRIES: (LinkMeters, What);
 }
 
 /// Counts what is asked again within.
-pub(crate) async fn counting_retries<T>(meters: LinkMeters, within: impl Future<Output = T>) -> T {
-    RETRIES.scope(meters, within).await
+pub(crate) async fn counting_retries<T>(meters: LinkMeters, what: What, within: impl Future<Output = T>) -> T {
+    RETRIES.scope((meters, what), within).await
 }

@@ -2,15 +2,19 @@
 //! does not reach. Knows neither which logs are wanted nor when there is more. A step is judged where the copy is, by ids:
 //! two that carry the same are harmless, and times of two regions are never compared.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use sectorbus::ids::EntryId;
+use sectorbus::ids::{EntryId, RoomId};
 use sectorbus::limits::{MIRROR_BYTES_MAX, MIRROR_ENTRIES_MAX, MIRROR_RENEWED_AFTER};
 use sectorbus::log::{
     BeginMirror, ExtendMirror, Head, Log, LogBody, LogEntry, LogResult, MirrorAt, MirrorStanding, Mirrors, OnChain,
     Snapshot, Source, connected,
 };
+use sectorbus::metrics::{Direction, LinkMeters, What};
+use tokio::time::Instant;
 
+use crate::lag::{Lag, Since};
 use crate::link::until_answered;
 
 /// A trim or a new snapshot between two reads is over within one of these.
@@ -73,6 +77,32 @@ pub(crate) struct Copying<'l, L> {
     pub(crate) from: Origin<'l, L>,
     pub(crate) to: &'l L,
     pub(crate) at: MirrorAt,
+    pub(crate) tally: Tally<'l>,
+}
+
+/// Counts what is carried, and what waits.
+pub(crate) struct Tally<'l> {
+    pub(crate) direction: Direction,
+    pub(crate) lag: &'l Arc<Lag>,
+    pub(crate) meters: &'l LinkMeters,
+}
+
+impl Tally<'_> {
+    /// While it is carried. `bytes`: of a snapshot that comes with the entries.
+    async fn count<T>(&self, of: &Source, entries: &[LogEntry], bytes: usize, carries: impl Future<Output = T>) -> T {
+        // That log is there for its counts.
+        let what = if of.room == RoomId::Global { What::Counts } else { What::Logs };
+        let sizes = entries.iter().map(|entry| match &entry.body {
+            LogBody::Batch(body) => body.len(),
+            LogBody::Claim(_) => 0,
+        });
+        let (items, bytes) = (entries.len(), bytes + sizes.sum::<usize>());
+        let waits = self.lag.waits(self.direction, what, of, items, Since::Seen(Instant::now()));
+        let carried = carries.await;
+        drop(waits);
+        self.meters.mirrored(self.direction, what, items, bytes);
+        carried
+    }
 }
 
 /// What a copy needs.
@@ -121,10 +151,12 @@ impl<L: Log + Mirrors> Copying<'_, L> {
         let page = until_answered(|| self.from.entries(self.of, prev)).await?;
         let entries = next_step(prev, page);
         if entries.is_empty() {
+            self.tally.meters.gap(self.tally.direction, What::Logs);
             return self.begin(Some(standing)).await;
         }
         let extend = ExtendMirror { of: self.of.clone(), prev, entries };
-        let now = until_answered(|| self.to.extend_mirror(self.at, extend.clone())).await?;
+        let carries = until_answered(|| self.to.extend_mirror(self.at, extend.clone()));
+        let now = self.tally.count(self.of, &extend.entries, 0, carries).await?;
         if let Some(now) = &now
             && prev.version / RENEWAL_LOOKED_FOR_EVERY != now.last.version / RENEWAL_LOOKED_FOR_EVERY
         {
@@ -153,7 +185,11 @@ impl<L: Log + Mirrors> Copying<'_, L> {
         }
         let expects = standing.map(|standing| (standing.begun, standing.last));
         let begin = BeginMirror { of: self.of.clone(), expects, snapshot, entries };
-        until_answered(|| self.to.begin_mirror(self.at, begin.clone())).await
+        let parts = &begin.snapshot.parts;
+        let own = [&parts.public, &parts.own, &parts.system].into_iter().chain(&parts.dormant);
+        let bytes = own.map(|part| part.len()).sum();
+        let carries = until_answered(|| self.to.begin_mirror(self.at, begin.clone()));
+        self.tally.count(self.of, &begin.entries, bytes, carries).await
     }
 
     /// A snapshot and entries that follow it. A parked log has none.

@@ -7,6 +7,8 @@ use sectorbus::ids::{FeedId, RoomId};
 use sectorbus::limits::HEADS_AT_ONCE;
 use sectorbus::log::{Bridge, Hub, Log, MirrorAt, Mirrors, Source};
 
+use sectorbus::metrics::Direction;
+
 use crate::link::{Link, until_answered};
 use crate::logs::{Copying, Origin, Progress};
 use crate::queue::{Carried, Carriers, Carry};
@@ -102,7 +104,13 @@ impl<L: Log + Bridge + Hub + Mirrors> LogsDown<'_, L> {
                 self.say_homes(of).await?;
             }
         }
-        let copying = Copying { of: source, from: Origin::Hub(&*self.link.hub), to: log, at: MirrorAt::Region };
+        let copying = Copying {
+            of: source,
+            from: Origin::Hub(&*self.link.hub),
+            to: log,
+            at: MirrorAt::Region,
+            tally: self.link.tally(Direction::Down),
+        };
         // Where redis-nexus has less than was read of it, the leader of the region's link brings it again.
         Some(if copying.step(false).await? == Progress::Part { Carried::Part } else { Carried::All })
     }

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 use sectorbus::ids::RoomId;
 use sectorbus::log::{Bridge, Hub, Log, MirrorAt, Mirrors, Push, Source};
 
+use sectorbus::metrics::Direction;
+
 use crate::link::Link;
 use crate::logs::{Copying, Origin, Progress};
 use crate::queue::Carried;
@@ -83,7 +85,7 @@ pub(crate) async fn carry<L: Log + Bridge + Hub + Mirrors>(
 ) -> Option<Carried> {
     let source = Source { region: link.region.clone(), room: room.clone() };
     let (from, to) = (Origin::Own(&*link.log), &*link.hub);
-    let copying = Copying { of: &source, from, to, at: MirrorAt::Hub };
+    let copying = Copying { of: &source, from, to, at: MirrorAt::Hub, tally: link.tally(Direction::Up) };
     let progress = copying.step(ahead.is_given_up(room)).await?;
     ahead.note(room, progress == Progress::Ahead);
     // Who appends again says so.

@@ -9,6 +9,10 @@ use sectorbus::metrics::Label;
 /// What a rule is about.
 pub use sectorbus::metrics::What;
 
+/// All that rules may be about.
+pub(crate) const EVERYTHING: [What; 6] =
+    [What::Feeds, What::Logs, What::Presence, What::Counts, What::Revocations, What::Jumps];
+
 /// What goes first where there is much to carry: larger goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
@@ -149,6 +153,11 @@ impl Rules {
         sectors
     }
 
+    /// Whether any logs are mirrored: who reads a team's roster elsewhere may ask its home to change it.
+    pub fn takes_rosters(&self) -> bool {
+        self.0.iter().any(|rule| rule.what == What::Logs)
+    }
+
     /// Whether, and with which class, something of a region goes to redis-nexus: as some other region gets it.
     pub fn class_up(&self, what: What, room: Option<&RoomId>, from: &RegionName) -> Option<Class> {
         let fits =
@@ -184,8 +193,7 @@ pub fn has_rooms(what: What) -> bool {
 
 /// As the configuration has it.
 pub fn read_what(text: &str) -> Option<What> {
-    const ALL: [What; 6] = [What::Feeds, What::Logs, What::Presence, What::Counts, What::Revocations, What::Jumps];
-    ALL.into_iter().find(|what| What::VALUES[what.index()] == text)
+    EVERYTHING.into_iter().find(|what| What::VALUES[what.index()] == text)
 }
 
 #[cfg(test)]

@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sectorbus::ids::RegionName;
 use sectorbus::log::{Bridge, Hub, Log, LogResult};
-use sectorbus::metrics::{Direction, LinkMeters, NexusMeters, What};
+use sectorbus::metrics::{Direction, LinkMeters, NexusMeters};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::lag::Lag;
+use crate::rules::EVERYTHING;
 use crate::{LEAD_FOR, Refused, Region};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -179,8 +180,10 @@ impl<L: Log + Bridge + Hub> Look<L> {
             region.meters.region_is(link.up);
             region.meters.is_paused(link.paused);
             for direction in [Direction::Up, Direction::Down] {
-                let (items, behind) = region.lag.of(direction, |of| self.time_ms(of, now));
-                region.meters.lag(direction, What::Feeds, items, behind);
+                for what in EVERYTHING {
+                    let (items, behind) = region.lag.of(direction, what, now, |of| self.time_ms(of, now));
+                    region.meters.lag(direction, what, items, behind);
+                }
             }
         }
         self.seen_tx.send_if_modified(|before| {

@@ -10,11 +10,12 @@ use futures_util::future::join_all;
 use futures_util::stream;
 use sectorbus::ids::{FeedId, RoomId};
 use sectorbus::limits::MIRROR_ITEMS_MAX;
-use sectorbus::log::{Bridge, Hub, Log, LogResult, Part, Source};
+use sectorbus::log::{Bridge, Hub, Log, LogResult, Mirrors, Part, Source, Touched};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::Region;
+use crate::behind::Looking;
 use crate::rules::{RoomPattern, Rules, What};
 use crate::up::is_its_own;
 
@@ -56,13 +57,14 @@ pub struct Behind {
     /// `up` or `down`.
     pub direction: &'static str,
     pub what: &'static str,
-    /// `<room>@<region>`.
+    /// `<room>@<region>`; of what is no room's, `player:*`, `team:*` or `global` of that region.
     pub source: String,
-    /// Up to where it was carried: an id of the source's region.
+    /// Up to where it was carried: an id, or a number, of the source's region.
     pub cursor: String,
     /// At most [`ITEMS_COUNTED_MAX`].
     pub items: usize,
-    /// Since the oldest of them, by the clock of the source's region; if that does not answer, until the newest.
+    /// Since the oldest of them, by the clock of the source's region; if that does not answer, until the newest. Of logs since
+    /// the last of them, of jumps 0: nobody keeps it.
     pub seconds: f64,
 }
 
@@ -86,7 +88,7 @@ impl Waiting {
 }
 
 impl Report {
-    pub async fn read<L: Log + Bridge + Hub>(hub: &L, regions: &[Region<L>], rules: &Rules) -> Self {
+    pub async fn read<L: Log + Bridge + Hub + Mirrors>(hub: &L, regions: &[Region<L>], rules: &Rules) -> Self {
         let (hub_time, times) = tokio::join!(reach(hub), join_all(regions.iter().map(|region| reach(&*region.log))));
         let paused = hub.paused().await.unwrap_or_default();
         let mut links = Vec::new();
@@ -97,12 +99,20 @@ impl Report {
             links.push(LinkReport { link, leader, paused, region_up: time.is_some(), items: 0, seconds: 0.0 });
         }
         let mut behind = Vec::new();
-        if hub_time.is_some() {
-            let sources = sources(hub, regions, rules).await;
+        if let Some(hub_ms) = hub_time {
+            let mut marks = Vec::new();
+            for region in regions {
+                marks.push(region.log.touched(0, MARKS_MAX).await.unwrap_or_default());
+            }
+            let sources = sources(hub, regions, rules, &marks).await;
             // As a list: a future that holds the closure is not known to be Send.
             let looked: Vec<_> = sources.iter().map(|source| look(hub, regions, &times, rules, source)).collect();
             let mut found: Vec<Vec<Behind>> = stream::iter(looked).buffered(SOURCES_AT_ONCE).collect().await;
             behind = found.drain(..).flatten().collect();
+            let up = regions.iter().zip(&times).zip(marks);
+            let up = up.filter_map(|((region, time), marks)| Some(((region, (*time)?), marks)));
+            let (answering, marks): (Vec<_>, Vec<_>) = up.unzip();
+            behind.extend(Looking { hub, hub_ms, regions: answering, rules }.all(&marks).await);
         }
         for link in &mut links {
             for behind in behind.iter().filter(|behind| behind.link == link.link) {
@@ -170,7 +180,12 @@ async fn reach(log: &impl Log) -> Option<u64> {
 }
 
 /// All that redis-nexus has, and what it may have nothing of yet: the rooms that rules name, and those that changed.
-async fn sources<L: Log + Bridge + Hub>(hub: &L, regions: &[Region<L>], rules: &Rules) -> Vec<Source> {
+async fn sources<L: Log + Bridge + Hub>(
+    hub: &L,
+    regions: &[Region<L>],
+    rules: &Rules,
+    marks: &[Vec<(Touched, u64)>],
+) -> Vec<Source> {
     let mut sources = hub.sources().await.map(|(_, sources)| sources).unwrap_or_default();
     let rooms = rules.iter().filter(|rule| rule.what == What::Feeds).flat_map(|rule| &rule.rooms);
     let named: Vec<&RoomId> = rooms
@@ -179,11 +194,11 @@ async fn sources<L: Log + Bridge + Hub>(hub: &L, regions: &[Region<L>], rules: &
             RoomPattern::BeginsWith(_) => None,
         })
         .collect();
-    for region in regions {
+    for (region, marks) in regions.iter().zip(marks) {
         let of = |room: &&RoomId| Source { region: region.name.clone(), room: (*room).clone() };
         sources.extend(named.iter().map(of));
-        let marks = region.log.touched(0, MARKS_MAX).await.unwrap_or_default().into_iter();
-        let feeds = marks.filter(|(touched, _)| touched.part == Part::Feed).map(|(touched, _)| touched.room);
+        let feeds = marks.iter().filter(|(touched, _)| touched.part == Part::Feed);
+        let feeds = feeds.map(|(touched, _)| touched.room.clone());
         sources.extend(feeds.map(|room| Source { region: region.name.clone(), room }));
     }
     sources.sort_unstable();

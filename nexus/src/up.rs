@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::facts::LinkFacts;
-use crate::link::{Link, until_answered};
+use crate::lag::Since;
+use crate::link::{Link, counting_retries, until_answered};
 use crate::logs_up::{self, Ahead};
 use crate::places::Places;
 use crate::queue::{Carried, Carriers, Carry};
@@ -146,9 +147,14 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
     fn class_of(&self, touched: &Touched) -> Option<Class> {
         match touched.part {
             Part::Feed => self.link.rules.class_up(What::Feeds, Some(&touched.room), &self.link.region),
+            Part::Roster => self.link.rules.takes_rosters().then_some(Class::Critical),
             Part::Presence => self.link.rules.class_up(What::Presence, None, &self.link.region),
             Part::Log => self.link.rules.class_up_log(&touched.room, &self.link.region),
         }
+    }
+
+    async fn of<T>(&self, what: What, carries: impl Future<Output = T>) -> T {
+        counting_retries(self.link.meters.clone(), what, carries).await
     }
 
     /// A page of a feed. `None`: it cannot be read.
@@ -176,7 +182,7 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
         let MirroredUpto { rewinds, id: after } = place.upto;
         let push = HubPush { source, known: place.upto, rewinds, after, upto, seal, items };
         let (items, oldest_ms) = (push.items.len(), push.items.first().map_or(upto.ms, |(id, _)| id.ms));
-        let lag = self.link.sight.lag.waits(Direction::Up, &push.source, items, oldest_ms);
+        let lag = self.link.sight.lag.waits(Direction::Up, What::Feeds, &push.source, items, Since::Told(oldest_ms));
         let reached = until_answered(|| hub.push(push.clone())).await?;
         drop(lag);
         let bytes = push.items.iter().map(|(_, body)| body.len()).sum();
@@ -262,9 +268,10 @@ impl<L: Log + Bridge + Hub + Mirrors> Carry<Touched> for Up<'_, L> {
     async fn carry(&self, what: &Touched) -> Carried {
         let carried = match (what.part, &what.room) {
             (Part::Feed, room) => self.carry_feed(room).await,
-            (Part::Presence, RoomId::Player(player)) => self.facts.tell_presence(player).await,
-            (Part::Log, room) => logs_up::carry(self.link, room, &self.logs_ahead).await,
-            (Part::Presence, _) => None,
+            (Part::Presence, RoomId::Player(player)) => self.of(What::Presence, self.facts.tell_presence(player)).await,
+            (Part::Log, room) => self.of(What::Logs, logs_up::carry(self.link, room, &self.logs_ahead)).await,
+            (Part::Roster, RoomId::Player(player)) => self.of(What::Logs, self.facts.tell_roster(player)).await,
+            (Part::Presence | Part::Roster, _) => None,
         };
         // What cannot be read is left until it changes.
         carried.unwrap_or(Carried::All)

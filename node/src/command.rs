@@ -11,7 +11,7 @@ use sectorbus::action::Action;
 use sectorbus::ids::{
     ActorId, EditKey, Generation, Hop, Incarnation, PlayerId, RingVersion, Role, RoomId, SectorId, Seq, SessionId,
 };
-use sectorbus::log::{Present, TicketHash};
+use sectorbus::log::{Far, Present, TicketHash};
 use sectorbus::state::{Answered, BeyondLimit, Edited, PlayerRecord};
 
 use crate::room::edits::EditRequest;
@@ -56,6 +56,8 @@ pub enum Command {
     Edit { request: EditRequest },
     /// A player comes in from another region.
     Land { player: PlayerId, hop: Hop, landing: Box<Landing> },
+    /// To a team's room: what other regions show its member as. As [`Command::Seen`], with a number of each region.
+    SeenFar { player: PlayerId, far: Vec<Far> },
 }
 
 /// What a player brings from another region.

@@ -152,6 +152,7 @@ impl<L: Log> Node<L> {
         core.tasks.spawn("heads", follow::heads::run(core.clone()));
         core.tasks.spawn("count", people::count::run(core.clone()));
         core.tasks.spawn("watches", people::watches::run(core.clone()));
+        core.tasks.spawn("homes", people::homes::run(core.clone()));
         let tidied = core.clone();
         core.tasks.spawn("limits", async move {
             tidied.edge.keep_tidy(|| tidied.desk.forget_the_quiet()).await;

@@ -297,6 +297,10 @@ pub const TEAMS_UNSETTLED_MAX: usize = 8;
 pub const MEMBERS_PER_TEAM_MAX: usize = 1_000;
 /// Items that are mirrored into a feed in one step.
 pub const MIRROR_ITEMS_MAX: usize = 100;
+/// A change of a roster that is asked of another region is given up when that region does not hear of it for so long.
+pub const ROSTER_ASK_KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Changes of rosters for other regions that a node reads at once.
+pub const ROSTERS_AT_ONCE: usize = 64;
 /// Facts of a region in redis-nexus in the order they were told: who is further behind reads the latest of each.
 pub const FACTS_KEPT: usize = 100_000;
 /// A region says what changes for this long after a nexus was there; also how long marks are kept.

@@ -16,9 +16,9 @@ use sectorbus::limits::INT_ABS_MAX;
 use sectorbus::presence::Shown;
 use sectorbus::small_map::SmallMap;
 use sectorbus::state::{
-    ActorMarks, Answered, Changes, Delta, Draft, EditOutcome, Edited, EntityChange, Entry, Fields, Jump, Membership,
-    Outgoing, OwnChange, Part, PlayerRecord, Post, PostName, RoomState, Seat, SessionSeat, SystemChange, Timer,
-    TimerKind, compose,
+    ActorMarks, Answered, Changes, Delta, Draft, EditOutcome, Edited, EntityChange, Entry, FarMember, Fields, Jump,
+    Membership, Outgoing, OwnChange, Part, PlayerRecord, Post, PostName, RoomState, Seat, SessionSeat, SystemChange,
+    Timer, TimerKind, compose,
 };
 use sectorbus::value::{Field, Value};
 
@@ -143,8 +143,14 @@ fn membership() -> impl Strategy<Value = Membership> {
         number,
         changed_ms: number * 1_000,
         presence: number + 1,
+        far: vec![far(number); sessions.len() / 2],
         sessions: sessions.into_iter().map(|shown| ("n1#5".parse().expect("a node"), shown)).collect(),
     })
+}
+
+fn far(number: u64) -> FarMember {
+    let sector = (number > 1).then(|| "7".parse().expect("a sector"));
+    FarMember { region: "us".parse().expect("a region"), number, shown: Shown::Away, devices: 1, sector }
 }
 
 fn post() -> impl Strategy<Value = Post> {

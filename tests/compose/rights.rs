@@ -57,7 +57,7 @@ const EVERYWHERE: [&str; 10] = [
     "wanted.rs",
 ];
 /// What a nexus calls in a region.
-const IN_A_REGION: [&str; 25] = [
+const IN_A_REGION: [&str; 29] = [
     "bridge.rs",
     "facts.rs",
     "bridge.lua",
@@ -83,6 +83,10 @@ const IN_A_REGION: [&str; 25] = [
     "regions_set.lua",
     "homes_asked.lua",
     "home_tell.lua",
+    "rosters.rs",
+    "roster_ask.lua",
+    "roster_due.lua",
+    "team_known.lua",
 ];
 /// What it calls in redis-nexus: facts are there as they are told, logs as in regions.
 const IN_REDIS_NEXUS: [&str; 20] = [

@@ -26,7 +26,7 @@ fn present(player: &str, number: u64, body: &str) -> Fact {
 }
 
 fn online(devices: u32) -> FarPresence {
-    FarPresence { shown: Shown::Online, devices, last_seen_ms: 0 }
+    FarPresence { shown: Shown::Online, devices, last_seen_ms: 0, sector: Some("7".parse().unwrap()) }
 }
 
 async fn told(log: &impl Facts, of: &RegionName, after: FeedId) -> (Vec<Fact>, FeedId) {
@@ -81,8 +81,8 @@ async fn what_is_said_of_a_player_elsewhere_is_learned_once_and_told(stand: impl
     assert_eq!(next(&mut following).await, Push::Far(us.clone()));
     other.learn_presence(&ann(), &us, 6, online(9)).await.unwrap();
     other.learn_presence(&ann(), &us, 7, online(9)).await.unwrap();
-    let away = FarPresence { shown: Shown::Away, devices: 1, last_seen_ms: 0 };
-    other.learn_presence(&ann(), &asia, 3, away).await.unwrap();
+    let away = FarPresence { shown: Shown::Away, devices: 1, last_seen_ms: 0, sector: None };
+    other.learn_presence(&ann(), &asia, 3, away.clone()).await.unwrap();
     assert_eq!(next(&mut following).await, Push::Far(asia.clone()), "what is older is not told");
     let of_ann =
         vec![Far { region: asia, number: 3, presence: away }, Far { region: us, number: 7, presence: online(2) }];

@@ -28,4 +28,5 @@ mod outward;
 mod people;
 mod region;
 mod repair;
+mod rosters;
 mod seats;

@@ -2,6 +2,7 @@
 
 mod commands;
 mod exit_codes;
+mod kinds;
 mod processes;
 mod rights;
 mod support;

@@ -1,4 +1,4 @@
-//! What one region's rooms are is seen in another: sectors that are observed, teams that were made elsewhere. Two regions,
+//! What one region's rooms are is seen in another: sectors that are observed. Two regions,
 //! redis-nexus and two nexus in this process, in paused time. Their clocks are hours apart.
 
 use std::sync::Arc;
@@ -8,15 +8,13 @@ use sectorbus::action::{Action, Status};
 use sectorbus::ids::{EntryId, RegionName, Role, RoomId};
 use sectorbus::log::memory::{Ambiguity, MemoryConfig, MemoryLog, MemoryRegion};
 use sectorbus::log::{Log, MirrorAt, Mirrors, SetTeam, Source};
-use sectorbus::presence::Shown;
 use sectorbus::protocol::{Codec, Slot, SnapshotReason};
 use sectorbus::said::RefusalCode;
-use sectorbus::value::Field;
 use sectorbus_demo::client::Client;
 use sectorbus_nexus::{Nexus, NexusParts, Region};
 use sectorbus_node::command::Command;
 use sectorbus_node::config::TeamsFrom;
-use sectorbus_node::people::teams::{self, ChangeError};
+use sectorbus_node::people::teams;
 use sectorbus_node::{Node, load};
 use sectorbus_tests::cluster::{self, Connected};
 use sectorbus_tests::pals::{player, room};
@@ -26,12 +24,12 @@ use tokio::time::Instant;
 
 const HOUR_MS: u64 = 3_600_000;
 /// Ten times what anything here takes.
-const SOON: Duration = Duration::from_secs(120);
+pub(crate) const SOON: Duration = Duration::from_secs(120);
 /// There tokens say who is in which team, in us the backend does.
-const FROM_TOKENS: &str = "asia";
+pub(crate) const FROM_TOKENS: &str = "asia";
 const OBSERVED: Slot = Slot::OBSERVED[0];
 
-fn name(text: &str) -> RegionName {
+pub(crate) fn name(text: &str) -> RegionName {
     RegionName::new(text).expect("a name")
 }
 
@@ -40,7 +38,7 @@ fn region(of: &str, seed: u64, clock: u64) -> MemoryRegion {
     MemoryRegion::new(MemoryConfig { region: name(of), seed, start_ms, keep_history: false })
 }
 
-async fn node(of: &str, region: &MemoryRegion, n: u64) -> Node<MemoryLog> {
+pub(crate) async fn node(of: &str, region: &MemoryRegion, n: u64) -> Node<MemoryLog> {
     let mut config = cluster::config(&format!("{of}-{n}"));
     config.region = name(of);
     if of == FROM_TOKENS {
@@ -50,23 +48,23 @@ async fn node(of: &str, region: &MemoryRegion, n: u64) -> Node<MemoryLog> {
 }
 
 /// us, where things happen; eu, where they are seen; what joins them.
-struct Universe {
+pub(crate) struct Universe {
     /// The other's name.
     seen_in: &'static str,
-    us: MemoryRegion,
-    eu: MemoryRegion,
+    pub(crate) us: MemoryRegion,
+    pub(crate) eu: MemoryRegion,
     hub: MemoryRegion,
-    us_nodes: Vec<Node<MemoryLog>>,
-    eu_nodes: Vec<Node<MemoryLog>>,
+    pub(crate) us_nodes: Vec<Node<MemoryLog>>,
+    pub(crate) eu_nodes: Vec<Node<MemoryLog>>,
     logs: Vec<RoomId>,
 }
 
 impl Universe {
-    async fn new(seed: u64, logs: &[&str]) -> Self {
+    pub(crate) async fn new(seed: u64, logs: &[&str]) -> Self {
         Self::of(seed, "eu", logs).await
     }
 
-    async fn of(seed: u64, eu: &'static str, logs: &[&str]) -> Self {
+    pub(crate) async fn of(seed: u64, eu: &'static str, logs: &[&str]) -> Self {
         let (seen_in, hub) = (eu, region("nexus", seed + 7, 1));
         let (us, eu) = (region("us", 10 * seed, 0), region(seen_in, 10 * seed + 1, 3));
         let us_nodes = vec![node("us", &us, 1).await, node("us", &us, 2).await];
@@ -74,7 +72,7 @@ impl Universe {
         Self { seen_in, us, eu, hub, us_nodes, eu_nodes, logs: logs.iter().map(|text| room(text)).collect() }
     }
 
-    fn nexus(&self, of: &str) -> Nexus {
+    pub(crate) fn nexus(&self, of: &str) -> Nexus {
         let regions = [("us", &self.us), (self.seen_in, &self.eu)].map(|(of, region)| Region {
             name: name(of),
             log: Arc::new(region.handle()),
@@ -88,12 +86,12 @@ impl Universe {
         })
     }
 
-    fn all(&self) -> [&MemoryRegion; 3] {
+    pub(crate) fn all(&self) -> [&MemoryRegion; 3] {
         [&self.us, &self.eu, &self.hub]
     }
 
     /// Until what us has of the room, and nothing less or else, is in the copies and on the client's screen.
-    async fn converges(&self, room: &RoomId, seen_by: &mut Connected, slot: Slot) {
+    pub(crate) async fn converges(&self, room: &RoomId, seen_by: &mut Connected, slot: Slot) {
         let (us, eu) = (self.us.handle(), self.eu.handle());
         let here = match room {
             RoomId::Team(_) => room.clone(),
@@ -124,13 +122,13 @@ impl Universe {
     }
 }
 
-fn unsure() -> Ambiguity {
+pub(crate) fn unsure() -> Ambiguity {
     let (executed, not_executed, late) = (0.05, 0.05, 0.05);
     let (late_by, answered_after) = (Duration::from_millis(300), Duration::from_millis(80));
     Ambiguity { executed, not_executed, late, late_by, answered_after }
 }
 
-async fn live(of: &str, node: &Node<MemoryLog>) -> Connected {
+pub(crate) async fn live(of: &str, node: &Node<MemoryLog>) -> Connected {
     let mut connected = Connected::new(of, [Codec::Msgpack, Codec::Json][of.len() % 2]);
     connected.client.heard.wanted = true;
     connected.connect(node);
@@ -153,12 +151,12 @@ async fn observes(who: &mut Connected, of: &RoomId, slot: Slot) {
     }
 }
 
-fn kept_its_word(player: &Connected) {
+pub(crate) fn kept_its_word(player: &Connected) {
     assert_eq!(player.client.broken, Vec::<String>::new(), "{}", player.client.player);
     assert_eq!(player.client.errors, Vec::<String>::new(), "{}", player.client.player);
 }
 
-const STATUSES: [Status; 3] = [Status::Busy, Status::Away, Status::Online];
+pub(crate) const STATUSES: [Status; 3] = [Status::Busy, Status::Away, Status::Online];
 
 #[tokio::test(start_paused = true)]
 async fn a_sector_is_seen_in_another_region_as_it_is_while_steps_fail_and_leaders_end() {
@@ -356,97 +354,4 @@ async fn nobody_owns_a_room_of_another_region() {
     assert!(!log.rooms_of(&core.me()).await.expect("an answer").contains(&mirrored));
     let heads = log.heads(std::slice::from_ref(&mirrored)).await.expect("an answer");
     assert_eq!(heads[0].log.as_ref().map(|head| head.owner.clone()), Some(None));
-}
-
-fn in_roster(client: &Client, of: &str, field: Field) -> Option<String> {
-    client.beside.get(&Slot::TEAM)?.of_member(of, field)?.as_text().map(str::to_owned)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_team_that_was_made_in_one_region_is_shown_to_its_members_in_another() {
-    for seed in 0..3_u64 {
-        let universe = Universe::new(1_000 + seed, &["team:red", "team:blue"]).await;
-        let _nexus = [universe.nexus("x1"), universe.nexus("x2")];
-        let (us, eu) = (universe.us_nodes[0].core(), universe.eu_nodes[0].core());
-        let red = || "red".parse().expect("a name");
-        let role = |text: &str| Role::new(text).expect("a name");
-        let join = |as_role: &str| SetTeam::Join(red(), role(as_role));
-        teams::change(us, &player("uma"), join("captain")).await.expect("done");
-        teams::change(us, &player("anna"), join("pilot")).await.expect("done");
-        let mut uma = live("uma", &universe.us_nodes[1]).await;
-        let mut ann = live("anna", &universe.eu_nodes[0]).await;
-        let heads = async || universe.eu.handle().heads(&[room("team:red")]).await.expect("an answer").remove(0);
-        let deadline = Instant::now() + SOON;
-        while heads().await.home.is_none() {
-            assert!(Instant::now() < deadline, "eu is not told where the team's home is");
-            ann.until(Duration::from_millis(100), |_| false).await;
-        }
-        // What the roster has by now is taken over, anything else is refused: it is decided there.
-        let elsewhere = Err(ChangeError::Elsewhere(name("us")));
-        ann.until(Duration::from_secs(3), |_| false).await;
-        assert_eq!(teams::change(eu, &player("bob"), join("pilot")).await, elsewhere);
-        assert_eq!(teams::change(eu, &player("anna"), join("captain")).await, elsewhere);
-        assert!(teams::change(eu, &player("anna"), join("pilot")).await.is_ok());
-        assert_eq!(teams::change(eu, &player("anna"), SetTeam::Leave(red())).await, elsewhere);
-        let into_blue = SetTeam::Join("blue".parse().expect("a name"), role("pilot"));
-        assert_eq!(teams::change(eu, &player("anna"), into_blue.clone()).await, elsewhere);
-        assert_eq!(heads().await.log, None, "no second team of this name");
-
-        assert!(ann.until(SOON, |client| in_roster(client, "uma", Field::ROLE).is_some()).await, "seed {seed}");
-        assert_eq!(ann.client.beside[&Slot::TEAM].room, room("team:red"));
-        uma.act(Action::Status { status: Status::Busy });
-        assert!(uma.until(SOON, |client| client.pending.is_empty()).await);
-        let is_busy =
-            |client: &Client| in_roster(client, "uma", Field::STATUS).as_deref() == Some(Shown::Busy.as_str());
-        assert!(ann.until(SOON, is_busy).await, "seed {seed}");
-        universe.converges(&room("team:red"), &mut ann, Slot::TEAM).await;
-
-        // The team's chat in eu is for whom the mirrored roster has.
-        let listens = |client: &Client| client.heard.cursors.contains_key(&room("team:red"));
-        assert!(ann.until(SOON, listens).await, "seed {seed}");
-        let frame = ann.client.heard.say(room("team:red"), "anybody?");
-        ann.send(&frame);
-        assert!(ann.until(SOON, |client| client.heard.texts(&room("team:red")) == ["anybody?"]).await);
-        teams::change(us, &player("anna"), SetTeam::Leave(red())).await.expect("done");
-        assert!(ann.until(SOON, |client| !client.beside.contains_key(&Slot::TEAM)).await, "seed {seed}");
-        let frame = ann.client.heard.say(room("team:red"), "still here?");
-        ann.send(&frame);
-        let n = ann.client.heard.last_request();
-        assert!(ann.until(SOON, |client| client.heard.refused.contains_key(&n)).await, "seed {seed}");
-        assert_eq!(heads().await.log, None);
-        // Out of it at home, so free to go elsewhere here.
-        assert!(teams::change(eu, &player("anna"), into_blue).await.is_ok());
-        let is_blue =
-            |client: &Client| client.beside.get(&Slot::TEAM).is_some_and(|shown| shown.room == room("team:blue"));
-        assert!(ann.until(SOON, is_blue).await, "seed {seed}");
-        kept_its_word(&ann);
-        kept_its_word(&uma);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_tokens_team_of_another_region_is_taken_over_when_its_roster_has_the_player() {
-    let universe = Universe::of(1_100, FROM_TOKENS, &["team:red"]).await;
-    let _nexus = universe.nexus("x1");
-    let us = universe.us_nodes[0].core();
-    let join = || SetTeam::Join("red".parse().expect("a name"), Role::new("pilot").expect("a name"));
-    teams::change(us, &player("uma"), join()).await.expect("done");
-    let eu = universe.eu.handle();
-    let heads = async || eu.heads(&[room("team:red")]).await.expect("an answer").remove(0);
-    let deadline = Instant::now() + SOON;
-    while heads().await.home.is_none() {
-        assert!(Instant::now() < deadline, "eu is not told where the team's home is");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let mut ann = Connected::new("anna", Codec::Msgpack);
-    ann.client.token = Some(cluster::token_of("anna", "red"));
-    ann.connect(&universe.eu_nodes[0]);
-    ann.until(Duration::from_secs(20), |_| false).await;
-    assert!(!ann.client.beside.contains_key(&Slot::TEAM), "us does not know of it");
-    assert_eq!(heads().await.log, None);
-    teams::change(us, &player("anna"), join()).await.expect("done");
-    let has_roster = |client: &Client| in_roster(client, "anna", Field::ROLE).as_deref() == Some("pilot");
-    let shown = ann.until(SOON, has_roster).await;
-    assert!(shown, "{:?} {:?} {:?} live {}", ann.client.beside, ann.client.errors, ann.closed, ann.client.is_live());
-    kept_its_word(&ann);
 }

@@ -8,5 +8,7 @@ mod logs_on_memory;
 mod logs_on_redis;
 mod on_memory;
 mod on_redis;
+mod rosters_on_memory;
+mod rosters_on_redis;
 mod travel;
 mod universe;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sectorbus::action::Action;
 use sectorbus::ids::{NodeName, PlayerId, RegionName, TeamId};
+use sectorbus::log::Log;
 use sectorbus::log::memory::{MemoryConfig, MemoryLog, MemoryRegion};
 use sectorbus::protocol::{ClientFrame, Codec, ServerFrame};
 use sectorbus_node::admin::Readiness;
@@ -56,8 +57,12 @@ pub fn region(seed: u64) -> MemoryRegion {
 
 /// Starts a node of the region, its ring small and built in place.
 pub async fn start(region: &MemoryRegion, config: NodeConfig, seed: u64) -> Node<MemoryLog> {
+    start_on(Arc::new(region.handle()), config, seed).await
+}
+
+/// The same on any log.
+pub async fn start_on<L: Log>(log: Arc<L>, config: NodeConfig, seed: u64) -> Node<L> {
     let address = format!("{}:0", config.node_name);
-    let log = Arc::new(region.handle());
     let readiness = Arc::new(Readiness::default());
     let start = NodeStart { config, log, address, seed: Some(seed), simulated_ring: Some(40), readiness };
     Node::start(start).await.expect("the node starts")
@@ -81,7 +86,7 @@ impl Connected {
     }
 
     /// Connects, leaving any other connection without a word.
-    pub fn connect(&mut self, node: &Node<MemoryLog>) {
+    pub fn connect<L: Log>(&mut self, node: &Node<L>) {
         self.wire = Some(node.connect(self.codec));
         self.closed = None;
         let hello = self.client.hello();

@@ -83,7 +83,7 @@ pub struct TeamOfPlayer {
 }
 
 /// Takes a player into a team, out of any other, or gives a member another role. The player need not have been seen yet.
-/// After 503 the same request finishes it; `unavailable`: the team's home is another region.
+/// After 503 the same request finishes it; a team with its home in another region is changed there, so 503 as long as that is out of reach.
 #[utoipa::path(put, path = "/api/v1/teams/{team}/members/{player}", tag = "state", request_body = MemberRequest,
     params(("team" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", example = "red"),
         ("player" = String, Path, pattern = "^[A-Za-z0-9_-]{1,64}$", example = "ann")),
@@ -125,8 +125,6 @@ impl From<ChangeError> for Problem {
         match error {
             ChangeError::FromToken => Problem::new(StatusCode::CONFLICT, "from_token", error.to_string())
                 .accepted("teams_from = \"backend\"; here the claim team of a player's token says it"),
-            ChangeError::Elsewhere(_) => Problem::unavailable("unavailable", error.to_string())
-                .accepted("the same request in that region; here it is done when the mirrored roster has it"),
             ChangeError::Full => Problem::new(StatusCode::CONFLICT, "full", error.to_string())
                 .accepted(format!("at most {MEMBERS_PER_TEAM_MAX} members")),
             ChangeError::Unreadable(why) => {

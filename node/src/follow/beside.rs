@@ -4,7 +4,7 @@
 
 use tokio::sync::oneshot;
 
-use sectorbus::ids::{PlayerId, RoomId};
+use sectorbus::ids::{PlayerId, RegionName, RoomId};
 use sectorbus::log::Log;
 use sectorbus::protocol::{Slot, SnapshotReason};
 
@@ -27,13 +27,20 @@ pub enum NotTaken {
     Overtaken { by: u64 },
 }
 
-/// Somebody waits until the room's log has this change of a player's membership, or a later one.
+/// What somebody waits for.
+#[derive(Debug)]
+pub enum Awaited {
+    /// This change of membership, or a later one. `inside`: a member afterwards, or not.
+    Member { number: u64, inside: bool },
+    /// What these regions say, under these numbers or later ones, of who is a member since this change; or who is none after it.
+    Far { number: u64, far: Vec<(RegionName, u64)> },
+}
+
+/// Somebody waits until the room's log has something of a player.
 #[derive(Debug)]
 pub struct Waiter {
     pub player: PlayerId,
-    pub number: u64,
-    /// A member afterwards, or not.
-    pub inside: bool,
+    pub awaits: Awaited,
     pub done_tx: oneshot::Sender<Result<(), NotTaken>>,
 }
 
@@ -151,11 +158,22 @@ impl<L: Log> Follow<L> {
     pub(super) fn tell_waiters(&mut self) {
         let Some(replica) = self.replica.as_ref().filter(|_| !self.waiters.is_empty()) else { return };
         let members = replica.state().system().members();
-        let known = |waiter: &Waiter| members.get(&waiter.player).filter(|member| member.number >= waiter.number);
-        let is_over = |waiter: &mut Waiter| known(waiter).is_some() || waiter.done_tx.is_closed();
+        let is_over = |waiter: &mut Waiter| {
+            let member = members.get(&waiter.player);
+            let is_so = match &waiter.awaits {
+                Awaited::Member { number, .. } => member.is_some_and(|member| member.number >= *number),
+                // A relay may be behind the change.
+                Awaited::Far { number, far } => {
+                    member.is_some_and(|member| member.number >= *number && team::has_heard(member, far))
+                }
+            };
+            is_so || waiter.done_tx.is_closed()
+        };
         for waiter in self.waiters.extract_if(.., is_over) {
-            let opposite = known(&waiter)
-                .filter(|member| member.number > waiter.number && member.alias.is_some() != waiter.inside);
+            let opposite = members.get(&waiter.player).filter(|member| match waiter.awaits {
+                Awaited::Member { number, inside } => member.number > number && member.alias.is_some() != inside,
+                Awaited::Far { .. } => false,
+            });
             let _ =
                 waiter.done_tx.send(opposite.map_or(Ok(()), |member| Err(NotTaken::Overtaken { by: member.number })));
         }
@@ -170,7 +188,8 @@ impl<L: Log> Follow<L> {
     /// Other parts of the node ask who is in the team and where.
     pub(super) fn publish_roster(&self) {
         let (RoomId::Team(team), Some(replica)) = (&self.room, &self.replica) else { return };
-        let moved = self.core.people.rosters.set(team, Roster::of(replica.state()));
+        let moved =
+            self.core.people.rosters.set(team, Roster::of(replica.state(), &self.log_of, &self.core.config.region));
         for player in moved {
             self.core.people.watches.poke(&player);
         }

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use sectorbus::ids::{ActorId, Generation, Incarnation, PlayerId, Seq, SessionId};
+use sectorbus::ids::{ActorId, Generation, Incarnation, PlayerId, RegionName, Seq, SessionId};
 use sectorbus::limits::RESEND_AFTER;
 use sectorbus::state::{RoomState, SessionSeat, System};
 
 use crate::command::Command;
+use crate::room::team;
 
 /// Longer than any move or take-over lasts.
 const LOSS_KEPT_FOR: Duration = Duration::from_secs(10);
@@ -27,6 +28,7 @@ pub enum What {
     Lost { session: SessionId, generation: Generation },
     Member { number: u64 },
     Seen { presence: u64 },
+    Far { numbers: Vec<(RegionName, u64)> },
 }
 
 impl Key {
@@ -46,6 +48,10 @@ impl Key {
             Command::Seen { player, present, .. } => {
                 return Some(Key { player: player.clone(), what: What::Seen { presence: present.number } });
             }
+            Command::SeenFar { player, far } => {
+                let numbers = far.iter().map(|far| (far.region.clone(), far.number)).collect();
+                return Some(Key { player: player.clone(), what: What::Far { numbers } });
+            }
             Command::Arrive { .. } | Command::Land { .. } | Command::Arrived { .. } | Command::Adopt => return None,
             Command::Count { .. } | Command::Edit { .. } => return None,
         };
@@ -61,7 +67,7 @@ fn generation(command: &Command) -> Option<Generation> {
         }
         Command::Arrive { .. } | Command::Land { .. } | Command::Arrived { .. } => None,
         Command::Adopt | Command::Edit { .. } => None,
-        Command::Member { .. } | Command::Seen { .. } | Command::Count { .. } => None,
+        Command::Member { .. } | Command::Seen { .. } | Command::SeenFar { .. } | Command::Count { .. } => None,
     }
 }
 
@@ -118,6 +124,7 @@ fn is_seen(what: &What, player: &PlayerId, system: &System) -> bool {
         }
         What::Act { .. } => false,
         What::Member { number } => system.members().get(player).is_some_and(|member| member.number >= *number),
+        What::Far { numbers } => system.members().get(player).is_none_or(|member| team::has_heard(member, numbers)),
         // Of nobody's interest where the player is no member: once they are one, their sessions say it again.
         What::Seen { presence } => {
             let member = system.members().get(player).filter(|member| member.alias.is_some());
@@ -187,7 +194,7 @@ impl Route {
             // A newer connection may have asked for the same.
             What::Act { actor: of, .. } => *of == actor && self::generation(command) <= Some(generation),
             What::Join { session: of, generation: its } => of == session && *its <= generation,
-            What::Lost { .. } | What::Member { .. } | What::Seen { .. } => false,
+            What::Lost { .. } | What::Member { .. } | What::Seen { .. } | What::Far { .. } => false,
         });
     }
 

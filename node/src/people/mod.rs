@@ -2,6 +2,7 @@
 //! present (`watches`), how many there are (`count`); what was written of them a moment ago (`written`).
 
 pub mod count;
+pub mod homes;
 pub mod rosters;
 pub mod teams;
 pub mod watches;

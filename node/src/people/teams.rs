@@ -1,24 +1,25 @@
 //! Changing who is in a team: first where the player's team is kept (`at`, which numbers the change), then in the rosters
 //! of the team and of the one that is left. A change is done when those rooms' logs have it: what is posted afterwards
 //! has a later `as_of`, and a reader whose rights fail by then never gets it. A change that was begun and not finished is
-//! finished by the same call again. Of a team that was made in another region nothing is changed here: what its roster has
-//! by now is taken over, anything else is refused.
+//! finished by the same call again. Of a team that was made in another region nothing is changed here: its home is asked
+//! (`log::Rosters`, `homes`), and what its roster has then is taken over.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use sectorbus::ids::{PlayerId, RegionName, Role, RoomId, TeamId};
+use sectorbus::ids::{PlayerId, Role, RoomId, TeamId};
 use sectorbus::limits::TEAMS_UNSETTLED_MAX;
-use sectorbus::log::{Log, LogError, LogResult, SetTeam, TeamAt};
+use sectorbus::log::{Log, LogError, LogResult, RosterWish, SetTeam, TeamAt};
 use sectorbus::metrics::TeamChange;
 
 use crate::command::Command;
 use crate::config::TeamsFrom;
 use crate::core::Core;
-use crate::follow::beside::{NotTaken, Waiter};
+use crate::follow::beside::{Awaited, NotTaken, Waiter};
 use crate::follow::{FollowEvent, Follows};
 use crate::load::load;
 use crate::people::written::Written;
@@ -29,8 +30,6 @@ pub use crate::room::team::may_read;
 /// A failover takes less.
 const DONE_WITHIN: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_millis(200);
-/// Until a token's team is looked for again in the roster that another region keeps.
-const HOME_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 /// The role of members of whom nobody said more: those of tokens.
 pub const MEMBER: &str = "member";
 
@@ -45,9 +44,6 @@ pub enum ChangeError {
     /// `teams_from = "token"`: the backend has no say.
     #[error("teams come from tokens")]
     FromToken,
-    /// It was made there, and who is in it is decided there.
-    #[error("the team's home is region {0}")]
-    Elsewhere(RegionName),
     #[error("the team is full")]
     Full,
     /// Not in the logs within 10 s; it may be later. The same call again finishes it.
@@ -87,10 +83,6 @@ pub(crate) async fn follow_token<L: Log>(
                 tracing::debug!(%player, why, "a token's team is not yet taken over");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
-            Err(ChangeError::Elsewhere(region)) => {
-                tracing::debug!(%player, %region, "a token's team has its home elsewhere, where the player is not in it");
-                tokio::time::sleep(HOME_LOOKED_AT_EVERY).await;
-            }
             Err(error) => {
                 tracing::warn!(%player, %error, "the token's team is not taken over");
                 return None;
@@ -100,11 +92,22 @@ pub(crate) async fn follow_token<L: Log>(
     None
 }
 
+/// As another region asks of a team that is at home here.
+pub(crate) async fn change_as_asked<L: Log>(
+    core: &Arc<Core<L>>,
+    player: &PlayerId,
+    change: SetTeam,
+) -> Result<(), ChangeError> {
+    let done = change_anyway(core, player, change).await;
+    core.metrics.team_changes.count(if done.is_ok() { TeamChange::Done } else { TeamChange::Failed });
+    done.map(drop)
+}
+
 /// A team that is full changes nothing. If it was filled right then, the player ends up in none.
 async fn change_anyway<L: Log>(core: &Arc<Core<L>>, player: &PlayerId, change: SetTeam) -> Result<TeamAt, ChangeError> {
     let deadline = Instant::now() + DONE_WITHIN;
     let before = stored(core, player, deadline).await?;
-    check_homes(core, player, &before, &change, deadline).await?;
+    ask_homes(core, player, &before, &change, deadline).await?;
     if let SetTeam::Join(team, _) | SetTeam::ByToken { team: Some((team, _)), .. } = &change
         && !is_in(&before, team)
         && is_full_for(core, player, team, deadline).await?
@@ -122,7 +125,10 @@ async fn change_anyway<L: Log>(core: &Arc<Core<L>>, player: &PlayerId, change: S
             Ok(()) if at.before.len() >= TEAMS_UNSETTLED_MAX && !is_done(&at, &change) => {
                 return Err(ChangeError::Unfinished("earlier changes had to be done first".to_owned()));
             }
-            Ok(()) => return Ok(at),
+            Ok(()) => {
+                note_far(core, player, &at, deadline).await?;
+                return Ok(at);
+            }
             Err(Unsettled::Overtaken { by }) => at = made_anew(core, player, at, by, deadline).await?,
             Err(Unsettled::Full) => {
                 let full = at.team.map_or(SetTeam::LeaveAny, |(team, _)| SetTeam::Leave(team));
@@ -151,10 +157,29 @@ async fn made_anew<L: Log>(
     set_until(core, player, &SetTeam::Known(TeamAt { number: by + 1, ..at }), deadline).await
 }
 
+/// Other regions may have said before what the member is shown as.
+async fn note_far<L: Log>(
+    core: &Core<L>,
+    player: &PlayerId,
+    at: &TeamAt,
+    deadline: Instant,
+) -> Result<(), ChangeError> {
+    let far = until(deadline, || core.log.fars(std::slice::from_ref(player))).await?;
+    if at.team.is_some() && far.iter().any(|far| !far.is_empty()) {
+        until(deadline, || core.log.far_seen(player)).await?;
+    }
+    Ok(())
+}
+
 /// Also of a player who was never seen.
 async fn stored<L: Log>(core: &Core<L>, player: &PlayerId, deadline: Instant) -> Result<TeamAt, ChangeError> {
+    until(deadline, || stored_once(core, player)).await
+}
+
+/// The same, asked once.
+pub(crate) async fn stored_once<L: Log>(core: &Core<L>, player: &PlayerId) -> LogResult<TeamAt> {
     let asks = SetTeam::Known(TeamAt { number: 0, team: None, before: Vec::new(), issued_s: 0, since_ms: 0 });
-    until(deadline, || core.log.set_team(player, &asks)).await
+    core.log.set_team(player, &asks).await
 }
 
 /// What somebody here knows of a player's team, and Redis may have lost.
@@ -208,51 +233,82 @@ pub(crate) async fn log_of<L: Log>(log: &L, team: &TeamId) -> LogResult<RoomId> 
     Ok(home.and_then(|home| room.clone().at(home).ok()).unwrap_or(room))
 }
 
-/// Rosters that are kept in other regions must have by now what the change brings about.
-async fn check_homes<L: Log>(
+/// Rosters that are kept in other regions must have what the change brings about: their homes are asked for it.
+async fn ask_homes<L: Log>(
     core: &Core<L>,
     player: &PlayerId,
     at: &TeamAt,
     change: &SetTeam,
     deadline: Instant,
 ) -> Result<(), ChangeError> {
-    let (into, leaves) = match change {
-        SetTeam::Join(team, role) => (Some((team, Some(role))), true),
+    let (into, named) = match change {
+        SetTeam::Join(team, role) => (Some((team, RosterWish::Join(role.clone()))), None),
         SetTeam::ByToken { issued_s, .. } if at.issued_s > *issued_s => return Ok(()),
-        SetTeam::ByToken { team, .. } => (team.as_ref().map(|(team, _)| (team, None)), true),
-        SetTeam::Leave(named) => (None, is_in(at, named)),
-        SetTeam::LeaveAny => (None, true),
+        SetTeam::ByToken { team, issued_s } => {
+            let wish = |role: &Role| RosterWish::ByToken(role.clone(), *issued_s);
+            (team.as_ref().map(|(team, role)| (team, wish(role))), None)
+        }
+        SetTeam::Leave(named) => (None, Some(named)),
+        SetTeam::LeaveAny => (None, None),
         SetTeam::Known(_) => return Ok(()),
     };
-    let now = at.team.iter().map(|(team, _)| team).filter(|_| leaves);
+    // What was asked for and not done may be done yet.
+    let asks = until(deadline, || core.log.roster_asks(player)).await?;
+    let asked = asks.iter().filter(|ask| ask.wish != RosterWish::Leave).map(|ask| &ask.team);
+    let now = at.team.iter().map(|(team, _)| team).chain(asked).filter(|team| named.is_none_or(|of| of == *team));
     let left = now.chain(at.before.iter().map(|(team, _)| team));
-    let left = left.filter(|team| into.is_none_or(|(into, _)| into != *team));
-    if let Some((team, role)) = into {
-        is_settled_elsewhere(core, player, team, Some(role), deadline).await?;
+    let left: BTreeSet<&TeamId> = left.filter(|team| into.as_ref().is_none_or(|(into, _)| into != team)).collect();
+    if let Some((team, wish)) = &into {
+        is_settled_elsewhere(core, player, team, wish, deadline).await?;
     }
     for team in left {
-        is_settled_elsewhere(core, player, team, None, deadline).await?;
+        is_settled_elsewhere(core, player, team, &RosterWish::Leave, deadline).await?;
     }
     Ok(())
 }
 
-/// False: the team's roster is kept here. `inside`: the player is to be in it, in this role if one is named.
+/// False: the team's roster is kept here. True: it is kept in another region, which was asked if need be, and is so.
 async fn is_settled_elsewhere<L: Log>(
     core: &Core<L>,
     player: &PlayerId,
     team: &TeamId,
-    inside: Option<Option<&Role>>,
+    wish: &RosterWish,
     deadline: Instant,
 ) -> Result<bool, ChangeError> {
     let log_of = until(deadline, || log_of(&*core.log, team)).await?;
     let RoomId::Elsewhere(home) = &log_of else { return Ok(false) };
-    let loaded = until(deadline, || load(&*core.log, &log_of, None)).await?;
-    let role = loaded.as_ref().and_then(|loaded| team::role_of(&loaded.state, player));
-    let is_settled = match (inside, role) {
-        (Some(Some(wanted)), Some(role)) => role == wanted.as_str(),
-        (inside, role) => inside.is_some() == role.is_some(),
-    };
-    if is_settled { Ok(true) } else { Err(ChangeError::Elsewhere(home.region().clone())) }
+    let mut must_ask = true;
+    loop {
+        let loaded = until(deadline, || load(&*core.log, &log_of, None)).await?;
+        let role = loaded.as_ref().and_then(|loaded| team::role_of(&loaded.state, player));
+        let is_settled = match wish {
+            RosterWish::Join(wanted) => role == Some(wanted.as_str()),
+            RosterWish::ByToken(..) => role.is_some(),
+            RosterWish::Leave => role.is_none(),
+        };
+        if is_settled && must_ask && *wish == RosterWish::Leave {
+            let asks = until(deadline, || core.log.roster_asks(player)).await?;
+            must_ask = asks.iter().any(|ask| ask.team == *team && ask.wish != RosterWish::Leave);
+        }
+        let is_full = || loaded.as_ref().is_some_and(|loaded| team::is_full_for(&loaded.state, player));
+        if !is_settled && *wish != RosterWish::Leave && role.is_none() && is_full() {
+            return Err(ChangeError::Full);
+        }
+        if must_ask && (!is_settled || *wish == RosterWish::Leave) {
+            let nonce = core.next_nonce();
+            let name = format!("{}/{}", nonce.incarnation, nonce.counter);
+            until(deadline, || core.log.ask_roster(player, team, wish, &name, 0)).await?;
+            must_ask = false;
+        }
+        if is_settled {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            let why = format!("region {}, where the team has its home, has not done it yet", home.region());
+            return Err(ChangeError::Unfinished(why));
+        }
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
 }
 
 /// Why a roster has not taken a change.
@@ -331,14 +387,16 @@ async fn settle<L: Log>(
     role: Option<Role>,
     deadline: Instant,
 ) -> Result<(), Unsettled> {
-    if is_settled_elsewhere(core, player, team, role.as_ref().map(|_| None), deadline).await? {
+    let wish = role.as_ref().map_or(RosterWish::Leave, |role| RosterWish::ByToken(role.clone(), 0));
+    if is_settled_elsewhere(core, player, team, &wish, deadline).await? {
         return Ok(());
     }
     let room = RoomId::Team(team.clone());
     let guard = Follows::pin(core, &room);
     let (done_tx, done_rx) = oneshot::channel();
     let inside = role.is_some();
-    guard.tell(FollowEvent::Wait(Waiter { player: player.clone(), number, inside, done_tx }));
+    let awaits = Awaited::Member { number, inside };
+    guard.tell(FollowEvent::Wait(Waiter { player: player.clone(), awaits, done_tx }));
     guard.tell(FollowEvent::Route { command: Command::Member { player: player.clone(), number, role } });
     match tokio::time::timeout_at(deadline, done_rx).await {
         Ok(Ok(Ok(()))) => Ok(()),

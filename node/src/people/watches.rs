@@ -170,7 +170,7 @@ impl Watched {
 pub fn summary<L: Log>(core: &Core<L>, present: &Present, far: &[Far]) -> (Summary, bool) {
     let view = core.view();
     let (living, dead): (Vec<_>, Vec<_>) = present.sessions.iter().partition(|(of, _)| !core.is_dead(of));
-    let far = far.iter().map(|far| far.presence);
+    let far = far.iter().map(|far| &far.presence);
     let shown = Shown::best(living.iter().map(|(_, shown)| *shown).chain(far.clone().map(|far| far.shown)));
     let gone_ms = dead.iter().filter_map(|(of, _)| view.gone.get(of).copied()).max().unwrap_or(0);
     let far_seen_ms = far.clone().map(|far| far.last_seen_ms).max().unwrap_or(0);

@@ -291,7 +291,12 @@ impl Batch<'_> {
                 }
             }
             Input::Command(Command::Arrived { player, hop, .. }) => seats::forget_outgoing(draft, &player, hop),
-            Input::Command(command @ (Command::Member { .. } | Command::Seen { .. } | Command::Count { .. })) => {
+            Input::Command(
+                command @ (Command::Member { .. }
+                | Command::Seen { .. }
+                | Command::SeenFar { .. }
+                | Command::Count { .. }),
+            ) => {
                 let mut told = Vec::new();
                 self.receipts.extend(people::take(draft, self.room, self.counts, command, &mut told));
                 told.into_iter().for_each(|post| self.post(draft, post));

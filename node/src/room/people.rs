@@ -28,6 +28,7 @@ pub fn take(
         (Command::Seen { player, name, present }, RoomId::Team(_)) => {
             team::see(draft, &player, name.as_deref(), present);
         }
+        (Command::SeenFar { player, far }, RoomId::Team(_)) => team::see_far(draft, &player, far),
         (Command::Count { incarnation, players, nodes }, RoomId::Global) => {
             counts.take(draft, incarnation, players, nodes);
         }

@@ -2,17 +2,19 @@
 //! the draft. Membership and presence come as absolute values with numbers that only grow, so that neither a repeat nor
 //! what comes late changes anything. Knows nothing of where they come from.
 
-use sectorbus::ids::{Incarnation, PlayerId, Role};
+use sectorbus::ids::{Incarnation, PlayerId, RegionName, Role};
 use sectorbus::limits::{EX_MEMBER_KEPT_FOR, EX_MEMBERS_KEPT, INT_ABS_MAX, MEMBERS_PER_TEAM_MAX, TEXT_BYTES_MAX};
-use sectorbus::log::Present;
+use sectorbus::log::{Far, Present};
 use sectorbus::presence::Shown;
-use sectorbus::state::{Draft, Fields, Membership, RoomState, SystemChange};
+use sectorbus::state::{Draft, FarMember, Fields, Membership, RoomState, SystemChange};
 use sectorbus::value::{Field, Value};
 
 use crate::command::Receipt;
 
 /// More sessions than any player may have.
 const SESSIONS_MAX: usize = 64;
+/// More regions than any nexus joins.
+const REGIONS_MAX: usize = 64;
 
 /// Whether a player may read what is posted to this team's feed, and see its roster: asked of the room's state.
 pub fn may_read(state: &RoomState, player: &PlayerId) -> bool {
@@ -125,13 +127,51 @@ pub fn see(draft: &mut Draft<'_>, player: &PlayerId, name: Option<&str>, present
     if present.number <= member.presence {
         return;
     }
-    if let Some(sector) = present.room {
+    // Who is only elsewhere is shown where they are.
+    let is_only_far = present.sessions.is_empty() && best_far(&member).is_some();
+    if let Some(sector) = present.room.filter(|_| !is_only_far) {
         draft.set(alias, Field::SECTOR, Some(Value::from(sector.as_str())));
     }
     member.presence = present.number;
     member.sessions = present.sessions;
     member.sessions.truncate(SESSIONS_MAX);
     show(draft, player, member, Some(present.last_seen_ms).filter(|ms| *ms > 0));
+}
+
+/// What a member is shown as in other regions, as these say.
+pub fn see_far(draft: &mut Draft<'_>, player: &PlayerId, far: Vec<Far>) {
+    let Some(mut member) = draft.state().system().members().get(player).cloned() else { return };
+    if member.alias.is_none() {
+        return;
+    }
+    let before = member.far.clone();
+    let last_seen_ms = far.iter().map(|far| far.presence.last_seen_ms).max();
+    for Far { region, number, presence } in far {
+        if member.far.iter().any(|known| known.region == region && known.number >= number) {
+            continue;
+        }
+        member.far.retain(|known| known.region != region);
+        let (shown, devices, sector) = (presence.shown, presence.devices, presence.sector);
+        member.far.push(FarMember { region, number, shown, devices, sector });
+    }
+    member.far.sort_by(|a, b| a.region.cmp(&b.region));
+    member.far.truncate(REGIONS_MAX);
+    if member.far != before {
+        show(draft, player, member, last_seen_ms.filter(|ms| *ms > 0));
+    }
+}
+
+/// Whether what is known of a member is not older than this; of nobody's interest where they are none.
+pub fn has_heard(member: &Membership, numbers: &[(RegionName, u64)]) -> bool {
+    let is_known =
+        |region: &RegionName, number| member.far.iter().any(|known| known.region == *region && known.number >= number);
+    member.alias.is_none() || numbers.iter().all(|(region, number)| is_known(region, *number))
+}
+
+/// Where a member is present who is in another region.
+fn best_far(member: &Membership) -> Option<&FarMember> {
+    let best = Shown::best(member.far.iter().map(|far| far.shown));
+    member.far.iter().find(|far| far.devices > 0 && far.shown == best)
 }
 
 /// These nodes are gone, and their sessions with them. False: not all are written yet, this entry is large enough.
@@ -165,10 +205,17 @@ pub fn is_quiet(state: &RoomState) -> bool {
 /// Writes what follows from a member's sessions.
 fn show(draft: &mut Draft<'_>, player: &PlayerId, member: Membership, last_seen_ms: Option<u64>) {
     let Some(alias) = member.alias else { return };
-    let shown = Shown::best(member.sessions.iter().map(|(_, shown)| *shown));
+    let far = member.far.iter().map(|far| (far.shown, far.devices));
+    let shown = Shown::best(member.sessions.iter().map(|(_, shown)| *shown).chain(far.clone().map(|(shown, _)| shown)));
+    let devices = far.fold(member.sessions.len() as u64, |sum, (_, devices)| sum.saturating_add(devices.into()));
+    if member.sessions.is_empty()
+        && let Some(FarMember { region, sector: Some(sector), .. }) = best_far(&member)
+    {
+        draft.set(alias, Field::SECTOR, Some(Value::from(format!("{sector}@{region}").as_str())));
+    }
     draft.set(alias, Field::STATUS, Some(Value::from(shown.as_str())));
-    draft.set(alias, Field::DEVICES, Some(Value::Int(i64::try_from(member.sessions.len()).unwrap_or(0))));
-    if !member.sessions.is_empty() {
+    draft.set(alias, Field::DEVICES, Some(Value::Int(i64::try_from(devices).unwrap_or(INT_ABS_MAX).min(INT_ABS_MAX))));
+    if devices > 0 {
         draft.set(alias, Field::LAST_SEEN, None);
     } else if let Some(ms) = last_seen_ms {
         let ms = i64::try_from(ms).unwrap_or(INT_ABS_MAX).min(INT_ABS_MAX);

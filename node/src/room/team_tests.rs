@@ -1,6 +1,7 @@
 //! What a team's room decides, batch by batch; after each a replica and what is stored are compared.
 
 use sectorbus::ids::{Alias, SectorId};
+use sectorbus::log::FarPresence;
 use sectorbus::state::Entry;
 
 use super::*;
@@ -133,6 +134,45 @@ fn the_sector_comes_with_the_presence() {
     assert!(see_in(&mut state, 3, "7").is_some());
     assert!(see_in(&mut state, 2, "6").is_none());
     assert_eq!(text(&state, "ann", Field::SECTOR).as_deref(), Some("7"));
+}
+
+#[test]
+fn who_is_in_other_regions_is_shown_by_what_these_say_each_by_its_own_numbers() {
+    let mut state = RoomState::new();
+    let ann = player("ann");
+    let far = |region: &str, number, shown, devices: u32, sector: &str| Far {
+        region: region.parse().expect("a name"),
+        number,
+        presence: FarPresence { shown, devices, last_seen_ms: number, sector: sector.parse().ok() },
+    };
+    let see_ann = |state: &mut RoomState, far: Far| batch(state, 2_000, |draft| see_far(draft, &ann, vec![far]));
+    assert!(see_ann(&mut state, far("us", 9, Shown::Online, 1, "7")).is_none(), "no member");
+    join(&mut state, "ann", 1, Some("pilot"));
+    batch(&mut state, 2_000, |draft| {
+        see(draft, &ann, None, Present { room: Some("2".parse().expect("a name")), ..present(3, &[]) });
+    });
+    assert!(see_ann(&mut state, far("us", 9, Shown::Away, 2, "7")).is_some());
+    assert_eq!(text(&state, "ann", Field::STATUS).as_deref(), Some("away"));
+    assert_eq!(text(&state, "ann", Field::SECTOR).as_deref(), Some("7@us"));
+    assert_eq!(field(&state, "ann", Field::DEVICES), Some(Value::Int(2)));
+    assert!(see_ann(&mut state, far("us", 8, Shown::Online, 1, "6")).is_none(), "late");
+    assert!(see_ann(&mut state, far("asia", 1, Shown::Busy, 1, "5")).is_some(), "another region's number");
+    assert_eq!(text(&state, "ann", Field::SECTOR).as_deref(), Some("5@asia"), "where they are shown best");
+    assert_eq!(field(&state, "ann", Field::DEVICES), Some(Value::Int(3)));
+    let member = state.system().members().get(&ann).expect("a member").clone();
+    let heard = |region: &str, number| has_heard(&member, &[(region.parse().expect("a name"), number)]);
+    assert!(heard("us", 9) && !heard("us", 10) && !heard("mars", 1));
+    // At home they are shown where they are there, whatever else is said.
+    let here = Present { room: Some("3".parse().expect("a name")), ..present(4, &[("a#1", Shown::Away)]) };
+    batch(&mut state, 2_000, |draft| see(draft, &ann, None, here));
+    assert_eq!(text(&state, "ann", Field::SECTOR).as_deref(), Some("3"));
+    batch(&mut state, 2_000, |draft| assert!(lose_incarnations(draft, &[node("a#1")])));
+    assert_eq!(text(&state, "ann", Field::SECTOR).as_deref(), Some("5@asia"));
+    assert_eq!(field(&state, "ann", Field::LAST_SEEN), None);
+    see_ann(&mut state, far("us", 10, Shown::Offline, 0, "7"));
+    see_ann(&mut state, far("asia", 2_500, Shown::Offline, 0, "5"));
+    assert_eq!(text(&state, "ann", Field::STATUS).as_deref(), Some("offline"));
+    assert_eq!(field(&state, "ann", Field::LAST_SEEN), Some(Value::Int(2_500)));
 }
 
 #[test]

@@ -21,16 +21,19 @@ pub enum Part {
     Log,
     /// Of a player's room: which of their sessions are present, and as what they are shown.
     Presence,
+    /// Of a player's room: what is asked of homes of teams.
+    Roster,
 }
 
 impl Part {
-    pub const ALL: [Part; 3] = [Part::Feed, Part::Log, Part::Presence];
+    pub const ALL: [Part; 4] = [Part::Feed, Part::Log, Part::Presence, Part::Roster];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Part::Feed => "feed",
             Part::Log => "log",
             Part::Presence => "presence",
+            Part::Roster => "roster",
         }
     }
 }
@@ -49,7 +52,7 @@ impl fmt::Display for Touched {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not `feed <room>`, `log <room>` or `presence <room>`")]
+#[error("not `feed <room>`, `log <room>`, `presence <room>` or `roster <room>`")]
 pub struct BadTouched;
 
 impl FromStr for Touched {

@@ -1,19 +1,23 @@
-//! What regions know of each other of which only the latest counts: who is present elsewhere, and what was revoked there. A fact is
-//! told to redis-nexus under a number that grows in its region; other regions learn it once, whoever brings it.
+//! What regions know of each other of which only the latest counts: who is present elsewhere, what was revoked there, and
+//! what is asked of rosters. A fact is told to redis-nexus under a number that grows in its region; other regions learn it once, whoever brings it.
 
 use std::fmt;
 use std::future::Future;
 use std::str::FromStr;
 
-use crate::ids::{FeedId, PlayerId, RegionName};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{FeedId, PlayerId, RegionName, SectorId, TeamId};
 use crate::log::{LogResult, Revocation, Revoked};
 use crate::presence::Shown;
 
-/// What a fact is about. Written `present ann`, `revoked ban:ann`.
+/// What a fact is about. Written `present ann`, `revoked ban:ann`, `roster ann red`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FactKey {
     Present(PlayerId),
     Revoked(Revoked),
+    /// What is asked of the team's home for the player.
+    Roster(PlayerId, TeamId),
 }
 
 impl fmt::Display for FactKey {
@@ -21,12 +25,13 @@ impl fmt::Display for FactKey {
         match self {
             FactKey::Present(player) => write!(f, "present {player}"),
             FactKey::Revoked(revoked) => write!(f, "revoked {}", revoked.text()),
+            FactKey::Roster(player, team) => write!(f, "roster {player} {team}"),
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not `present <player>` or `revoked <what>`")]
+#[error("not a fact that this release knows")]
 pub struct BadFact;
 
 impl FromStr for FactKey {
@@ -35,6 +40,9 @@ impl FromStr for FactKey {
         let read = match text.split_once(' ').ok_or(BadFact)? {
             ("present", player) => PlayerId::new(player).ok().map(FactKey::Present),
             ("revoked", what) => Revoked::read(what).map(FactKey::Revoked),
+            ("roster", names) => names
+                .split_once(' ')
+                .and_then(|(player, team)| Some(FactKey::Roster(PlayerId::new(player).ok()?, TeamId::new(team).ok()?))),
             _ => None,
         };
         read.ok_or(BadFact)
@@ -47,29 +55,33 @@ pub struct Fact {
     pub key: FactKey,
     /// Of its region: a larger one is later.
     pub number: u64,
-    /// Of presence a [`FarPresence`], of what was revoked until when, as text.
+    /// Of presence a [`FarPresence`], of what was revoked until when, of a roster the number and a
+    /// [`crate::log::RosterWish`], as text.
     pub body: String,
 }
 
-/// As what a player is shown who is elsewhere. Written `<shown> <devices> <last_seen_ms>`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// As what a player is shown who is elsewhere. Written `<shown> <devices> <last_seen_ms> <sector>`, the sector perhaps absent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FarPresence {
     pub shown: Shown,
     pub devices: u32,
     /// When the last session ended; 0: one lives, or none has ended yet.
     pub last_seen_ms: u64,
+    /// Of that region.
+    pub sector: Option<SectorId>,
 }
 
 impl FarPresence {
     /// But for when the player was last seen.
     pub fn shows_as(&self, other: &Self) -> bool {
-        (self.shown, self.devices) == (other.shown, other.devices)
+        (self.shown, self.devices, &self.sector) == (other.shown, other.devices, &other.sector)
     }
 }
 
 impl fmt::Display for FarPresence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.shown.as_str(), self.devices, self.last_seen_ms)
+        write!(f, "{} {} {}", self.shown.as_str(), self.devices, self.last_seen_ms)?;
+        self.sector.iter().try_for_each(|sector| write!(f, " {sector}"))
     }
 }
 
@@ -81,12 +93,13 @@ impl FromStr for FarPresence {
         let shown = shown.and_then(Shown::from_name).ok_or(BadFact)?;
         let devices = devices.and_then(|text| text.parse().ok()).ok_or(BadFact)?;
         let last_seen_ms = last_seen.and_then(|text| text.parse().ok()).ok_or(BadFact)?;
-        Ok(Self { shown, devices, last_seen_ms })
+        let sector = words.next().map(SectorId::new).transpose().map_err(|_| BadFact)?;
+        Ok(Self { shown, devices, last_seen_ms, sector })
     }
 }
 
 /// What another region says of a player's presence.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Far {
     pub region: RegionName,
     pub number: u64,

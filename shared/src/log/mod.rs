@@ -16,6 +16,7 @@ pub mod members;
 pub mod mirrors;
 pub mod outward;
 pub mod revocations;
+mod rosters;
 pub mod seats;
 
 pub mod memory;
@@ -43,6 +44,7 @@ pub use members::*;
 pub use mirrors::*;
 pub use outward::*;
 pub use revocations::*;
+pub use rosters::*;
 pub use seats::*;
 
 /// Why an operation brought no answer. Outcomes of the protocol (fenced, lost, …) are values, not errors.
@@ -93,7 +95,7 @@ pub enum Opened {
 /// Every operation is one atomic step on the region ("script"), does all its checks before its first write, and may
 /// be repeated with the same arguments until an answer comes: the second execution answers like the first, or says
 /// that it was already done. Times are the region's TIME in ms since 1970, never a node's clock.
-pub trait Log: Facts + Jumps {
+pub trait Log: Facts + Jumps + Rosters {
     /// Writes or checks `meta` (region name, format number).
     fn open(&self) -> impl Future<Output = LogResult<Opened>> + Send;
     /// Version, eviction policy, persistence. Empty: safe.

@@ -21,6 +21,7 @@ const GAPS: &str = "sectorbus_nexus_gaps_total";
 const RETRIES: &str = "sectorbus_nexus_retries_total";
 
 const OF_LINK: &[&str] = &["link"];
+const OF_KIND: &[&str] = &["link", What::NAME];
 const OF_WAY: &[&str] = &["link", Direction::NAME, What::NAME];
 
 const fn doc(
@@ -43,10 +44,10 @@ pub const NEXUS_METRICS: &[MetricDoc] = &[
     doc(PAUSED, MetricKind::Gauge, Unit::Count, OF_LINK, "1 while the link is paused, as this nexus knows, else 0."),
     doc(ITEMS, MetricKind::Counter, Unit::Count, OF_WAY, "Items that this nexus carried over the link."),
     doc(BYTES, MetricKind::Counter, Unit::Bytes, OF_WAY, "Bytes of these items."),
-    doc(LAG_ITEMS, MetricKind::Gauge, Unit::Count, OF_WAY, "Items that the link's leader has read and not brought to the other end yet; 0 elsewhere."),
-    doc(LAG_SECONDS, MetricKind::Gauge, Unit::Seconds, OF_WAY, "How long the oldest of them has waited, by the clock of the region it comes from."),
-    doc(GAPS, MetricKind::Counter, Unit::Count, OF_WAY, "Times that items were gone before they were carried."),
-    doc(RETRIES, MetricKind::Counter, Unit::Count, OF_LINK, "Calls to the region or redis-nexus that were made again for want of an answer."),
+    doc(LAG_ITEMS, MetricKind::Gauge, Unit::Count, OF_WAY, "Items that the link's leader has read and not brought to the other end yet; 0 elsewhere. Of jumps, those that are not over."),
+    doc(LAG_SECONDS, MetricKind::Gauge, Unit::Seconds, OF_WAY, "How long the oldest of them has waited: of feeds by the clock of the region it comes from, else since the leader saw it."),
+    doc(GAPS, MetricKind::Counter, Unit::Count, OF_WAY, "Times that items were gone before they were carried; of logs, times that a copy went on from a snapshot for it."),
+    doc(RETRIES, MetricKind::Counter, Unit::Count, OF_KIND, "Calls to the region or redis-nexus that were made again for want of an answer."),
 ];
 
 /// What concerns a nexus as a whole. Cheap to clone.
@@ -89,7 +90,8 @@ struct Handles {
     up: Gauge,
     leader: Gauge,
     paused: Gauge,
-    retries: Counter,
+    /// By kind.
+    retries: Vec<Counter>,
     ways: Vec<Way>,
 }
 
@@ -105,7 +107,10 @@ struct Way {
 impl Handles {
     fn new(nexus: &str, link: &str) -> Self {
         let gauge = |name: &'static str| metrics::gauge!(name, "nexus" => nexus.to_owned(), "link" => link.to_owned());
-        let retries = metrics::counter!(RETRIES, "nexus" => nexus.to_owned(), "link" => link.to_owned());
+        let retries = What::VALUES.iter().map(|what| {
+            let labels = [("nexus", nexus.to_owned()), ("link", link.to_owned()), (What::NAME, (*what).to_owned())];
+            metrics::counter!(RETRIES, &labels)
+        });
         let mut ways = Vec::new();
         for direction in Direction::VALUES {
             for what in What::VALUES {
@@ -124,7 +129,7 @@ impl Handles {
                 });
             }
         }
-        Self { up: gauge(UP), leader: gauge(LEADER), paused: gauge(PAUSED), retries, ways }
+        Self { up: gauge(UP), leader: gauge(LEADER), paused: gauge(PAUSED), retries: retries.collect(), ways }
     }
 }
 
@@ -162,9 +167,9 @@ impl LinkMeters {
         self.way(direction, what).gaps.increment(1);
     }
 
-    /// A call is made again.
-    pub fn retried(&self) {
-        self.0.retries.increment(1);
+    /// A call about something of this kind is made again; those that are about the link itself count as feeds.
+    pub fn retried(&self, what: What) {
+        self.0.retries[what.index()].increment(1);
     }
 
     /// What waits now, of all rooms of this kind: how many items, and since when the oldest does.
@@ -200,7 +205,7 @@ mod tests {
         link.mirrored(Direction::Down, What::Jumps, 3, 300);
         link.lag(Direction::Up, What::Feeds, 3, Duration::from_secs(1));
         link.gap(Direction::Down, What::Jumps);
-        link.retried();
+        link.retried(What::Logs);
         link.leads(false);
     }
 }

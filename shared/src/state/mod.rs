@@ -26,8 +26,8 @@ pub use draft::Draft;
 pub use entry::{Answered, Entry, OwnChange, OwnChanges, Sums};
 pub use part::{Fields, OwnPart, Part};
 pub use records::{
-    EditOutcome, EditRefusal, Edited, Jump, Membership, Outgoing, PlayerRecord, Post, PostName, Seat, SessionSeat,
-    SystemChange, Timer, TimerKind,
+    EditOutcome, EditRefusal, Edited, FarMember, Jump, Membership, Outgoing, PlayerRecord, Post, PostName, Seat,
+    SessionSeat, SystemChange, Timer, TimerKind,
 };
 pub use snapshot::Parts;
 pub use stored::Unreadable;

@@ -169,6 +169,21 @@ pub struct Membership {
     /// The player's sessions as reported: which node has each, and what it is shown as.
     #[serde(deserialize_with = "super::stored::growing")]
     pub sessions: Vec<(Incarnation, Shown)>,
+    /// What other regions say of the player, by region.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "super::stored::growing")]
+    pub far: Vec<FarMember>,
+}
+
+/// What another region says of a member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FarMember {
+    pub region: RegionName,
+    /// Of that region: a larger one is later.
+    pub number: u64,
+    pub shown: Shown,
+    pub devices: u32,
+    /// Of that region.
+    pub sector: Option<SectorId>,
 }
 
 /// What became of an edit by the game's backend, kept so that the same edit is not made twice.

@@ -15,6 +15,7 @@ use super::outward::OutwardStreams;
 use super::players::{self, PlayerRecord};
 use super::revocations::Revocations;
 use super::room::Room;
+use super::rosters::RosterStore;
 use crate::ids::{Incarnation, PlayerId, RegionName, RoomId};
 use crate::log::{At, SetTeam, TeamAt};
 use crate::membership::Table;
@@ -38,6 +39,7 @@ pub(super) struct Database {
     pub(super) facts: FactStore,
     pub(super) hub: HubStore,
     pub(super) hub_logs: HubLogs,
+    pub(super) rosters: RosterStore,
     pub(super) jumps: JumpStore,
     pub(super) hub_jumps: HubJumpStore,
 }

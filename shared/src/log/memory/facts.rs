@@ -129,7 +129,7 @@ impl Facts for MemoryLog {
             let far = |(region, (number, presence)): (&RegionName, &(u64, FarPresence))| Far {
                 region: region.clone(),
                 number: *number,
-                presence: *presence,
+                presence: presence.clone(),
             };
             players.iter().map(|player| core.db.fars.get(player).into_iter().flatten().map(far).collect()).collect()
         })

@@ -28,6 +28,7 @@ mod records;
 mod revocations;
 mod rng;
 mod room;
+mod rosters;
 mod take;
 
 pub use faults::{Ambiguity, Latency};

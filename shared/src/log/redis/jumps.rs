@@ -5,7 +5,7 @@ use super::{RedisLog, scripts};
 use crate::beyond::Beyond;
 use crate::ids::{Hop, PlayerId, RegionName, RoomId, SessionId};
 use crate::limits::{HOME_KNOWN_FOR, HOMES_ASKED_MAX, JUMP_KEPT_FOR, JUMP_TICKET_FOR};
-use crate::log::{JumpFate, JumpIn, JumpName, JumpOffer, JumpOut, Jumps, Landed, LogResult, Redeem};
+use crate::log::{JumpFate, JumpIn, JumpName, JumpOffer, JumpOut, Jumps, Landed, LogResult, Part, Redeem};
 
 pub(super) const KEPT_MS: u128 = JUMP_KEPT_FOR.as_millis();
 
@@ -80,11 +80,13 @@ impl Jumps for RedisLog {
         for (session, hash) in &tickets {
             call = call.arg(session.as_str()).arg(hash.hex());
         }
-        Answer::of("landed", self.requests_of(&channel).script(call).await?)?.parse().map(Hop)
+        let landed = async { Answer::of("landed", self.requests_of(&channel).script(call).await?)?.parse().map(Hop) };
+        self.touching(Part::Presence, &RoomId::Player(name.player), landed).await
     }
 
     async fn left_for(&self, player: &PlayerId, to: &Beyond, hop: Hop) -> LogResult<Hop> {
-        super::seats::arrived(self, player, &to.sector, to.region.as_str(), hop).await
+        let arrives = super::seats::arrived(self, player, &to.sector, to.region.as_str(), hop);
+        self.touching(Part::Presence, &RoomId::Player(player.clone()), arrives).await
     }
 
     async fn redeem(&self, redeem: Redeem) -> LogResult<Option<SessionId>> {

@@ -25,11 +25,15 @@ pub(super) const META: &str = "sb:meta";
 /// | `{<room>}:once:<player>:<actor>:<seq>`, `{<room>}:once:#<room>:<entry id>:<n>`, `{<room>}:once:!<key>`, `{<room>}:once:<region>/<any of these>` | string | `post`, `mirror` | feed id of that post | 7 d |
 /// | `{<room>}:from` | hash | `mirror` | `<region>` = `rewinds id`: up to where that region's feed of the room is in this one | for ever |
 /// | `{bridge}:place` | hash | `bridge`, `keep` | `seen` = ms when a nexus was there last, `began` (ms), `news` (id and replication id of redis-nexus; carried down up to there), `facts:<region>` (id; learned up to there) | for ever |
-/// | `{bridge}:marks` | sorted set | `touch` | `feed <room>`, `log <room>`, `presence <room>`, by when it was last about to change; only while a nexus is there | 8 d |
+/// | `{bridge}:marks` | sorted set | `touch` | `feed <room>`, `log <room>`, `presence <room>`, `roster <room>`, by when it was last about to change; only while a nexus is there | 8 d |
 /// | `{player:<id>}:ears` | hash | `ears` | `muted` = ms until when, `b:<player>` = blocked, `m:<channel>` = feed id read up to (newest 256) | for ever |
 /// | `{player:<id>}:at` | hash | `attach`, `detach`, `log_out`, `show`, `set_team`, `team_known`, `team_settled`, `arrived`, `landed`, `redeem` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation counter actor`, `p:<session>` = what it is shown as if not `online`, `presence` (number of the last change of these and of `room`), `last_seen` = ms when the last session ended, `team` = `number team role before issued since` (`#`: none; `before` is a list of `team=role`), `x:<session>` = ms until when a logged out session is not attached, `region` = the one where the player is, if another, `landed` = hop of the last arrival from another region, `t:<session>` = `hash until_ms used_by` of the ticket of that arrival | for ever; `x:` 1 d |
 /// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke` | `token:<jti>`, `player:<id>`, `ban:<id>`, `unban:<id>`, `ears:<id>`, by when they were revoked and by when that is over | until the last is over |
 /// | `{revoked}:from` | set | `revoke` | those that other regions said | as above |
+/// | `{player:<id>}:asks` | hash | `roster_ask` | `t:<team>` = `number name wish` asked of the team's home in another region, `last` (number) | 1 d |
+/// | `{rosters}:due` | sorted set | `roster_due`, `roster_done` | `<player>`, `<player> <region> <team>` by when it came: what rosters that are at home here are to take over from other regions | until done |
+/// | `{rosters}:words` | hash | the same | `w:<as above>` = the wish, `turns` (counts) | as above |
+/// | `{rosters}:known` | hash | `roster_due` | `<player> <region> <team>` = number of the last wish | for ever |
 /// | `{player:<id>}:far` | hash | `far` | `<region>` = `number shown devices last_seen_ms`: what other regions say of the player's presence | for ever |
 /// | `{out}:events` | stream | `note`, `tell` | one event per item, its fields as ARCHITECTURE.md lists them; for consumer groups | for ever, newest 100,000 items |
 /// | `{out}:told` | hash | `tell` | per room the entry up to which its events were told | for ever |
@@ -226,6 +230,19 @@ impl Keys {
     }
     pub(super) fn far(&self, player: &PlayerId) -> String {
         format!("{}{{player:{player}}}:far", self.prefix)
+    }
+
+    pub(super) fn roster_asks(&self, player: &PlayerId) -> String {
+        format!("{}{{player:{player}}}:asks", self.prefix)
+    }
+    pub(super) fn rosters_due(&self) -> String {
+        format!("{}{{rosters}}:due", self.prefix)
+    }
+    pub(super) fn rosters_words(&self) -> String {
+        format!("{}{{rosters}}:words", self.prefix)
+    }
+    pub(super) fn rosters_known(&self) -> String {
+        format!("{}{{rosters}}:known", self.prefix)
     }
 
     pub(super) fn ears(&self, player: &PlayerId) -> String {

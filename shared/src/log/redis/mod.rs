@@ -21,6 +21,7 @@ mod mirrors;
 mod outward;
 mod region;
 mod revocations;
+mod rosters;
 mod seats;
 
 mod pubsub;
@@ -348,7 +349,8 @@ impl Log for RedisLog {
         revocations::revocations(self, after_ms, count).await
     }
     async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
-        seats::arrived(self, player, room, "", hop).await
+        let arrives = seats::arrived(self, player, room, "", hop);
+        self.touching(Part::Presence, &RoomId::Player(player.clone()), arrives).await
     }
     async fn at(&self, player: &PlayerId) -> LogResult<Option<At>> {
         seats::at(self, player).await

@@ -79,6 +79,10 @@ scripts! {
     LANDED = "landed" after "prelude" after "presence";
     REDEEM = "redeem" after "prelude";
     REGIONS_SET = "regions_set";
+    ROSTER_ASK = "roster_ask" after "prelude";
+    ROSTER_DUE = "roster_due";
+    ROSTERS_DUE = "rosters_due";
+    ROSTER_DONE = "roster_done";
     HOME_ASK = "home_ask";
     HOMES_ASKED = "homes_asked";
     HOME_TELL = "home_tell";
@@ -186,6 +190,10 @@ mod tests {
             &LANDED,
             &REDEEM,
             &REGIONS_SET,
+            &ROSTER_ASK,
+            &ROSTER_DUE,
+            &ROSTERS_DUE,
+            &ROSTER_DONE,
             &HOME_ASK,
             &HOMES_ASKED,
             &HOME_TELL,
