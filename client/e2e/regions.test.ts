@@ -76,13 +76,14 @@ test("chat crosses the bridge, waits while it is cut, and comes in order when it
   await link("us", "state").getByText("cut", { exact: true }).waitFor(SOON);
   for (const n of [1, 2, 3]) await a.say(`number ${n}`);
   await a.hears("number 3");
-  await link("us", "lag").getByText(/^lag \d+ items?, [1-9]/).waitFor(SOON);
+  await link("us", "lag").getByText(/^lag \d+ items?, ([2-9]|\d\d)/).waitFor(SOON);
   expect((await b.texts()).filter((text) => text.startsWith("number"))).toEqual([]);
 
   await page.getByRole("button", { name: "Mend the bridge" }).click();
   await b.hears("number 3");
   expect((await b.texts()).filter((text) => text.startsWith("number"))).toEqual(["number 1", "number 2", "number 3"]);
-  await link("us", "lag").getByText("no lag").waitFor(SOON);
+  // Bots come and go all the time: there is always something on the way.
+  await link("us", "lag").getByText(/^(no lag$|lag \d+ items?, [01]\.)/).waitFor(SOON);
   expect(complaints).toEqual([]);
 });
 

@@ -188,8 +188,9 @@ async fn what_changes_is_marked_before_and_told_afterwards(stand: impl Stand) {
     log.post(&ann, &name_in("us", 1), bytes("x")).await.unwrap();
     assert_eq!(next(&mut following).await, Push::Touched(feed_of(&ann)));
     log.arrived(&PlayerId::new("ann").unwrap(), &"12".parse().unwrap(), Hop(1)).await.unwrap();
-    crate::seats::attach(&log, "s1").await;
     let present = Touched { part: Part::Presence, room: ann.clone() };
+    assert_eq!(next(&mut following).await, Push::Touched(present.clone()));
+    crate::seats::attach(&log, "s1").await;
     assert_eq!(next(&mut following).await, Push::Touched(present.clone()));
     let mut team = Owner::claiming(&log, &room("team:red"), "n#1", 1).await;
     let log_of_team = Touched { part: Part::Log, room: room("team:red") };

@@ -198,7 +198,7 @@ async fn chat_crosses_the_bridge_waits_while_it_is_cut_and_comes_in_order_when_i
     assert_eq!(ann.times("alone"), 0);
     see(&demo, |picture| {
         let waits = link(picture, "us");
-        waits["items"].as_u64() >= Some(6) && waits["seconds"].as_f64() > Some(1.0)
+        waits["items"].as_u64() >= Some(6) && waits["seconds"].as_f64() > Some(3.0)
     })?;
 
     assert_eq!(post(&demo, "/bridge", Some(&key), None, r#"{"cut":false}"#)?.status, 204);
@@ -210,7 +210,9 @@ async fn chat_crosses_the_bridge_waits_while_it_is_cut_and_comes_in_order_when_i
     let in_order: Vec<&str> = heard.into_iter().filter(|text| text.starts_with("number")).collect();
     assert_eq!(in_order, texts);
     see(&demo, |picture| {
-        picture["bridge"]["cut"] == false && ["eu", "us"].iter().all(|name| link(picture, name)["items"] == 0)
+        // Bots come and go all the time: there is always something on the way.
+        let is_quick = |name: &&str| link(picture, name)["seconds"].as_f64() < Some(2.0);
+        picture["bridge"]["cut"] == false && ["eu", "us"].iter().all(|name| is_quick(&name))
     })?;
     Ok(())
 }

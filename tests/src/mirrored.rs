@@ -10,7 +10,7 @@ use bytes::Bytes;
 use sectorbus::ids::{ActorId, FeedId, PlayerId, RegionName, RoomId};
 use sectorbus::item;
 use sectorbus::log::redis::{RedisConfig, RedisLog};
-use sectorbus::log::{Bridge, Log, LogError, OnceKey};
+use sectorbus::log::{Bridge, Hub, Log, LogError, OnceKey, Outward, Source};
 
 use crate::waiting;
 
@@ -67,6 +67,24 @@ impl Feeds {
             after = last.id;
             names.extend(page.iter().filter_map(|item| Some(item::decode(&item.body)?.0)));
         }
+    }
+
+    /// The id of the newest item of a room's feed.
+    pub async fn newest(&self, room: &RoomId) -> Result<FeedId> {
+        let heads = self.log.heads(std::slice::from_ref(room)).await?;
+        Ok(heads.first().and_then(|heads| heads.feed).unwrap_or_default())
+    }
+
+    /// Up to where a room's feed of a region is in this Redis, which is redis-nexus.
+    pub async fn pushed(&self, region: &RegionName, room: &RoomId) -> Result<FeedId> {
+        let source = Source { region: region.clone(), room: room.clone() };
+        Ok(self.log.pushed(&source).await?.upto.id)
+    }
+
+    /// The newest events that the region tells whoever watches it, newest first: fields by name.
+    pub async fn events(&self) -> Result<Vec<BTreeMap<String, String>>> {
+        let items = self.log.noted(Outward::Events, None, PAGE_ITEMS).await?;
+        Ok(items.into_iter().map(|item| item.record.into_iter().collect()).collect())
     }
 }
 

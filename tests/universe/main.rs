@@ -2,6 +2,7 @@
 //! the others once and in the order of its origin, whatever is killed, cut off, restarted or lost on the way.
 
 mod cut_off;
+mod gaps;
 mod hub;
 mod jumps;
 mod killed;
