@@ -1,0 +1,224 @@
+//! What is told as missing is missing: feeds that others fill, regions that join, leaders that slept, clocks that step back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sectorbus::ids::{ActorId, FeedId, RoomId};
+use sectorbus::item;
+use sectorbus::limits::{BRIDGE_BEGINS_AFTER, FEED_ITEMS_KEPT, PLAYER_FEED_KEPT_FOR};
+use sectorbus::log::memory::{HandleId, MemoryLog, MemoryRegion};
+use sectorbus::log::{Hub, Log, MirroredUpto, OnceKey, Outward, Source};
+use sectorbus_nexus::rules::Rules;
+use sectorbus_nexus::{Nexus, NexusParts, Region};
+use sectorbus_tests::pals::{player, room};
+
+use crate::universe::region;
+
+/// Regions without nodes, and what joins them.
+struct Bare {
+    hub: MemoryRegion,
+    regions: Vec<(&'static str, MemoryRegion)>,
+}
+
+impl Bare {
+    fn new() -> Self {
+        let regions = vec![("eu", region("eu", 1, 0)), ("us", region("us", 2, 3)), ("asia", region("asia", 3, 7))];
+        Self { hub: region("nexus", 4, 1), regions }
+    }
+
+    fn log(&self, n: usize) -> MemoryLog {
+        self.regions[n].1.handle()
+    }
+
+    /// Of the first `count` regions, with its accesses: to redis-nexus, then to each of them.
+    fn nexus(&self, name: &str, count: usize) -> (Nexus, Vec<HandleId>) {
+        let hub = Arc::new(self.hub.handle());
+        let mut handles = vec![hub.id()];
+        let mut regions = Vec::new();
+        for (name, region) in &self.regions[..count] {
+            let log = Arc::new(region.handle());
+            handles.push(log.id());
+            regions.push(Region { name: name.parse().expect("a name"), log, address: None });
+        }
+        (Nexus::start(NexusParts { name: name.to_owned(), hub, regions, rules: Rules::default() }), handles)
+    }
+
+    async fn gaps(&self) -> Vec<String> {
+        let mut gaps = Vec::new();
+        for n in 0..self.regions.len() {
+            for noted in self.log(n).noted(Outward::Events, None, 100).await.expect("events") {
+                if noted.record.iter().any(|(_, value)| value == "mirror_gap") {
+                    gaps.push(format!("{}: {:?}", self.regions[n].0, noted.record));
+                }
+            }
+        }
+        gaps
+    }
+}
+
+/// Items `from` to `upto`, some at a time.
+async fn says(log: &MemoryLog, to: &RoomId, from: u64, upto: u64) {
+    for seq in from..=upto {
+        let name = OnceKey::Player { player: player("ann"), actor: ActorId(1), seq };
+        log.post(to, &name, item::encode(&name, b"hi")).await.expect("posted");
+        if seq % 50 == 0 {
+            passes(20).await;
+        }
+    }
+}
+
+async fn passes(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+/// The last that was said in `of`.
+async fn last_of(log: &MemoryLog, at: &RoomId, of: &str) -> Option<u64> {
+    let items = log.feed(at, FeedId::START, FEED_ITEMS_KEPT).await.expect("a feed");
+    let seq = |body: &[u8]| match item::decode(body)?.0 {
+        OnceKey::From { region, name } if region.as_str() == of => match *name {
+            OnceKey::Player { seq, .. } => Some(seq),
+            _ => None,
+        },
+        _ => None,
+    };
+    items.iter().filter_map(|item| seq(&item.body)).last()
+}
+
+async fn until_last(log: &MemoryLog, at: &RoomId, of: &str, last: u64, within: Duration) {
+    let is_last = async {
+        while last_of(log, at, of).await != Some(last) {
+            passes(500).await;
+        }
+    };
+    assert!(tokio::time::timeout(within, is_last).await.is_ok(), "{last} of {of} was to be heard in {at}");
+}
+
+const SOON: Duration = Duration::from_secs(30);
+const MANY: u64 = FEED_ITEMS_KEPT as u64 + 300;
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_says_little_beside_others_or_joins_them_later_misses_nothing() {
+    let bare = Bare::new();
+    let (first, _) = bare.nexus("x1", 2);
+    tokio::time::sleep(2 * BRIDGE_BEGINS_AFTER).await;
+    let (eu, us, global) = (bare.log(0), bare.log(1), room("global"));
+    says(&eu, &global, 1, 1).await;
+    until_last(&us, &global, "eu", 1, SOON).await;
+    says(&us, &global, 1, MANY).await;
+    until_last(&eu, &global, "us", MANY, SOON).await;
+    says(&eu, &global, 2, 2).await;
+    until_last(&us, &global, "eu", 2, SOON).await;
+    first.shutdown().await;
+    let _second = bare.nexus("x2", 3);
+    until_last(&bare.log(2), &global, "us", MANY, SOON).await;
+    assert_eq!(bare.gaps().await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_slept_tells_of_nothing_that_another_has_carried() {
+    let bare = Bare::new();
+    let (_first, handles) = bare.nexus("x1", 2);
+    tokio::time::sleep(2 * BRIDGE_BEGINS_AFTER).await;
+    let (eu, us, red, blue) = (bare.log(0), bare.log(1), room("team:red"), room("team:blue"));
+    says(&eu, &red, 1, 1).await;
+    says(&us, &blue, 1, 1).await;
+    until_last(&us, &red, "eu", 1, SOON).await;
+    until_last(&eu, &blue, "us", 1, SOON).await;
+    // It wakes up where it reads before it hears that another leads.
+    bare.hub.stall(handles[0], Duration::from_secs(70));
+    bare.regions[0].1.stall(handles[1], Duration::from_secs(60));
+    bare.regions[1].1.stall(handles[2], Duration::from_secs(60));
+    let _second = bare.nexus("x2", 2);
+    passes(5_000).await;
+    says(&eu, &red, 2, MANY).await;
+    says(&us, &blue, 2, MANY).await;
+    until_last(&us, &red, "eu", MANY, SOON).await;
+    until_last(&eu, &blue, "us", MANY, SOON).await;
+    passes(60_000).await;
+    says(&eu, &red, MANY + 1, MANY + 1).await;
+    until_last(&us, &red, "eu", MANY + 1, SOON).await;
+    assert_eq!(bare.gaps().await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_after_a_clock_stepped_back_is_heard_though_it_is_only_marked() {
+    for (back_ms, seed) in [(600_000, 0), (7_200_000, 1)] {
+        let bare = Bare::new();
+        let _nexus = bare.nexus("x1", 2);
+        tokio::time::sleep(2 * BRIDGE_BEGINS_AFTER).await;
+        let (eu, us, global, red) = (bare.log(0), bare.log(1), room("global"), room("team:red"));
+        says(&eu, &global, 1, 1).await;
+        until_last(&us, &global, "eu", 1, SOON).await;
+        let operations = || bare.hub.operations() + bare.regions[0].1.operations();
+        let before = operations();
+        passes(60_000).await;
+        let as_ever = operations() - before;
+        bare.regions[0].1.set_drop_chance(1.0);
+        bare.regions[0].1.shift_clock(-back_ms);
+        passes(100 + 3_000 * seed).await;
+        says(&eu, &global, 2, 2).await;
+        // Of a feed that had nothing before, ids are of before there was a nexus.
+        says(&eu, &red, 3, 3).await;
+        until_last(&us, &global, "eu", 2, SOON).await;
+        until_last(&us, &red, "eu", 3, Duration::from_secs(200)).await;
+        // What was marked before is looked at once, not until that time comes again.
+        let before = operations();
+        passes(60_000).await;
+        let quiet = operations() - before;
+        assert!(quiet < as_ever + as_ever / 20, "{quiet} operations in a quiet minute, {as_ever} before");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_both_still_have_of_a_feed_is_found_in_pages() {
+    let bare = Bare::new();
+    let _nexus = bare.nexus("x1", 2);
+    tokio::time::sleep(2 * BRIDGE_BEGINS_AFTER).await;
+    let (eu, us, global) = (bare.log(0), bare.log(1), room("global"));
+    says(&us, &global, 1, 400).await;
+    says(&eu, &global, 1, 3_000).await;
+    until_last(&us, &global, "eu", 3_000, SOON).await;
+    until_last(&eu, &global, "us", 400, SOON).await;
+    bare.regions[0].1.mark();
+    says(&eu, &global, 3_001, 3_005).await;
+    until_last(&us, &global, "eu", 3_005, SOON).await;
+    let before = bare.regions[0].1.operations();
+    assert!(bare.regions[0].1.lose_tail());
+    says(&eu, &global, 3_006, 3_006).await;
+    until_last(&us, &global, "eu", 3_006, SOON).await;
+    let asked = bare.regions[0].1.operations() - before;
+    assert!(asked < 1_000, "{asked} operations");
+    assert_eq!(bare.gaps().await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn private_messages_are_not_kept_for_ever_where_they_only_pass() {
+    let bare = Bare::new();
+    let _nexus = bare.nexus("x1", 2);
+    tokio::time::sleep(2 * BRIDGE_BEGINS_AFTER).await;
+    let (eu, us, hub, bob) = (bare.log(0), bare.log(1), bare.hub.handle(), room("player:bob"));
+    let source = Source { region: "eu".parse().expect("a name"), room: bob.clone() };
+    let kept = async || {
+        let pulled = hub.pull(&source, MirroredUpto::default(), 100).await.expect("items");
+        pulled.items.len()
+    };
+    says(&eu, &bob, 1, 3).await;
+    until_last(&us, &bob, "eu", 3, SOON).await;
+    assert_eq!(kept().await, 3);
+    bare.regions.iter().for_each(|(_, region)| region.shift_clock(PLAYER_FEED_KEPT_FOR.as_millis() as i64));
+    says(&eu, &bob, 4, 4).await;
+    until_last(&us, &bob, "eu", 4, SOON).await;
+    assert_eq!(kept().await, 1, "by the clock of its region");
+    bare.hub.shift_clock(PLAYER_FEED_KEPT_FOR.as_millis() as i64);
+    assert_eq!(kept().await, 0, "when nothing more comes");
+    // What comes then goes on, and so does a feed that lost its tail.
+    bare.regions[0].1.mark();
+    says(&eu, &bob, 5, 6).await;
+    until_last(&us, &bob, "eu", 6, SOON).await;
+    assert!(bare.regions[0].1.lose_tail());
+    says(&eu, &bob, 7, 7).await;
+    until_last(&us, &bob, "eu", 7, SOON).await;
+    let of_eu = us.feed(&bob, FeedId::START, 100).await.expect("a feed");
+    assert_eq!(of_eu.len(), 7, "each once");
+    assert_eq!(bare.gaps().await, Vec::<String>::new());
+}
