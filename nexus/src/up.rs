@@ -71,7 +71,7 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
 
     /// For ever.
     pub(crate) async fn run(&self) {
-        tokio::join!(self.carriers.run(self), self.watch(), self.look_at_players());
+        tokio::join!(self.carriers.run(self), self.watch(), self.look_at_players(), self.facts.follow_told(self));
     }
 
     /// A link of which nothing is known: who was present before is not marked. From when the bridge begins, all changes are.

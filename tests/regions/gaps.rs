@@ -1,4 +1,5 @@
-//! What is told as missing is missing: feeds that others fill, regions that join, leaders that slept, clocks that step back.
+//! What is told as missing is missing: feeds that others fill, regions that join, leaders that slept, clocks that step back. And a
+//! backlog of one kind holds up no other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use sectorbus::ids::{ActorId, FeedId, RoomId};
 use sectorbus::item;
 use sectorbus::limits::{BRIDGE_BEGINS_AFTER, FEED_ITEMS_KEPT, PLAYER_FEED_KEPT_FOR};
 use sectorbus::log::memory::{HandleId, MemoryLog, MemoryRegion};
-use sectorbus::log::{Hub, Log, MirroredUpto, OnceKey, Outward, Source};
+use sectorbus::log::{Attach, Fact, FactKey, Facts, Hub, Log, MirroredUpto, OnceKey, Outward, Revoked, Source};
 use sectorbus_nexus::rules::Rules;
 use sectorbus_nexus::{Nexus, NexusParts, Region};
 use sectorbus_tests::pals::{player, room};
@@ -192,6 +193,41 @@ async fn what_both_still_have_of_a_feed_is_found_in_pages() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ban_does_not_wait_for_everybodys_presence() {
+    let bare = Bare::new();
+    let (us, from) = (bare.log(1), "eu".parse().expect("a name"));
+    let present = |n: u64| {
+        let key = FactKey::Present(player(&format!("p{n}")));
+        Fact { key, number: n + 1, body: "online 1 0 7".to_owned() }
+    };
+    let many: Vec<Fact> = (0..40_000).map(present).collect();
+    for some in many.chunks(1_000) {
+        bare.hub.handle().tell_facts(&from, some).await.expect("told");
+    }
+    let ban = Revoked::Ban(player("cheat"));
+    let until_ms = bare.hub.handle().time_ms().await.expect("a time") + 3_600_000;
+    let fact = Fact { key: FactKey::Revoked(ban.clone()), number: 7, body: until_ms.to_string() };
+    bare.hub.handle().tell_facts(&from, &[fact]).await.expect("told");
+    for region in [&bare.hub, &bare.regions[1].1] {
+        region.set_latency(Duration::from_millis(5), Duration::from_millis(5));
+    }
+    let _nexus = bare.nexus("x1", 2);
+    let is_banned = async {
+        while us.revocations(0, 10).await.expect("revocations").iter().all(|revocation| revocation.what != ban) {
+            passes(100).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(5), is_banned).await.is_ok(), "the ban waits");
+    let last = [player("p39999")];
+    let is_present = async {
+        while us.fars(&last).await.expect("presence")[0].is_empty() {
+            passes(100).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(120), is_present).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn private_messages_are_not_kept_for_ever_where_they_only_pass() {
     let bare = Bare::new();
     let _nexus = bare.nexus("x1", 2);
@@ -221,4 +257,55 @@ async fn private_messages_are_not_kept_for_ever_where_they_only_pass() {
     let of_eu = us.feed(&bob, FeedId::START, 100).await.expect("a feed");
     assert_eq!(of_eu.len(), 7, "each once");
     assert_eq!(bare.gaps().await, Vec::<String>::new());
+}
+
+fn attach(player: &str, session: &str, counter: u64) -> Attach {
+    Attach {
+        player: player.parse().expect("a name"),
+        session: session.parse().expect("a name"),
+        incarnation: "n1#1".parse().expect("a name"),
+        counter,
+        replaces: None,
+        max: 4,
+        start: "1".parse().expect("a name"),
+        new_actor: true,
+    }
+}
+
+/// On how many devices a player is elsewhere.
+async fn until_on(log: &MemoryLog, of: &str, devices: u32) {
+    let of = [player(of)];
+    let is_so = async {
+        while log.fars(&of).await.expect("presence")[0].first().map(|far| far.presence.devices) != Some(devices) {
+            passes(200).await;
+        }
+    };
+    assert!(tokio::time::timeout(SOON, is_so).await.is_ok(), "{of:?} was to be on {devices}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn presence_of_which_only_others_have_heard_is_not_what_they_show_for_ever() {
+    for hub_loses in [false, true] {
+        let bare = Bare::new();
+        let _nexus = bare.nexus("x1", 2);
+        tokio::time::sleep(2 * BRIDGE_BEGINS_AFTER).await;
+        let (eu, us) = (bare.log(0), bare.log(1));
+        eu.attach(attach("eve", "s1", 1)).await.expect("attached");
+        until_on(&us, "eve", 1).await;
+        // Others are active meanwhile: of then nobody looks for marks any more.
+        passes(250_000).await;
+        says(&eu, &room("global"), 1, 1).await;
+        passes(5_000).await;
+        let losing = || [Some(&bare.regions[0].1), hub_loses.then_some(&bare.hub)].into_iter().flatten();
+        losing().for_each(MemoryRegion::mark);
+        eu.attach(attach("eve", "s2", 2)).await.expect("attached");
+        eu.attach(attach("dee", "s1", 3)).await.expect("attached");
+        until_on(&us, "eve", 2).await;
+        until_on(&us, "dee", 1).await;
+        losing().for_each(|region| assert!(region.lose_tail()));
+        until_on(&us, "eve", 1).await;
+        if !hub_loses {
+            until_on(&us, "dee", 0).await;
+        }
+    }
 }
