@@ -29,7 +29,11 @@ local function revoke(now, what, till, only_grows, replaced, is_own)
     redis.call('ZREM', KEYS[2], replaced)
     redis.call('SREM', KEYS[3], replaced)
   end
-  redis.call(is_own and 'SREM' or 'SADD', KEYS[3], what)
+  if is_own then
+    redis.call('SREM', KEYS[3], what)
+  else
+    redis.call('SADD', KEYS[3], what)
+  end
   local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
   for key = 1, 3 do
     redis.call('PEXPIREAT', KEYS[key], text(tonumber(last[2])))
