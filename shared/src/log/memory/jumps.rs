@@ -7,11 +7,11 @@ use bytes::Bytes;
 use super::players::PlayerRecord;
 use super::trip::MemoryLog;
 use crate::beyond::Beyond;
-use crate::ids::{Hop, PlayerId, RegionName, RoomId, SectorId, SessionId};
+use crate::ids::{Hop, PlayerId, RegionName, SectorId, SessionId};
 use crate::limits::{HOME_KNOWN_FOR, HOMES_ASKED_MAX, JUMP_KEPT_FOR};
 use crate::log::{
     HubJump, HubJumpState, HubJumps, JumpDue, JumpFate, JumpIn, JumpName, JumpOffer, JumpOut, JumpStands, JumpStep,
-    Jumps, Landed, LogResult, Push, Redeem,
+    Jumps, Landed, LogResult, Redeem,
 };
 
 /// What a region keeps of jumps, and of where others are at home.
@@ -113,7 +113,7 @@ async fn set_at(
         let (before, stored) = (record.at().hop, set(record, now_ms));
         if stored > before {
             let present = record.tell_presence(now_ms, false);
-            core.publish(&RoomId::Player(player), Push::Present(present));
+            core.tell_presence(&player, present);
         }
         stored
     })
