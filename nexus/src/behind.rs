@@ -121,8 +121,15 @@ impl<L: Log + Bridge + Hub + Mirrors> Looking<'_, L> {
     async fn told(&self, region: &Region<L>, now_ms: u64, marks: &[(Touched, u64)]) -> LogResult<Vec<Behind>> {
         let (name, rules) = (&region.name, self.rules);
         let wants = |what| rules.class_up(what, None, name).is_some();
-        let facts = self.hub.all_facts(name).await?.1;
-        let told: BTreeMap<FactKey, u64> = facts.into_iter().map(|fact| (fact.key, fact.number)).collect();
+        let (mut told, mut cursor) = (BTreeMap::new(), 0);
+        loop {
+            let page = self.hub.all_facts(name, cursor).await?;
+            told.extend(page.facts.into_iter().map(|fact| (fact.key, fact.number)));
+            cursor = page.cursor;
+            if cursor == 0 {
+                break;
+            }
+        }
         let is_told = |key: FactKey, number| told.get(&key).is_some_and(|told| *told >= number);
         let swept_ms = self.hub.link_place(name.as_str()).await?.swept_ms;
         let mut presence = row("presence", format!("player:*@{name}"), swept_ms);

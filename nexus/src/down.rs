@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use sectorbus::ids::FeedId;
 use sectorbus::item;
-use sectorbus::limits::MIRROR_ITEMS_MAX;
-use sectorbus::log::{Bridge, Hub, HubPush, Log, Mirror, MirrorItem, MirroredUpto, Mirrors, PushedUpto, Source};
+use sectorbus::limits::{FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX};
+use sectorbus::log::{
+    Bridge, Hub, HubPush, Log, Mirror, MirrorItem, MirroredUpto, Mirrors, Part, PushedUpto, Source, Touched,
+};
 use sectorbus::metrics::Direction;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::lag::Since;
 use crate::link::{Link, until_answered};
 use crate::places::Places;
 use crate::queue::{Carried, Carriers, Carry};
 use crate::rules::What;
+use crate::up::Up;
 
 const NEWS_AT_ONCE: usize = 1_000;
 /// How long news are waited for at once.
@@ -20,6 +24,7 @@ const WAIT: Duration = Duration::from_secs(1);
 
 pub(crate) struct Down<'l, L> {
     link: &'l Link<L>,
+    up: &'l Up<'l, L>,
     /// Up to where what the news named is carried.
     carriers: Carriers<Source, FeedId>,
     /// Where the region was seen last.
@@ -29,10 +34,10 @@ pub(crate) struct Down<'l, L> {
 }
 
 impl<'l, L: Log + Bridge + Hub + Mirrors> Down<'l, L> {
-    pub(crate) fn new(link: &'l Link<L>, news: FeedId, is_of_this_hub: bool) -> Self {
+    pub(crate) fn new(link: &'l Link<L>, up: &'l Up<'l, L>, news: FeedId, is_of_this_hub: bool) -> Self {
         // What is kept before all sources were looked through must not say that they were.
         let reached = if is_of_this_hub { news } else { FeedId::START };
-        Self { link, carriers: Carriers::new(reached), places: Places::default(), is_of_this_hub }
+        Self { link, up, carriers: Carriers::new(reached), places: Places::default(), is_of_this_hub }
     }
 
     pub(crate) fn news(&self) -> FeedId {
@@ -89,30 +94,36 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Down<'l, L> {
     async fn carry_feed(&self, source: &Source) -> Option<Carried> {
         let (log, hub) = (&self.link.log, &self.link.hub);
         let Source { region: from, room } = source;
-        let place = match self.places.get(source) {
-            Some(place) => place,
-            None => until_answered(|| log.mirrored(room, from)).await?,
+        let (place, is_remembered) = match self.places.get(source) {
+            Some(place) => (place, true),
+            None => (until_answered(|| log.mirrored(room, from)).await?, false),
         };
         let pulled = until_answered(|| hub.pull(source, place, MIRROR_ITEMS_MAX)).await?;
         if pulled.rewinds < place.rewinds {
             // Redis-nexus lost that it was rewound; whoever pushes counts on from here.
             let PushedUpto { upto: known, seal } = until_answered(|| hub.pushed(source)).await?;
-            let (source, rewinds, after) = (source.clone(), place.rewinds, known.id);
-            let push = HubPush { source, known, rewinds, after, upto: after, seal, items: Vec::new() };
+            let (source, rewinds, after) = (source.clone(), place.rewinds, FeedId::LAST);
+            let push = HubPush { source, known, rewinds, after, upto: known.id, seal, items: Vec::new() };
             until_answered(|| hub.push(push.clone())).await?;
             return Some(Carried::Part);
         }
-        if pulled.items.is_empty() && pulled.rewinds == place.rewinds {
+        if pulled.items.is_empty() && pulled.prev.is_none() && pulled.rewinds == place.rewinds {
             return Some(Carried::All);
         }
-        if let Some(prev) = pulled.prev.filter(|prev| *prev > pulled.after) {
+        // A region that has nothing of it yet misses nothing: what is kept is what it joins with.
+        if let Some(prev) = pulled.prev.filter(|prev| *prev > pulled.after && pulled.after > FeedId::START) {
+            if is_remembered {
+                // Another leader may have been further meanwhile.
+                self.places.forget(source);
+                return Some(Carried::Part);
+            }
             self.link.report_gap(Direction::Down, &source.to_string(), pulled.after, prev).await;
         }
         let (count, bytes) = (pulled.items.len(), pulled.items.iter().map(|(_, body)| body.len()).sum());
         let oldest_ms = pulled.items.first().map_or(pulled.after.ms, |(id, _)| id.ms);
         let lag = self.link.sight.lag.waits(Direction::Down, What::Feeds, source, count, Since::Told(oldest_ms));
         let is_last = count < MIRROR_ITEMS_MAX;
-        let last = pulled.items.last().map_or(pulled.after, |(id, _)| *id);
+        let last = pulled.items.last().map(|(id, _)| *id).or(pulled.prev).unwrap_or(pulled.after);
         let items = pulled.items.into_iter().filter_map(|(id, stored)| {
             let read = item::from_region(from, &stored);
             if read.is_none() {
@@ -126,10 +137,22 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Down<'l, L> {
         let reached = until_answered(|| log.mirror(mirror.clone())).await?;
         drop(lag);
         self.link.meters.mirrored(Direction::Down, What::Feeds, count, bytes);
+        if mirror.items.iter().any(is_milestone) {
+            // Items from elsewhere are no news of this region's own, but its place must not fall behind what is kept of the feed.
+            self.up.add(Touched { part: Part::Feed, room: mirror.room.clone() });
+        }
         let is_overtaken = (reached.rewinds, reached.id) != (rewinds, last);
         self.places.set(source.clone(), reached);
         Some(if is_last && !is_overtaken { Carried::All } else { Carried::Part })
     }
+}
+
+/// About one item of so many, whoever brings it.
+const MILESTONE_EVERY: u64 = 256;
+const _: () = assert!(MILESTONE_EVERY * 30 < FEED_ITEMS_KEPT as u64);
+
+fn is_milestone(item: &MirrorItem) -> bool {
+    xxh3_64(&item.body).is_multiple_of(MILESTONE_EVERY)
 }
 
 impl<L: Log + Bridge + Hub + Mirrors> Carry<Source> for Down<'_, L> {

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
-use sectorbus::ids::{PlayerId, RegionName, RoomId};
-use sectorbus::log::{Bridge, Fact, FactKey, FarPresence, Hub, Log, Revoked, RosterAsk, SetTeam, Source, TeamAt};
+use sectorbus::ids::{FeedId, PlayerId, RegionName, RoomId};
+use sectorbus::log::{
+    At, Bridge, Fact, FactKey, Far, FarPresence, Hub, Log, Mirrors, Revoked, RosterAsk, SetTeam, Source, TeamAt,
+};
 use sectorbus::metrics::Direction;
 use sectorbus::presence::Shown;
 use tokio::time::Instant;
@@ -16,23 +18,28 @@ use crate::lag::Since;
 use crate::link::{Link, counting_retries, until_answered};
 use crate::queue::Carried;
 use crate::rules::What;
+use crate::told::{self, Told};
+use crate::up::Up;
 
 /// With what nodes need to read a revocation, below a second.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 const FACTS_AT_ONCE: usize = 100;
+/// Of which those are looked for that must not wait.
+const FACTS_AHEAD_AT_ONCE: usize = 1_000;
 const LEARNED_AT_ONCE: usize = 32;
 
 pub(crate) struct LinkFacts<'l, L> {
     link: &'l Link<L>,
     /// The region's clock minus that of redis-nexus, ms.
     ahead_ms: AtomicI64,
+    told: Told,
 }
 
 impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
     /// When both clocks have been read: a time that was told by none would stay wrong.
     pub(crate) async fn begin(link: &'l Link<L>) -> Self {
-        let facts = Self { link, ahead_ms: AtomicI64::new(0) };
+        let facts = Self { link, ahead_ms: AtomicI64::new(0), told: Told::default() };
         while !facts.compare_clocks().await {
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -96,29 +103,44 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         self.count(Direction::Up, what, &of, sizes, until_answered(|| link.hub.tell_facts(&link.region, facts))).await
     }
 
-    /// `None`: it cannot be read.
-    pub(crate) async fn tell_presence(&self, player: &PlayerId) -> Option<Carried> {
-        let link = self.link;
-        let Some(at) = until_answered(|| link.log.at(player)).await? else { return Some(Carried::All) };
+    pub(crate) async fn follow_told(&self, up: &Up<'_, L>)
+    where
+        L: Mirrors,
+    {
+        told::follow(self.link, &self.told, up).await;
+    }
+
+    fn presence_of(&self, at: &At) -> FarPresence {
         let shown = Shown::best(at.sessions.values().map(|seat| seat.shown));
         let devices = u32::try_from(at.sessions.len()).unwrap_or(u32::MAX);
         let last_seen_ms = match (shown, at.last_seen_ms) {
             (Shown::Offline, seen_ms) if seen_ms > 0 => self.to_hub_ms(seen_ms),
             _ => 0,
         };
-        let presence = FarPresence { shown, devices, last_seen_ms, sector: at.room_here().cloned() };
+        FarPresence { shown, devices, last_seen_ms, sector: at.room_here().cloned() }
+    }
+
+    /// `None`: it cannot be read.
+    pub(crate) async fn tell_presence(&self, player: &PlayerId) -> Option<Carried> {
+        let link = self.link;
+        let Some(at) = until_answered(|| link.log.at(player)).await? else { return Some(Carried::All) };
+        let presence = self.presence_of(&at);
         let fact = Fact { key: FactKey::Present(player.clone()), number: at.presence, body: presence.to_string() };
         let room = RoomId::Player(player.clone());
+        self.told.set(player.clone(), fact.number);
         let known = self.tell(What::Presence, room, std::slice::from_ref(&fact)).await?;
         // Of the same number nobody else was told anything else; the clocks may have been compared again since.
         let is_other = |known: &Fact| {
             known.number > fact.number || !known.body.parse().is_ok_and(|known| presence.shows_as(&known))
         };
-        let Some(heard) = known.first().filter(|known| is_other(known)).map(|known| known.number) else {
-            return Some(Carried::All);
-        };
+        let Some(known) = known.first().filter(|known| is_other(known)) else { return Some(Carried::All) };
+        let heard = known.number;
         let now = until_answered(|| link.log.at(player)).await?;
-        if now.is_some_and(|now| now.presence <= heard) {
+        let is_known = |now: &At| {
+            let words = self.presence_of(now);
+            now.presence == heard && known.body.parse().is_ok_and(|known| words.shows_as(&known))
+        };
+        if now.is_some_and(|now| now.presence <= heard && !is_known(&now)) {
             // The region lost a tail, and its clock is behind: what is there now has a number of before.
             until_answered(|| link.log.raise_presence(player, heard)).await?;
         }
@@ -177,9 +199,29 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
                 })
                 .collect();
             if !facts.is_empty() {
-                self.tell(What::Revocations, RoomId::Global, &facts).await;
+                let known = self.tell(What::Revocations, RoomId::Global, &facts).await;
+                for known in known.unwrap_or_default() {
+                    self.revoke_again(&facts, &known).await;
+                }
             }
             after_ms = upto_ms;
+        }
+    }
+
+    /// Others have heard something later of a player than the region tells: it lost a tail, and its clock is behind. Or what was
+    /// told is of before.
+    async fn revoke_again(&self, told: &[Fact], known: &Fact) {
+        let FactKey::Revoked(heard) = &known.key else { return };
+        let of_it = told.iter().filter_map(|fact| match &fact.key {
+            FactKey::Revoked(what) if what.topic().is_some() && what.topic() == heard.topic() => Some((what, fact)),
+            _ => None,
+        });
+        for (what, fact) in of_it.filter(|(what, _)| matches!(what, Revoked::Ban(_) | Revoked::Unban(_))) {
+            // Of the same number the other of the two is above it as well.
+            let heard = if fact.key == known.key { known.number } else { known.number + 1 };
+            if fact.number < heard {
+                until_answered(|| self.link.log.revoke_again(what, heard)).await;
+            }
         }
     }
 
@@ -197,17 +239,23 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
             return std::future::pending().await;
         };
         let (mut kept, mut keep) = (after, Instant::now() + KEEP_EVERY);
+        // What is revoked does not wait for presence: up to there it is learned.
+        let mut ahead = after;
         loop {
             let page = until_answered(|| link.hub.facts(from, after, FACTS_AT_ONCE)).await;
             let is_missing = page.as_ref().is_none_or(|page| page.is_elsewhere_than(after));
             if is_missing {
-                if let Some((upto, facts)) = until_answered(|| link.hub.all_facts(from)).await {
-                    self.learn_these(from, wanted, facts).await;
-                    after = upto;
-                }
+                after = self.learn_anew(from, wanted).await.unwrap_or(after);
             } else if let Some(page) = page.filter(|page| !page.facts.is_empty()) {
+                let has_more = page.facts.len() >= FACTS_AT_ONCE;
                 after = page.facts.last().map_or(after, |(id, _)| *id);
-                self.learn_these(from, wanted, page.facts.into_iter().map(|(_, fact)| fact).collect()).await;
+                let facts = page.facts.into_iter().map(|(_, fact)| fact);
+                let (present, others) = facts.partition(|fact| matches!(fact.key, FactKey::Present(_)));
+                self.learn_others(from, wanted, others).await;
+                if has_more && wanted.revocations {
+                    ahead = self.learn_revoked_ahead(from, after.max(ahead)).await;
+                }
+                self.learn_present(from, wanted, present).await;
                 continue;
             }
             if Instant::now() >= keep {
@@ -224,11 +272,56 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         }
     }
 
-    async fn learn_these(&self, from: &RegionName, wanted: Wanted, facts: Vec<Fact>) {
-        let (present, others): (Vec<_>, Vec<_>) =
-            facts.into_iter().partition(|fact| matches!(fact.key, FactKey::Present(_)));
-        // A ban and its end keep their order, and what is asked for a player does.
-        for fact in others {
+    /// The newest of each; answers up to where that includes what was told.
+    async fn learn_anew(&self, from: &RegionName, wanted: Wanted) -> Option<FeedId> {
+        let (mut upto, mut rosters) = (None, Vec::new());
+        for is_first in [true, false] {
+            let mut cursor = 0;
+            loop {
+                let page = until_answered(|| self.link.hub.all_facts(from, cursor)).await?;
+                upto.get_or_insert(page.upto);
+                let (mut revoked, mut present) = (Vec::new(), Vec::new());
+                for fact in page.facts {
+                    match fact.key {
+                        FactKey::Revoked(_) if is_first => revoked.push(fact),
+                        FactKey::Roster(..) if is_first => rosters.push(fact),
+                        FactKey::Present(_) if !is_first => present.push(fact),
+                        FactKey::Revoked(_) | FactKey::Roster(..) | FactKey::Present(_) => {}
+                    }
+                }
+                self.learn_others(from, wanted, revoked).await;
+                self.learn_present(from, wanted, present).await;
+                cursor = page.cursor;
+                if cursor == 0 {
+                    break;
+                }
+            }
+            // What is asked for a player keeps its order.
+            rosters.sort_by_key(|fact| fact.number);
+            self.learn_others(from, wanted, std::mem::take(&mut rosters)).await;
+        }
+        upto
+    }
+
+    /// What is revoked after a place, while what is told there waits for its turn; answers up to where.
+    async fn learn_revoked_ahead(&self, from: &RegionName, mut ahead: FeedId) -> FeedId {
+        loop {
+            let page = until_answered(|| self.link.hub.facts(from, ahead, FACTS_AHEAD_AT_ONCE)).await;
+            let Some(page) = page.filter(|page| !page.is_elsewhere_than(ahead)) else { return ahead };
+            let is_last = page.facts.len() < FACTS_AHEAD_AT_ONCE;
+            ahead = page.facts.last().map_or(ahead, |(id, _)| *id);
+            let revoked = page.facts.into_iter().map(|(_, fact)| fact);
+            let revoked = revoked.filter(|fact| matches!(fact.key, FactKey::Revoked(_))).collect();
+            self.learn_others(from, Wanted::REVOCATIONS, revoked).await;
+            if is_last {
+                return ahead;
+            }
+        }
+    }
+
+    async fn learn_others(&self, from: &RegionName, wanted: Wanted, facts: Vec<Fact>) {
+        // What is asked for a player keeps its order.
+        for fact in facts {
             match fact.key {
                 FactKey::Revoked(_) if wanted.revocations => {
                     let (of, bytes) = (Source { region: from.clone(), room: RoomId::Global }, fact.body.len());
@@ -244,7 +337,10 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
                 FactKey::Revoked(_) | FactKey::Roster(..) | FactKey::Present(_) => {}
             }
         }
-        let learning = present.into_iter().filter(|_| wanted.presence).map(async |fact| {
+    }
+
+    async fn learn_present(&self, from: &RegionName, wanted: Wanted, facts: Vec<Fact>) {
+        let learning = facts.into_iter().filter(|_| wanted.presence).map(async |fact| {
             let FactKey::Present(player) = &fact.key else { return };
             let of = Source { region: from.clone(), room: RoomId::Player(player.clone()) };
             let (bytes, learns) = (fact.body.len(), self.learn_presence(from, fact));
@@ -260,8 +356,16 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         if presence.last_seen_ms > 0 {
             presence.last_seen_ms = self.to_region_ms(presence.last_seen_ms);
         }
-        let log = &self.link.log;
-        until_answered(|| log.learn_presence(&player, from, fact.number, presence.clone())).await;
+        let (log, hub) = (&self.link.log, &self.link.hub);
+        let known = until_answered(|| log.learn_presence(&player, from, fact.number, presence.clone())).await;
+        if let Some(Far { number, presence: mut known, .. }) = known.flatten() {
+            // Redis-nexus lost a tail, and the region that this is about another: what was heard is told there as it was.
+            if known.last_seen_ms > 0 {
+                known.last_seen_ms = self.to_hub_ms(known.last_seen_ms);
+            }
+            let heard = Fact { key: FactKey::Present(player.clone()), number, body: known.to_string() };
+            until_answered(|| hub.tell_facts(from, std::slice::from_ref(&heard))).await;
+        }
         if self.link.rules.takes_rosters() {
             let asks = SetTeam::Known(TeamAt { number: 0, team: None, before: Vec::new(), issued_s: 0, since_ms: 0 });
             let at = until_answered(|| log.set_team(&player, &asks)).await;
@@ -292,7 +396,7 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
             return tracing::error!(%from, "a revocation is unreadable: it is left out");
         };
         let until_ms = self.to_region_ms(until_ms);
-        until_answered(|| self.link.log.learn_revoked(&what, from, until_ms)).await;
+        until_answered(|| self.link.log.learn_revoked(&what, from, fact.number, until_ms)).await;
     }
 }
 
@@ -305,6 +409,8 @@ struct Wanted {
 }
 
 impl Wanted {
+    const REVOCATIONS: Self = Self { presence: false, revocations: true, rosters: false };
+
     fn any(self) -> bool {
         self.presence || self.revocations || self.rosters
     }

@@ -2,7 +2,7 @@
 //! nexus leads it carries items up (region to redis-nexus) and down (from the other regions). Nothing of it is in the
 //! nexus's memory only: places are kept where the items go, so that a crash neither loses nor repeats, and two leaders
 //! at once are harmless.
-//! In reading order: `rules`, `link` (who leads); `up`, `down`, `queue` (feeds); `logs`, `logs_up`, `logs_down`; `facts`, `jumps`; beside them
+//! In reading order: `rules`, `link` (who leads); `up`, `down`, `queue` (feeds); `logs`, `logs_up`, `logs_down`; `facts`, `told`, `jumps`; beside them
 //! `opening`, `safety` and `sight` (whose Redis it is, whether it forgets, whether it answers); around them `config`, `run`, `admin`, `status`.
 
 pub mod admin;
@@ -24,6 +24,7 @@ mod opening;
 mod places;
 mod queue;
 mod safety;
+mod told;
 mod up;
 
 mod logs;

@@ -93,10 +93,8 @@ impl<L: Log + Bridge + Hub + Mirrors> Link<L> {
         let Some((there, here)) = there.zip(here) else { return tokio::time::sleep(UNREADABLE_AGAIN_AFTER).await };
         let facts = LinkFacts::begin(self).await;
         let others: Vec<RegionName> = self.others.iter().map(|(name, _)| name.clone()).collect();
-        let (up, down) = (
-            Up::new(self, &facts, here.began_ms, there.swept_ms),
-            Down::new(self, here.news, here.news_of == there.replication_id),
-        );
+        let up = Up::new(self, &facts, here.began_ms, there.swept_ms);
+        let down = Down::new(self, &up, here.news, here.news_of == there.replication_id);
         tokio::select! {
             biased;
             () = self.keep(&up, &down, there, here) => {}
@@ -123,7 +121,10 @@ impl<L: Log + Bridge + Hub + Mirrors> Link<L> {
             if self.log.keep_news(&place).await == Ok(false) {
                 return tracing::warn!(link = %self.region, "the region was away: what was carried down last is looked at again");
             }
-            if opened.elapsed() >= OPEN_EVERY && self.log.open_bridge().await.is_ok() {
+            if opened.elapsed() >= OPEN_EVERY
+                && let Ok(here) = self.log.open_bridge().await
+            {
+                up.begins(here.began_ms);
                 opened = Instant::now();
             }
         }

@@ -17,6 +17,8 @@ use tokio::time::Instant;
 use crate::lag::{Lag, Since};
 use crate::link::until_answered;
 
+/// Entries of unknown size.
+const FIRST_READ: usize = 4;
 /// A trim or a new snapshot between two reads is over within one of these.
 const READINGS_MAX: usize = 20;
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(10);
@@ -46,10 +48,10 @@ impl<L: Log + Mirrors> Origin<'_, L> {
         }
     }
 
-    async fn entries(&self, of: &Source, after: EntryId) -> LogResult<Vec<LogEntry>> {
+    async fn entries(&self, of: &Source, after: EntryId, count: usize) -> LogResult<Vec<LogEntry>> {
         match self {
-            Origin::Own(log) => log.entries(&of.room, after, MIRROR_ENTRIES_MAX).await,
-            Origin::Hub(hub) => hub.hub_entries(of, after, MIRROR_ENTRIES_MAX).await,
+            Origin::Own(log) => log.entries(&of.room, after, count).await,
+            Origin::Hub(hub) => hub.hub_entries(of, after, count).await,
         }
     }
 
@@ -92,11 +94,7 @@ impl Tally<'_> {
     async fn count<T>(&self, of: &Source, entries: &[LogEntry], bytes: usize, carries: impl Future<Output = T>) -> T {
         // That log is there for its counts.
         let what = if of.room == RoomId::Global { What::Counts } else { What::Logs };
-        let sizes = entries.iter().map(|entry| match &entry.body {
-            LogBody::Batch(body) => body.len(),
-            LogBody::Claim(_) => 0,
-        });
-        let (items, bytes) = (entries.len(), bytes + sizes.sum::<usize>());
+        let (items, bytes) = (entries.len(), bytes + entries.iter().map(size).sum::<usize>());
         let waits = self.lag.waits(self.direction, what, of, items, Since::Seen(Instant::now()));
         let carried = carries.await;
         drop(waits);
@@ -148,8 +146,7 @@ impl<L: Log + Mirrors> Copying<'_, L> {
     /// Anew where the log's entries do not reach back to the copy.
     async fn extend(&self, standing: MirrorStanding) -> Option<Option<MirrorStanding>> {
         let prev = standing.last;
-        let page = until_answered(|| self.from.entries(self.of, prev)).await?;
-        let entries = next_step(prev, page);
+        let entries = next_step(prev, self.read_entries(prev).await?);
         if entries.is_empty() {
             self.tally.meters.gap(self.tally.direction, What::Logs);
             return self.begin(Some(standing)).await;
@@ -163,6 +160,22 @@ impl<L: Log + Mirrors> Copying<'_, L> {
             self.renew(now).await?;
         }
         Some(now)
+    }
+
+    /// As many as go in one step, and not many more: they may be large.
+    async fn read_entries(&self, after: EntryId) -> Option<Vec<LogEntry>> {
+        let (mut entries, mut count) = (Vec::new(), FIRST_READ);
+        loop {
+            let at = entries.last().map_or(after, |last: &LogEntry| last.id);
+            let more = until_answered(|| self.from.entries(self.of, at, count)).await?;
+            let is_all = more.len() < count;
+            entries.extend(more);
+            let bytes: usize = entries.iter().map(size).sum();
+            count = next_read(entries.len(), bytes);
+            if is_all || count == 0 {
+                return Some(entries);
+            }
+        }
     }
 
     /// A later snapshot, so that the copy does not grow without end.
@@ -198,8 +211,7 @@ impl<L: Log + Mirrors> Copying<'_, L> {
             let head = until_answered(|| self.from.head(self.of)).await?;
             let snapshot = until_answered(|| self.from.snapshot(self.of)).await?;
             if let Some((head, snapshot)) = head.zip(snapshot) {
-                let page = until_answered(|| self.from.entries(self.of, snapshot.id)).await?;
-                let entries = next_step(snapshot.id, page);
+                let entries = next_step(snapshot.id, self.read_entries(snapshot.id).await?);
                 if !entries.is_empty() || snapshot.id == head.last {
                     return Some((snapshot, entries));
                 }
@@ -211,14 +223,28 @@ impl<L: Log + Mirrors> Copying<'_, L> {
     }
 }
 
+fn size(entry: &LogEntry) -> usize {
+    match &entry.body {
+        LogBody::Batch(body) => body.len(),
+        LogBody::Claim(_) => 0,
+    }
+}
+
+/// How many more to read after so many of so many bytes: as many as go in the same step if they are alike. 0: it is full.
+fn next_read(entries: usize, bytes: usize) -> usize {
+    if entries == 0 || bytes >= MIRROR_BYTES_MAX {
+        return 0;
+    }
+    let fitting = (MIRROR_BYTES_MAX - bytes) / (bytes / entries).max(1);
+    fitting.max(1).min(MIRROR_ENTRIES_MAX.saturating_sub(entries))
+}
+
 /// What of a page follows `prev`, and goes in one step.
 fn next_step(prev: EntryId, mut page: Vec<LogEntry>) -> Vec<LogEntry> {
     page.truncate(connected(prev, &page));
     let mut bytes = 0;
     let is_too_much = |entry: &LogEntry| {
-        if let LogBody::Batch(body) = &entry.body {
-            bytes += body.len();
-        }
+        bytes += size(entry);
         bytes > MIRROR_BYTES_MAX
     };
     let fitting = page.iter().position(is_too_much).unwrap_or(page.len());
@@ -231,6 +257,16 @@ mod tests {
     use super::*;
     use sectorbus::ids::RingVersion;
     use sectorbus::log::Lineage;
+
+    #[test]
+    fn a_step_is_read_by_what_its_entries_weigh() {
+        assert_eq!(next_read(4, 400), MIRROR_ENTRIES_MAX - 4);
+        assert_eq!(next_read(4, 0), MIRROR_ENTRIES_MAX - 4, "claims");
+        assert_eq!(next_read(MIRROR_ENTRIES_MAX, 400), 0);
+        assert_eq!(next_read(4, MIRROR_BYTES_MAX / 4), 12);
+        assert_eq!(next_read(4, MIRROR_BYTES_MAX - 1), 1);
+        assert_eq!((next_read(4, MIRROR_BYTES_MAX), next_read(0, 0)), (0, 0));
+    }
 
     fn lineage(epochs: &[(u64, u64)]) -> Lineage {
         Lineage(epochs.iter().map(|(epoch, version)| EntryId::new(*epoch, *version)).collect())

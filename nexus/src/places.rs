@@ -21,6 +21,11 @@ impl<K: Eq + Hash, P: Copy> Places<K, P> {
         self.0.lock().get(of).copied()
     }
 
+    /// It is to be asked for again.
+    pub(crate) fn forget(&self, of: &K) -> bool {
+        self.0.lock().remove(of).is_some()
+    }
+
     pub(crate) fn set(&self, of: K, place: P) {
         let mut places = self.0.lock();
         if places.len() >= KEPT {

@@ -148,6 +148,16 @@ impl<T: Clone + Eq + Hash, P: Copy> Carriers<T, P> {
         inside.reached
     }
 
+    /// How many were, ever; those that waited already do not count.
+    pub(crate) fn added(&self) -> u64 {
+        self.inside.lock().queue.next_number
+    }
+
+    /// Whether so many are.
+    pub(crate) fn are_carried(&self, added: u64) -> bool {
+        self.inside.lock().queue.carried_below() >= added
+    }
+
     /// Things that wait or are carried now.
     pub(crate) fn len(&self) -> usize {
         self.inside.lock().queue.known.len()
@@ -224,7 +234,11 @@ mod tests {
         assert_eq!(carriers.reached(), 1);
         done("a", Carried::Part);
         assert_eq!((carriers.reached(), take()), (1, "a"));
+        let added = carriers.added();
+        carriers.add("d", Class::Normal);
+        assert!(!carriers.are_carried(added));
         done("a", Carried::All);
         assert_eq!(carriers.reached(), 3);
+        assert!(carriers.are_carried(added) && !carriers.are_carried(carriers.added()), "others may go on and on");
     }
 }

@@ -16,8 +16,11 @@ use crate::rules::EVERYTHING;
 use crate::{LEAD_FOR, Refused, Region};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// A Redis that is slow is not away.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(1_500);
 /// A Redis that has not answered for this long is away.
 const AWAY_AFTER: Duration = LEAD_FOR;
+const _: () = assert!(ANSWERS_WITHIN.as_millis() < AWAY_AFTER.as_millis());
 
 /// As of the last look.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -201,7 +204,7 @@ impl<L: Log + Bridge + Hub> Look<L> {
 }
 
 async fn in_time<T>(asked: impl Future<Output = LogResult<T>>) -> Option<T> {
-    tokio::time::timeout(LOOK_EVERY, asked).await.ok()?.ok()
+    tokio::time::timeout(ANSWERS_WITHIN, asked).await.ok()?.ok()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Up: what a region's feeds have of their own goes to redis-nexus, under the ids it has there. Which feeds have news is
 //! heard, and found in the region's marks if that was missed: the cost follows what is said, not how many rooms there are.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sectorbus::ids::{FeedId, RoomId};
@@ -30,6 +30,8 @@ const SWEEP_BACK: Duration = Duration::from_secs(4);
 const DEEP_EVERY: Duration = Duration::from_secs(60);
 const DEEP_BACK: Duration = Duration::from_secs(180);
 const MARKS_AT_ONCE: usize = 1_000;
+/// Marks may be so much later than the time that was asked for before them; what is later is of before the clock stepped back.
+const MARKS_AHEAD_MS: u64 = 60_000;
 /// Players are looked at no faster than they are carried.
 const PLAYERS_WAITING_MAX: usize = 2_000;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -39,7 +41,8 @@ const _: () = assert!(DEEP_EVERY.as_millis() < DEEP_BACK.as_millis());
 
 pub(crate) struct Up<'l, L> {
     link: &'l Link<L>,
-    began_ms: u64,
+    /// Earlier if the region's clock has stepped back since.
+    began_ms: AtomicU64,
     /// Up to when (ms, the region's) what was marked is carried.
     carriers: Carriers<Touched, u64>,
     /// Where redis-nexus was seen last.
@@ -53,7 +56,12 @@ pub(crate) struct Up<'l, L> {
 impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
     pub(crate) fn new(link: &'l Link<L>, facts: &'l LinkFacts<'l, L>, began_ms: u64, swept_ms: u64) -> Self {
         let (carriers, is_new) = (Carriers::new(swept_ms), AtomicBool::new(swept_ms == 0));
-        Self { link, began_ms, carriers, places: Places::default(), facts, is_new, logs_ahead: Ahead::default() }
+        let (began_ms, places) = (AtomicU64::new(began_ms), Places::default());
+        Self { link, began_ms, carriers, places, facts, is_new, logs_ahead: Ahead::default() }
+    }
+
+    pub(crate) fn begins(&self, began_ms: u64) {
+        self.began_ms.store(began_ms, Ordering::Relaxed);
     }
 
     /// 0 until everybody was looked at who was there before there was a bridge.
@@ -63,7 +71,7 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
 
     /// For ever.
     pub(crate) async fn run(&self) {
-        tokio::join!(self.carriers.run(self), self.watch(), self.look_at_players());
+        tokio::join!(self.carriers.run(self), self.watch(), self.look_at_players(), self.facts.follow_told(self));
     }
 
     /// A link of which nothing is known: who was present before is not marked. From when the bridge begins, all changes are.
@@ -72,7 +80,8 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
             return;
         }
         let log = &self.link.log;
-        while until_answered(|| log.time_ms()).await.is_some_and(|now_ms| now_ms < self.began_ms) {
+        let began_ms = || self.began_ms.load(Ordering::Relaxed);
+        while until_answered(|| log.time_ms()).await.is_some_and(|now_ms| now_ms < began_ms()) {
             tokio::time::sleep(SWEEP_EVERY).await;
         }
         let mut cursor = 0;
@@ -89,7 +98,9 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
                 break;
             }
         }
-        while self.carriers.len() > 0 {
+        // All of them, and not what others say meanwhile.
+        let added = self.carriers.added();
+        while !self.carriers.are_carried(added) {
             tokio::time::sleep(LOOK_AGAIN_AFTER).await;
         }
         self.is_new.store(false, Ordering::Relaxed);
@@ -118,15 +129,26 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
         }
     }
 
-    /// Everything that was marked since; answers when the newest was.
+    /// Everything that was marked since; answers when the newest was. If the region's clock has stepped back, all is looked at that
+    /// was marked since the time that it is again, and then what is marked by that clock.
     async fn sweep(&self, newest_ms: u64, back: Duration) -> u64 {
-        let mut since_ms = newest_ms.saturating_sub(u64::try_from(back.as_millis()).unwrap_or(u64::MAX));
-        let (mut newest_ms, mut count) = (newest_ms, MARKS_AT_ONCE);
+        let Some(now_ms) = until_answered(|| self.link.log.time_ms()).await else { return newest_ms };
+        let is_ahead = |ms: u64| ms > now_ms.saturating_add(MARKS_AHEAD_MS);
+        let (known_ms, was_ahead) = (newest_ms.min(now_ms), is_ahead(newest_ms));
+        let mut since_ms = known_ms.saturating_sub(u64::try_from(back.as_millis()).unwrap_or(u64::MAX));
+        let (mut newest_ms, mut count) = (known_ms, MARKS_AT_ONCE);
         loop {
             let Some(marks) = until_answered(|| self.link.log.touched(since_ms, count)).await else { return newest_ms };
-            let (is_last, last_ms) = (marks.len() < count, marks.last().map_or(since_ms, |(_, marked_ms)| *marked_ms));
-            marks.into_iter().for_each(|(touched, _)| self.add(touched));
-            newest_ms = newest_ms.max(last_ms);
+            let last_ms = marks.last().map_or(since_ms, |(_, marked_ms)| *marked_ms);
+            let is_last = marks.len() < count || is_ahead(last_ms) && !was_ahead;
+            for (touched, marked_ms) in marks {
+                if !is_ahead(marked_ms) {
+                    newest_ms = newest_ms.max(marked_ms);
+                } else if !was_ahead {
+                    continue;
+                }
+                self.add(touched);
+            }
             if is_last {
                 self.carriers.passes(newest_ms);
                 return newest_ms;
@@ -137,7 +159,7 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
         }
     }
 
-    fn add(&self, touched: Touched) {
+    pub(crate) fn add(&self, touched: Touched) {
         if let Some(class) = self.class_of(&touched) {
             self.carriers.add(touched, class);
         }
@@ -161,12 +183,12 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
     async fn carry_feed(&self, room: &RoomId) -> Option<Carried> {
         let (log, hub) = (&self.link.log, &self.link.hub);
         let source = Source { region: self.link.region.clone(), room: room.clone() };
-        let place = match self.places.get(room) {
-            Some(place) => place,
-            None => until_answered(|| hub.pushed(&source)).await?,
+        let (place, is_remembered) = match self.places.get(room) {
+            Some(place) => (place, true),
+            None => (until_answered(|| hub.pushed(&source)).await?, false),
         };
         // What was posted before there was a bridge stays where it is.
-        let begins_at = place.upto.id.max(FeedId { ms: self.began_ms, n: 0 });
+        let begins_at = place.upto.id.max(FeedId { ms: self.began_ms.load(Ordering::Relaxed), n: 0 });
         let mut page = until_answered(|| log.feed(room, before(begins_at), MIRROR_ITEMS_MAX + 1)).await?;
         match self.judge(&page, room, place).await? {
             Read::Goes { past } => page.drain(..past),
@@ -175,6 +197,11 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
         page.truncate(MIRROR_ITEMS_MAX);
         let Some((first, last)) = page.first().zip(page.last()) else { return Some(Carried::All) };
         if first.prev > place.upto.id && place.upto.id > FeedId::START {
+            if is_remembered {
+                // Another leader may have been further meanwhile.
+                self.places.forget(room);
+                return Some(Carried::Part);
+            }
             self.link.report_gap(Direction::Up, &source.to_string(), place.upto.id, first.prev).await;
         }
         let (upto, seal, is_last) = (last.id, seal(&last.body), page.len() < MIRROR_ITEMS_MAX);
@@ -230,12 +257,25 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
         here.rewinds = until_answered(|| hub.pushed(source)).await?.upto.rewinds;
         loop {
             let pushed = until_answered(|| hub.pull(source, here, MIRROR_ITEMS_MAX)).await?;
+            // What redis-nexus keeps no longer was in both if the last of it was.
+            if let Some(prev) = pushed.prev.filter(|prev| here.id == FeedId::START && *prev > here.id) {
+                let there = until_answered(|| log.feed(&source.room, before(prev), 1)).await?;
+                if let Some(item) = there.first().filter(|item| item.id == prev) {
+                    youngest = (item.id, seal(&item.body));
+                }
+            }
             let Some((last, _)) = pushed.items.last() else { return Some(youngest) };
-            here.id = *last;
-            for (id, body) in &pushed.items {
-                let there = until_answered(|| log.feed(&source.room, before(*id), 1)).await?;
-                if there.first().is_some_and(|item| item.id == *id && item.body == *body) {
-                    youngest = (*id, seal(body));
+            let (mut read, upto) = (pushed.items.first().map_or(here.id, |(id, _)| before(*id)), *last);
+            here.id = upto;
+            while read < upto {
+                let there = until_answered(|| log.feed(&source.room, read, MIRROR_ITEMS_MAX)).await?;
+                read = there.last().filter(|_| there.len() == MIRROR_ITEMS_MAX).map_or(upto, |item| item.id);
+                let is_in_both = |item: &&FeedItem| {
+                    let pushed = pushed.items.binary_search_by_key(&item.id, |(id, _)| *id).map(|n| &pushed.items[n].1);
+                    pushed.is_ok_and(|body| *body == item.body)
+                };
+                if let Some(item) = there.iter().rev().find(is_in_both) {
+                    youngest = (item.id, seal(&item.body));
                 }
             }
         }

@@ -307,6 +307,8 @@ pub const FACTS_KEPT: usize = 100_000;
 pub const BRIDGE_KEPT_FOR: Duration = Duration::from_secs(8 * 24 * 3600);
 /// From the first nexus in a region until what is posted there is carried: by then all nodes have seen it.
 pub const BRIDGE_BEGINS_AFTER: Duration = Duration::from_secs(3);
+/// How long before it is noticed that a region's clock has stepped back it may have: nexus look every minute.
+pub const BRIDGE_BEGAN_BACK: Duration = Duration::from_secs(120);
 /// What changes again within this is not marked again.
 pub const MARK_EVERY: Duration = Duration::from_secs(1);
 /// Entries that are mirrored into a copy of a log in one step.

@@ -9,7 +9,7 @@ use sectorbus_tests::folder::repository;
 /// What connections say before and between what the sources say: greeting, and whether a pooled one is alive.
 const CONNECTIONS: [&str; 4] = ["hello", "auth", "ping", "unwatch"];
 /// What only a nexus does: nodes neither mirror nor see redis-nexus.
-const OF_NEXUS: [&str; 32] = [
+const OF_NEXUS: [&str; 34] = [
     "bridge.lua",
     "bridge.rs",
     "facts.lua",
@@ -41,6 +41,8 @@ const OF_NEXUS: [&str; 32] = [
     "push.lua",
     "raise.lua",
     "regions_set.lua",
+    "revoke_again.lua",
+    "revoke_learned.lua",
     "team_home.lua",
 ];
 /// What every log does, wherever it is: open, tell the time, scripts, canaries.
@@ -57,7 +59,7 @@ const EVERYWHERE: [&str; 10] = [
     "wanted.rs",
 ];
 /// What a nexus calls in a region.
-const IN_A_REGION: [&str; 29] = [
+const IN_A_REGION: [&str; 31] = [
     "bridge.rs",
     "facts.rs",
     "bridge.lua",
@@ -68,7 +70,9 @@ const IN_A_REGION: [&str; 29] = [
     "feeds.rs",
     "outward.rs",
     "rooms.rs",
-    "revoke.lua",
+    "revoke_again.lua",
+    "revoke_learned.lua",
+    "revokes.lua",
     "mirrors.rs",
     "mirror_begin.lua",
     "mirror_extend.lua",

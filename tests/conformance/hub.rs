@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sectorbus::ids::FeedId;
-use sectorbus::limits::{FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX};
+use sectorbus::limits::{FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX, PLAYER_FEED_KEPT_FOR};
 use sectorbus::log::{Hub, HubPush, LinkPlace, Log, MirroredUpto, News, Pulled, PushedUpto, Source};
 
 use crate::stand::{Stand, rules};
@@ -19,6 +19,8 @@ rules! {
     a_push_without_an_answer_is_made_once,
     what_was_gone_before_it_was_pulled_is_seen,
     news_name_those_before_them,
+    whoever_waits_for_news_holds_up_nobody_else,
+    what_is_private_is_kept_for_a_while,
     how_far_a_link_was_swept_is_kept_by_the_server_that_has_it,
 }
 
@@ -112,13 +114,18 @@ async fn a_rewind_removes_what_is_gone_and_readers_go_back(stand: impl Stand) {
     assert_eq!(pulled(&log, of, place(0, 5)).await, (1, vec![6, 8, 9]), "who had not reads on");
     assert_eq!(pulled(&log, of, place(1, 8)).await, (1, vec![9]));
     assert_eq!(log.push(push(of, 0, 12, &[13])).await, Ok(reached(1, 9)), "a leader that has not noticed has no say");
+    // Redis-nexus lost that it was rewound, and more comes meanwhile: that is told whatever was known, and removes nothing.
+    let raise = HubPush { after: FeedId::LAST, upto: id(6), seal: 6, ..push(of, 2, 0, &[]) };
+    assert_eq!(other.push(rewind(place(1, 8), raise.clone())).await, Ok(reached(2, 9)));
+    assert_eq!(pulled(&log, of, place(0, 0)).await, (2, vec![5, 6, 8, 9]));
+    assert_eq!(other.push(rewind(place(1, 8), raise)).await, Ok(reached(2, 9)), "once");
     // All of it is lost, and told though nothing is new.
-    assert_eq!(log.push(rewind(place(1, 9), push(of, 3, 0, &[]))).await, Ok(reached(3, 0)));
+    assert_eq!(log.push(rewind(place(2, 9), push(of, 3, 0, &[]))).await, Ok(reached(3, 0)));
     assert_eq!(pulled(&log, of, place(1, 9)).await, (3, vec![]));
     assert_eq!(log.push(push(of, 3, 0, &[2, 4])).await, Ok(reached(3, 4)));
     assert_eq!(pulled(&log, of, place(1, 9)).await, (3, vec![2, 4]));
     assert_eq!(log.pull(&source(of), place(1, 9), 1).await.map(|pulled| pulled.after), Ok(FeedId::START));
-    assert_eq!(news(&log, FeedId::START).await.len(), 4);
+    assert_eq!(news(&log, FeedId::START).await.len(), 5);
 }
 
 async fn news_name_each_source_that_had_some(stand: impl Stand) {
@@ -212,6 +219,20 @@ async fn what_was_gone_before_it_was_pulled_is_seen(stand: impl Stand) {
     assert_eq!((prev, items.len()), (Some(id(50)), 1));
 }
 
+async fn what_is_private_is_kept_for_a_while(stand: impl Stand) {
+    let (log, of) = (stand.node().await, "player:ann@us");
+    let kept_ms = PLAYER_FEED_KEPT_FOR.as_millis() as u64;
+    log.push(push(of, 0, 0, &[5, 6])).await.unwrap();
+    log.push(push("team:red@us", 0, 0, &[5])).await.unwrap();
+    assert_eq!(pulled(&log, of, place(0, 0)).await, (0, vec![5, 6]));
+    log.push(push("team:red@us", 0, 5, &[kept_ms + 6])).await.unwrap();
+    assert_eq!(pulled(&log, "team:red@us", place(0, 0)).await.1.len(), 2);
+    assert_eq!(log.push(push(of, 0, 6, &[kept_ms + 6])).await, Ok(reached(0, kept_ms + 6)));
+    assert_eq!(pulled(&log, of, place(0, 0)).await, (0, vec![6, kept_ms + 6]));
+    assert_eq!(prev_after(&log, of, 0).await, Some(id(5)), "5 is gone");
+    assert_eq!(prev_after(&log, of, kept_ms + 6).await, None);
+}
+
 async fn news_name_those_before_them(stand: impl Stand) {
     let log = stand.node().await;
     for ms in 1..=3 {
@@ -223,6 +244,24 @@ async fn news_name_those_before_them(stand: impl Stand) {
         assert_eq!(std::mem::replace(&mut prev, news.at), news.prev);
     }
     assert_eq!((all.len(), log.sources().await.unwrap().0), (3, prev));
+}
+
+async fn whoever_waits_for_news_holds_up_nobody_else(stand: impl Stand) {
+    let log = stand.node().await;
+    log.push(push("global@us", 0, 0, &[1])).await.unwrap();
+    let newest = news(&log, FeedId::START).await[0].at;
+    // The first of several waits all of its time.
+    let waits = log.news(newest, 100, Duration::from_secs(3));
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for _ in 0..3 {
+            assert_eq!(news(&log, FeedId::START).await.len(), 1);
+        }
+    };
+    tokio::select! {
+        found = waits => panic!("there were none: {found:?}"),
+        () = others => {}
+    }
 }
 
 async fn how_far_a_link_was_swept_is_kept_by_the_server_that_has_it(stand: impl Stand) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sectorbus::ids::PlayerId;
 use sectorbus::log::memory::MemoryRegion;
-use sectorbus::log::{Log, Revoked};
+use sectorbus::log::{Hub, Log, Revoked};
 use sectorbus::presence::Shown;
 use sectorbus::protocol::{ClientFrame, CloseCode, Watch};
 use sectorbus_tests::pals::{player, room};
@@ -131,4 +131,75 @@ async fn who_is_banned_in_one_region_is_kept_out_of_all_until_that_is_over() {
     universe.passes(Duration::from_secs(10)).await;
     assert_eq!((numbers(&universe.regions[0]).await, numbers(&universe.regions[1]).await), before);
     drop(nexus);
+}
+
+/// Whether each region keeps the player out.
+async fn banned(universe: &Universe, name: &str) -> Vec<bool> {
+    let (mut all, ban) = (Vec::new(), Revoked::Ban(player(name)));
+    for region in &universe.regions {
+        let kept = region.handle().revocations(0, 100).await.expect("revocations");
+        all.push(kept.iter().any(|revocation| revocation.what == ban));
+    }
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_ban_ends_it_everywhere_however_late_it_is_heard_of() {
+    let mut universe = Universe::new(52).await;
+    let mut nexus = universe.bridged().await;
+    let (eu, us) = (universe.regions[0].handle(), universe.regions[1].handle());
+    let until_ms = |now_ms: u64, minutes: u64| now_ms + minutes * 60_000;
+    let later_ms = until_ms(eu.time_ms().await.expect("a time"), 600);
+    for name in ["bob", "cid"] {
+        eu.revoke(&Revoked::Ban(player(name)), later_ms).await.expect("revoked");
+    }
+    universe.passes(Duration::from_secs(3)).await;
+    assert_eq!(banned(&universe, "bob").await, [true; 3]);
+    // One region hears nothing until all that there is to be heard of the end is over.
+    universe.hub.handle().pause("asia", true).await.expect("paused");
+    universe.passes(Duration::from_secs(1)).await;
+    let soon_ms = eu.time_ms().await.expect("a time") + 1_000;
+    eu.revoke(&Revoked::Unban(player("bob")), soon_ms).await.expect("revoked");
+    // Another region ends what is not its own.
+    let later_ms = until_ms(us.time_ms().await.expect("a time"), 600);
+    us.revoke(&Revoked::Unban(player("cid")), later_ms).await.expect("revoked");
+    universe.passes(Duration::from_secs(5)).await;
+    assert_eq!(banned(&universe, "bob").await, [false, false, true]);
+    universe.hub.handle().pause("asia", false).await.expect("resumed");
+    universe.passes(Duration::from_secs(5)).await;
+    assert_eq!(banned(&universe, "bob").await, [false; 3]);
+    assert_eq!(banned(&universe, "cid").await, [false; 3]);
+    // Other leaders tell and learn all of it again, one of them because its region is another server.
+    universe.regions[2].mark();
+    universe.passes(Duration::from_secs(2)).await;
+    assert!(universe.regions[2].lose_tail());
+    for (n, name) in ["x3", "x4"].into_iter().enumerate() {
+        nexus.remove(0).kill().await;
+        nexus.push(universe.nexus(name));
+        universe.passes(Duration::from_secs(4 + n as u64)).await;
+    }
+    assert_eq!(banned(&universe, "bob").await, [false; 3]);
+    assert_eq!(banned(&universe, "cid").await, [false; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_lost_what_it_said_of_a_ban_and_has_a_slow_clock_is_heard_all_the_same() {
+    let mut universe = Universe::new(53).await;
+    let _nexus = universe.bridged().await;
+    let log = universe.regions[1].handle();
+    universe.passes(Duration::from_secs(10)).await;
+    universe.regions[1].mark();
+    let later_ms = log.time_ms().await.expect("a time") + 3_600_000;
+    log.revoke(&Revoked::Ban(player("cid")), later_ms).await.expect("revoked");
+    universe.passes(Duration::from_secs(2)).await;
+    assert_eq!(banned(&universe, "cid").await, [true; 3]);
+    assert!(universe.regions[1].lose_tail());
+    universe.regions[1].shift_clock(-8_000);
+    universe.passes(Duration::from_secs(2)).await;
+    log.revoke(&Revoked::Unban(player("cid")), later_ms).await.expect("revoked");
+    universe.passes(Duration::from_secs(5)).await;
+    assert_eq!(banned(&universe, "cid").await, [false; 3]);
+    // Its own nodes had read the ban, and hear of the end though that was said earlier.
+    let core = universe.nodes[1].core();
+    assert_eq!(core.revocations.banned_until_ms(&player("cid")), None);
 }

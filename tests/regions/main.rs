@@ -2,6 +2,7 @@
 //! order of its origin, whatever ends or is lost on the way.
 
 mod cost;
+mod gaps;
 mod jumps;
 mod life;
 mod logs_on_memory;

@@ -31,7 +31,7 @@ pub(crate) fn region(name: &str, seed: u64, clock: u64) -> MemoryRegion {
 pub(crate) struct Universe {
     pub(crate) regions: Vec<MemoryRegion>,
     pub(crate) hub: MemoryRegion,
-    _nodes: Vec<Node<MemoryLog>>,
+    pub(crate) nodes: Vec<Node<MemoryLog>>,
     pub(crate) pals: Pals,
 }
 
@@ -48,7 +48,7 @@ impl Universe {
             regions.push(region);
             nodes.push(node);
         }
-        Self { regions, hub: region("nexus", seed + 7, 1), _nodes: nodes, pals }
+        Self { regions, hub: region("nexus", seed + 7, 1), nodes, pals }
     }
 
     /// Two nexus, and the time until regions are bridged.

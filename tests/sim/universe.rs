@@ -50,6 +50,8 @@ struct Universe {
     seats: [Seat; NEXUSES],
     dice: Dice,
     starts: u64,
+    /// Of each region, when its bridge began at first.
+    began_ms: [u64; 2],
     hub_tails_lost: u64,
     tail_lost_at: Option<Instant>,
     answers_back_at: Option<Instant>,
@@ -98,6 +100,7 @@ impl Universe {
             hub,
             seats: [Seat::Down { until: now }, Seat::Down { until: now }],
             starts: 0,
+            began_ms: [0; 2],
             hub_tails_lost: 0,
             tail_lost_at: None,
             answers_back_at: None,
@@ -116,6 +119,9 @@ impl Universe {
         while Instant::now() < calm {
             self.step().await;
             self.worlds.iter_mut().for_each(World::play);
+        }
+        for (began_ms, world) in self.began_ms.iter_mut().zip(&self.worlds) {
+            *began_ms = world.region.handle().open_bridge().await.expect("calm").began_ms;
         }
         let mut chaos = [Chaos::draw(&mut self.worlds[0].dice), Chaos::draw(&mut self.worlds[1].dice)];
         self.say(|| format!("faults: {:?}, {:?}", chaos[0].kinds(), chaos[1].kinds()));
@@ -257,8 +263,9 @@ impl Universe {
         });
         broken.extend(invariants::check_regions(REGIONS, evidence.collect()));
         let (mut feeds, mut began, mut presence) = (Vec::new(), Vec::new(), Vec::new());
-        for region in &regions {
-            began.push(region.handle().open_bridge().await.expect("healed").began_ms);
+        for (region, began_ms) in regions.iter().zip(self.began_ms) {
+            // Earlier after the clock stepped back; what was posted before stays where it is all the same.
+            began.push(region.handle().open_bridge().await.expect("healed").began_ms.max(began_ms));
             feeds.push(feeds_of(region));
             presence.push(presence_of(region).await);
         }

@@ -68,6 +68,7 @@ impl FromStr for Touched {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BridgePlace {
     /// Since when what changes is marked, and carried; the region's TIME, ms since 1970. What was posted before stays where it is.
+    /// Earlier if the clock has stepped back behind it.
     pub began_ms: u64,
     /// All news of redis-nexus up to here are carried down.
     pub news: FeedId,

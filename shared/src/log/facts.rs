@@ -20,6 +20,16 @@ pub enum FactKey {
     Roster(PlayerId, TeamId),
 }
 
+impl FactKey {
+    /// What no longer counts when this is told.
+    pub(super) fn replaces(&self) -> Option<FactKey> {
+        match self {
+            FactKey::Revoked(what) => what.replaces().map(FactKey::Revoked),
+            FactKey::Present(_) | FactKey::Roster(..) => None,
+        }
+    }
+}
+
 impl fmt::Display for FactKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -122,31 +132,48 @@ impl FactPage {
     }
 }
 
+/// Some of the newest facts of a region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllFacts {
+    /// What was told up to here is in them and in what comes with later cursors.
+    pub upto: FeedId,
+    /// 0: these were the last.
+    pub cursor: u64,
+    /// One may come more than once.
+    pub facts: Vec<Fact>,
+}
+
 /// Facts, in redis-nexus and in a region.
 pub trait Facts: Send + Sync + 'static {
-    /// In redis-nexus: those that are later than what is known are kept and told. Answers
+    /// In redis-nexus: those that are later than what is known are kept and told; of a ban and its end one is. Answers
     /// what is known of those that are older, or have other words under the same number: the region lost a tail.
     fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> impl Future<Output = LogResult<Vec<Fact>>> + Send;
     /// In redis-nexus: what was told after `after`, at most `count`; the newest [`crate::limits::FACTS_KEPT`] are kept.
     fn facts(&self, of: &RegionName, after: FeedId, count: usize) -> impl Future<Output = LogResult<FactPage>> + Send;
-    /// In redis-nexus: the newest of each, in the order of their numbers, and up to where that includes what was told.
-    fn all_facts(&self, of: &RegionName) -> impl Future<Output = LogResult<(FeedId, Vec<Fact>)>> + Send;
+    /// In redis-nexus: the newest of each, some at a time in no order: from `cursor` (at first 0) on.
+    fn all_facts(&self, of: &RegionName, cursor: u64) -> impl Future<Output = LogResult<AllFacts>> + Send;
 
-    /// In a region: what another one says, in the region's own time. What is not later than what is known changes nothing.
+    /// In a region: what another one says, in the region's own time. What is not later than what is known changes nothing; answers
+    /// what is known, if that is later.
     fn learn_presence(
         &self,
         player: &PlayerId,
         from: &RegionName,
         number: u64,
         presence: FarPresence,
-    ) -> impl Future<Output = LogResult<()>> + Send;
-    /// In a region: what was revoked in another one is revoked here, and is none of its own.
+    ) -> impl Future<Output = LogResult<Option<Far>>> + Send;
+    /// In a region: what was revoked in another one is revoked here, and is none of its own; but the end of a ban that is. What
+    /// that region said before `number` changes nothing, and the end of a ban is kept for [`crate::limits::UNBAN_KEPT_FOR`] at least.
     fn learn_revoked(
         &self,
         what: &Revoked,
         from: &RegionName,
+        number: u64,
         until_ms: u64,
     ) -> impl Future<Output = LogResult<()>> + Send;
+    /// In a region: what others have heard of under `heard`, and the region itself says under a smaller number, is said again under a
+    /// larger one: a tail was lost.
+    fn revoke_again(&self, what: &Revoked, heard: u64) -> impl Future<Output = LogResult<()>> + Send;
     /// In a region: what was revoked here and not learned, after `after_ms`, of the next `count`; and up to when that is.
     fn own_revocations(
         &self,

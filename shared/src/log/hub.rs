@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::ids::{FeedId, RegionName, RoomId};
+use crate::limits::PLAYER_FEED_KEPT_FOR;
 use crate::log::{HubJumps, LogResult, MirroredUpto};
 
 /// A room of a region: whose feed it is.
@@ -16,6 +17,13 @@ use crate::log::{HubJumps, LogResult, MirroredUpto};
 pub struct Source {
     pub region: RegionName,
     pub room: RoomId,
+}
+
+impl Source {
+    /// How long redis-nexus keeps items of the source; `None`: for ever.
+    pub(super) fn kept_for(&self) -> Option<Duration> {
+        matches!(self.room, RoomId::Player(_)).then_some(PLAYER_FEED_KEPT_FOR)
+    }
 }
 
 /// `<room>@<region>`.
@@ -45,7 +53,8 @@ pub struct HubPush {
     /// redis-nexus has not.
     pub known: MirroredUpto,
     pub rewinds: u64,
-    /// Where reading began: with a rewind more than is known, what was pushed after this is gone in its region.
+    /// Where reading began: with a rewind more than is known, what was pushed after this is gone in its region. [`FeedId::LAST`]: nothing is,
+    /// redis-nexus has only lost how often there was one.
     pub after: FeedId,
     /// Up to where it was read.
     pub upto: FeedId,
@@ -70,7 +79,7 @@ pub struct Pulled {
     /// Where they begin: the place that was asked for, or before it.
     pub after: FeedId,
     /// The item before the first of them, as it was pushed: above `after` if some were gone from redis-nexus before they
-    /// were pulled.
+    /// were pulled. Without any, the last that was pushed, if it is: all are gone.
     pub prev: Option<FeedId>,
     /// Oldest first.
     pub items: Vec<(FeedId, Bytes)>,

@@ -174,7 +174,8 @@ pub trait Log: Facts + Jumps + Rosters {
     fn kick(&self, player: &PlayerId, session: Option<&SessionId>) -> impl Future<Output = LogResult<()>> + Send;
     /// Revokes until then; answers when that was ([`Revocation::at_ms`]). `None`: `until_ms` is over.
     fn revoke(&self, what: &Revoked, until_ms: u64) -> impl Future<Output = LogResult<Option<u64>>> + Send;
-    /// What was revoked after `after_ms`, oldest first, at most `count`.
+    /// What was revoked after `after_ms`, oldest first, at most `count`. If all there is was before it, all of that: Redis lost a
+    /// tail, and its clock may be behind.
     fn revocations(&self, after_ms: u64, count: usize) -> impl Future<Output = LogResult<Vec<Revocation>>> + Send;
     /// Sets room and hop if `hop` is larger than the stored one; creates the record if it is missing.
     /// Answers the hop stored afterwards.

@@ -38,6 +38,15 @@ impl Revoked {
         }
     }
 
+    /// About what a region says one thing after another: of those the latest counts. `None`: one says no more than another.
+    pub fn topic(&self) -> Option<Revoked> {
+        match self {
+            Revoked::Token(_) | Revoked::Ears(_) => None,
+            Revoked::Player(player) => Some(Revoked::Player(player.clone())),
+            Revoked::Ban(player) | Revoked::Unban(player) => Some(Revoked::Ban(player.clone())),
+        }
+    }
+
     /// A later one of the same never ends an earlier one sooner.
     pub(super) fn only_grows(&self) -> bool {
         self.replaces().is_none()

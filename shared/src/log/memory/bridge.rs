@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::delivery::{self, Channel};
 use super::trip::MemoryLog;
 use crate::ids::{FeedId, RegionName, RoomId};
-use crate::limits::{BRIDGE_BEGINS_AFTER, BRIDGE_KEPT_FOR};
+use crate::limits::{BRIDGE_BEGAN_BACK, BRIDGE_BEGINS_AFTER, BRIDGE_KEPT_FOR};
 use crate::log::{Bridge, BridgePlace, Following, LogResult, Mirror, MirroredUpto, Push, Touched};
 
 #[derive(Debug, Clone, Default)]
@@ -30,8 +30,12 @@ impl BridgeStore {
     }
 
     fn open(&mut self, now_ms: u64, replication_id: String) -> BridgePlace {
+        let begins_ms = now_ms.saturating_add(BRIDGE_BEGINS_AFTER.as_millis() as u64);
         if self.seen_ms.is_none() {
-            self.began_ms = now_ms.saturating_add(BRIDGE_BEGINS_AFTER.as_millis() as u64);
+            self.began_ms = begins_ms;
+        } else if begins_ms < self.began_ms {
+            // The clock has stepped back, perhaps just after this was said last.
+            self.began_ms = now_ms.saturating_sub(BRIDGE_BEGAN_BACK.as_millis() as u64);
         }
         self.seen_ms = Some(now_ms);
         self.marks.retain(|_, marked_ms| marked_ms.saturating_add(kept_ms()) > now_ms);

@@ -6,7 +6,7 @@ use super::feed::next_id;
 use super::trip::MemoryLog;
 use crate::ids::{FeedId, PlayerId, RegionName, RoomId};
 use crate::limits::FACTS_KEPT;
-use crate::log::{Fact, FactKey, FactPage, Facts, Far, FarPresence, LogResult, Push, Revocation, Revoked};
+use crate::log::{AllFacts, Fact, FactKey, FactPage, Facts, Far, FarPresence, LogResult, Push, Revocation, Revoked};
 
 /// By region.
 pub(super) type Fars = BTreeMap<RegionName, (u64, FarPresence)>;
@@ -29,10 +29,12 @@ struct Told {
 impl Told {
     /// What is known, if the fact is older or has other words under the same number.
     fn tell(&mut self, fact: &Fact, now_ms: u64) -> Option<Fact> {
-        let known = self.latest.get(&fact.key);
-        if let Some(known) = known.filter(|known| known.number >= fact.number) {
-            return Some(known).filter(|known| known.number > fact.number || known.body != fact.body).cloned();
+        let replaced = fact.key.replaces();
+        let known = [Some(&fact.key), replaced.as_ref()].into_iter().flatten().filter_map(|key| self.latest.get(key));
+        if let Some(known) = known.max_by_key(|known| known.number).filter(|known| known.number >= fact.number) {
+            return Some(known).filter(|known| *known != fact).cloned();
         }
+        replaced.map(|replaced| self.latest.remove(&replaced));
         self.latest.insert(fact.key.clone(), fact.clone());
         let prev = self.last;
         self.last = next_id(prev, format_args!("{:?} {} {:?}", fact.key, fact.number, fact.body), now_ms);
@@ -65,13 +67,12 @@ impl Facts for MemoryLog {
         self.run(move |core| core.db.facts.told.get(&of).map_or(none, |told| told.after(after, count))).await
     }
 
-    async fn all_facts(&self, of: &RegionName) -> LogResult<(FeedId, Vec<Fact>)> {
+    async fn all_facts(&self, of: &RegionName, _cursor: u64) -> LogResult<AllFacts> {
         let of = of.clone();
         self.run(move |core| {
-            let Some(told) = core.db.facts.told.get(&of) else { return (FeedId::START, Vec::new()) };
-            let mut facts: Vec<Fact> = told.latest.values().cloned().collect();
-            facts.sort_by_key(|fact| fact.number);
-            (told.last, facts)
+            let told = core.db.facts.told.get(&of);
+            let facts = told.into_iter().flat_map(|told| told.latest.values().cloned()).collect();
+            AllFacts { upto: told.map_or(FeedId::START, |told| told.last), cursor: 0, facts }
         })
         .await
     }
@@ -82,23 +83,39 @@ impl Facts for MemoryLog {
         from: &RegionName,
         number: u64,
         presence: FarPresence,
-    ) -> LogResult<()> {
+    ) -> LogResult<Option<Far>> {
         let (player, from) = (player.clone(), from.clone());
         self.run(move |core| {
             let fars = core.db.fars.entry(player.clone()).or_default();
-            if fars.get(&from).is_none_or(|(known, _)| *known < number) {
-                fars.insert(from.clone(), (number, presence));
-                core.publish(&RoomId::Player(player), Push::Far(from));
+            match fars.get(&from) {
+                Some((known, presence)) if *known > number => {
+                    return Some(Far { region: from, number: *known, presence: presence.clone() });
+                }
+                Some((known, _)) if *known == number => {}
+                _ => {
+                    fars.insert(from.clone(), (number, presence));
+                    core.publish(&RoomId::Player(player), Push::Far(from));
+                }
             }
+            None
         })
         .await
     }
 
-    async fn learn_revoked(&self, what: &Revoked, from: &RegionName, until_ms: u64) -> LogResult<()> {
+    async fn learn_revoked(&self, what: &Revoked, from: &RegionName, number: u64, until_ms: u64) -> LogResult<()> {
         let (what, from) = (what.clone(), from.clone());
         self.run(move |core| {
             let now_ms = core.time_ms();
-            core.db.revocations.revoke(&what, until_ms, Some(&from), now_ms);
+            core.db.revocations.learn(what, &from, number, until_ms, now_ms);
+        })
+        .await
+    }
+
+    async fn revoke_again(&self, what: &Revoked, heard: u64) -> LogResult<()> {
+        let what = what.clone();
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.revocations.revoke_again(&what, heard, now_ms);
         })
         .await
     }

@@ -36,6 +36,8 @@ struct Pushed {
     /// Each with the id of the one that was pushed before it.
     items: VecDeque<(FeedId, FeedId, Bytes)>,
     last: FeedId,
+    /// When there was something new last.
+    pushed_ms: u64,
     /// Where each rewind went back to.
     rewound_to: BTreeMap<u64, FeedId>,
 }
@@ -43,6 +45,12 @@ struct Pushed {
 impl Pushed {
     fn place(&self) -> PushedUpto {
         PushedUpto { upto: self.upto, seal: self.seal }
+    }
+
+    fn expire(&mut self, of: &Source, now_ms: u64) {
+        if of.kept_for().is_some_and(|kept| now_ms >= self.pushed_ms.saturating_add(kept.as_millis() as u64)) {
+            self.items.clear();
+        }
     }
 }
 
@@ -52,9 +60,12 @@ impl HubStore {
         let pushed = self.sources.entry(source.clone()).or_default();
         let is_rewound = rewinds > pushed.upto.rewinds;
         let goes_on = rewinds == pushed.upto.rewinds && after <= pushed.upto.id;
-        if !(goes_on || is_rewound && known == pushed.upto) {
+        let removes_nothing = is_rewound && after > pushed.upto.id && items.is_empty();
+        if !(goes_on || removes_nothing || is_rewound && known == pushed.upto) {
             return pushed.place();
         }
+        let after = after.min(pushed.upto.id);
+        pushed.expire(&source, time_ms);
         if is_rewound {
             pushed.items.retain(|(id, ..)| *id <= after);
             if pushed.last > after {
@@ -73,6 +84,11 @@ impl HubStore {
         }
         let has_news = is_rewound || pushed.items.len() > before;
         pushed.items.drain(..pushed.items.len().saturating_sub(FEED_ITEMS_KEPT));
+        if let Some(kept) = source.kept_for().filter(|_| has_news) {
+            let since_ms = pushed.last.ms.saturating_sub(kept.as_millis() as u64);
+            pushed.items.retain(|(id, ..)| id.ms >= since_ms);
+            pushed.pushed_ms = time_ms;
+        }
         if upto >= pushed.upto.id {
             (pushed.upto.id, pushed.seal) = (upto, seal);
         }
@@ -87,16 +103,18 @@ impl HubStore {
         place
     }
 
-    fn pull(&self, source: &Source, after: MirroredUpto, count: usize) -> Pulled {
-        let Some(pushed) = self.sources.get(source) else {
+    fn pull(&mut self, source: &Source, after: MirroredUpto, count: usize, time_ms: u64) -> Pulled {
+        let Some(pushed) = self.sources.get_mut(source) else {
             return Pulled { rewinds: 0, after: after.id, prev: None, items: Vec::new() };
         };
+        pushed.expire(source, time_ms);
         let rewinds = pushed.upto.rewinds;
         let went_to = |rewind| pushed.rewound_to.get(&rewind).copied().unwrap_or_default();
         let after = (after.rewinds + 1..=rewinds).map(went_to).fold(after.id, FeedId::min);
         let found = || pushed.items.iter().filter(|(id, ..)| *id > after);
         let items = found().take(count).map(|(id, _, body)| (*id, body.clone())).collect();
-        Pulled { rewinds, after, prev: found().next().map(|(_, prev, _)| *prev), items }
+        let prev = found().next().map(|(_, prev, _)| *prev).or((pushed.last > after).then_some(pushed.last));
+        Pulled { rewinds, after, prev, items }
     }
 
     fn lead(&mut self, link: &str, nexus: &str, until_ms: u64, now_ms: u64) -> bool {
@@ -128,7 +146,11 @@ impl Hub for MemoryLog {
 
     async fn pull(&self, source: &Source, after: MirroredUpto, count: usize) -> LogResult<Pulled> {
         let source = source.clone();
-        self.run(move |core| core.db.hub.pull(&source, after, count)).await
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.hub.pull(&source, after, count, now_ms)
+        })
+        .await
     }
 
     async fn news(&self, after: FeedId, count: usize, wait: Duration) -> LogResult<Vec<News>> {

@@ -5,13 +5,16 @@ use redis::Value;
 use super::answers::{Answer, wrong};
 use super::{RedisLog, scripts};
 use crate::ids::{RegionName, RoomId};
-use crate::limits::{BRIDGE_BEGINS_AFTER, BRIDGE_KEPT_FOR, FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX, ONCE_KEPT_FOR};
+use crate::limits::{
+    BRIDGE_BEGAN_BACK, BRIDGE_BEGINS_AFTER, BRIDGE_KEPT_FOR, FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX, ONCE_KEPT_FOR,
+};
 use crate::log::{Bridge, BridgePlace, Following, LogResult, Mirror, MirroredUpto, Touched};
 
 impl Bridge for RedisLog {
     async fn open_bridge(&self) -> LogResult<BridgePlace> {
         let call = scripts::BRIDGE.call(&[self.keys.bridge(), self.keys.marks()]);
         let call = call.arg(BRIDGE_BEGINS_AFTER.as_millis().to_string()).arg(BRIDGE_KEPT_FOR.as_millis().to_string());
+        let call = call.arg(BRIDGE_BEGAN_BACK.as_millis().to_string());
         let mut answer = Answer::of("bridge", self.pool.script(call).await?)?;
         let (began_ms, news) = (answer.parse()?, answer.text()?);
         let (news, news_of) = news.split_once(' ').ok_or_else(|| wrong("bridge"))?;
@@ -27,19 +30,36 @@ impl Bridge for RedisLog {
     }
 
     async fn touched(&self, since_ms: u64, count: usize) -> LogResult<Vec<(Touched, u64)>> {
-        let mut cmd = redis::cmd("ZRANGEBYSCORE");
-        cmd.arg(self.keys.marks()).arg(since_ms).arg("+inf").arg("WITHSCORES").arg("LIMIT").arg(0).arg(count);
-        let mut answer = Answer::of("touched", self.pool.command(&cmd).await?)?;
-        let mut touched = Vec::new();
-        while !answer.is_empty() {
-            let (what, marked_ms) = (answer.text()?, answer.parse()?);
-            match what.parse() {
-                Ok(what) => touched.push((what, marked_ms)),
-                // A newer release may mark more.
-                Err(why) => tracing::warn!(what, %why, "a mark is passed over"),
+        let (mut touched, mut passed) = (Vec::new(), 0);
+        loop {
+            let (wanted, skipped) = (count - touched.len(), touched.len() + passed);
+            let mut cmd = redis::cmd("ZRANGEBYSCORE");
+            cmd.arg(self.keys.marks())
+                .arg(since_ms)
+                .arg("+inf")
+                .arg("WITHSCORES")
+                .arg("LIMIT")
+                .arg(skipped)
+                .arg(wanted);
+            let mut answer = Answer::of("touched", self.pool.command(&cmd).await?)?;
+            let mut found = 0;
+            while !answer.is_empty() {
+                let (what, marked_ms) = (answer.text()?, answer.parse()?);
+                found += 1;
+                match what.parse() {
+                    Ok(what) => touched.push((what, marked_ms)),
+                    // A newer release may mark more.
+                    Err(why) => {
+                        passed += 1;
+                        tracing::warn!(what, %why, "a mark is passed over");
+                    }
+                }
+            }
+            // Fewer say that there are no more.
+            if found < wanted || touched.len() >= count {
+                return Ok(touched);
             }
         }
-        Ok(touched)
     }
 
     fn follow_touched(&self) -> Following {

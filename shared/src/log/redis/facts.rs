@@ -7,7 +7,7 @@ use super::{RedisLog, revocations, scripts};
 use crate::ids::{FeedId, PlayerId, RegionName, RoomId};
 use crate::limits::FACTS_KEPT;
 use crate::log::stored::far_record;
-use crate::log::{Fact, FactPage, Facts, Far, FarPresence, LogResult, Part, Revocation, Revoked};
+use crate::log::{AllFacts, Fact, FactPage, Facts, Far, FarPresence, LogResult, Part, Revocation, Revoked};
 
 /// Fields of a hash that are read at once.
 const SCANNED_AT_ONCE: usize = 1_000;
@@ -26,7 +26,8 @@ impl Facts for RedisLog {
         let keys = [self.keys.hub_latest(of), self.keys.hub_facts(of)];
         let mut call = scripts::FACTS.call(&keys).arg(FACTS_KEPT);
         for Fact { key, number, body } in facts {
-            call = call.arg(key.to_string()).arg(number).arg(body);
+            let replaced = key.replaces().map(|replaced| replaced.to_string()).unwrap_or_default();
+            call = call.arg(key.to_string()).arg(number).arg(body).arg(replaced);
         }
         let mut answer = Answer::of("facts", self.requests_of(&keys[0]).script(call).await?)?;
         let mut other = Vec::new();
@@ -39,18 +40,26 @@ impl Facts for RedisLog {
 
     async fn facts(&self, of: &RegionName, after: FeedId, count: usize) -> LogResult<FactPage> {
         let key = self.keys.hub_facts(of);
-        let mut cmd = redis::cmd("XRANGE");
-        cmd.arg(&key).arg(format!("({after}")).arg("+").arg("COUNT").arg(count);
-        let mut items = Answer::of("facts", self.requests_of(&key).command(&cmd).await?)?;
-        let (mut prev_of_first, mut facts) = (None, Vec::new());
-        while !items.is_empty() {
-            let mut item = items.list()?;
-            let (id, mut fields) = (item.parse()?, item.list()?);
-            let mut value = || fields.bytes().and_then(|_| fields.text());
-            let (name, number, body, prev) = (value()?, value()?, value()?, value()?);
-            let prev = prev.parse().map_err(|_| wrong("facts"))?;
-            prev_of_first.get_or_insert(prev);
-            facts.extend(read(&name, &number, body)?.map(|fact| (id, fact)));
+        let (mut prev_of_first, mut facts, mut upto) = (None, Vec::new(), after);
+        loop {
+            let mut cmd = redis::cmd("XRANGE");
+            cmd.arg(&key).arg(format!("({upto}")).arg("+").arg("COUNT").arg(count);
+            let mut items = Answer::of("facts", self.requests_of(&key).command(&cmd).await?)?;
+            let is_last = items.is_empty();
+            while !items.is_empty() {
+                let mut item = items.list()?;
+                let (id, mut fields) = (item.parse()?, item.list()?);
+                let mut value = || fields.bytes().and_then(|_| fields.text());
+                let (name, number, body, prev) = (value()?, value()?, value()?, value()?);
+                let prev = prev.parse().map_err(|_| wrong("facts"))?;
+                prev_of_first.get_or_insert(prev);
+                facts.extend(read(&name, &number, body)?.map(|fact| (id, fact)));
+                upto = id;
+            }
+            // A page that nobody can read is not the end.
+            if is_last || !facts.is_empty() {
+                break;
+            }
         }
         let prev = match prev_of_first {
             Some(prev) => prev,
@@ -59,30 +68,20 @@ impl Facts for RedisLog {
         Ok(FactPage { prev, facts })
     }
 
-    async fn all_facts(&self, of: &RegionName) -> LogResult<(FeedId, Vec<Fact>)> {
+    async fn all_facts(&self, of: &RegionName, cursor: u64) -> LogResult<AllFacts> {
         let (stream, latest) = (self.keys.hub_facts(of), self.keys.hub_latest(of));
         let connection = self.requests_of(&latest);
         let upto = self.newest_fact(&stream).await?;
-        let (mut cursor, mut facts) = ("0".to_owned(), Vec::new());
-        loop {
-            let mut scan = redis::cmd("HSCAN");
-            scan.arg(&latest).arg(&cursor).arg("COUNT").arg(SCANNED_AT_ONCE);
-            let mut answer = Answer::of("facts", connection.command(&scan).await?)?;
-            cursor = answer.text()?;
-            let mut fields = answer.list()?;
-            while !fields.is_empty() {
-                let (name, value) = (fields.text()?, fields.text()?);
-                let (number, body) = value.split_once(' ').ok_or_else(|| wrong("facts"))?;
-                facts.extend(read(&name, number, body.to_owned())?);
-            }
-            if cursor == "0" {
-                break;
-            }
+        let mut scan = redis::cmd("HSCAN");
+        scan.arg(&latest).arg(cursor).arg("COUNT").arg(SCANNED_AT_ONCE);
+        let mut answer = Answer::of("facts", connection.command(&scan).await?)?;
+        let (cursor, mut fields, mut facts) = (answer.parse()?, answer.list()?, Vec::new());
+        while !fields.is_empty() {
+            let (name, value) = (fields.text()?, fields.text()?);
+            let (number, body) = value.split_once(' ').ok_or_else(|| wrong("facts"))?;
+            facts.extend(read(&name, number, body.to_owned())?);
         }
-        facts.sort_by_key(|fact| fact.number);
-        // While it is scanned, a hash may show a field twice.
-        facts.dedup();
-        Ok((upto, facts))
+        Ok(AllFacts { upto, cursor, facts })
     }
 
     async fn learn_presence(
@@ -91,15 +90,24 @@ impl Facts for RedisLog {
         from: &RegionName,
         number: u64,
         presence: FarPresence,
-    ) -> LogResult<()> {
+    ) -> LogResult<Option<Far>> {
         let channel = self.keys.channel(&RoomId::Player(player.clone()));
         let call = scripts::FAR.call(&[self.keys.far(player)]).arg(from.as_str()).arg(number);
         let call = call.arg(presence.to_string()).arg(&channel).arg(far_record(from));
-        self.requests_of(&channel).script(call).await.map(drop)
+        let mut known = Answer::of("far", self.requests_of(&channel).script(call).await?)?;
+        if known.is_empty() {
+            return Ok(None);
+        }
+        let (number, presence) = (known.parse()?, known.text()?.parse().map_err(|_| wrong("far"))?);
+        Ok(Some(Far { region: from.clone(), number, presence }))
     }
 
-    async fn learn_revoked(&self, what: &Revoked, from: &RegionName, until_ms: u64) -> LogResult<()> {
-        revocations::revoke(self, what, until_ms, Some(from)).await.map(drop)
+    async fn learn_revoked(&self, what: &Revoked, from: &RegionName, number: u64, until_ms: u64) -> LogResult<()> {
+        revocations::learn(self, what, from, number, until_ms).await
+    }
+
+    async fn revoke_again(&self, what: &Revoked, heard: u64) -> LogResult<()> {
+        revocations::revoke_again(self, what, heard).await
     }
 
     async fn own_revocations(&self, after_ms: u64, count: usize) -> LogResult<(u64, Vec<Revocation>)> {

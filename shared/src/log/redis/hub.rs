@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, Value};
-use tokio::sync::Mutex;
 
 use super::answers::{Answer, stream_items, wrong};
 use super::connections::{WAITED_ANSWERS_WITHIN, connect_to_wait};
@@ -15,21 +15,22 @@ use crate::ids::FeedId;
 use crate::limits::{FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX, NEWS_KEPT};
 use crate::log::{Hub, HubPush, LinkPlace, LogResult, MirroredUpto, News, Pulled, PushedUpto, Source};
 
-/// The connection on which news are waited for: XREAD BLOCK holds up whatever comes after it.
+/// Connections on which news are waited for: XREAD BLOCK holds up whatever comes after it, so whoever waits has one of their own.
 pub(super) struct NewsReader {
     client: Client,
-    kept: Mutex<Option<MultiplexedConnection>>,
+    /// Those that nobody waits on: as many as ever waited at the same time.
+    idle: Mutex<Vec<MultiplexedConnection>>,
 }
 
 impl NewsReader {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, kept: Mutex::default() }
+        Self { client, idle: Mutex::default() }
     }
 
     /// Of a stream of news.
     pub(super) async fn read(&self, key: &str, after: FeedId, count: usize, wait: Duration) -> LogResult<Vec<News>> {
-        let mut kept = self.kept.lock().await;
-        let mut connection = match kept.take() {
+        let idle = self.idle.lock().pop();
+        let mut connection = match idle {
             Some(connection) => connection,
             None => connect_to_wait(&self.client).await?,
         };
@@ -44,7 +45,7 @@ impl NewsReader {
             Ok(answer) => read_news(Answer::of("news", answer)?.stream_of_one()?)?,
             Err(error) => return Err(judge(&error)),
         };
-        *kept = Some(connection);
+        self.idle.lock().push(connection);
         Ok(news)
     }
 }
@@ -58,6 +59,8 @@ impl Hub for RedisLog {
         let call = scripts::PUSH.call(&keys).arg(source.to_string()).arg(rewinds).arg(after.to_string());
         let mut call = call.arg(upto.to_string()).arg(seal.to_string()).arg(FEED_ITEMS_KEPT).arg(NEWS_KEPT);
         call = call.arg(format!("{} {}", known.rewinds, known.id));
+        let kept = source.kept_for().map(|kept| kept.as_millis().to_string()).unwrap_or_default();
+        call = call.arg(kept);
         for (id, body) in &items {
             call = call.arg(id.to_string()).arg(&body[..]);
         }

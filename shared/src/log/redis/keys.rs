@@ -28,8 +28,9 @@ pub(super) const META: &str = "sb:meta";
 /// | `{bridge}:marks` | sorted set | `touch` | `feed <room>`, `log <room>`, `presence <room>`, `roster <room>`, by when it was last about to change; only while a nexus is there | 8 d |
 /// | `{player:<id>}:ears` | hash | `ears` | `muted` = ms until when, `b:<player>` = blocked, `m:<channel>` = feed id read up to (newest 256) | for ever |
 /// | `{player:<id>}:at` | hash | `attach`, `detach`, `log_out`, `show`, `set_team`, `team_known`, `team_settled`, `arrived`, `landed`, `redeem` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation counter actor`, `p:<session>` = what it is shown as if not `online`, `presence` (number of the last change of these and of `room`), `last_seen` = ms when the last session ended, `team` = `number team role before issued since` (`#`: none; `before` is a list of `team=role`), `x:<session>` = ms until when a logged out session is not attached, `region` = the one where the player is, if another, `landed` = hop of the last arrival from another region, `t:<session>` = `hash until_ms used_by` of the ticket of that arrival | for ever; `x:` 1 d |
-/// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke` | `token:<jti>`, `player:<id>`, `ban:<id>`, `unban:<id>`, `ears:<id>`, by when they were revoked and by when that is over | until the last is over |
-/// | `{revoked}:from` | set | `revoke` | those that other regions said | as above |
+/// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke`, `revoke_learned` | `token:<jti>`, `player:<id>`, `ban:<id>`, `unban:<id>`, `ears:<id>`, by when they were revoked and by when that is over | until the last is over |
+/// | `{revoked}:from` | set | the same | those that other regions said | as above |
+/// | `{revoked}:said` | hash | `revoke_learned` | `player:<id>`, `ban:<id>` (also of its end) = `<region> <number>` of what regions said last of it | for ever; `player:<id>` until that is over |
 /// | `{player:<id>}:asks` | hash | `roster_ask` | `t:<team>` = `number name wish` asked of the team's home in another region, `last` (number) | 1 d |
 /// | `{rosters}:due` | sorted set | `roster_due`, `roster_done` | `<player>`, `<player> <region> <team>` by when it came: what rosters that are at home here are to take over from other regions | until done |
 /// | `{rosters}:words` | hash | the same | `w:<as above>` = the wish, `turns` (counts) | as above |
@@ -56,11 +57,11 @@ pub(super) const META: &str = "sb:meta";
 ///
 /// | key | type | written by | holds | lives |
 /// |---|---|---|---|---|
-/// | `{hub}:<room>@<region>:items` | stream | `push` | `i` = an item of that region's feed, under the id it has there, `p` = id of the one pushed before it | for ever, newest 10,000 items |
+/// | `{hub}:<room>@<region>:items` | stream | `push` | `i` = an item of that region's feed, under the id it has there, `p` = id of the one pushed before it | for ever, newest 10,000 items; of a player's room those of the last 7 d, until 7 d after the last push |
 /// | `{hub}:<room>@<region>:place` | hash | `push` | `rewinds`, `upto` (id that was read), `seal` (of the item there), `last` (id that was pushed), `to:<n>` = where rewind n went back to (the last 16) | for ever |
 /// | `{hub}:sources` | set | `push` | `<room>@<region>` of all that had an item | for ever |
 /// | `{hub}:news` | stream | `push` | `s` = `<room>@<region>` that a push brought something of, `p` = id of the news before | for ever, about the newest 100,000 |
-/// | `{hub}:<region>:latest` | hash | `facts` | `present <player>`, `revoked <what>` = `number body`: what the region last said of it | for ever |
+/// | `{hub}:<region>:latest` | hash | `facts` | `present <player>`, `revoked <what>` = `number body`: what the region last said of it; of a ban and its end one | for ever |
 /// | `{hub}:<region>:facts` | stream | `facts` | the same in the order it was heard: `k`, `n`, `b`, `p` = id of the one before | for ever, about the newest 100,000 |
 /// | `{hub}:link:<link>` | hash | `keep` | `swept` = ms by the region: what was marked there before is carried up | for ever |
 /// | `{hub}:<room>@<region>:log`, `:head`, `:snap` | as `{<room>@<region>}:…` of a region | `mirror_…` | a copy of that room's log | for ever, as there |
@@ -227,6 +228,9 @@ impl Keys {
 
     pub(super) fn revoked_from(&self) -> String {
         format!("{}{{revoked}}:from", self.prefix)
+    }
+    pub(super) fn revoked_said(&self) -> String {
+        format!("{}{{revoked}}:said", self.prefix)
     }
     pub(super) fn far(&self, player: &PlayerId) -> String {
         format!("{}{{player:{player}}}:far", self.prefix)

@@ -343,7 +343,7 @@ impl Log for RedisLog {
         self.touching(Part::Presence, &RoomId::Player(player.clone()), seats::log_out(self, player, session)).await
     }
     async fn revoke(&self, what: &Revoked, until_ms: u64) -> LogResult<Option<u64>> {
-        revocations::revoke(self, what, until_ms, None).await
+        revocations::revoke(self, what, until_ms).await
     }
     async fn revocations(&self, after_ms: u64, count: usize) -> LogResult<Vec<Revocation>> {
         revocations::revocations(self, after_ms, count).await

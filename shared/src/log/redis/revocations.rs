@@ -2,31 +2,51 @@
 //! they are over.
 
 use super::answers::Answer;
+use super::scripts::{LogScript, ScriptCall};
 use super::{RedisLog, scripts};
 use crate::ids::RegionName;
+use crate::limits::UNBAN_KEPT_FOR;
 use crate::log::{LogResult, Revocation, Revoked};
 
-/// `from`: the other region that says so. `None`: it would be over already, or was known.
-pub(super) async fn revoke(
-    log: &RedisLog,
-    what: &Revoked,
-    until_ms: u64,
-    from: Option<&RegionName>,
-) -> LogResult<Option<u64>> {
-    let keys = [log.keys.revoked(), log.keys.revoked_until(), log.keys.revoked_from()];
-    let call = scripts::REVOKE
-        .call(&keys)
-        .arg(what.text())
-        .arg(until_ms)
-        .arg(u8::from(what.only_grows()))
-        .arg(what.replaces().map(|replaced| replaced.text()).unwrap_or_default())
-        .arg(from.map_or("", RegionName::as_str));
+fn keys(log: &RedisLog) -> [String; 4] {
+    [log.keys.revoked(), log.keys.revoked_until(), log.keys.revoked_from(), log.keys.revoked_said()]
+}
+
+/// With what is revoked, until when, and what that means for what there is.
+fn called(script: &'static LogScript, keys: &[String], what: &Revoked, until_ms: u64) -> ScriptCall {
+    let replaced = what.replaces().map(|replaced| replaced.text()).unwrap_or_default();
+    script.call(keys).arg(what.text()).arg(until_ms).arg(u8::from(what.only_grows())).arg(replaced)
+}
+
+/// `None`: it would be over already.
+pub(super) async fn revoke(log: &RedisLog, what: &Revoked, until_ms: u64) -> LogResult<Option<u64>> {
+    let keys = keys(log);
+    let call = called(&scripts::REVOKE, &keys, what, until_ms);
     let mut answer = Answer::of("revoke", log.requests_of(&keys[0]).script(call).await?)?;
     match answer.text()?.as_str() {
         "OK" => answer.parse().map(Some),
-        "OVER" | "KNOWN" => Ok(None),
+        "OVER" => Ok(None),
         other => answer.unknown(other),
     }
+}
+
+pub(super) async fn learn(
+    log: &RedisLog,
+    what: &Revoked,
+    from: &RegionName,
+    number: u64,
+    until_ms: u64,
+) -> LogResult<()> {
+    let keys = keys(log);
+    let call = called(&scripts::REVOKE_LEARNED, &keys, what, until_ms).arg(from.as_str()).arg(number);
+    let call = call.arg(what.topic().map(|topic| topic.text()).unwrap_or_default());
+    log.requests_of(&keys[0]).script(call.arg(UNBAN_KEPT_FOR.as_millis().to_string())).await.map(drop)
+}
+
+pub(super) async fn revoke_again(log: &RedisLog, what: &Revoked, heard: u64) -> LogResult<()> {
+    let keys = keys(log);
+    let call = scripts::REVOKE_AGAIN.call(&keys).arg(what.text()).arg(heard);
+    log.requests_of(&keys[0]).script(call).await.map(drop)
 }
 
 pub(super) async fn revocations(log: &RedisLog, after_ms: u64, count: usize) -> LogResult<Vec<Revocation>> {

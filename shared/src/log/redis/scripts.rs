@@ -56,7 +56,9 @@ scripts! {
     TEAM_KNOWN = "team_known" after "prelude";
     TEAM_SETTLED = "team_settled";
     LOG_OUT = "log_out" after "prelude" after "presence";
-    REVOKE = "revoke" after "prelude";
+    REVOKE = "revoke" after "prelude" after "revokes";
+    REVOKE_LEARNED = "revoke_learned" after "prelude" after "revokes";
+    REVOKE_AGAIN = "revoke_again" after "prelude";
     REVOKED = "revoked" after "prelude";
     OWN_REVOKED = "own_revoked" after "prelude";
     FACTS = "facts" after "prelude";
@@ -168,6 +170,8 @@ mod tests {
             &LOG_OUT,
             &EARS,
             &REVOKE,
+            &REVOKE_LEARNED,
+            &REVOKE_AGAIN,
             &REVOKED,
             &OWN_REVOKED,
             &FACTS,

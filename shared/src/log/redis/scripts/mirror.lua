@@ -8,12 +8,7 @@ local stored = redis.call('HGET', KEYS[3], ARGV[1]) or '0 0-0'
 local rewinds, upto = string.match(stored, '^(%d+) (%S+)$')
 rewinds = tonumber(rewinds)
 local given = tonumber(ARGV[2])
-local function is_above(id)
-  local ms, n = split_id(id)
-  local upto_ms, upto_n = split_id(upto)
-  return ms > upto_ms or ms == upto_ms and n > upto_n
-end
-if given < rewinds or given == rewinds and is_above(ARGV[3]) or given > rewinds and stored ~= ARGV[8] then
+if given < rewinds or given == rewinds and is_above(ARGV[3], upto) or given > rewinds and stored ~= ARGV[8] then
   return { stored }
 elseif given > rewinds then
   upto = ARGV[3]
@@ -25,7 +20,7 @@ local some_are_known = #KEYS > 3 and redis.call('EXISTS', unpack(KEYS, 4)) > 0
 local posted_now = {}
 for i = 4, #KEYS do
   local id, body = ARGV[9 + (i - 4) * 2], ARGV[10 + (i - 4) * 2]
-  if is_above(id) then
+  if is_above(id, upto) then
     upto = id
     if not posted_now[KEYS[i]] and not (some_are_known and redis.call('EXISTS', KEYS[i]) == 1) then
       posted_now[KEYS[i]] = true
@@ -41,7 +36,7 @@ if posted then
   -- How long items are kept is the nodes' to say: a post trims.
   redis.call('HSET', KEYS[1], 'format', '1', 'feed', last)
 end
-if is_above(ARGV[4]) then
+if is_above(ARGV[4], upto) then
   upto = ARGV[4]
 end
 stored = text(given) .. ' ' .. upto

@@ -29,8 +29,7 @@ end
 local function tell(head, sources, news, source, kept)
   if sources then
     redis.call('SADD', sources, source)
-    local before = redis.call('XREVRANGE', news, '+', '-', 'COUNT', 1)
-    before = before[1] and before[1][1] or '0-0'
+    local before = last_of(news)
     local id = next_id(before, source .. ' ' .. table.concat(redis.call('HMGET', head, 'begun', 'last'), ' '))
     redis.call('XADD', news, 'MAXLEN', '~', kept, id, 's', source, 'p', before)
   end

@@ -19,6 +19,18 @@ local function split_id(id)
   return tonumber(first), tonumber(second)
 end
 
+local function is_above(id, other)
+  local ms, n = split_id(id)
+  local other_ms, other_n = split_id(other)
+  return ms > other_ms or ms == other_ms and n > other_n
+end
+
+-- The newest id of a stream.
+local function last_of(stream)
+  local last = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+  return last[1] and last[1][1] or '0-0'
+end
+
 -- The id of what comes after `last` in a stream: later, and given to nothing else. A Redis that lost a tail may have the same
 -- time and place again; what else comes there after `last`, or the same after something else, gets another number.
 local function next_id(last, what)
