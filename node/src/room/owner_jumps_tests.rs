@@ -104,8 +104,23 @@ fn a_cancelled_jump_brings_the_player_back_once_with_a_later_hop() {
     room.set_gates(&["us:3"]);
     room.entry(vec![act(speaker("ann"), 1, jump())]);
     room.entry(vec![restore(2)]);
+    assert_eq!(room.status("ann").as_deref(), Some("online"), "their client may be on its way back");
+    room.after(GRACE_MS).entry(vec![Input::Tick]);
+    assert_eq!(room.status("ann").as_deref(), Some(seats::LINK_DEAD));
     room.after(WINDOW_MS).entry(vec![Input::Tick]);
     assert_eq!(room.state().system().dormant(&player("ann")).map(|record| record.hop), Some(Hop(3)));
+}
+
+#[test]
+fn a_gate_to_a_region_that_no_link_joins_leads_nowhere() {
+    let mut room = TestRoom::with(&["ann"]);
+    room.set_gates(&["us:3"]);
+    room.set_joined(&["asia"]);
+    let facts = BTreeMap::from([("to".to_owned(), Value::from("us:3"))]);
+    assert_eq!(room.answer(act(speaker("ann"), 1, jump())), Answer::Reject { code: RejectCode::NoGate, facts });
+    room.set_joined(&["asia", "us"]);
+    room.entry(vec![act(speaker("ann"), 2, jump())]);
+    assert!(room.state().system().outgoing().contains_key(&player("ann")));
 }
 
 #[test]
