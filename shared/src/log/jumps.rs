@@ -328,7 +328,7 @@ pub trait HubJumps: Send + Sync + 'static {
         skip: usize,
         count: usize,
     ) -> impl Future<Output = LogResult<Vec<JumpDue>>> + Send;
-    /// That region has heard how it ended. When both have, or the one that was left has it back, it is forgotten after
+    /// That region has heard how it ended; not done if it has not (redis-nexus lost that meanwhile). When both have, or the one that was left has it back, it is forgotten after
     /// [`crate::limits::JUMP_KEPT_FOR`].
     fn close_jump(&self, name: &JumpName, region: &RegionName) -> impl Future<Output = LogResult<()>> + Send;
     /// Of each player the last jump from or to a region that arrived and that its link closed, within

@@ -301,6 +301,9 @@ impl HubJumpStore {
     }
 
     fn close(&mut self, name: &JumpName, region: &RegionName, now_ms: u64) {
+        if !self.registers.get(name).is_some_and(|register| register.state.is_over()) {
+            return;
+        }
         if let Some(open) = self.open.get_mut(region) {
             open.retain(|open| open != name);
         }
