@@ -178,7 +178,10 @@ async fn offer<L: Log + Bridge + Hub>(link: &Link<L>, out: &JumpOut) -> Option<(
     let jump = HubJump { name: name.clone(), from, to: offered.to.clone(), body: offered.body.clone() };
     let (to, stands) = until_answered(|| link.hub.offer(jump.clone(), &out.hub)).await?;
     let stands = match stands {
-        JumpStands { state: HubJumpState::Offered, is_sure: true } if offered.wants_cancel => {
+        // Whatever the register says: one of which the region has heard more is not cancelled.
+        JumpStands { state: HubJumpState::Offered, is_sure: true }
+            if offered.wants_cancel && out.fate == JumpFate::Waiting =>
+        {
             step(link, &name, JumpStep::Cancel).await?
         }
         JumpStands { state: HubJumpState::Offered, is_sure: false } => {

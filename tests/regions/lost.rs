@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use sectorbus::action::{Action, Status};
 use sectorbus::ids::{Hop, PlayerId};
-use sectorbus::log::{JumpFate, JumpName, JumpOffer, Jumps, Log};
+use sectorbus::log::memory::MemoryRegion;
+use sectorbus::log::{HubJumpState, HubJumps, JumpFate, JumpName, JumpOffer, Jumps, Log};
 use sectorbus::protocol::{ClientFrame, Codec};
 use sectorbus::value::Field;
 use sectorbus_nexus::rules::Rules;
@@ -132,10 +133,10 @@ async fn a_player_whom_the_region_forgets_while_they_play_is_not_made_anew() {
     assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(2)));
 }
 
-#[tokio::test(start_paused = true)]
-async fn of_two_jumps_under_one_name_the_one_that_was_offered_first_counts() {
-    let regions: BTreeMap<_, _> =
-        NAMES.into_iter().zip([region("eu", 1, 2), region("us", 2, 0), region("asia", 3, 5)]).collect();
+/// Regions without nodes, and a nexus.
+fn joined() -> (BTreeMap<&'static str, MemoryRegion>, MemoryRegion, Nexus) {
+    let three = [region("eu", 1, 2), region("us", 2, 0), region("asia", 3, 5)];
+    let regions: BTreeMap<_, _> = NAMES.into_iter().zip(three).collect();
     let hub = region("nexus", 4, 1);
     let of = |name: &&str| Region { name: region_name(name), log: Arc::new(regions[name].handle()), address: None };
     let parts = NexusParts {
@@ -144,16 +145,40 @@ async fn of_two_jumps_under_one_name_the_one_that_was_offered_first_counts() {
         regions: NAMES.iter().map(of).collect(),
         rules: Rules::default(),
     };
-    let _nexus = Nexus::start(parts);
+    let nexus = Nexus::start(parts);
+    (regions, hub, nexus)
+}
+
+fn ann_to(to: &str, wants_cancel: bool) -> JumpOffer {
+    let name = JumpName { player: "ann".parse().unwrap(), hop: Hop(2) };
+    JumpOffer { name, to: to.parse().unwrap(), body: Bytes::from_static(b"ann"), wants_cancel }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jump_of_which_the_region_has_heard_that_it_was_taken_is_not_cancelled_whatever_the_register_says() {
+    for fate in [JumpFate::Waiting, JumpFate::Taken] {
+        let (regions, hub, _nexus) = joined();
+        regions["us"].unavailable(Duration::from_secs(60));
+        let eu = regions["eu"].handle();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let offer = ann_to("us:3", true);
+        eu.offer_jump(JumpOffer { wants_cancel: false, ..offer.clone() }).await.unwrap();
+        eu.tell_fate(&offer.name, fate).await.unwrap();
+        eu.offer_jump(offer).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let due = hub.handle().jumps_of(&region_name("us"), 0, 9).await.unwrap();
+        let is_cancelled = fate == JumpFate::Waiting;
+        let state = if is_cancelled { HubJumpState::Cancelled } else { HubJumpState::Offered };
+        assert_eq!(due.iter().map(|due| due.stands.state).collect::<Vec<_>>(), [state], "{fate:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_jumps_under_one_name_the_one_that_was_offered_first_counts() {
+    let (regions, _hub, _nexus) = joined();
     let [eu, us, asia] = NAMES.map(|name| regions[name].handle());
     let player: PlayerId = "ann".parse().unwrap();
-    let name = JumpName { player: player.clone(), hop: Hop(2) };
-    let offer = |to: &str| JumpOffer {
-        name: name.clone(),
-        to: to.parse().unwrap(),
-        body: Bytes::from_static(b"ann"),
-        wants_cancel: false,
-    };
+    let (name, offer) = (ann_to("us:3", false).name, |to| ann_to(to, false));
     let soon = || tokio::time::sleep(Duration::from_secs(4));
     soon().await;
     regions["eu"].mark();
