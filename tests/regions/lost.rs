@@ -150,8 +150,8 @@ fn joined() -> (BTreeMap<&'static str, MemoryRegion>, MemoryRegion, Nexus) {
 }
 
 fn ann_to(to: &str, wants_cancel: bool) -> JumpOffer {
-    let name = JumpName { player: "ann".parse().unwrap(), hop: Hop(2) };
-    JumpOffer { name, to: to.parse().unwrap(), body: Bytes::from_static(b"ann"), wants_cancel }
+    let name = JumpName { player: "ann".parse().expect("a name"), hop: Hop(2) };
+    JumpOffer { name, to: to.parse().expect("a sector"), body: Bytes::from_static(b"ann"), wants_cancel }
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,7 +15,6 @@ use sectorbus::state::Draft;
 use sectorbus::state::RoomState;
 use sectorbus::state::{Answered, Entry};
 use sectorbus::state::{Edited, Jump, PlayerRecord, Post, PostName, SystemChange, TimerKind};
-use sectorbus::value::Value;
 
 use crate::command::{Command, Receipt, Speaker};
 use crate::room::edits::{self, EditRequest};
@@ -131,12 +130,7 @@ pub struct Owner {
     counts: Counts,
     /// The sector may show other gates than the rules have: looked at with the first entry.
     gates_unsure: bool,
-    /// The regions that links join to this one: no gate leads elsewhere.
-    joined: Joined,
 }
-
-/// By region, where players connect there.
-pub type Joined = Arc<BTreeMap<RegionName, Option<String>>>;
 
 const REJECTIONS_KEPT_MIN: usize = 256;
 
@@ -144,12 +138,8 @@ impl Owner {
     pub fn new(room: RoomId, rules: Arc<Rules>, limits: SeatLimits, state: RoomState) -> Self {
         let rejections = BTreeMap::new();
         let (rejections_bound, answered_posts) = (REJECTIONS_KEPT_MIN, BTreeSet::new());
-        let (counts, gates_unsure, joined) = (Counts::default(), true, Joined::default());
-        Self { room, rules, limits, state, rejections, rejections_bound, answered_posts, counts, gates_unsure, joined }
-    }
-
-    pub fn set_joined(&mut self, joined: Joined) {
-        self.joined = joined;
+        let (counts, gates_unsure) = (Counts::default(), true);
+        Self { room, rules, limits, state, rejections, rejections_bound, answered_posts, counts, gates_unsure }
     }
 
     /// Of `global`: there is nobody to count.
@@ -181,12 +171,11 @@ impl Owner {
     pub fn decide(&mut self, now_ms: u64, entry: EntryId, inputs: Vec<Input>) -> Decided {
         let mut receipts = Vec::new();
         let (mut answers, mut edited) = (Vec::new(), Vec::new());
-        let Self { room, rules, limits, state, rejections, answered_posts, counts, gates_unsure, joined, .. } = self;
+        let Self { room, rules, limits, state, rejections, answered_posts, counts, gates_unsure, .. } = self;
         let mut draft = Draft::new(state, now_ms);
         let mut batch = Batch {
             room,
             rules,
-            joined,
             limits,
             rejections,
             entry,
@@ -267,7 +256,6 @@ fn lifts_mark_too_far(state: &RoomState, answered: &Answered) -> bool {
 struct Batch<'b> {
     room: &'b RoomId,
     rules: &'b Rules,
-    joined: &'b Joined,
     limits: &'b SeatLimits,
     rejections: &'b mut BTreeMap<(PlayerId, ActorId), BTreeMap<Seq, Answer>>,
     entry: EntryId,
@@ -383,13 +371,6 @@ impl Batch<'_> {
         let RoomId::Sector(sector) = self.room else {
             return Answer::reject(RejectCode::NoWarp);
         };
-        if let Action::Jump { to } = action
-            && !self.joined.contains_key(&to.region)
-        {
-            // Nobody would take it, nor cancel it.
-            let facts = BTreeMap::from([("to".to_owned(), Value::from(to.to_string().as_str()))]);
-            return Answer::Reject { code: RejectCode::NoGate, facts };
-        }
         match self.rules.decide(sector, draft.state(), player, action, draft.now_ms()) {
             Decision::Refused { code, facts } => Answer::Reject { code, facts },
             Decision::Done(effects) => {

@@ -112,18 +112,6 @@ fn a_cancelled_jump_brings_the_player_back_once_with_a_later_hop() {
 }
 
 #[test]
-fn a_gate_to_a_region_that_no_link_joins_leads_nowhere() {
-    let mut room = TestRoom::with(&["ann"]);
-    room.set_gates(&["us:3"]);
-    room.set_joined(&["asia"]);
-    let facts = BTreeMap::from([("to".to_owned(), Value::from("us:3"))]);
-    assert_eq!(room.answer(act(speaker("ann"), 1, jump())), Answer::Reject { code: RejectCode::NoGate, facts });
-    room.set_joined(&["asia", "us"]);
-    room.entry(vec![act(speaker("ann"), 2, jump())]);
-    assert!(room.state().system().outgoing().contains_key(&player("ann")));
-}
-
-#[test]
 fn a_move_is_not_restored() {
     let mut room = TestRoom::with(&["ann"]);
     let to = room.neighbour();

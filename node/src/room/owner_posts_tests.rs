@@ -45,25 +45,12 @@ fn post(to: &str, body: &'static str) -> Effect {
 
 /// An entry whose action had these effects.
 fn carry_out(owner: &mut Owner, entry: EntryId, effects: Vec<Effect>) -> Entry {
-    let Owner { room, rules, joined, limits, state, rejections, counts, .. } = owner;
+    let Owner { room, rules, limits, state, rejections, counts, .. } = owner;
     let mut draft = Draft::new(state, NOW_MS);
     let (mut receipts, mut answers, mut edited) = (Vec::new(), Vec::new(), Vec::new());
     let (receipts, answers, edited) = (&mut receipts, &mut answers, &mut edited);
-    let (posts, posts_dropped) = (0, 0);
-    let mut batch = Batch {
-        room,
-        rules,
-        joined,
-        limits,
-        rejections,
-        counts,
-        entry,
-        posts,
-        posts_dropped,
-        receipts,
-        answers,
-        edited,
-    };
+    let mut batch =
+        Batch { room, rules, limits, rejections, counts, entry, posts: 0, posts_dropped: 0, receipts, answers, edited };
     effects.into_iter().for_each(|effect| batch.effect(&mut draft, &ann(), effect));
     draft.finish()
 }

@@ -393,7 +393,6 @@ impl<L: Log> RoomTask<L> {
             // What is to be forgotten rides along.
             inputs.extend(self.transfers.take_ripe(self.uptime()));
             let count = inputs.len();
-            self.owner.set_joined(self.core.beyonds.all());
             let mut decided = self.owner.decide(now_ms, self.chain.last().following(), inputs);
             inputs = std::mem::take(&mut decided.left);
             self.core.metrics.batch_commands.record((count - inputs.len()) as f64);

@@ -13,7 +13,7 @@ use sectorbus::state::{Answered, Entry, Fields, PlayerRecord, RoomState};
 use sectorbus::value::{Field, Value};
 
 use crate::command::{Command, Receipt, Speaker};
-use crate::room::owner::{Decided, Input, Joined, Origin, Owner};
+use crate::room::owner::{Decided, Input, Origin, Owner};
 use crate::room::seats::SeatLimits;
 
 pub(super) const START_MS: u64 = 1_790_000_000_000;
@@ -90,10 +90,6 @@ pub(super) fn take_in_record(name: &str, hop: u64, record: PlayerRecord, from: O
     }
 }
 
-pub(super) fn joined(regions: &[&str]) -> Joined {
-    Arc::new(regions.iter().map(|region| (region.parse().unwrap(), None)).collect())
-}
-
 impl TestRoom {
     /// Sector 1 of a small universe, as it is before its first entry.
     pub(super) fn new() -> Self {
@@ -125,7 +121,6 @@ impl TestRoom {
     pub(super) fn taken_over(&mut self) {
         let state = RoomState::from_parts(&self.owner.state().to_parts()).unwrap();
         self.owner = Owner::new(Self::room(), self.rules.clone(), self.limits.clone(), state);
-        self.owner.set_joined(joined(&["us", "asia"]));
     }
 
     pub(super) fn with_entities_max(mut self, entities_max: usize) -> Self {
@@ -139,10 +134,6 @@ impl TestRoom {
         let gates = to.iter().map(|to| (SectorId::new("1").unwrap(), to.parse().unwrap()));
         self.rules = Arc::new(Rules::new(Universe::new(7, 20), COOL_DOWN_MS).with_gates(gates));
         self.taken_over();
-    }
-
-    pub(super) fn set_joined(&mut self, regions: &[&str]) {
-        self.owner.set_joined(joined(regions));
     }
 
     pub(super) fn after(&mut self, ms: u64) -> &mut Self {
