@@ -220,7 +220,7 @@ impl<L: Log + Bridge + Hub + Mirrors> Looking<'_, L> {
             let page = self.hub.jumps_of(name, skip, JUMPS_AT_ONCE).await?;
             skip += page.len();
             for due in page.iter().filter(|due| !due.stands.state.is_over()) {
-                if due.jump.to == *name { down.add(0) } else { up.add(0) }
+                if due.jump.to.region == *name { down.add(0) } else { up.add(0) }
             }
             if page.len() < JUMPS_AT_ONCE {
                 break;

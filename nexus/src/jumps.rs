@@ -4,11 +4,14 @@
 //! was offered to; if it is not, the other region decides, by taking the player in.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
-use sectorbus::ids::{RegionName, RoomId};
+use sectorbus::beyond::Beyond;
+use sectorbus::ids::{Hop, PlayerId, RegionName, RoomId};
 use sectorbus::limits::JUMPS_AT_ONCE;
 use sectorbus::log::{
     Bridge, Hub, HubJump, HubJumpState, JumpDue, JumpFate, JumpIn, JumpName, JumpOut, JumpStands, JumpStep, Log, Source,
@@ -27,9 +30,13 @@ const QUICK_FOR: Duration = Duration::from_secs(5);
 const SLOW_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// The region may have lost which regions there are.
 const REGIONS_TOLD_EVERY: Duration = Duration::from_secs(10);
+const CARRIED_AT_ONCE: usize = 32;
 
-/// For ever.
-pub(crate) async fn run<L: Log + Bridge + Hub>(link: &Link<L>) {
+/// A region that does not say by then whom it has is taken not to have them.
+const FELLOWS_ASKED_FOR: Duration = Duration::from_millis(500);
+
+/// For ever. `region_is`: the region's replication id.
+pub(crate) async fn run<L: Log + Bridge + Hub>(link: &Link<L>, region_is: &str) {
     let is_wanted = |(other, _): &(RegionName, _)| {
         let class = |from, to| link.rules.class_of(What::Jumps, None, from, to);
         class(&link.region, other).or_else(|| class(other, &link.region)).is_some()
@@ -37,17 +44,68 @@ pub(crate) async fn run<L: Log + Bridge + Hub>(link: &Link<L>) {
     if !link.others.iter().any(is_wanted) {
         return std::future::pending().await;
     }
+    tokio::join!(carry(link, region_is), tell_homes(link));
+}
+
+async fn carry<L: Log + Bridge + Hub>(link: &Link<L>, region_is: &str) {
     let (mut pace, mut told_at) = (Pace::default(), None::<Instant>);
+    let mut is_looked_through = false;
     loop {
         if told_at.is_none_or(|at| at.elapsed() >= REGIONS_TOLD_EVERY) {
             until_answered(|| link.log.set_regions(&link.others)).await;
             told_at = Some(Instant::now());
         }
+        if !std::mem::replace(&mut is_looked_through, true) {
+            look_through(link, region_is).await;
+        }
         carry_out(link, &mut pace).await;
         carry_in(link, &mut pace).await;
-        tell_homes(link).await;
         tokio::time::sleep(if pace.end_round() { LOOK_AGAIN_AFTER } else { LOOK_EVERY }).await;
     }
+}
+
+/// A region with another replication id may have lost a tail: of each player it is told again what the last jump came to.
+async fn look_through<L: Log + Bridge + Hub>(link: &Link<L>, region_is: &str) -> Option<()> {
+    let region = &link.region;
+    if until_answered(|| link.hub.jumps_sure_with(region)).await? == region_is {
+        return Some(());
+    }
+    let (mut skip, mut has_forgotten) = (0, false);
+    loop {
+        // What is closed meanwhile comes before these: some are seen twice, none is passed over.
+        let page = until_answered(|| link.hub.jumps_closed(region, skip, JUMPS_AT_ONCE)).await?;
+        if page.is_empty() {
+            break;
+        }
+        skip += page.len();
+        let again = at_once(page.iter().map(|jump| tell_again(link, jump)).collect()).await;
+        has_forgotten |= again.contains(&Some(true));
+    }
+    if has_forgotten {
+        until_answered(|| link.log.ask_to_compare()).await?;
+    }
+    until_answered(|| link.hub.keep_jumps_sure(region, region_is)).await
+}
+
+/// Of a jump that is over. True: the region had forgotten that the player left.
+async fn tell_again<L: Log + Bridge + Hub>(link: &Link<L>, jump: &HubJump) -> Option<bool> {
+    if jump.to.region == link.region {
+        return until_answered(|| link.hub.reopen_jump(&jump.name, &link.region)).await.map(|()| false);
+    }
+    tell_left(link, &jump.name, &jump.to).await
+}
+
+/// The region is told that a player is in another. True: it had forgotten that they left; who has them there does not know.
+async fn tell_left<L: Log + Bridge + Hub>(link: &Link<L>, name: &JumpName, to: &Beyond) -> Option<bool> {
+    let at = until_answered(|| link.log.at(&name.player)).await?;
+    until_answered(|| link.log.left_for(&name.player, to, name.hop)).await?;
+    let is_known = until_answered(|| link.log.tell_fate(name, JumpFate::Arrived)).await?.is_some();
+    Some(!is_known && at.is_none_or(|at| at.hop < name.hop))
+}
+
+/// In any order; one that waits for an answer holds up no other.
+async fn at_once<F: Future>(all: Vec<F>) -> Vec<F::Output> {
+    stream::iter(all).buffer_unordered(CARRIED_AT_ONCE).collect().await
 }
 
 /// When each jump was seen first, and looked at last; it waits until it is over.
@@ -104,12 +162,9 @@ async fn carry_out<L: Log + Bridge + Hub>(link: &Link<L>, pace: &mut Pace) -> Op
     let mut skip = 0;
     loop {
         let page = until_answered(|| link.log.jumps_out(&hub, skip, JUMPS_AT_ONCE)).await?;
-        for out in &page {
-            let jump = (&out.offer.name, &link.region);
-            if pace.is_due(link, Direction::Up, jump, out.offer.body.len()) {
-                offer(link, out).await;
-            }
-        }
+        let mut is_due =
+            |out: &&JumpOut| pace.is_due(link, Direction::Up, (&out.offer.name, &link.region), out.offer.body.len());
+        at_once(page.iter().filter(|out| is_due(out)).map(|out| offer(link, out)).collect()).await;
         skip += page.len();
         if page.len() < JUMPS_AT_ONCE {
             return Some(());
@@ -121,9 +176,12 @@ async fn offer<L: Log + Bridge + Hub>(link: &Link<L>, out: &JumpOut) -> Option<(
     let offered = &out.offer;
     let (name, from) = (offered.name.clone(), link.region.clone());
     let jump = HubJump { name: name.clone(), from, to: offered.to.clone(), body: offered.body.clone() };
-    let stands = until_answered(|| link.hub.offer(jump.clone(), &out.hub)).await?;
+    let (to, stands) = until_answered(|| link.hub.offer(jump.clone(), &out.hub)).await?;
     let stands = match stands {
-        JumpStands { state: HubJumpState::Offered, is_sure: true } if offered.wants_cancel => {
+        // Whatever the register says: one of which the region has heard more is not cancelled.
+        JumpStands { state: HubJumpState::Offered, is_sure: true }
+            if offered.wants_cancel && out.fate == JumpFate::Waiting =>
+        {
             step(link, &name, JumpStep::Cancel).await?
         }
         JumpStands { state: HubJumpState::Offered, is_sure: false } => {
@@ -137,8 +195,11 @@ async fn offer<L: Log + Bridge + Hub>(link: &Link<L>, out: &JumpOut) -> Option<(
         }
         stands => stands,
     };
-    if let Some(fate) = fate_of(stands.state) {
-        until_answered(|| link.log.tell_fate(&name, fate)).await?;
+    match fate_of(stands.state) {
+        // It may lead elsewhere than this offer says: whoever offers it hears that they have arrived, not where.
+        Some(JumpFate::Arrived) => drop(tell_left(link, &name, &to).await?),
+        Some(fate) => drop(until_answered(|| link.log.tell_fate(&name, fate)).await?),
+        None => {}
     }
     Some(())
 }
@@ -163,23 +224,36 @@ async fn carry_in<L: Log + Bridge + Hub>(link: &Link<L>, pace: &mut Pace) -> Opt
     let mut skip = 0;
     loop {
         let page = until_answered(|| link.hub.jumps_of(&link.region, skip, JUMPS_AT_ONCE)).await?;
-        for due in &page {
-            if due.jump.to == link.region {
-                let jump = (&due.jump.name, &due.jump.from);
-                if pace.is_due(link, Direction::Down, jump, due.jump.body.len()) {
-                    take(link, due).await;
-                }
-            } else if due.stands.state.is_over() {
-                let (name, fate) = (&due.jump.name, fate_of(due.stands.state)?);
-                until_answered(|| link.log.tell_fate(name, fate)).await?;
-                until_answered(|| link.hub.close_jump(name, &link.region)).await?;
+        let mut is_due = |due: &&JumpDue| {
+            let HubJump { name, from, to, body } = &due.jump;
+            match to.region == link.region {
+                true => pace.is_due(link, Direction::Down, (name, from), body.len()),
+                false => due.stands.state.is_over(),
             }
-        }
+        };
+        at_once(page.iter().filter(|due| is_due(due)).map(|due| go_on_with(link, due)).collect()).await;
         skip += page.len();
         if page.len() < JUMPS_AT_ONCE {
             return Some(());
         }
     }
+}
+
+async fn go_on_with<L: Log + Bridge + Hub>(link: &Link<L>, due: &JumpDue) -> Option<()> {
+    if due.jump.to.region == link.region { take(link, due).await } else { hear_the_end(link, due).await }
+}
+
+async fn hear_the_end<L: Log + Bridge + Hub>(link: &Link<L>, due: &JumpDue) -> Option<()> {
+    let HubJump { name, to, .. } = &due.jump;
+    if due.stands.state == HubJumpState::Arrived {
+        // The departure may have gone with a tail before anybody here heard what came of it.
+        if tell_left(link, name, to).await? {
+            until_answered(|| link.log.ask_to_compare()).await?;
+        }
+    } else {
+        until_answered(|| link.log.tell_fate(name, JumpFate::Cancelled)).await?;
+    }
+    until_answered(|| link.hub.close_jump(name, &link.region)).await
 }
 
 async fn take<L: Log + Bridge + Hub>(link: &Link<L>, due: &JumpDue) -> Option<()> {
@@ -192,11 +266,12 @@ async fn take<L: Log + Bridge + Hub>(link: &Link<L>, due: &JumpDue) -> Option<()
     if matches!(state, HubJumpState::Offered | HubJumpState::Asked) {
         state = step(link, name, JumpStep::Take).await?.state;
     }
-    if state == HubJumpState::Taken {
+    if matches!(state, HubJumpState::Taken | HubJumpState::Arrived) {
         let jump = JumpIn { name: name.clone(), from: from.clone(), body: body.clone() };
-        if until_answered(|| link.log.bring_jump(jump.clone())).await? {
-            state = step(link, name, JumpStep::Arrive).await?.state;
+        if !until_answered(|| link.log.bring_jump(jump.clone())).await? {
+            return Some(());
         }
+        state = step(link, name, JumpStep::Arrive).await?.state;
     }
     if state.is_over() {
         until_answered(|| link.hub.close_jump(name, &link.region)).await?;
@@ -204,11 +279,34 @@ async fn take<L: Log + Bridge + Hub>(link: &Link<L>, due: &JumpDue) -> Option<()
     Some(())
 }
 
-/// Whoever asks first has a player whom nobody has seen.
-async fn tell_homes<L: Log + Bridge + Hub>(link: &Link<L>) -> Option<()> {
-    for player in until_answered(|| link.log.homes_asked(JUMPS_AT_ONCE)).await? {
-        let home = until_answered(|| link.hub.home_of(&player, &link.region)).await?;
-        until_answered(|| link.log.tell_home(&player, &home)).await?;
+/// Which other region has a player, as those say that answer in time: redis-nexus may have forgotten, or the regions were joined
+/// when they had players already.
+async fn had_elsewhere<L: Log>(link: &Link<L>, player: &PlayerId) -> Option<RegionName> {
+    let asked = at_once(link.fellows.iter().map(|fellow| hop_there(fellow, player)).collect()).await;
+    asked.into_iter().flatten().max().map(|(_, region)| region)
+}
+
+async fn hop_there<L: Log>((region, log): &(RegionName, Arc<L>), player: &PlayerId) -> Option<(Hop, RegionName)> {
+    let at = tokio::time::timeout(FELLOWS_ASKED_FOR, log.at(player)).await.ok()?.ok()??;
+    (at.hop > Hop(0)).then(|| (at.hop, region.clone()))
+}
+
+/// For ever. Whoever asks first has a player whom nobody has seen.
+async fn tell_homes<L: Log + Bridge + Hub>(link: &Link<L>) {
+    loop {
+        let asked = until_answered(|| link.log.homes_asked(JUMPS_AT_ONCE)).await.unwrap_or_default();
+        at_once(asked.iter().map(|player| tell_home(link, player)).collect()).await;
+        tokio::time::sleep(if asked.len() == JUMPS_AT_ONCE { LOOK_AGAIN_AFTER } else { LOOK_EVERY }).await;
     }
-    Some(())
+}
+
+async fn tell_home<L: Log + Bridge + Hub>(link: &Link<L>, player: &PlayerId) -> Option<()> {
+    let home = match until_answered(|| link.hub.home_of(player, None)).await? {
+        Some(home) => home,
+        None => {
+            let asking = had_elsewhere(link, player).await.unwrap_or_else(|| link.region.clone());
+            until_answered(|| link.hub.home_of(player, Some(&asking))).await??
+        }
+    };
+    until_answered(|| link.log.tell_home(player, &home)).await
 }

@@ -94,6 +94,7 @@ impl Nexus {
         let NexusParts { name, hub, regions, rules } = parts;
         let rules = Arc::new(rules);
         let all: Vec<_> = regions.iter().map(|region| (region.name.clone(), region.address.clone())).collect();
+        let logs: Vec<_> = regions.iter().map(|region| (region.name.clone(), region.log.clone())).collect();
         let meters = NexusMeters::new(&name);
         let (leave_tx, leave_rx) = watch::channel(false);
         let (sight, look) = Sight::new(&regions, hub.clone(), meters.clone());
@@ -102,9 +103,10 @@ impl Nexus {
         tasks.spawn(look.run());
         for Region { name: region, log, .. } in regions {
             let others = all.iter().filter(|(other, _)| *other != region).cloned().collect();
+            let fellows = logs.iter().filter(|(other, _)| *other != region).cloned().collect();
             let (meters, sight) = (meters.link(region.as_str()), sight.link(&region));
             let (nexus, hub, rules) = (name.clone(), hub.clone(), rules.clone());
-            let link = Link { nexus, region, log, hub, rules, others, meters, sight };
+            let link = Link { nexus, region, log, hub, rules, others, fellows, meters, sight };
             tasks.spawn(serve(link, opening.clone(), leave_rx.clone()));
         }
         Self { tasks, leave_tx, sight }

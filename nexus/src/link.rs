@@ -36,6 +36,8 @@ pub struct Link<L> {
     pub rules: Arc<Rules>,
     /// The other regions, and where players connect there.
     pub others: Vec<(RegionName, Option<String>)>,
+    /// The same as this nexus reaches them; only asked whom they have.
+    pub fellows: Vec<(RegionName, Arc<L>)>,
     pub meters: LinkMeters,
     pub sight: LinkSight,
 }
@@ -92,6 +94,7 @@ impl<L: Log + Bridge + Hub + Mirrors> Link<L> {
         let here = until_answered(|| self.log.open_bridge()).await;
         let Some((there, here)) = there.zip(here) else { return tokio::time::sleep(UNREADABLE_AGAIN_AFTER).await };
         let facts = LinkFacts::begin(self).await;
+        let region_is = here.replication_id.clone();
         let others: Vec<RegionName> = self.others.iter().map(|(name, _)| name.clone()).collect();
         let up = Up::new(self, &facts, here.began_ms, there.swept_ms);
         let down = Down::new(self, &up, here.news, here.news_of == there.replication_id);
@@ -101,7 +104,7 @@ impl<L: Log + Bridge + Hub + Mirrors> Link<L> {
             () = up.run() => {}
             () = down.run() => {}
             () = counting_retries(self.meters.clone(), What::Presence, facts.run(&others)) => {}
-            () = counting_retries(self.meters.clone(), What::Jumps, jumps::run(self)) => {}
+            () = counting_retries(self.meters.clone(), What::Jumps, jumps::run(self, &region_is)) => {}
             () = counting_retries(self.meters.clone(), What::Logs, logs_up::run(self)) => {}
             () = counting_retries(self.meters.clone(), What::Logs, logs_down::run(self)) => {}
         }

@@ -19,6 +19,7 @@ use sectorbus::log::{JumpIn, JumpName, Log, TicketHash};
 use crate::command::{Command, Landing};
 use crate::config::NodeConfig;
 use crate::core::Core;
+use crate::room::task::RoomEvent;
 
 const REGIONS_READ_EVERY: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -40,7 +41,11 @@ impl Beyonds {
         self.0.load().get(region).cloned().flatten()
     }
 
+    /// None at all: a region whose Redis lost them is joined to the others still, and its links say so again.
     fn learn(&self, regions: Vec<(RegionName, Option<String>)>) {
+        if regions.is_empty() {
+            return;
+        }
         self.0.store(Arc::new(regions.into_iter().collect()));
     }
 }
@@ -92,9 +97,10 @@ pub async fn read_regions<L: Log>(core: &Core<L>) {
 
 /// Reads for ever: what regions there are, and who comes from there.
 pub async fn run<L: Log>(core: Arc<Core<L>>) {
-    let (mut read_at, mut told) = (Instant::now(), BTreeMap::new());
+    let (mut read_at, mut told, mut compared) = (Instant::now(), BTreeMap::new(), 0);
     loop {
-        if read_at.elapsed() >= REGIONS_READ_EVERY {
+        let is_due = read_at.elapsed() >= REGIONS_READ_EVERY;
+        if is_due {
             read_at = Instant::now();
             if let Ok(regions) = core.log.regions().await {
                 core.beyonds.learn(regions);
@@ -103,6 +109,12 @@ pub async fn run<L: Log>(core: Arc<Core<L>>) {
         if !core.beyonds.is_bridged() {
             tokio::time::sleep_until(read_at + REGIONS_READ_EVERY).await;
             continue;
+        }
+        if is_due && let Ok(asked) = core.log.compares_asked().await {
+            // A link has told `at` of departures that went with a tail: rooms here may have those players again.
+            if std::mem::replace(&mut compared, asked) != asked {
+                core.owners.tell_all(|| RoomEvent::CheckHead);
+            }
         }
         let is_any = take_in(&core, &mut told).await;
         tokio::time::sleep(if is_any { LOOK_AGAIN_AFTER } else { LOOK_EVERY }).await;
@@ -145,5 +157,23 @@ fn tell_owner<L: Log>(core: &Arc<Core<L>>, jump: JumpIn, told: &mut BTreeMap<Jum
             }
         }
         Err(error) => tracing::error!(%player, %hop, from = %jump.from, %error, "who comes from there cannot be read"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_that_was_joined_to_others_stays_so_though_its_redis_forgets_them() {
+        let beyonds = Beyonds::default();
+        let us = RegionName::new("us").unwrap();
+        beyonds.learn(Vec::new());
+        assert!(!beyonds.is_bridged());
+        beyonds.learn(vec![(us.clone(), Some("wss://us.example".to_owned()))]);
+        beyonds.learn(Vec::new());
+        assert_eq!((beyonds.is_bridged(), beyonds.address(&us).as_deref()), (true, Some("wss://us.example")));
+        beyonds.learn(vec![(RegionName::new("asia").unwrap(), None)]);
+        assert_eq!((beyonds.is_bridged(), beyonds.address(&us)), (true, None), "what is told last counts");
     }
 }

@@ -9,9 +9,10 @@ use sectorbus_tests::folder::repository;
 /// What connections say before and between what the sources say: greeting, and whether a pooled one is alive.
 const CONNECTIONS: [&str; 4] = ["hello", "auth", "ping", "unwatch"];
 /// What only a nexus does: nodes neither mirror nor see redis-nexus.
-const OF_NEXUS: [&str; 34] = [
+const OF_NEXUS: [&str; 37] = [
     "bridge.lua",
     "bridge.rs",
+    "compare_ask.lua",
     "facts.lua",
     "facts.rs",
     "far.lua",
@@ -19,11 +20,13 @@ const OF_NEXUS: [&str; 34] = [
     "homes_asked.lua",
     "hub.rs",
     "hub_close.lua",
+    "hub_closed.lua",
     "hub_home.lua",
     "hub_jumps.lua",
     "hub_jumps.rs",
     "hub_name.lua",
     "hub_offer.lua",
+    "hub_reopen.lua",
     "hub_step.lua",
     "jump_bring.lua",
     "jump_fate.lua",
@@ -59,7 +62,7 @@ const EVERYWHERE: [&str; 10] = [
     "wanted.rs",
 ];
 /// What a nexus calls in a region.
-const IN_A_REGION: [&str; 31] = [
+const IN_A_REGION: [&str; 32] = [
     "bridge.rs",
     "facts.rs",
     "bridge.lua",
@@ -85,6 +88,7 @@ const IN_A_REGION: [&str; 31] = [
     "jump_fate.lua",
     "jump_bring.lua",
     "regions_set.lua",
+    "compare_ask.lua",
     "homes_asked.lua",
     "home_tell.lua",
     "rosters.rs",
@@ -93,7 +97,7 @@ const IN_A_REGION: [&str; 31] = [
     "team_known.lua",
 ];
 /// What it calls in redis-nexus: facts are there as they are told, logs as in regions.
-const IN_REDIS_NEXUS: [&str; 20] = [
+const IN_REDIS_NEXUS: [&str; 22] = [
     "hub.rs",
     "facts.rs",
     "facts.lua",
@@ -109,10 +113,12 @@ const IN_REDIS_NEXUS: [&str; 20] = [
     "team_home.lua",
     "hub_jumps.rs",
     "hub_close.lua",
+    "hub_closed.lua",
     "hub_home.lua",
     "hub_jumps.lua",
     "hub_name.lua",
     "hub_offer.lua",
+    "hub_reopen.lua",
     "hub_step.lua",
 ];
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use sectorbus::beyond::Beyond;
-use sectorbus::ids::{ActorId, Hop, PlayerId, RoomId, SectorId, SessionId};
+use sectorbus::ids::{ActorId, Hop, PlayerId, RegionName, RoomId, SectorId, SessionId};
 use sectorbus::log::{
     Attach, HubJump, HubJumpState, HubJumps, JumpDue, JumpFate, JumpIn, JumpName, JumpOffer, JumpStands, JumpStep,
     Jumps, Landed, Log, Push, Redeem, TicketHash,
@@ -23,6 +23,8 @@ rules! {
     a_register_takes_the_steps_that_it_may_and_no_other,
     what_was_offered_to_a_redis_that_is_another_now_is_decided_by_asking,
     registers_are_listed_for_both_regions_until_each_has_closed_them,
+    the_last_jump_of_each_player_that_arrived_may_be_opened_again,
+    all_rooms_are_asked_to_compare_as_often_as_a_link_asks,
     the_first_region_that_asks_has_a_player,
     steps_without_an_answer_are_taken_once,
 }
@@ -41,7 +43,7 @@ fn sector(name: &str) -> SectorId {
 
 fn offer(hop: u64, wants_cancel: bool) -> JumpOffer {
     // Any bytes at all: they are the nodes' business.
-    JumpOffer { name: name(hop), to: region("us"), body: Bytes::from_static(b"\x00 \xff\r\n"), wants_cancel }
+    JumpOffer { name: name(hop), to: "us:3".parse().unwrap(), body: Bytes::from_static(b"\x00 \xff\r\n"), wants_cancel }
 }
 
 async fn fate(log: &impl Jumps, hop: u64) -> JumpFate {
@@ -243,8 +245,16 @@ async fn a_player_without_a_home_is_asked_for_until_it_is_told(stand: impl Stand
     assert_eq!(other.homes_asked(10).await, Ok(vec![PlayerId::new("bob").unwrap()]));
 }
 
+fn register_to(hop: u64, to: &str) -> HubJump {
+    HubJump { name: name(hop), from: region("eu"), to: to.parse().unwrap(), body: Bytes::from_static(b"\x00\xff") }
+}
+
+fn leads_to_us(stands: JumpStands) -> (Beyond, JumpStands) {
+    ("us:3".parse().unwrap(), stands)
+}
+
 fn register(hop: u64) -> HubJump {
-    HubJump { name: name(hop), from: region("eu"), to: region("us"), body: Bytes::from_static(b"\x00\xff") }
+    register_to(hop, "us:3")
 }
 
 fn sure(state: HubJumpState) -> JumpStands {
@@ -269,12 +279,13 @@ async fn a_register_takes_the_steps_that_it_may_and_no_other(stand: impl Stand) 
                 for hub in [hub.as_str(), "another"] {
                     hop += 1;
                     let mut stands = JumpStands { state: HubJumpState::Offered, is_sure: hub != "another" };
-                    assert_eq!(log.offer(register(hop), hub).await, Ok(stands));
+                    assert_eq!(log.offer(register(hop), hub).await, Ok(leads_to_us(stands)));
                     for step in [first, second, third] {
                         stands.state = step.from(stands).unwrap_or(stands.state);
                         assert_eq!(log.step(&name(hop), step).await, Ok(Some(stands)), "{step:?}");
                     }
-                    assert_eq!(log.offer(register(hop), "a third").await, Ok(stands), "offered again");
+                    let again = log.offer(register_to(hop, "asia:1"), "a third").await;
+                    assert_eq!(again, Ok(leads_to_us(stands)), "offered again, and elsewhere");
                 }
             }
         }
@@ -285,7 +296,7 @@ async fn what_was_offered_to_a_redis_that_is_another_now_is_decided_by_asking(mu
     let log = stand.node().await;
     let hub = log.hub_name().await.unwrap();
     for hop in [2, 3] {
-        assert_eq!(log.offer(register(hop), &hub).await, Ok(sure(HubJumpState::Offered)));
+        assert_eq!(log.offer(register(hop), &hub).await, Ok(leads_to_us(sure(HubJumpState::Offered))));
     }
     stand.change_replication_id().await;
     let log = stand.node().await;
@@ -299,7 +310,7 @@ async fn what_was_offered_to_a_redis_that_is_another_now_is_decided_by_asking(mu
     assert_eq!(log.step(&name(3), JumpStep::Restored).await, Ok(Some(unsure(HubJumpState::Cancelled))));
     assert_eq!(log.step(&name(3), JumpStep::Take).await, Ok(Some(unsure(HubJumpState::Cancelled))));
     // A register that was lost is made again under the name that it was offered to first.
-    assert_eq!(log.offer(register(4), &hub).await, Ok(unsure(HubJumpState::Offered)));
+    assert_eq!(log.offer(register(4), &hub).await, Ok(leads_to_us(unsure(HubJumpState::Offered))));
 }
 
 async fn registers_are_listed_for_both_regions_until_each_has_closed_them(stand: impl Stand) {
@@ -316,9 +327,11 @@ async fn registers_are_listed_for_both_regions_until_each_has_closed_them(stand:
     assert_eq!(of("eu").await, [due(2, HubJumpState::Offered, false)]);
     assert_eq!(of("asia").await, []);
     log.step(&name(2), JumpStep::Take).await.unwrap();
+    // Redis-nexus lost the end that this region has heard of.
+    log.close_jump(&name(2), &region("us")).await.unwrap();
     assert_eq!(of("us").await, [due(2, HubJumpState::Taken, true)]);
     log.step(&name(2), JumpStep::Arrive).await.unwrap();
-    assert_eq!(of("us").await, [due(2, HubJumpState::Arrived, false)]);
+    assert_eq!(of("us").await, [due(2, HubJumpState::Arrived, true)]);
     assert_eq!(log.jumps_of(&region("us"), 1, 10).await, Ok(vec![]));
     for _ in 0..2 {
         log.close_jump(&name(2), &region("us")).await.unwrap();
@@ -327,16 +340,88 @@ async fn registers_are_listed_for_both_regions_until_each_has_closed_them(stand:
     }
     log.close_jump(&name(2), &region("eu")).await.unwrap();
     assert_eq!(of("eu").await, []);
-    assert_eq!(log.offer(register(2), &hub).await, Ok(sure(HubJumpState::Arrived)), "remembered for a while");
+    let again = log.offer(register(2), &hub).await;
+    assert_eq!(again, Ok(leads_to_us(sure(HubJumpState::Arrived))), "remembered for a while");
     assert_eq!((of("eu").await, of("us").await), (vec![], vec![]));
     log.close_jump(&name(9), &region("eu")).await.unwrap();
+    // One that is over otherwise has nothing for anybody.
+    log.offer(register(3), &hub).await.unwrap();
+    log.step(&name(3), JumpStep::Cancel).await.unwrap();
+    assert_eq!(of("us").await, [due(3, HubJumpState::Cancelled, false)]);
+}
+
+async fn the_last_jump_of_each_player_that_arrived_may_be_opened_again(stand: impl Stand) {
+    let log = stand.node().await;
+    let hub = log.hub_name().await.unwrap();
+    let (eu, us) = (region("eu"), region("us"));
+    let closed = async |of: &RegionName, skip| {
+        let closed = log.jumps_closed(of, skip, 10).await.unwrap();
+        closed.into_iter().map(|jump| (jump.name.to_string(), jump.to.to_string(), jump.body.len())).collect::<Vec<_>>()
+    };
+    let made = async |jump: HubJump, end: JumpStep| {
+        log.offer(jump.clone(), &hub).await.unwrap();
+        log.step(&jump.name, end).await.unwrap();
+    };
+    let by_then = async || {
+        let now = log.time_ms().await.unwrap();
+        eventually("another moment", async || (log.time_ms().await.unwrap() > now).then_some(())).await;
+    };
+    let row = |name: &str, to: &str| (name.to_owned(), to.to_owned(), 0);
+    assert_eq!(closed(&us, 0).await, []);
+    for (hop, end) in [(2, JumpStep::Arrive), (4, JumpStep::Arrive), (6, JumpStep::Cancel)] {
+        made(register(hop), end).await;
+    }
+    let bob = JumpName { player: PlayerId::new("bob").unwrap(), hop: Hop(3) };
+    made(HubJump { name: bob.clone(), ..register_to(3, "us:7") }, JumpStep::Arrive).await;
+    // In whichever order they are heard of: the last counts, and one that was cancelled led nowhere.
+    for closing in [name(4), bob, name(2), name(6)] {
+        log.close_jump(&closing, &us).await.unwrap();
+        by_then().await;
+    }
+    assert_eq!(closed(&us, 0).await, [row("bob:3", "us:7"), row("ann:4", "us:3")]);
+    assert_eq!(closed(&us, 1).await, [row("ann:4", "us:3")]);
+    assert_eq!(closed(&us, 2).await, []);
+    assert_eq!(closed(&eu, 0).await, [], "each for itself");
+    log.close_jump(&name(4), &us).await.unwrap();
+    assert_eq!(closed(&us, 0).await, [row("ann:4", "us:3"), row("bob:3", "us:7")]);
+
+    log.close_jump(&name(4), &eu).await.unwrap();
+    assert_eq!(log.jumps_of(&us, 0, 10).await, Ok(vec![]));
+    for _ in 0..2 {
+        log.reopen_jump(&name(4), &us).await.unwrap();
+        log.reopen_jump(&name(99), &us).await.unwrap();
+        let due = JumpDue { jump: register(4), stands: sure(HubJumpState::Arrived) };
+        assert_eq!(log.jumps_of(&us, 0, 10).await, Ok(vec![due]), "with what it carries");
+    }
+    log.close_jump(&name(4), &us).await.unwrap();
+    assert_eq!(log.jumps_of(&us, 0, 10).await, Ok(vec![]));
+
+    assert_eq!(log.jumps_sure_with(&us).await, Ok(String::new()));
+    for id in ["r1", "r2"] {
+        log.keep_jumps_sure(&us, id).await.unwrap();
+        assert_eq!(log.jumps_sure_with(&us).await.as_deref(), Ok(id));
+    }
+    assert_eq!(log.jumps_sure_with(&eu).await, Ok(String::new()));
+}
+
+async fn all_rooms_are_asked_to_compare_as_often_as_a_link_asks(stand: impl Stand) {
+    let (log, other) = (stand.node().await, stand.node().await);
+    for asked in 0..3 {
+        assert_eq!(other.compares_asked().await, Ok(asked));
+        log.ask_to_compare().await.unwrap();
+    }
 }
 
 async fn the_first_region_that_asks_has_a_player(stand: impl Stand) {
     let (log, other) = (stand.node().await, stand.node().await);
-    assert_eq!(log.home_of(&ann(), &region("eu")).await, Ok(region("eu")));
-    assert_eq!(other.home_of(&ann(), &region("us")).await, Ok(region("eu")));
-    assert_eq!(other.home_of(&PlayerId::new("bob").unwrap(), &region("us")).await, Ok(region("us")));
+    let (eu, us) = (region("eu"), region("us"));
+    for _ in 0..2 {
+        assert_eq!(other.home_of(&ann(), None).await, Ok(None), "who looks only has nobody");
+    }
+    assert_eq!(log.home_of(&ann(), Some(&eu)).await, Ok(Some(eu.clone())));
+    assert_eq!(other.home_of(&ann(), Some(&us)).await, Ok(Some(eu.clone())));
+    assert_eq!(other.home_of(&ann(), None).await, Ok(Some(eu)));
+    assert_eq!(other.home_of(&PlayerId::new("bob").unwrap(), Some(&us)).await, Ok(Some(us)));
 }
 
 async fn steps_without_an_answer_are_taken_once(stand: impl Stand) {

@@ -70,7 +70,8 @@ async fn what_waits_and_what_was_carried_is_told_of_each_kind_redis() -> Result<
 
     // A jump that nobody takes in waits on both links.
     let name = JumpName { player: ann, hop: sectorbus::ids::Hop(2) };
-    let offer = JumpOffer { name, to: "eu".parse()?, body: bytes::Bytes::from_static(b"record"), wants_cancel: false };
+    let offer =
+        JumpOffer { name, to: "eu:1".parse()?, body: bytes::Bytes::from_static(b"record"), wants_cancel: false };
     us.offer_jump(offer).await?;
     let waits = |link, way: &str| Ok(behind(&nexus, link)? == [(format!("{way} jumps"), 1)]);
     waiting::until_async(SOON, "it is on its way", async || waits("us", "up")).await?;

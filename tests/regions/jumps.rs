@@ -372,6 +372,23 @@ async fn a_ticket_is_worth_a_session_once_to_its_player_in_its_region_for_five_m
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_device_without_connection_when_the_player_jumps_keeps_its_session() {
+    let world = World::new(13_000, 2, 1).await;
+    let mut ann = ann_in(&world).await;
+    let mut tablet = ann_in(&world).await;
+    let both = sessions(&world.regions[EU], &ann).await;
+    tablet.connected.disconnect();
+    // Until it is given up for lost.
+    ann.until(&world, Duration::from_secs(5), |_| false).await;
+    assert_eq!(sessions(&world.regions[EU], &ann).await.len(), 1);
+    ann.jump("us:3");
+    settles(&world, &mut ann, US).await;
+    tablet.connected.connect(world.node(EU).expect("a node"));
+    assert!(tablet.until(&world, SOON, |tablet| tablet.is_in(US)).await, "{:?}", tablet.connected.closed);
+    assert_eq!((both.len(), sessions(&world.regions[US], &ann).await), (2, both));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_ticket_expires() {
     let world = World::new(7_000, 1, 1).await;
     let mut ann = ann_in(&world).await;

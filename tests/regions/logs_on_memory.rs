@@ -53,7 +53,7 @@ pub(crate) struct Universe {
     seen_in: &'static str,
     pub(crate) us: MemoryRegion,
     pub(crate) eu: MemoryRegion,
-    hub: MemoryRegion,
+    pub(crate) hub: MemoryRegion,
     pub(crate) us_nodes: Vec<Node<MemoryLog>>,
     pub(crate) eu_nodes: Vec<Node<MemoryLog>>,
     logs: Vec<RoomId>,

@@ -7,6 +7,7 @@ mod jumps;
 mod life;
 mod logs_on_memory;
 mod logs_on_redis;
+mod lost;
 mod on_memory;
 mod on_redis;
 mod rosters_on_memory;

@@ -8,7 +8,7 @@ use sectorbus::action::{Action, Status};
 use sectorbus::ids::{Role, TeamId};
 use sectorbus::limits::MEMBERS_PER_TEAM_MAX;
 use sectorbus::log::memory::{Ambiguity, MemoryLog, MemoryRegion};
-use sectorbus::log::{Log, SetTeam};
+use sectorbus::log::{HubJumps, Log, SetTeam};
 use sectorbus::presence::Shown;
 use sectorbus::protocol::{Codec, Slot};
 use sectorbus::value::Field;
@@ -168,7 +168,8 @@ async fn members_in_another_region_are_in_the_roster_at_home_with_status_devices
     ann.until(Duration::from_secs(1), |_| false).await;
     assert!(uma.until(SOON, is_there).await, "{to}: {:?}", uma.client.beside);
     assert!(ann.until(SOON, is_there).await, "{to}: {:?}", ann.client.beside);
-    // A second device at home counts, and is where she is shown.
+    // A second device at home counts, and is where she is shown: as of players whom both regions had before they were joined.
+    universe.hub.handle().home_of(&player("anna"), Some(&"us".parse().expect("a name"))).await.expect("an answer");
     let mut here = live("anna", &universe.us_nodes[0]).await;
     assert!(uma.until(SOON, is(Field::SECTOR, "1")).await, "{:?}", uma.client.beside);
     here.disconnect();

@@ -69,7 +69,8 @@ impl Trip {
             Step::Taken => to.link.set(Weather::StopsAt("{jumps}:coming")),
             Step::Brought => freeze(to)?,
             Step::Landed => universe.hub_link.set(Weather::StopsAt("\r\narrive\r\n")),
-            Step::Arrived => from.link.set(Weather::StopsAt("\r\narrived\r\n")),
+            // The link looks at this before it says anything.
+            Step::Arrived => from.link.set(Weather::StopsAt("{player:ann}:at")),
             Step::Told => freeze(from)?,
             // The client goes when it is sent.
             Step::Left | Step::Redeemed => {}

@@ -273,7 +273,7 @@ impl<L: Log> RoomTask<L> {
                 self.core.deliver(&RoomId::Sector(out.to.clone()), arrive);
             }
         }
-        jumping.into_iter().for_each(|(offer, to)| self.offer_jump(offer, to));
+        jumping.into_iter().for_each(|offer| self.offer_jump(offer));
         if due || self.arrive_due.is_none() {
             self.arrive_due = Some(Instant::now() + ARRIVE_AGAIN_AFTER);
         }

@@ -34,23 +34,25 @@ struct Arrival {
 
 impl<L: Log> RoomTask<L> {
     /// A departure as its link is told of it.
-    pub(super) fn jump_offer(&self, player: &PlayerId, out: &Outgoing, jump: &Jump) -> (JumpOffer, Beyond) {
+    pub(super) fn jump_offer(&self, player: &PlayerId, out: &Outgoing, jump: &Jump) -> JumpOffer {
         let name = JumpName { player: player.clone(), hop: out.hop };
-        let living = out.record.sessions.iter().filter(|(_, session)| session.lost_ms.is_none());
-        let tickets = living.map(|(session, _)| {
+        let (now_ms, window_ms) = (self.now_ms(), self.core.config.resume_window.as_millis() as u64);
+        let may_resume = |lost_ms: u64| lost_ms.saturating_add(window_ms) > now_ms;
+        let sessions = out.record.sessions.iter().filter(|(_, session)| session.lost_ms.is_none_or(may_resume));
+        let tickets = sessions.map(|(session, _)| {
             let ticket = ticket(&self.core.config, &name, &jump.region, session);
             (session.clone(), ticket.hash())
         });
         let landing = Landing { sector: out.to.clone(), record: out.record.clone(), tickets: tickets.collect() };
-        let waited_ms = self.now_ms().saturating_sub(jump.since_ms);
+        let waited_ms = now_ms.saturating_sub(jump.since_ms);
         let wants_cancel = u128::from(waited_ms) >= JUMP_CANCELLED_AFTER.as_millis();
-        let offer = JumpOffer { name, to: jump.region.clone(), body: landing.encode(), wants_cancel };
-        (offer, Beyond { region: jump.region.clone(), sector: out.to.clone() })
+        let to = Beyond { region: jump.region.clone(), sector: out.to.clone() };
+        JumpOffer { name, to, body: landing.encode(), wants_cancel }
     }
 
     /// Offers it, unless that is being done. `at` names the other region before the departure is forgotten.
-    pub(super) fn offer_jump(&mut self, offer: JumpOffer, to: Beyond) {
-        let name = offer.name.clone();
+    pub(super) fn offer_jump(&mut self, offer: JumpOffer) {
+        let (name, to) = (offer.name.clone(), offer.to.clone());
         if !self.jumps.offering.insert(name.player.clone()) {
             return;
         }

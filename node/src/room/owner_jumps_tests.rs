@@ -104,6 +104,9 @@ fn a_cancelled_jump_brings_the_player_back_once_with_a_later_hop() {
     room.set_gates(&["us:3"]);
     room.entry(vec![act(speaker("ann"), 1, jump())]);
     room.entry(vec![restore(2)]);
+    assert_eq!(room.status("ann").as_deref(), Some("online"), "their client may be on its way back");
+    room.after(GRACE_MS).entry(vec![Input::Tick]);
+    assert_eq!(room.status("ann").as_deref(), Some(seats::LINK_DEAD));
     room.after(WINDOW_MS).entry(vec![Input::Tick]);
     assert_eq!(room.state().system().dormant(&player("ann")).map(|record| record.hop), Some(Hop(3)));
 }

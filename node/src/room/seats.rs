@@ -280,6 +280,9 @@ pub fn put_in(draft: &mut Draft<'_>, limits: &SeatLimits, player: &PlayerId, rec
         // Nobody is connected yet: the join that woke the player clears this again.
         let due_ms = draft.now_ms() + millis(limits.resume_window);
         set_timer(draft, due_ms, TimerKind::Expire(player.clone()));
+        if !was_connected {
+            set_timer(draft, draft.now_ms() + millis(limits.grace), TimerKind::Grace(player.clone()));
+        }
     }
 }
 

@@ -65,12 +65,16 @@ async fn await_session<L: Log>(opened: Opened<L>) -> Result<Box<Session<L>>, End
     drop(entering);
     intake.vouched_for(asked.claims.sub.clone());
     let notice = || send_unavailable(&core, &outbox, codec, 1_000);
-    let attaching = async {
-        let attachment = hello::attach(&core, asked, notice).await?;
-        let found = elsewhere::find(&core, &attachment).await?;
-        Ok((attachment, found))
+    let attaching = hello::attach(&core, asked, notice);
+    let attachment = attach_while_open(&core, &outbox, codec, &mut reading, &mut intake, attaching).await?;
+    let finding = elsewhere::find(&core, &attachment);
+    let found = match attach_while_open(&core, &outbox, codec, &mut reading, &mut intake, finding).await {
+        Ok(found) => found,
+        Err(end) => {
+            elsewhere::detach(&core, &attachment).await;
+            return Err(end);
+        }
     };
-    let (attachment, found) = attach_while_open(&core, &outbox, codec, &mut reading, &mut intake, attaching).await?;
     elsewhere::let_go(&core, &outbox, codec, &attachment, found).await?;
     let welcome = hello::welcome(&core, &keys, &attachment);
     let wire = Wire { codec, outbox, socket, reading, intake };

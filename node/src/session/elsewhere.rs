@@ -83,9 +83,14 @@ pub(super) async fn let_go<L: Log>(
             End::Close { code: CloseCode::Internal, detail }
         }
     };
+    detach(core, attachment).await;
+    Err(end)
+}
+
+/// A session that does not begin must not be shown, nor evict one that lives.
+pub(super) async fn detach<L: Log>(core: &Arc<Core<L>>, attachment: &Attachment) {
     let speaker = &attachment.speaker;
     let _ = core.log.detach(&speaker.player, &speaker.session, speaker.generation).await;
-    Err(end)
 }
 
 impl<L: Log> Session<L> {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use sectorbus::ids::{Hop, RoomId, SectorId};
 use sectorbus::limits::LOGIN_UNCHANGED_AFTER;
 use sectorbus::log::{At, Log};
-use sectorbus::protocol::{Slot, SnapshotReason};
+use sectorbus::protocol::{CloseCode, Slot, SnapshotReason};
 use sectorbus::rules;
 
 use crate::command::Command;
@@ -22,6 +22,8 @@ const QUICK_LOOKS: usize = 5;
 /// How long one room is asked before the next is.
 const ASK_FOR: Duration = Duration::from_millis(300);
 const FULL_ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// A player whom the region has forgotten and nobody has claimed by then.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 
 /// Where the session stands with its room.
 pub struct Place {
@@ -69,7 +71,7 @@ impl<L: Log> Session<L> {
             asked: 0,
             neighbour: 0,
             followed: Hop(0),
-            is_new: hop == Hop(0),
+            is_new: hop == Hop(0) && !self.may_be_beyond(),
             full: false,
         });
         self.subscribe(Hop(0));
@@ -87,6 +89,12 @@ impl<L: Log> Session<L> {
             Some(shown) if shown != sector => Greeting::Moved { from: shown.clone() },
             _ => Greeting::Snapshot(SnapshotReason::Gap),
         }
+    }
+
+    /// The player was seen by this session: if `at` does not know them any more, it lost them. Another region may have sent them here,
+    /// and they are not made anew: who has them says so soon, or all regions are asked after the next `hello`.
+    fn may_be_beyond(&self) -> bool {
+        self.shown.is_some() && self.core.beyonds.is_bridged()
     }
 
     fn subscribe(&mut self, hop_min: Hop) {
@@ -259,6 +267,7 @@ impl<L: Log> Session<L> {
 
     /// Not live for a while: announce again, read `at` again, and in the end ask the neighbours.
     pub(super) async fn look_again(&mut self) -> Result<(), End> {
+        let may_be_beyond = self.may_be_beyond();
         let Some(place) = self.place.as_mut() else { return Ok(()) };
         place.look_at = Instant::now() + ASK_FOR;
         place.full = false;
@@ -270,7 +279,11 @@ impl<L: Log> Session<L> {
         self.unless_elsewhere(&at)?;
         let Some(place) = self.place.as_mut() else { return Ok(()) };
         // `at` may have been lost, and whoever has the player have set it again since.
-        place.is_new = at.hop == Hop(0);
+        place.is_new = at.hop == Hop(0) && !may_be_beyond;
+        if at.hop == Hop(0) && may_be_beyond && place.seeking_since.elapsed() >= FORGOTTEN_AFTER {
+            let detail = Some("your place in this region was lost: connect again".to_owned());
+            return Err(End::Close { code: CloseCode::Internal, detail });
+        }
         if place.is_new && at.room == place.sector {
             self.announce_new_player();
             self.join();

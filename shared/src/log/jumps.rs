@@ -42,7 +42,7 @@ impl FromStr for JumpName {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JumpOffer {
     pub name: JumpName,
-    pub to: RegionName,
+    pub to: Beyond,
     /// For that region's nodes.
     pub body: Bytes,
     /// It has taken too long: cancel it if nobody has taken it.
@@ -186,6 +186,10 @@ pub trait Jumps: Send + Sync + 'static {
     fn landed(&self, landed: Landed) -> impl Future<Output = LogResult<Hop>> + Send;
     /// As [`crate::log::Log::arrived`]: the player is in another region.
     fn left_for(&self, player: &PlayerId, to: &Beyond, hop: Hop) -> impl Future<Output = LogResult<Hop>> + Send;
+    /// For links. `at` was told of departures that rooms here have lost: all rooms compare whom they have with it.
+    fn ask_to_compare(&self) -> impl Future<Output = LogResult<()>> + Send;
+    /// For nodes. How often that was asked; fewer after a lost tail.
+    fn compares_asked(&self) -> impl Future<Output = LogResult<u64>> + Send;
     /// The session that a ticket continues. `None`: it was never given, was used, or has expired.
     fn redeem(&self, redeem: Redeem) -> impl Future<Output = LogResult<Option<SessionId>>> + Send;
 
@@ -206,7 +210,7 @@ pub trait Jumps: Send + Sync + 'static {
 pub struct HubJump {
     pub name: JumpName,
     pub from: RegionName,
-    pub to: RegionName,
+    pub to: Beyond,
     pub body: Bytes,
 }
 
@@ -301,7 +305,7 @@ impl JumpStep {
     }
 }
 
-/// A jump that a region's link has something to do for. `body` for the one that it leads to, while it is not over; else empty.
+/// A jump that a region's link has something to do for. `body` for the one that it leads to, unless it is cancelled; else empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JumpDue {
     pub jump: HubJump,
@@ -312,8 +316,9 @@ pub struct JumpDue {
 pub trait HubJumps: Send + Sync + 'static {
     /// What redis-nexus calls itself; another name after a loss.
     fn hub_name(&self) -> impl Future<Output = LogResult<String>> + Send;
-    /// Makes the register, offered to the redis-nexus of the name `hub`, unless there is one; answers how it stands.
-    fn offer(&self, jump: HubJump, hub: &str) -> impl Future<Output = LogResult<JumpStands>> + Send;
+    /// Makes the register, offered to the redis-nexus of the name `hub`, unless there is one; answers where it leads and how
+    /// it stands. It leads elsewhere if the region lost the departure that it was made for: what was offered first counts.
+    fn offer(&self, jump: HubJump, hub: &str) -> impl Future<Output = LogResult<(Beyond, JumpStands)>> + Send;
     /// Takes the step if it may be taken; answers how the register stands then. `None`: there is none.
     fn step(&self, name: &JumpName, step: JumpStep) -> impl Future<Output = LogResult<Option<JumpStands>>> + Send;
     /// Registers that a region's link has not closed, the oldest first, at most `count` after the first `skip`.
@@ -323,8 +328,26 @@ pub trait HubJumps: Send + Sync + 'static {
         skip: usize,
         count: usize,
     ) -> impl Future<Output = LogResult<Vec<JumpDue>>> + Send;
-    /// That region has heard how it ended. When both have, it is forgotten after [`crate::limits::JUMP_KEPT_FOR`].
+    /// That region has heard how it ended; not done if it has not (redis-nexus lost that meanwhile). When both have, or the one that was left has it back, it is forgotten after
+    /// [`crate::limits::JUMP_KEPT_FOR`].
     fn close_jump(&self, name: &JumpName, region: &RegionName) -> impl Future<Output = LogResult<()>> + Send;
-    /// Which region has a player: this one, unless another asked before.
-    fn home_of(&self, player: &PlayerId, region: &RegionName) -> impl Future<Output = LogResult<RegionName>> + Send;
+    /// Of each player the last jump from or to a region that arrived and that its link closed, within
+    /// [`crate::limits::JUMP_KEPT_FOR`]; closed last first, without bodies, at most `count` after the first `skip`.
+    fn jumps_closed(
+        &self,
+        region: &RegionName,
+        skip: usize,
+        count: usize,
+    ) -> impl Future<Output = LogResult<Vec<HubJump>>> + Send;
+    /// That region may have lost what came of it: its link has something to do for it, as before it was closed.
+    fn reopen_jump(&self, name: &JumpName, region: &RegionName) -> impl Future<Output = LogResult<()>> + Send;
+    /// The replication id that a region had when all jumps that it closed were looked through last; empty: they never were.
+    fn jumps_sure_with(&self, region: &RegionName) -> impl Future<Output = LogResult<String>> + Send;
+    fn keep_jumps_sure(&self, region: &RegionName, replication_id: &str) -> impl Future<Output = LogResult<()>> + Send;
+    /// Which region has a player: `asking`, unless another asked before. `asking` may be nobody: then it is only looked up.
+    fn home_of(
+        &self,
+        player: &PlayerId,
+        asking: Option<&RegionName>,
+    ) -> impl Future<Output = LogResult<Option<RegionName>>> + Send;
 }

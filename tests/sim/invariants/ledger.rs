@@ -41,8 +41,6 @@ pub(crate) struct Ledger {
     pub(crate) in_snapshots: BTreeSet<ActionName>,
     /// The highest marks of each actor at the end: an action that they know is behind the player's record.
     marks: BTreeMap<(PlayerId, ActorId), ActorMarks>,
-    /// Players of whom a departure or an arrival was lost for good.
-    pub(crate) strayed: BTreeSet<PlayerId>,
     /// Rooms as stored: snapshot and the entries after it.
     pub(crate) ended: BTreeMap<RoomId, Ended>,
 }
@@ -141,7 +139,6 @@ impl Ledger {
             answers: BTreeMap::new(),
             in_snapshots: BTreeSet::new(),
             marks: BTreeMap::new(),
-            strayed: BTreeSet::new(),
             ended: BTreeMap::new(),
         };
         for (room, dump) in &evidence.rooms {
@@ -149,12 +146,7 @@ impl Ledger {
             for appearance in &dump.history {
                 let Some(entry) = decode(appearance)? else { continue };
                 let is_lost = lost.contains(&appearance.id);
-                if is_lost {
-                    ledger.strayed.extend(entry.system.iter().filter_map(|change| match change {
-                        SystemChange::Outgoing(player, _) | SystemChange::Incoming(player, _) => Some(player.clone()),
-                        _ => None,
-                    }));
-                } else {
+                if !is_lost {
                     ledger.in_snapshots.extend(acked_by_changes(&entry));
                 }
                 for answered in entry.answers {

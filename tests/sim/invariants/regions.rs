@@ -1,6 +1,5 @@
 //! Invariants 4 and 7 over regions that players jump between: an action is answered by one entry of one region, a jump is a move, and
-//! a player is in one place of all. Relaxed for players whose departure or arrival went with a tail and the node that owned the
-//! sector: what the other region did meanwhile stays (ARCHITECTURE, "Jumps").
+//! a player is in one place of all. Not relaxed, whatever was lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,27 +21,11 @@ pub(crate) fn elsewhere(ledger: &Ledger) -> Elsewhere {
     Elsewhere { answers: answers.collect(), teams: teams.collect() }
 }
 
-/// Players whose arrival is gone are in no region; each says that the other has them, and their clients go to and fro.
-pub(crate) fn excuse(evidence: &mut [Evidence], ledgers: &[Ledger]) {
-    let is_lost = |player: &PlayerId| {
-        let is_strayed = ledgers.iter().any(|ledger| ledger.strayed.contains(player));
-        is_strayed && ledgers.iter().all(|ledger| !ledger.places().contains_key(player))
-    };
-    let mut is_any = false;
-    for device in
-        evidence.iter_mut().flat_map(|evidence| &mut evidence.devices).filter(|device| is_lost(&device.player))
-    {
-        is_any |= std::mem::replace(&mut device.stayed, false);
-    }
-    evidence.iter_mut().for_each(|evidence| evidence.quiet |= is_any);
-}
-
 pub(crate) fn check(evidence: &[Evidence], ledgers: &[Ledger]) -> Vec<String> {
     let all: Vec<&Ledger> = ledgers.iter().collect();
-    let strayed: BTreeSet<&PlayerId> = ledgers.iter().flat_map(|ledger| &ledger.strayed).collect();
-    let placed = one_place::check_all(evidence, &all).into_iter().filter(|(player, _)| !strayed.contains(player));
+    let placed = one_place::check_all(evidence, &all).into_iter();
     let mut broken: Vec<String> = placed.map(|(_, what)| format!("one_place: {what}")).collect();
-    broken.extend(answered_once(ledgers, &strayed).into_iter().map(|what| format!("once: {what}")));
+    broken.extend(answered_once(ledgers).into_iter().map(|what| format!("once: {what}")));
     if ledgers.iter().all(Ledger::is_whole) {
         broken.extend(check_hops(evidence, ledgers).into_iter().map(|what| format!("once: {what}")));
     }
@@ -50,14 +33,14 @@ pub(crate) fn check(evidence: &[Evidence], ledgers: &[Ledger]) -> Vec<String> {
 }
 
 /// Entries that remain answer an action in one region.
-fn answered_once(ledgers: &[Ledger], strayed: &BTreeSet<&PlayerId>) -> Vec<String> {
+fn answered_once(ledgers: &[Ledger]) -> Vec<String> {
     let kept = |ledger: &Ledger, name: &ActionName| -> BTreeSet<(RoomId, EntryId)> {
         let kept = ledger.answers_to(name).iter().filter(|given| !given.lost);
         kept.filter_map(|given| Some((given.room.clone(), given.entry?))).collect()
     };
     let names: BTreeSet<&ActionName> = ledgers.iter().flat_map(|ledger| ledger.answers.keys()).collect();
     let mut broken = Vec::new();
-    for name in names.into_iter().filter(|(player, ..)| !strayed.contains(player)) {
+    for name in names {
         let entries: Vec<_> = ledgers.iter().map(|ledger| kept(ledger, name)).filter(|kept| !kept.is_empty()).collect();
         if entries.len() > 1 {
             broken.push(format!("{name:?} was answered in more than one region: {entries:?}"));

@@ -14,11 +14,15 @@ use crate::log::{
     Jumps, Landed, LogResult, Redeem,
 };
 
+const KEPT_MS: u64 = JUMP_KEPT_FOR.as_millis() as u64;
+
 /// What a region keeps of jumps, and of where others are at home.
 #[derive(Debug, Clone, Default)]
 pub(super) struct JumpStore {
     /// In the order in which they were offered.
     out: Vec<JumpOut>,
+    /// When (ms) each was over.
+    over: BTreeMap<JumpName, u64>,
     coming: Vec<JumpIn>,
     /// Dealt with, and when (ms).
     came: BTreeMap<JumpName, u64>,
@@ -26,10 +30,14 @@ pub(super) struct JumpStore {
     /// Until when (ms) each is remembered.
     homes: BTreeMap<PlayerId, (RegionName, u64)>,
     asked: BTreeSet<PlayerId>,
+    compares_asked: u64,
 }
 
 impl JumpStore {
-    fn offer(&mut self, offer: JumpOffer) -> JumpFate {
+    fn offer(&mut self, offer: JumpOffer, now_ms: u64) -> JumpFate {
+        let is_old = |name: &JumpName, at_ms: &mut u64| *at_ms + KEPT_MS <= now_ms && *name != offer.name;
+        let old: Vec<_> = self.over.extract_if(.., is_old).map(|(name, _)| name).collect();
+        self.out.retain(|out| !old.contains(&out.offer.name));
         match self.out.iter_mut().find(|out| out.offer.name == offer.name) {
             Some(out) => {
                 out.offer.wants_cancel |= offer.wants_cancel;
@@ -53,10 +61,18 @@ impl JumpStore {
         marked.collect()
     }
 
-    fn tell_fate(&mut self, name: &JumpName, fate: JumpFate) -> Option<JumpFate> {
+    fn settle(&mut self, name: &JumpName) {
+        self.out.retain(|out| out.offer.name != *name);
+        self.over.remove(name);
+    }
+
+    fn tell_fate(&mut self, name: &JumpName, fate: JumpFate, now_ms: u64) -> Option<JumpFate> {
         let out = self.out.iter_mut().find(|out| out.offer.name == *name)?;
         if out.fate.may_become(fate) {
             out.fate = fate;
+            if fate.is_over() {
+                self.over.insert(name.clone(), now_ms);
+            }
         }
         Some(out.fate)
     }
@@ -73,7 +89,7 @@ impl JumpStore {
 
     fn take(&mut self, name: &JumpName, now_ms: u64) {
         self.coming.retain(|jump| jump.name != *name);
-        self.came.retain(|_, at_ms| *at_ms + JUMP_KEPT_FOR.as_millis() as u64 > now_ms);
+        self.came.retain(|_, at_ms| *at_ms + KEPT_MS > now_ms);
         self.came.insert(name.clone(), now_ms);
     }
 
@@ -122,12 +138,16 @@ async fn set_at(
 
 impl Jumps for MemoryLog {
     async fn offer_jump(&self, offer: JumpOffer) -> LogResult<JumpFate> {
-        self.run(move |core| core.db.jumps.offer(offer)).await
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.jumps.offer(offer, now_ms)
+        })
+        .await
     }
 
     async fn settle_jump(&self, name: &JumpName) -> LogResult<()> {
         let name = name.clone();
-        self.run(move |core| core.db.jumps.out.retain(|out| out.offer.name != name)).await
+        self.run(move |core| core.db.jumps.settle(&name)).await
     }
 
     async fn jumps_out(&self, hub: &str, skip: usize, count: usize) -> LogResult<Vec<JumpOut>> {
@@ -137,7 +157,11 @@ impl Jumps for MemoryLog {
 
     async fn tell_fate(&self, name: &JumpName, fate: JumpFate) -> LogResult<Option<JumpFate>> {
         let name = name.clone();
-        self.run(move |core| core.db.jumps.tell_fate(&name, fate)).await
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            core.db.jumps.tell_fate(&name, fate, now_ms)
+        })
+        .await
     }
 
     async fn bring_jump(&self, jump: JumpIn) -> LogResult<bool> {
@@ -155,6 +179,14 @@ impl Jumps for MemoryLog {
             core.db.jumps.take(&name, now_ms);
         })
         .await
+    }
+
+    async fn ask_to_compare(&self) -> LogResult<()> {
+        self.run(move |core| core.db.jumps.compares_asked += 1).await
+    }
+
+    async fn compares_asked(&self) -> LogResult<u64> {
+        self.run(move |core| core.db.jumps.compares_asked).await
     }
 
     async fn landed(&self, landed: Landed) -> LogResult<Hop> {
@@ -213,6 +245,9 @@ pub(super) struct HubJumpStore {
     registers: BTreeMap<JumpName, Register>,
     /// Not closed by that region's link, in the order in which they were offered.
     open: BTreeMap<RegionName, Vec<JumpName>>,
+    /// Of each player the last that arrived, and when (ms) that region's link closed it, in that order.
+    closed: BTreeMap<RegionName, Vec<(HubJump, u64)>>,
+    sure_with: BTreeMap<RegionName, String>,
     homes: BTreeMap<PlayerId, RegionName>,
 }
 
@@ -233,17 +268,18 @@ impl Register {
 }
 
 impl HubJumpStore {
-    fn offer(&mut self, jump: HubJump, offered_to: &str, hub: &str, now_ms: u64) -> JumpStands {
+    fn offer(&mut self, jump: HubJump, offered_to: &str, hub: &str, now_ms: u64) -> (Beyond, JumpStands) {
         self.registers.retain(|_, register| register.until_ms.is_none_or(|until_ms| until_ms > now_ms));
         let name = jump.name.clone();
         if !self.registers.contains_key(&name) {
-            for region in [&jump.from, &jump.to] {
+            for region in [&jump.from, &jump.to.region] {
                 self.open.entry(region.clone()).or_default().push(name.clone());
             }
         }
         let (state, hub_then) = (HubJumpState::Offered, offered_to.to_owned());
         let new = || Register { jump, state, hub: hub_then, until_ms: None };
-        self.registers.entry(name).or_insert_with(new).stands(hub)
+        let register = self.registers.entry(name).or_insert_with(new);
+        (register.jump.to.clone(), register.stands(hub))
     }
 
     fn step(&mut self, name: &JumpName, step: JumpStep, hub: &str) -> Option<JumpStands> {
@@ -257,7 +293,7 @@ impl HubJumpStore {
     fn of(&self, region: &RegionName, hub: &str, skip: usize, count: usize) -> Vec<JumpDue> {
         let names = self.open.get(region).into_iter().flatten().skip(skip).take(count);
         let due = names.filter_map(|name| self.registers.get(name)).map(|register| {
-            let is_wanted = register.jump.to == *region && !register.state.is_over();
+            let is_wanted = register.jump.to.region == *region && register.state != HubJumpState::Cancelled;
             let body = if is_wanted { register.jump.body.clone() } else { Bytes::new() };
             JumpDue { jump: HubJump { body, ..register.jump.clone() }, stands: register.stands(hub) }
         });
@@ -265,13 +301,33 @@ impl HubJumpStore {
     }
 
     fn close(&mut self, name: &JumpName, region: &RegionName, now_ms: u64) {
+        if !self.registers.get(name).is_some_and(|register| register.state.is_over()) {
+            return;
+        }
         if let Some(open) = self.open.get_mut(region) {
             open.retain(|open| open != name);
         }
-        if self.open.values().flatten().all(|open| open != name)
-            && let Some(register) = self.registers.get_mut(name)
-        {
-            register.until_ms = Some(now_ms + JUMP_KEPT_FOR.as_millis() as u64);
+        let is_open = self.open.values().flatten().any(|open| open == name);
+        let Some(register) = self.registers.get_mut(name) else { return };
+        let is_back = register.state == HubJumpState::Cancelled && register.jump.from == *region;
+        if !is_open || is_back {
+            register.until_ms = Some(now_ms + KEPT_MS);
+        }
+        let closed = self.closed.entry(region.clone()).or_default();
+        closed.retain(|(_, at_ms)| *at_ms + KEPT_MS > now_ms);
+        let is_later = |known: &HubJump| known.name.player == name.player && known.name.hop > name.hop;
+        if register.state == HubJumpState::Arrived && !closed.iter().any(|(known, _)| is_later(known)) {
+            closed.retain(|(known, _)| known.name.player != name.player);
+            closed.push((HubJump { body: Bytes::new(), ..register.jump.clone() }, now_ms));
+        }
+    }
+
+    fn reopen(&mut self, name: &JumpName, region: &RegionName) {
+        let Some(register) = self.registers.get_mut(name) else { return };
+        register.until_ms = None;
+        let open = self.open.entry(region.clone()).or_default();
+        if !open.contains(name) {
+            open.push(name.clone());
         }
     }
 }
@@ -281,7 +337,7 @@ impl HubJumps for MemoryLog {
         self.run(|core| core.replication_id()).await
     }
 
-    async fn offer(&self, jump: HubJump, hub: &str) -> LogResult<JumpStands> {
+    async fn offer(&self, jump: HubJump, hub: &str) -> LogResult<(Beyond, JumpStands)> {
         let offered_to = hub.to_owned();
         self.run(move |core| {
             let (now_ms, hub) = (core.time_ms(), core.replication_id());
@@ -313,8 +369,36 @@ impl HubJumps for MemoryLog {
         .await
     }
 
-    async fn home_of(&self, player: &PlayerId, region: &RegionName) -> LogResult<RegionName> {
-        let (player, region) = (player.clone(), region.clone());
-        self.run(move |core| core.db.hub_jumps.homes.entry(player).or_insert(region).clone()).await
+    async fn jumps_closed(&self, region: &RegionName, skip: usize, count: usize) -> LogResult<Vec<HubJump>> {
+        let region = region.clone();
+        self.run(move |core| {
+            let closed = core.db.hub_jumps.closed.get(&region).into_iter().flatten().rev();
+            closed.skip(skip).take(count).map(|(jump, _)| jump.clone()).collect()
+        })
+        .await
+    }
+
+    async fn reopen_jump(&self, name: &JumpName, region: &RegionName) -> LogResult<()> {
+        let (name, region) = (name.clone(), region.clone());
+        self.run(move |core| core.db.hub_jumps.reopen(&name, &region)).await
+    }
+
+    async fn jumps_sure_with(&self, region: &RegionName) -> LogResult<String> {
+        let region = region.clone();
+        self.run(move |core| core.db.hub_jumps.sure_with.get(&region).cloned().unwrap_or_default()).await
+    }
+
+    async fn keep_jumps_sure(&self, region: &RegionName, replication_id: &str) -> LogResult<()> {
+        let (region, replication_id) = (region.clone(), replication_id.to_owned());
+        self.run(move |core| drop(core.db.hub_jumps.sure_with.insert(region, replication_id))).await
+    }
+
+    async fn home_of(&self, player: &PlayerId, asking: Option<&RegionName>) -> LogResult<Option<RegionName>> {
+        let (player, asking) = (player.clone(), asking.cloned());
+        self.run(move |core| match asking {
+            Some(asking) => Some(core.db.hub_jumps.homes.entry(player).or_insert(asking).clone()),
+            None => core.db.hub_jumps.homes.get(&player).cloned(),
+        })
+        .await
     }
 }

@@ -344,3 +344,43 @@ async fn without_history_nothing_is_kept_for_the_oracle() {
     assert_eq!((dump.entries.len(), dump.history.len(), region.publications().len()), (1, 0, 0));
     assert_eq!(region.rooms(), [room()]);
 }
+
+/// As Redis, whose clock no test of the conformance suite can move.
+#[tokio::test(start_paused = true)]
+async fn what_became_of_a_jump_is_forgotten_a_day_later_unless_it_is_asked_for() {
+    let region = region_with(1);
+    let log = region.handle();
+    let name = |hop| JumpName { player: "ann".parse().unwrap(), hop: crate::ids::Hop(hop) };
+    let offer =
+        |hop| JumpOffer { name: name(hop), to: "us:3".parse().unwrap(), body: Bytes::new(), wants_cancel: false };
+    for hop in [2, 3] {
+        log.offer_jump(offer(hop)).await.unwrap();
+        log.tell_fate(&name(hop), JumpFate::Cancelled).await.unwrap();
+    }
+    region.shift_clock(25 * 3_600_000);
+    assert_eq!(log.offer_jump(offer(3)).await, Ok(JumpFate::Cancelled), "its sector had no owner for so long");
+    assert_eq!(log.tell_fate(&name(2), JumpFate::Cancelled).await, Ok(None));
+    assert_eq!(log.tell_fate(&name(3), JumpFate::Cancelled).await, Ok(Some(JumpFate::Cancelled)));
+
+    let (hub, eu, us) = (log.hub_name().await.unwrap(), RegionName::new("eu").unwrap(), RegionName::new("us").unwrap());
+    let jump = |hop| HubJump { name: name(hop), from: eu.clone(), to: "us:3".parse().unwrap(), body: Bytes::new() };
+    let arrived = async |hop| {
+        log.offer(jump(hop), &hub).await.unwrap();
+        log.step(&name(hop), JumpStep::Arrive).await.unwrap();
+        log.close_jump(&name(hop), &us).await.unwrap();
+    };
+    arrived(4).await;
+    // The one that was left has the player back; the other will never hear of it.
+    log.offer(jump(5), &hub).await.unwrap();
+    log.step(&name(5), JumpStep::Cancel).await.unwrap();
+    log.close_jump(&name(5), &eu).await.unwrap();
+    region.shift_clock(25 * 3_600_000);
+    let bob = JumpName { player: "bob".parse().unwrap(), hop: crate::ids::Hop(4) };
+    log.offer(HubJump { name: bob.clone(), ..jump(4) }, &hub).await.unwrap();
+    log.step(&bob, JumpStep::Arrive).await.unwrap();
+    log.close_jump(&bob, &us).await.unwrap();
+    let closed = log.jumps_closed(&us, 0, 9).await.unwrap();
+    assert_eq!(closed.into_iter().map(|jump| jump.name).collect::<Vec<_>>(), [bob]);
+    assert_eq!(log.step(&name(5), JumpStep::Take).await, Ok(None));
+    assert!(log.step(&name(4), JumpStep::Take).await.unwrap().is_some(), "eu has not heard of it");
+}

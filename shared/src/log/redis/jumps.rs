@@ -1,5 +1,7 @@
 //! A region's records of jumps to other regions, and of who is at home where.
 
+use redis::Value;
+
 use super::answers::{Answer, wrong};
 use super::{RedisLog, scripts};
 use crate::beyond::Beyond;
@@ -12,7 +14,7 @@ pub(super) const KEPT_MS: u128 = JUMP_KEPT_FOR.as_millis();
 impl Jumps for RedisLog {
     async fn offer_jump(&self, offer: JumpOffer) -> LogResult<JumpFate> {
         let keys = [self.keys.jumps_out(), self.keys.jumps_open(), self.keys.jumps_over()];
-        let call = scripts::JUMP_OFFER.call(&keys).arg(offer.name.to_string()).arg(offer.to.as_str());
+        let call = scripts::JUMP_OFFER.call(&keys).arg(offer.name.to_string()).arg(offer.to.to_string());
         let call = call.arg(&offer.body[..]).arg(u8::from(offer.wants_cancel)).arg(KEPT_MS.to_string());
         let mut answer = Answer::of("jump_offer", self.requests_of(&keys[0]).script(call).await?)?;
         read_fate(&answer.text()?)
@@ -70,6 +72,24 @@ impl Jumps for RedisLog {
         let keys = [self.keys.jumps_in(), self.keys.jumps_coming(), self.keys.jumps_came()];
         let call = scripts::JUMP_TAKE.call(&keys).arg(name.to_string()).arg(KEPT_MS.to_string());
         done(self, &keys[0], call, "jump_take").await
+    }
+
+    async fn ask_to_compare(&self) -> LogResult<()> {
+        let key = self.keys.compares();
+        done(self, &key, scripts::COMPARE_ASK.call(std::slice::from_ref(&key)), "compare_ask").await
+    }
+
+    async fn compares_asked(&self) -> LogResult<u64> {
+        let key = self.keys.compares();
+        let mut cmd = redis::cmd("GET");
+        cmd.arg(&key);
+        match self.requests_of(&key).command(&cmd).await? {
+            Value::Nil => Ok(0),
+            Value::BulkString(text) => {
+                std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).ok_or_else(|| wrong("compares"))
+            }
+            _ => Err(wrong("compares")),
+        }
     }
 
     async fn landed(&self, landed: Landed) -> LogResult<Hop> {

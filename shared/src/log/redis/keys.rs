@@ -44,11 +44,12 @@ pub(super) const META: &str = "sb:meta";
 /// | `{player:<id>}:talks` | sorted set | `call_answer` | `<callee> <conversation>`, by when it is over; the newest 16 | 1 h after the last answer |
 /// | `{service:<name>}:calls` | stream, group `workers` | the workers' XGROUP CREATE, `call_queue` | fields `id`, `reply_to`, `player`, `sector`, `conversation`, `deadline_ms`, `body` | for ever, newest 10,000 items; workers remove what they answered |
 /// | `{service:<name>}:queued:<reply id>` | string | `call_queue` | empty: it was queued | until the call's deadline + 60 s |
-/// | `{jumps}:out` | hash | `jump_offer`, `jump_fate`, `jumps_out` | of each jump to another region `f:<player>:<hop>` = its fate, `t:` = region, `b:` = what it carries, `c:` = it is to be cancelled, `h:` = what redis-nexus called itself when it was listed first | until `jump_settle`; what is over 1 d |
+/// | `{jumps}:out` | hash | `jump_offer`, `jump_fate`, `jumps_out` | of each jump to another region `f:<player>:<hop>` = its fate, `t:` = `<region>:<sector>`, `b:` = what it carries, `c:` = it is to be cancelled, `h:` = what redis-nexus called itself when it was listed first | until `jump_settle`; what is over 1 d |
 /// | `{jumps}:open`, `{jumps}:over` | sorted sets | the same | `<player>:<hop>` by when it was offered, by when it was over | the same |
 /// | `{jumps}:in` | hash | `jump_bring` | of each jump into this region `r:<player>:<hop>` = from where, `b:` = what it carries | until `jump_take` |
 /// | `{jumps}:coming`, `{jumps}:came` | sorted sets | `jump_bring`, `jump_take` | `<player>:<hop>` by when it was brought, by when it was dealt with | until `jump_take`; 1 d |
 /// | `{bridge}:regions` | hash | `regions_set` | `r:<region>` = where players connect there, or empty: the regions that links join to this one | for ever |
+/// | `{bridge}:compares` | string | `compare_ask` | how often all rooms were asked to compare whom they have with `at` | for ever |
 /// | `{homes}:of:<player>` | string | `home_tell` | the region that has the player | 60 s |
 /// | `{homes}:asked` | set | `home_ask` | players whose home is asked for, 10,000 at most | until `home_tell` |
 /// | `{replies}:stream` | stream, group `nodes` | the workers' XADD | fields `id`, `body` | until a node has taken it |
@@ -63,13 +64,14 @@ pub(super) const META: &str = "sb:meta";
 /// | `{hub}:news` | stream | `push` | `s` = `<room>@<region>` that a push brought something of, `p` = id of the news before | for ever, about the newest 100,000 |
 /// | `{hub}:<region>:latest` | hash | `facts` | `present <player>`, `revoked <what>` = `number body`: what the region last said of it; of a ban and its end one | for ever |
 /// | `{hub}:<region>:facts` | stream | `facts` | the same in the order it was heard: `k`, `n`, `b`, `p` = id of the one before | for ever, about the newest 100,000 |
-/// | `{hub}:link:<link>` | hash | `keep` | `swept` = ms by the region: what was marked there before is carried up | for ever |
+/// | `{hub}:link:<link>` | hash | `keep`, a link's HSET | `swept` = ms by the region: what was marked there before is carried up; `jumps` = replication id of the region when all jumps that it closed were looked through | for ever |
 /// | `{hub}:<room>@<region>:log`, `:head`, `:snap` | as `{<room>@<region>}:…` of a region | `mirror_…` | a copy of that room's log | for ever, as there |
 /// | `{hub}:log-sources` | set | `mirror_begin` | `<room>@<region>` of all copies of logs | for ever |
 /// | `{hub}:log-news` | stream | `mirror_extend`, `mirror_begin` | `s` = `<room>@<region>` that a step brought something of, `p` as above | for ever, about the newest 100,000 |
-/// | `{hub}:jump:<player>:<hop>` | hash | `hub_offer`, `hub_step` | `state`, `hub` = what redis-nexus called itself when it was offered, `from`, `to`, `body` | 1 d after both regions closed it |
-/// | `{hub}:jumps:<region>` | sorted set | `hub_offer`, `hub_close` | `<player>:<hop>` by when it was offered: jumps from there and to there | until closed |
-/// | `{hub}:home:<player>` | string | `hub_home` | the region that asked for the player first | for ever |
+/// | `{hub}:jump:<player>:<hop>` | hash | `hub_offer`, `hub_step` | `state`, `hub` = what redis-nexus called itself when it was offered, `from`, `to`, `sector`, `body` | 1 d after both regions closed it, or the one that has the player back |
+/// | `{hub}:jumps:<region>` | sorted set | `hub_offer`, `hub_close`, `hub_reopen` | `<player>:<hop>` by when it was offered: jumps from there and to there | until closed |
+/// | `{hub}:closed:<region>`, `{hub}:closed-by-player:<region>` | sorted set, hash | `hub_close` | players by when a jump from or to there that arrived was closed there; `p:<player>` = `hop from to sector` of the last | 1 d |
+/// | `{hub}:home:<player>` | string | `hub_home` | the region that had the player, or asked for them, first | for ever |
 /// | `{hub}:leader:<link>` | string | `lead` | the nexus that leads the link | until it is not kept up |
 /// | `{hub}:paused` | set | `pause` | links that are paused | for ever |
 ///
@@ -187,6 +189,9 @@ impl Keys {
     pub(super) fn hub_jumps(&self, region: &RegionName) -> String {
         format!("{}{{hub}}:jumps:{region}", self.prefix)
     }
+    pub(super) fn hub_closed(&self, region: &RegionName) -> [String; 2] {
+        ["closed", "closed-by-player"].map(|what| format!("{}{{hub}}:{what}:{region}", self.prefix))
+    }
     pub(super) fn hub_home(&self, player: &PlayerId) -> String {
         format!("{}{{hub}}:home:{player}", self.prefix)
     }
@@ -211,6 +216,9 @@ impl Keys {
     }
     pub(super) fn regions(&self) -> String {
         format!("{}{{bridge}}:regions", self.prefix)
+    }
+    pub(super) fn compares(&self) -> String {
+        format!("{}{{bridge}}:compares", self.prefix)
     }
     pub(super) fn home(&self, player: &PlayerId) -> String {
         format!("{}{{homes}}:of:{player}", self.prefix)

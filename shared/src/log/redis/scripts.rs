@@ -78,6 +78,7 @@ scripts! {
     JUMP_BRING = "jump_bring" after "prelude";
     JUMPS_IN = "jumps_in";
     JUMP_TAKE = "jump_take" after "prelude";
+    COMPARE_ASK = "compare_ask" after "prelude";
     LANDED = "landed" after "prelude" after "presence";
     REDEEM = "redeem" after "prelude";
     REGIONS_SET = "regions_set";
@@ -92,7 +93,9 @@ scripts! {
     HUB_OFFER = "hub_offer" after "prelude";
     HUB_STEP = "hub_step" after "prelude";
     HUB_JUMPS = "hub_jumps" after "prelude";
-    HUB_CLOSE = "hub_close";
+    HUB_CLOSE = "hub_close" after "prelude";
+    HUB_CLOSED = "hub_closed";
+    HUB_REOPEN = "hub_reopen" after "prelude";
     HUB_HOME = "hub_home";
 }
 
@@ -191,6 +194,7 @@ mod tests {
             &JUMP_BRING,
             &JUMPS_IN,
             &JUMP_TAKE,
+            &COMPARE_ASK,
             &LANDED,
             &REDEEM,
             &REGIONS_SET,
@@ -206,6 +210,8 @@ mod tests {
             &HUB_STEP,
             &HUB_JUMPS,
             &HUB_CLOSE,
+            &HUB_CLOSED,
+            &HUB_REOPEN,
             &HUB_HOME,
         ];
         for script in all {
