@@ -212,7 +212,7 @@ async fn chat_crosses_the_bridge_waits_while_it_is_cut_and_comes_in_order_when_i
     see(&demo, |picture| {
         // Bots come and go all the time: there is always something on the way.
         let is_quick = |name: &&str| link(picture, name)["seconds"].as_f64() < Some(2.0);
-        picture["bridge"]["cut"] == false && ["eu", "us"].iter().all(|name| is_quick(&name))
+        picture["bridge"]["cut"] == false && ["eu", "us"].iter().all(is_quick)
     })?;
     Ok(())
 }
