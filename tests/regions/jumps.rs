@@ -234,12 +234,12 @@ async fn redis_nexus_that_loses_its_tail_at_whatever_step_leaves_the_player_in_o
         // The other region comes back when the jump is about to be cancelled.
         let is_late = seed % 3 == 2;
         if is_late {
-            world.regions[US].unavailable(Duration::from_millis(31_000 + 100 * (seed / 3)));
+            world.regions[US].unavailable(Duration::from_millis(31_500 + 100 * (seed / 3)));
             ann.until(&world, Duration::from_secs(1), |_| false).await;
         }
         let (mark_after, lose_after) = (13 * (seed % 11), 60 + 23 * (seed % 13));
         ann.jump("us:3");
-        let wait_ms = if is_late { 30_000 } else { 0 };
+        let wait_ms = if is_late { 29_950 + 40 * (seed / 3) } else { 0 };
         ann.until(&world, Duration::from_millis(wait_ms + mark_after), |_| false).await;
         world.hub.mark();
         ann.until(&world, Duration::from_millis(lose_after), |_| false).await;
