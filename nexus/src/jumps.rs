@@ -95,12 +95,13 @@ async fn tell_again<L: Log + Bridge + Hub>(link: &Link<L>, jump: &HubJump) -> Op
     tell_left(link, &jump.name, &jump.to).await
 }
 
-/// The region is told that a player is in another. True: it had forgotten that they left; who has them there does not know.
+/// The region is told that a player is in another. True: it had forgotten that they left; who has them there does not know. Says so again
+/// to a leader who was told nothing of what the one before did with it.
 async fn tell_left<L: Log + Bridge + Hub>(link: &Link<L>, name: &JumpName, to: &Beyond) -> Option<bool> {
     let at = until_answered(|| link.log.at(&name.player)).await?;
     until_answered(|| link.log.left_for(&name.player, to, name.hop)).await?;
     let is_known = until_answered(|| link.log.tell_fate(name, JumpFate::Arrived)).await?.is_some();
-    Some(!is_known && at.is_none_or(|at| at.hop < name.hop))
+    Some(!is_known && at.is_none_or(|at| at.hop <= name.hop))
 }
 
 /// In any order; one that waits for an answer holds up no other.

@@ -30,6 +30,8 @@ pub use crate::room::team::may_read;
 /// A failover takes less.
 const DONE_WITHIN: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// A token's team is tried for as long as its session lives.
+const TOKEN_AGAIN_MAX: Duration = Duration::from_secs(60);
 /// The role of members of whom nobody said more: those of tokens.
 pub const MEMBER: &str = "member";
 
@@ -74,6 +76,7 @@ pub(crate) async fn follow_token<L: Log>(
 ) -> Option<TeamAt> {
     let role = Role::new(MEMBER).expect("a name");
     let change = SetTeam::ByToken { team: team.map(|team| (team, role)), issued_s };
+    let mut wait = RETRY_AFTER;
     while is_wanted() {
         let done = change_anyway(core, player, change.clone()).await;
         core.metrics.team_changes.count(if done.is_ok() { TeamChange::Done } else { TeamChange::Failed });
@@ -81,7 +84,9 @@ pub(crate) async fn follow_token<L: Log>(
             Ok(at) => return Some(at),
             Err(ChangeError::Unfinished(why)) => {
                 tracing::debug!(%player, why, "a token's team is not yet taken over");
-                tokio::time::sleep(RETRY_AFTER).await;
+                tokio::time::sleep(wait).await;
+                // Where the home is away, or does not want it, it is asked no oftener than this.
+                wait = (2 * wait).min(TOKEN_AGAIN_MAX);
             }
             Err(error) => {
                 tracing::warn!(%player, %error, "the token's team is not taken over");

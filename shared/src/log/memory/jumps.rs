@@ -182,7 +182,12 @@ impl Jumps for MemoryLog {
     }
 
     async fn ask_to_compare(&self) -> LogResult<()> {
-        self.run(move |core| core.db.jumps.compares_asked += 1).await
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            let asked = &mut core.db.jumps.compares_asked;
+            *asked = (*asked + 1).max(now_ms);
+        })
+        .await
     }
 
     async fn compares_asked(&self) -> LogResult<u64> {
