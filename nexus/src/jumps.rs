@@ -95,8 +95,8 @@ async fn tell_again<L: Log + Bridge + Hub>(link: &Link<L>, jump: &HubJump) -> Op
     tell_left(link, &jump.name, &jump.to).await
 }
 
-/// The region is told that a player is in another. True: it had forgotten that they left; who has them there does not know. Says so again
-/// to a leader who was told nothing of what the one before did with it.
+/// The region is told that a player is in another. True: it had forgotten that they left, so rooms there may still have them. It is
+/// true again when this is repeated: the leader before may have ended before it asked the rooms.
 async fn tell_left<L: Log + Bridge + Hub>(link: &Link<L>, name: &JumpName, to: &Beyond) -> Option<bool> {
     let at = until_answered(|| link.log.at(&name.player)).await?;
     until_answered(|| link.log.left_for(&name.player, to, name.hop)).await?;

@@ -1,5 +1,5 @@
 //! What redis-nexus was told of a region's players is looked at by the region's own link, wherever it came from: a region that lost a
-//! tail may know nothing of what it said, and of a redis-nexus that lost one others may have heard more.
+//! tail may know nothing of what it said, and of a redis-nexus that lost one others may have heard more. Only finds whom to tell of again; must not know how that is told.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Rosters of teams with their home elsewhere, on a memory region. Pure, one call one script.
+//! Rosters of teams with their home elsewhere, on a memory region. Pure, one call one script; must not know what a
+//! wish does to a roster.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Rosters of teams with their home elsewhere: what is asked here, and what other regions ask of those at home here.
+//! Rosters of teams with their home elsewhere: what is asked here, and what other regions ask of those at home here. Must
+//! not know what a wish does to a roster.
 
 use super::answers::{Answer, wrong};
 use super::{RedisLog, scripts};
