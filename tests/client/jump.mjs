@@ -27,6 +27,7 @@ on((it) => client.onState(it), ({ room }) => {
   told.actors.push(client.session.welcome.actor);
 });
 on((it) => client.onDelta(it), () => {});
+on((it) => client.onPopulation(it), () => {});
 on((it) => client.onRegion(it), ({ region, sector, url }) => {
   // A node hears of a new address within 2 s.
   if (url !== null) told.regions.push([region, sector]);
@@ -88,6 +89,8 @@ const ship = () => client.room.ofKind("ship").find(([, fields]) => fields.get("p
 const gate = (to) => client.room?.ofKind("gate").some(([, fields]) => fields.get("to") === to);
 
 await until("live", () => client.state === "live" && ship() !== undefined);
+// A node counts its players every second: of a region that was passed through before that, no counts are to be seen.
+await until("counted", () => client.population !== null);
 told.hop_before = ship().get("hop") ?? 0;
 for (const to of jumps) {
   const [region, sector] = to.split(":");

@@ -50,7 +50,7 @@ async fn outlives_its_node(codecs: [&str; 2], ends: Ends) -> Result<()> {
     if !script::node_js_is_there() {
         return Ok(());
     }
-    // The client keeps itself to the limit: none of its actions is refused for it.
+    // The client keeps itself to the limit (its unit tests); what a stall of more than a second heaps up is refused, and sent again.
     let limited = |settings: NodeSettings| settings.with("actions_per_s", ACTIONS_PER_S);
     let mut region = Region::start_with(&["a", "b", "c"], limited).await?;
     let urls: Vec<String> = region.addresses().iter().map(|address| format!("ws://{address}/ws")).collect();

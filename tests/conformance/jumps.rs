@@ -123,8 +123,12 @@ async fn a_jump_is_brought_until_it_is_dealt_with_and_never_again(stand: impl St
     assert_eq!(other.bring_jump(changed).await, Ok(false));
     assert_eq!(other.jumps_in(0, 10).await, Ok(vec![jump(2)]), "as it was brought first");
     assert_eq!(other.jumps_in(1, 10).await, Ok(vec![]));
-    other.take_jump(&name(2)).await.unwrap();
-    other.take_jump(&name(2)).await.unwrap();
+    let (_, region_is) = log.landed(landed(2, &[])).await.unwrap();
+    assert_eq!(other.take_jump(&name(2), "0000").await, Ok(false), "of another server's history");
+    assert_eq!(other.jumps_in(0, 10).await, Ok(vec![jump(2)]));
+    assert_eq!(log.bring_jump(jump(2)).await, Ok(false));
+    assert_eq!(other.take_jump(&name(2), &region_is).await, Ok(true));
+    assert_eq!(other.take_jump(&name(2), &region_is).await, Ok(true));
     assert_eq!(log.bring_jump(jump(2)).await, Ok(true));
     assert_eq!(log.jumps_in(0, 10).await, Ok(vec![]));
     assert_eq!(log.bring_jump(jump(4)).await, Ok(false), "another jump of the same player");
@@ -183,22 +187,26 @@ async fn a_landing_brings_its_tickets_once_and_actor_numbers_go_on_above_it(stan
     let log = stand.node().await;
     let (s1, s2) = (SessionId::new("s1").unwrap(), SessionId::new("s2").unwrap());
     log.left_for(&ann(), &"asia:1".parse().unwrap(), Hop(4)).await.unwrap();
-    assert_eq!(log.landed(landed(4, &[("s1", 1)])).await, Ok(Hop(4)), "what is known already may still bring tickets");
-    assert_eq!(log.landed(landed(5, &[("s1", 1), ("s2", 2)])).await, Ok(Hop(5)));
+    assert_eq!(
+        log.landed(landed(4, &[("s1", 1)])).await.unwrap().0,
+        Hop(4),
+        "what is known already may still bring tickets"
+    );
+    assert_eq!(log.landed(landed(5, &[("s1", 1), ("s2", 2)])).await.unwrap().0, Hop(5));
     let at = log.at(&ann()).await.unwrap().unwrap();
     assert_eq!((at.region, at.room, at.hop), (None, sector("3"), Hop(5)));
     assert_eq!(log.redeem(redeem(1, 1)).await, Ok(Some(s1)));
     // The same again: what was used stays used.
-    assert_eq!(log.landed(landed(5, &[("s1", 1), ("s2", 2)])).await, Ok(Hop(5)));
+    assert_eq!(log.landed(landed(5, &[("s1", 1), ("s2", 2)])).await.unwrap().0, Hop(5));
     assert_eq!(log.redeem(redeem(1, 2)).await, Ok(None));
     // Whoever took over set the place alone, without the tickets: they come later.
     log.arrived(&ann(), &sector("3"), Hop(7)).await.unwrap();
-    assert_eq!(log.landed(landed(7, &[("s2", 9)])).await, Ok(Hop(7)));
+    assert_eq!(log.landed(landed(7, &[("s2", 9)])).await.unwrap().0, Hop(7));
     assert_eq!(log.redeem(redeem(2, 3)).await, Ok(None), "of an earlier arrival");
     assert_eq!(log.redeem(redeem(9, 4)).await, Ok(Some(s2)));
     // A player who has gone on brings nothing any more.
     log.arrived(&ann(), &sector("4"), Hop(9)).await.unwrap();
-    assert_eq!(log.landed(landed(8, &[("s2", 5)])).await, Ok(Hop(9)));
+    assert_eq!(log.landed(landed(8, &[("s2", 5)])).await.unwrap().0, Hop(9));
     assert_eq!(log.redeem(redeem(5, 5)).await, Ok(None));
     let actor = log.attach(attach_of("s1", 9)).await.unwrap().unwrap().actor.unwrap();
     assert!(actor > ActorId(4_000_000_000_000), "{actor} is above what the record knows");

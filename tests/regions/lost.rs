@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sectorbus::action::{Action, Status};
 use sectorbus::ids::{Hop, PlayerId};
 use sectorbus::log::memory::MemoryRegion;
-use sectorbus::log::{HubJumpState, HubJumps, JumpFate, JumpName, JumpOffer, Jumps, Log};
+use sectorbus::log::{Bridge, HubJumpState, HubJumps, JumpFate, JumpName, JumpOffer, Jumps, Log};
 use sectorbus::protocol::{ClientFrame, Codec};
 use sectorbus::value::Field;
 use sectorbus_nexus::rules::Rules;
@@ -189,7 +189,8 @@ async fn of_two_jumps_under_one_name_the_one_that_was_offered_first_counts() {
     eu.offer_jump(offer("us:3")).await.unwrap();
     soon().await;
     assert_eq!(us.jumps_in(0, 9).await.map(|jumps| jumps.len()), Ok(1));
-    us.take_jump(&name).await.unwrap();
+    let region_is = us.open_bridge().await.unwrap().replication_id;
+    us.take_jump(&name, &region_is).await.unwrap();
     soon().await;
     assert!(regions["eu"].lose_tail());
     // The player is there again, and jumps elsewhere: but they are in us.

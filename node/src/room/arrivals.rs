@@ -123,10 +123,11 @@ impl<L: Log> RoomTask<L> {
         }
         self.answering.insert(player.clone(), hop);
         let landed = if from == Origin::Region { self.landed(&player, &sector, hop) } else { None };
+        let (room, committed) = (self.room.clone(), self.chain.last());
         let (core, mailbox) = (self.core.clone(), self.mailbox.clone());
         self.core.tasks.spawn("arrival known", async move {
             if let Some(landed) = landed {
-                jumps::make_landing_known(&*core.log, landed).await;
+                jumps::make_landing_known(&core, &room, committed, landed).await;
             }
             let elsewhere = assert_at(&*core.log, &player, &sector, hop).await;
             if let Origin::Sector(from) = from {
@@ -158,9 +159,9 @@ impl<L: Log> RoomTask<L> {
             Origin::Region => {
                 let Some(sector) = self.room.sector().cloned() else { return };
                 let Some(landed) = self.landed(player, &sector, hop) else { return };
-                let core = self.core.clone();
+                let (core, room, committed) = (self.core.clone(), self.room.clone(), self.chain.last());
                 self.core.tasks.spawn("landing known", async move {
-                    jumps::make_landing_known(&*core.log, landed).await;
+                    jumps::make_landing_known(&core, &room, committed, landed).await;
                 });
             }
         }

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sectorbus::beyond::Beyond;
-use sectorbus::ids::{ActorId, Hop, PlayerId, SectorId, SessionId};
+use sectorbus::ids::{ActorId, EntryId, Hop, PlayerId, RoomId, SectorId, SessionId};
 use sectorbus::limits::JUMP_CANCELLED_AFTER;
-use sectorbus::log::{JumpFate, JumpName, JumpOffer, Landed, Log, LogError, LogResult, TicketHash};
+use sectorbus::log::{JumpFate, JumpName, JumpOffer, Landed, Log, LogError, LogResult, OnChain, TicketHash};
 use sectorbus::state::{Jump, Outgoing};
 
 use crate::command::Landing;
+use crate::core::Core;
 use crate::jumps::ticket;
 use crate::room::owner::{Input, Origin};
 use crate::room::task::{RoomEvent, RoomTask};
@@ -126,10 +127,16 @@ impl<L: Log> RoomTask<L> {
     }
 }
 
-/// Sets `at` with the tickets, then has the jump dealt with; until answered.
-pub(super) async fn make_landing_known<L: Log>(log: &L, landed: Landed) {
-    until_answered(|| log.landed(landed.clone())).await;
-    until_answered(|| log.take_jump(&landed.name)).await;
+/// Sets `at` with the tickets, then has the jump dealt with, if the log has what this owner had committed by then: a tail may have
+/// gone with it, and whoever owns the room then is told of the jump again, as long as nobody says that it was dealt with.
+pub(super) async fn make_landing_known<L: Log>(core: &Core<L>, room: &RoomId, committed: EntryId, landed: Landed) {
+    let Some((_, region_is)) = until_answered(|| core.log.landed(landed.clone())).await else { return };
+    let heads = until_answered(|| core.log.heads(std::slice::from_ref(room))).await;
+    let head = heads.and_then(|heads| heads.into_iter().next()?.log);
+    if head.is_none_or(|head| head.on_chain(committed) != OnChain::Yes) {
+        return core.owners.tell_one(room, RoomEvent::CheckHead);
+    }
+    until_answered(|| core.log.take_jump(&landed.name, &region_is)).await;
 }
 
 /// `None`: what is there cannot be read.

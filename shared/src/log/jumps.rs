@@ -179,11 +179,12 @@ pub trait Jumps: Send + Sync + 'static {
     fn bring_jump(&self, jump: JumpIn) -> impl Future<Output = LogResult<bool>> + Send;
     /// For nodes. Those not dealt with, the oldest first, at most `count` after the first `skip`.
     fn jumps_in(&self, skip: usize, count: usize) -> impl Future<Output = LogResult<Vec<JumpIn>>> + Send;
-    /// For owners. The player arrived here, with this hop or a later one.
-    fn take_jump(&self, name: &JumpName) -> impl Future<Output = LogResult<()>> + Send;
+    /// For owners. The player arrived here, with this hop or a later one, as the log said while the region's Redis had the
+    /// replication id `region_is`. False: it has another one, and the jump waits: the arrival may be gone.
+    fn take_jump(&self, name: &JumpName, region_is: &str) -> impl Future<Output = LogResult<bool>> + Send;
 
-    /// As [`crate::log::Log::arrived`], with the tickets of that arrival.
-    fn landed(&self, landed: Landed) -> impl Future<Output = LogResult<Hop>> + Send;
+    /// As [`crate::log::Log::arrived`], with the tickets of that arrival. Answers the region's replication id too.
+    fn landed(&self, landed: Landed) -> impl Future<Output = LogResult<(Hop, String)>> + Send;
     /// As [`crate::log::Log::arrived`]: the player is in another region.
     fn left_for(&self, player: &PlayerId, to: &Beyond, hop: Hop) -> impl Future<Output = LogResult<Hop>> + Send;
     /// For links. `at` was told of departures that rooms here have lost: all rooms compare whom they have with it.

@@ -112,15 +112,18 @@ pub(super) async fn arrived(
     hop: Hop,
 ) -> LogResult<Hop> {
     let (room, region) = (room.clone(), region.cloned());
-    set_at(log, player, room.clone(), move |record, _| record.arrived(&room, region.as_ref(), hop)).await
+    set_at(log, player, room.clone(), move |record, _| record.arrived(&room, region.as_ref(), hop))
+        .await
+        .map(|(hop, _)| hop)
 }
 
+/// Answers the hop stored afterwards, and the replication id.
 async fn set_at(
     log: &MemoryLog,
     player: &PlayerId,
     room: SectorId,
     set: impl FnOnce(&mut PlayerRecord, u64) -> Hop + Send + 'static,
-) -> LogResult<Hop> {
+) -> LogResult<(Hop, String)> {
     let player = player.clone();
     log.run(move |core| {
         let now_ms = core.time_ms();
@@ -131,7 +134,7 @@ async fn set_at(
             let present = record.tell_presence(now_ms, false);
             core.tell_presence(&player, present);
         }
-        stored
+        (stored, core.replication_id())
     })
     .await
 }
@@ -172,11 +175,15 @@ impl Jumps for MemoryLog {
         self.run(move |core| core.db.jumps.coming.iter().skip(skip).take(count).cloned().collect()).await
     }
 
-    async fn take_jump(&self, name: &JumpName) -> LogResult<()> {
-        let name = name.clone();
+    async fn take_jump(&self, name: &JumpName, region_is: &str) -> LogResult<bool> {
+        let (name, region_is) = (name.clone(), region_is.to_owned());
         self.run(move |core| {
             let now_ms = core.time_ms();
-            core.db.jumps.take(&name, now_ms);
+            let is_the_same = core.replication_id() == region_is;
+            if is_the_same {
+                core.db.jumps.take(&name, now_ms);
+            }
+            is_the_same
         })
         .await
     }
@@ -194,7 +201,7 @@ impl Jumps for MemoryLog {
         self.run(move |core| core.db.jumps.compares_asked).await
     }
 
-    async fn landed(&self, landed: Landed) -> LogResult<Hop> {
+    async fn landed(&self, landed: Landed) -> LogResult<(Hop, String)> {
         let (player, room) = (landed.name.player.clone(), landed.room.clone());
         set_at(self, &player, room, move |record, now_ms| record.landed(&landed, now_ms)).await
     }

@@ -68,10 +68,10 @@ impl Jumps for RedisLog {
         Ok(found)
     }
 
-    async fn take_jump(&self, name: &JumpName) -> LogResult<()> {
+    async fn take_jump(&self, name: &JumpName, region_is: &str) -> LogResult<bool> {
         let keys = [self.keys.jumps_in(), self.keys.jumps_coming(), self.keys.jumps_came()];
-        let call = scripts::JUMP_TAKE.call(&keys).arg(name.to_string()).arg(KEPT_MS.to_string());
-        done(self, &keys[0], call, "jump_take").await
+        let call = scripts::JUMP_TAKE.call(&keys).arg(name.to_string()).arg(KEPT_MS.to_string()).arg(region_is);
+        Answer::of("jump_take", self.requests_of(&keys[0]).script(call).await?)?.is_word("DONE", "OTHER")
     }
 
     async fn ask_to_compare(&self) -> LogResult<()> {
@@ -92,7 +92,7 @@ impl Jumps for RedisLog {
         }
     }
 
-    async fn landed(&self, landed: Landed) -> LogResult<Hop> {
+    async fn landed(&self, landed: Landed) -> LogResult<(Hop, String)> {
         let Landed { name, room, actor_min, tickets } = landed;
         let channel = self.keys.channel(&RoomId::Player(name.player.clone()));
         let call = scripts::LANDED.call(&[self.keys.at(&name.player)]).arg(room.as_str()).arg(name.hop.0);
@@ -100,7 +100,10 @@ impl Jumps for RedisLog {
         for (session, hash) in &tickets {
             call = call.arg(session.as_str()).arg(hash.hex());
         }
-        let landed = async { Answer::of("landed", self.requests_of(&channel).script(call).await?)?.parse().map(Hop) };
+        let landed = async {
+            let mut answer = Answer::of("landed", self.requests_of(&channel).script(call).await?)?;
+            Ok((Hop(answer.parse()?), answer.text()?))
+        };
         self.touching(Part::Presence, &RoomId::Player(name.player), landed).await
     }
 

@@ -2,11 +2,11 @@
 -- KEYS: at. ARGV: room, hop, channel, lowest actor number, ms a ticket is good, then session and hash of each ticket.
 -- Checks: the hop is not below the stored one; the tickets of this arrival were not set before. Writes: room, hop, the tickets as
 -- `hash until_ms used_by` (#: nobody), an actor number at least the given one; publishes who is present and where.
--- Answers: the hop stored afterwards.
+-- Answers: the hop stored afterwards, replication id.
 local stored = redis.call('HMGET', KEYS[1], 'hop', 'landed', 'actor')
 local hop, given, now = tonumber(stored[1] or '-1'), tonumber(ARGV[2]), now_ms()
 if hop > given then
-  return { stored[1] }
+  return { stored[1], replication_id() }
 end
 if tonumber(stored[2] or '-1') < given then
   local record = redis.call('HGETALL', KEYS[1])
@@ -26,4 +26,4 @@ if hop < given then
   redis.call('HDEL', KEYS[1], 'region')
   tell_presence(KEYS[1], ARGV[3], now, false)
 end
-return { ARGV[2] }
+return { ARGV[2], replication_id() }
