@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sectorbus::ids::{EntryId, FeedId, PlayerId, RoomId};
 use sectorbus::limits::{HEADS_AT_ONCE, JUMPS_AT_ONCE};
-use sectorbus::log::{Bridge, FactKey, Hub, Log, LogResult, MirrorAt, Mirrors, Part, Revoked, Source, Touched};
+use sectorbus::log::{Bridge, FactKey, Hub, Log, LogResult, MirrorAt, Mirrors, Part, Source, Touched};
 
 use crate::Region;
 use crate::rules::{Rules, What};
@@ -162,19 +162,16 @@ impl<L: Log + Bridge + Hub + Mirrors> Looking<'_, L> {
         let mut revocations = row("revocations", format!("global@{name}"), 0);
         let mut after_ms = 0;
         while wants(What::Revocations) {
-            let (upto_ms, own) = region.log.own_revocations(after_ms, FACTS_AT_ONCE).await?;
-            let carried = own.into_iter().filter(|revocation| !matches!(revocation.what, Revoked::Ears(_)));
-            for revocation in carried {
+            let own = region.log.own_revocations(after_ms, FACTS_AT_ONCE).await?;
+            let Some(last) = own.last() else { break };
+            after_ms = last.revocation.at_ms;
+            for revocation in own.into_iter().map(|told| told.revocation) {
                 if is_told(FactKey::Revoked(revocation.what), revocation.at_ms) {
                     revocations.cursor = revocation.at_ms.to_string();
                 } else {
                     revocations.add(now_ms.saturating_sub(revocation.at_ms));
                 }
             }
-            if upto_ms <= after_ms {
-                break;
-            }
-            after_ms = upto_ms;
         }
         Ok([presence, rosters, revocations].into_iter().filter_map(|row| row.behind(name.as_str(), "up")).collect())
     }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 use sectorbus::ids::{FeedId, PlayerId, RegionName, RoomId};
 use sectorbus::log::{
-    At, Bridge, Fact, FactKey, Far, FarPresence, Hub, Log, Mirrors, Revoked, RosterAsk, SetTeam, Source, TeamAt,
+    At, Bridge, Fact, FactKey, Far, FarPresence, Hub, Log, Mirrors, Revocation, RevocationTold, Revoked, RosterAsk,
+    SetTeam, Source, TeamAt,
 };
 use sectorbus::metrics::Direction;
 use sectorbus::presence::Shown;
@@ -185,27 +186,31 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         let mut after_ms = 0;
         loop {
             let own = until_answered(|| link.log.own_revocations(after_ms, FACTS_AT_ONCE)).await;
-            let Some((upto_ms, found)) = own.filter(|(upto_ms, _)| *upto_ms > after_ms) else {
+            let Some(found) = own.filter(|found| !found.is_empty()) else {
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             };
-            // What a player's own nodes look at again concerns no other region.
-            let told = found.into_iter().filter(|revocation| !matches!(revocation.what, Revoked::Ears(_)));
-            let facts: Vec<Fact> = told
-                .map(|revocation| Fact {
-                    key: FactKey::Revoked(revocation.what),
-                    number: revocation.at_ms,
-                    body: self.to_hub_ms(revocation.until_ms).to_string(),
-                })
-                .collect();
-            if !facts.is_empty() {
-                let known = self.tell(What::Revocations, RoomId::Global, &facts).await;
-                for known in known.unwrap_or_default() {
-                    self.revoke_again(&facts, &known).await;
-                }
+            let facts: Vec<Fact> = found.iter().map(|told| self.revocation_of(told)).collect();
+            let known = self.tell(What::Revocations, RoomId::Global, &facts).await;
+            for known in known.unwrap_or_default() {
+                self.revoke_again(&facts, &known).await;
             }
-            after_ms = upto_ms;
+            after_ms = facts.last().map_or(after_ms, |fact| fact.number);
         }
+    }
+
+    fn revocation_of(&self, told: &RevocationTold) -> Fact {
+        let Revocation { what, at_ms, until_ms } = &told.revocation;
+        let body = format!("{} {}", self.to_hub_ms(*until_ms), told.write_knew());
+        Fact { key: FactKey::Revoked(what.clone()), number: *at_ms, body: body.trim_end().to_owned() }
+    }
+
+    /// `None`: of no shape that this release knows.
+    fn revocation_told(&self, what: Revoked, number: u64, body: &str) -> Option<RevocationTold> {
+        let (until_ms, knew) = body.split_once(' ').unwrap_or((body, ""));
+        let until_ms = self.to_region_ms(until_ms.parse().ok()?);
+        let revocation = Revocation { what, at_ms: number, until_ms };
+        Some(RevocationTold { revocation, knew: RevocationTold::read_knew(knew)? })
     }
 
     /// Others have heard something later of a player than the region tells: it lost a tail, and its clock is behind. Or what was
@@ -392,11 +397,11 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
     }
 
     async fn learn_revoked(&self, from: &RegionName, fact: Fact) {
-        let (FactKey::Revoked(what), Ok(until_ms)) = (fact.key, fact.body.parse::<u64>()) else {
+        let FactKey::Revoked(what) = fact.key else { return };
+        let Some(told) = self.revocation_told(what, fact.number, &fact.body) else {
             return tracing::error!(%from, "a revocation is unreadable: it is left out");
         };
-        let until_ms = self.to_region_ms(until_ms);
-        until_answered(|| self.link.log.learn_revoked(&what, from, fact.number, until_ms)).await;
+        until_answered(|| self.link.log.learn_revoked(&told, from)).await;
     }
 }
 

@@ -2,7 +2,9 @@
 
 use sectorbus::ids::{FeedId, Hop, PlayerId, RegionName};
 use sectorbus::limits::UNBAN_KEPT_FOR;
-use sectorbus::log::{Fact, FactKey, FactPage, Facts, Far, FarPresence, Log, Push, Revoked, TakesFrom};
+use sectorbus::log::{
+    Fact, FactKey, FactPage, Facts, Far, FarPresence, Log, Push, Revocation, RevocationTold, Revoked, TakesFrom,
+};
 use sectorbus::presence::Shown;
 
 use crate::stand::{Stand, region, rules};
@@ -15,7 +17,8 @@ rules! {
     what_was_revoked_elsewhere_is_revoked_here_and_is_not_the_regions_own,
     of_a_ban_and_its_end_what_its_region_said_last_counts_whatever_comes_again,
     tokens_of_before_are_revoked_once_for_each_time_that_is_said,
-    the_end_of_a_regions_own_ban_is_its_own_whoever_says_it,
+    an_end_ends_the_bans_that_its_region_knew_of_in_whatever_order_they_are_heard,
+    what_a_region_says_of_a_ban_counts_instead_of_what_it_knew,
     a_ban_of_which_others_have_heard_more_is_said_again_above_it,
     whoever_has_read_more_than_there_is_reads_all,
     redis_nexus_knows_of_a_ban_and_its_end_what_was_said_last,
@@ -121,32 +124,45 @@ async fn what_is_said_of_a_player_elsewhere_is_learned_once_and_told(stand: impl
     assert_eq!(takes().await, TakesFrom::Yes, "who is known elsewhere is no stranger");
 }
 
+/// What a region says: its number, until when, and what it knew of others.
+fn word(what: &Revoked, number: u64, until_ms: u64, knew: &[(&str, u64)]) -> RevocationTold {
+    let revocation = Revocation { what: what.clone(), at_ms: number, until_ms };
+    RevocationTold { revocation, knew: knew.iter().map(|(name, number)| (region(name), *number)).collect() }
+}
+
+async fn own(log: &impl Log) -> Vec<(Revoked, Vec<(RegionName, u64)>)> {
+    let own = log.own_revocations(0, 10).await.unwrap();
+    own.into_iter().map(|told| (told.revocation.what, told.knew)).collect()
+}
+
 async fn what_was_revoked_elsewhere_is_revoked_here_and_is_not_the_regions_own(stand: impl Stand) {
     let (log, us) = (stand.node().await, region("us"));
     let later_ms = log.time_ms().await.unwrap() + 60_000;
     let (token, ban, unban) = (Revoked::Token("t".to_owned()), Revoked::Ban(ann()), Revoked::Unban(ann()));
-    log.learn_revoked(&token, &us, 1, later_ms).await.unwrap();
-    log.learn_revoked(&ban, &us, 2, later_ms).await.unwrap();
-    log.revoke(&Revoked::Token("own".to_owned()), later_ms).await.unwrap();
+    log.learn_revoked(&word(&token, 1, later_ms, &[]), &us).await.unwrap();
+    log.learn_revoked(&word(&ban, 2, later_ms, &[]), &us).await.unwrap();
+    let mine = Revoked::Token("own".to_owned());
+    log.revoke(&mine, later_ms).await.unwrap();
+    log.revoke(&Revoked::Ears(ann()), later_ms).await.unwrap();
     let all = log.revocations(0, 10).await.unwrap();
     let kinds: Vec<_> = all.iter().map(|found| (&found.what, found.until_ms)).collect();
-    let own = Revoked::Token("own".to_owned());
-    assert_eq!(kinds, [(&token, later_ms), (&ban, later_ms), (&own, later_ms)]);
-    assert_eq!(log.own_revocations(0, 10).await, Ok((all[2].at_ms, vec![all[2].clone()])));
-    assert_eq!(log.own_revocations(0, 2).await, Ok((all[1].at_ms, vec![])), "a page without any goes on");
+    assert_eq!(kinds, [(&token, later_ms), (&ban, later_ms), (&mine, later_ms), (&Revoked::Ears(ann()), later_ms)]);
+    let told = vec![RevocationTold { revocation: all[2].clone(), knew: vec![] }];
+    assert_eq!(log.own_revocations(0, 10).await, Ok(told.clone()), "what concerns its own nodes is not told");
+    assert_eq!(log.own_revocations(all[2].at_ms, 10).await, Ok(vec![]));
+    assert_eq!(log.own_revocations(all[2].at_ms + 1, 10).await, Ok(told), "a tail was lost, and the clock is behind");
     // Learned again, it is not made again.
-    log.learn_revoked(&token, &us, 1, later_ms).await.unwrap();
-    log.learn_revoked(&ban, &us, 2, later_ms).await.unwrap();
-    log.learn_revoked(&own, &us, 3, later_ms).await.unwrap();
+    log.learn_revoked(&word(&token, 1, later_ms, &[]), &us).await.unwrap();
+    log.learn_revoked(&word(&ban, 2, later_ms, &[]), &us).await.unwrap();
+    log.learn_revoked(&word(&mine, 3, later_ms, &[]), &us).await.unwrap();
     assert_eq!(log.revocations(0, 10).await.unwrap(), all);
     // What is said here as well is the region's own.
     log.revoke(&token, later_ms).await.unwrap();
-    log.learn_revoked(&unban, &us, 4, later_ms).await.unwrap();
-    let own: Vec<_> = log.own_revocations(0, 10).await.unwrap().1.into_iter().map(|found| found.what).collect();
-    assert_eq!(own, [Revoked::Token("own".to_owned()), token]);
+    log.learn_revoked(&word(&unban, 4, later_ms, &[]), &us).await.unwrap();
+    assert_eq!(own(&log).await, [(mine, vec![]), (token, vec![])]);
     assert!(log.revocations(0, 10).await.unwrap().iter().all(|found| found.what != ban), "the end of a ban ends it");
-    log.learn_revoked(&Revoked::Token("over".to_owned()), &us, 5, 5).await.unwrap();
-    assert_eq!(log.revocations(0, 10).await.unwrap().len(), 3);
+    log.learn_revoked(&word(&Revoked::Token("over".to_owned()), 5, 5, &[]), &us).await.unwrap();
+    assert_eq!(log.revocations(0, 10).await.unwrap().len(), 4);
 }
 
 /// Of bans and their ends, and until when, oldest first.
@@ -159,76 +175,131 @@ async fn of_a_ban_and_its_end_what_its_region_said_last_counts_whatever_comes_ag
     let now_ms = log.time_ms().await.unwrap();
     let later_ms = now_ms + 60_000_000_000;
     let (ban, unban) = (Revoked::Ban(ann()), Revoked::Unban(ann()));
-    log.learn_revoked(&ban, &us, 5, later_ms).await.unwrap();
+    log.learn_revoked(&word(&ban, 5, later_ms, &[]), &us).await.unwrap();
     // Whoever was away hears of the end when that is over already.
-    log.learn_revoked(&unban, &us, 7, now_ms - 9).await.unwrap();
+    log.learn_revoked(&word(&unban, 7, now_ms - 9, &[]), &us).await.unwrap();
     let kept = bans(&log).await;
-    assert_eq!((kept.len(), &kept[0].0), (1, &unban));
-    let day_ms = UNBAN_KEPT_FOR.as_millis() as u64;
-    assert!(kept[0].1 >= now_ms + day_ms, "{kept:?}");
+    assert_eq!(kept, [(unban.clone(), later_ms)], "as long as the ban would have been");
     for number in [5, 6, 7] {
-        log.learn_revoked(&ban, &us, number, later_ms).await.unwrap();
+        log.learn_revoked(&word(&ban, number, later_ms, &[]), &us).await.unwrap();
     }
     assert_eq!(bans(&log).await, kept, "what was said before changes nothing");
-    log.learn_revoked(&ban, &asia, 1, later_ms).await.unwrap();
+    log.learn_revoked(&word(&ban, 1, later_ms, &[]), &asia).await.unwrap();
     assert_eq!(bans(&log).await, [(ban.clone(), later_ms)], "each region has its own numbers");
-    log.learn_revoked(&unban, &us, 6, later_ms).await.unwrap();
+    log.learn_revoked(&word(&unban, 6, later_ms, &[]), &us).await.unwrap();
     assert_eq!(bans(&log).await, [(ban.clone(), later_ms)]);
-    log.learn_revoked(&ban, &us, 8, later_ms - 5).await.unwrap();
+    log.learn_revoked(&word(&ban, 8, later_ms - 5, &[("asia", 1)]), &us).await.unwrap();
     assert_eq!(bans(&log).await, [(ban.clone(), later_ms - 5)], "the later ban counts, though it is over sooner");
-    log.learn_revoked(&ban, &us, 9, now_ms - 5).await.unwrap();
-    assert_eq!(bans(&log).await[0].0, unban, "it took the place of one that is longer, and is over");
-    assert_eq!(log.own_revocations(0, 10).await.unwrap().1, []);
+    log.learn_revoked(&word(&ban, 9, now_ms - 5, &[("asia", 1)]), &us).await.unwrap();
+    let day_ms = UNBAN_KEPT_FOR.as_millis() as u64;
+    let [(what, until_ms)] = bans(&log).await.try_into().unwrap();
+    assert!(what == unban && until_ms >= now_ms + day_ms, "it took the place of one that is longer, and is over");
+    assert_eq!(own(&log).await, []);
+}
+
+/// Every order in which these come.
+fn orders<T: Clone>(of: &[T]) -> Vec<Vec<T>> {
+    let [first, rest @ ..] = of else { return vec![vec![]] };
+    let inserted = |order: &Vec<T>, at: usize| [&order[..at], std::slice::from_ref(first), &order[at..]].concat();
+    orders(rest).iter().flat_map(|order| (0..=order.len()).map(move |at| inserted(order, at))).collect()
+}
+
+/// Region, whether it is an end, its number, for how long, and what was known there.
+type Said = (&'static str, bool, u64, u64, &'static [(&'static str, u64)]);
+
+async fn an_end_ends_the_bans_that_its_region_knew_of_in_whatever_order_they_are_heard(stand: impl Stand) {
+    let log = stand.node().await;
+    let later_ms = log.time_ms().await.unwrap() + 60_000_000;
+    const OF_ASIA: Said = ("asia", false, 1, 0, &[]);
+    let cases: [(&str, [Said; 3], Option<u64>); 4] = [
+        // Two regions ban, one of them ends both, and a third was away.
+        ("both", [OF_ASIA, ("us", false, 2, 0, &[("asia", 1)]), ("us", true, 3, 0, &[("asia", 1)])], None),
+        // One that had not heard of the end bans again.
+        ("again", [OF_ASIA, ("us", true, 3, 0, &[("asia", 1)]), ("asia", false, 2, 7, &[])], Some(7)),
+        // A region that was cut off ended an older ban than the one that was made meanwhile.
+        (
+            "older",
+            [("us", false, 2, 0, &[]), ("us", true, 5, 0, &[("asia", 3)]), ("asia", false, 4, 9, &[("us", 2)])],
+            Some(9),
+        ),
+        // Nobody knew of another's: the longest counts.
+        ("apart", [OF_ASIA, ("us", false, 2, 2, &[]), ("eu", false, 9, 1, &[])], Some(2)),
+    ];
+    for (name, said, until) in cases {
+        for (n, order) in orders(&said).into_iter().enumerate() {
+            let player = PlayerId::new(&format!("{name}-{n}")).unwrap();
+            let (ban, unban) = (Revoked::Ban(player.clone()), Revoked::Unban(player.clone()));
+            for (from, is_end, number, for_ms, knew) in order {
+                let told = word(if is_end { &unban } else { &ban }, number, later_ms + for_ms, knew);
+                log.learn_revoked(&told, &region(from)).await.unwrap();
+            }
+            let kept = log.revocations(0, 1_000).await.unwrap().into_iter().find(|kept| kept.what == ban);
+            assert_eq!(kept.map(|kept| kept.until_ms), until.map(|for_ms| later_ms + for_ms), "{player}");
+        }
+    }
 }
 
 async fn tokens_of_before_are_revoked_once_for_each_time_that_is_said(stand: impl Stand) {
     let (log, us) = (stand.node().await, region("us"));
     let later_ms = log.time_ms().await.unwrap() + 60_000;
     let (player, other) = (Revoked::Player(ann()), Revoked::Token("other".to_owned()));
-    log.learn_revoked(&player, &us, 5, later_ms).await.unwrap();
+    log.learn_revoked(&word(&player, 5, later_ms, &[]), &us).await.unwrap();
     log.revoke(&other, later_ms).await.unwrap();
     let first = log.revocations(0, 10).await.unwrap();
-    log.learn_revoked(&player, &us, 5, later_ms + 9).await.unwrap();
+    log.learn_revoked(&word(&player, 5, later_ms + 9, &[]), &us).await.unwrap();
     assert_eq!(log.revocations(0, 10).await.unwrap(), first, "whoever logged in since may stay");
     // A later one is for fewer tokens that are not over, and for all that were issued meanwhile.
-    log.learn_revoked(&player, &us, 6, later_ms - 9).await.unwrap();
+    log.learn_revoked(&word(&player, 6, later_ms - 9, &[]), &us).await.unwrap();
     let again = log.revocations(0, 10).await.unwrap();
     assert_eq!((&again[0], &again[1].what, again[1].until_ms), (&first[1], &player, later_ms));
 }
 
-async fn the_end_of_a_regions_own_ban_is_its_own_whoever_says_it(stand: impl Stand) {
+async fn what_a_region_says_of_a_ban_counts_instead_of_what_it_knew(stand: impl Stand) {
     let (log, us, asia) = (stand.node().await, region("us"), region("asia"));
     let later_ms = log.time_ms().await.unwrap() + 60_000_000_000;
     let (ban, unban) = (Revoked::Ban(ann()), Revoked::Unban(ann()));
-    log.revoke(&ban, later_ms).await.unwrap();
-    log.learn_revoked(&unban, &us, 3, later_ms).await.unwrap();
-    let own = log.own_revocations(0, 10).await.unwrap().1;
-    assert_eq!(own.iter().map(|one| &one.what).collect::<Vec<_>>(), [&unban], "who learns of both hears of it last");
-    // Another end of it ends nothing, and a ban from elsewhere is not the region's own.
-    log.learn_revoked(&unban, &asia, 3, later_ms).await.unwrap();
-    assert_eq!(log.own_revocations(0, 10).await.unwrap().1, []);
+    let at_ms = log.revoke(&ban, later_ms).await.unwrap().unwrap();
+    // Who ends it knows of it, or ends nothing here.
+    log.learn_revoked(&word(&unban, 3, later_ms, &[]), &us).await.unwrap();
+    assert_eq!(bans(&log).await, [(ban.clone(), later_ms)]);
+    log.learn_revoked(&word(&unban, 4, later_ms, &[("test", at_ms)]), &us).await.unwrap();
+    assert_eq!(bans(&log).await[0].0, unban);
+    assert_eq!(own(&log).await, [(ban.clone(), vec![])], "who hears of both knows that the end counts");
+    log.learn_revoked(&word(&ban, 7, later_ms + 9, &[]), &asia).await.unwrap();
+    assert_eq!(bans(&log).await, [(ban.clone(), later_ms + 9)]);
     log.revoke(&unban, later_ms).await.unwrap();
-    log.learn_revoked(&ban, &asia, 4, later_ms).await.unwrap();
-    assert_eq!(log.own_revocations(0, 10).await.unwrap().1, []);
+    assert_eq!(bans(&log).await, [(unban.clone(), later_ms + 9)], "told for as long as others have the ban");
+    let knew = vec![(asia.clone(), 7), (us.clone(), 4)];
+    assert_eq!(own(&log).await, [(unban, knew)]);
+    log.learn_revoked(&word(&ban, 8, later_ms + 1, &[]), &asia).await.unwrap();
+    log.revoke(&ban, later_ms).await.unwrap();
+    assert_eq!(bans(&log).await, [(ban.clone(), later_ms)], "the later ban counts, though it is over sooner");
+    assert_eq!(own(&log).await, [(ban, vec![(asia, 8), (us, 4)])]);
 }
 
 async fn a_ban_of_which_others_have_heard_more_is_said_again_above_it(stand: impl Stand) {
     let (log, us) = (stand.node().await, region("us"));
     let later_ms = log.time_ms().await.unwrap() + 60_000_000;
     let (ban, unban) = (Revoked::Ban(ann()), Revoked::Unban(ann()));
+    let number = async || log.own_revocations(0, 10).await.unwrap()[0].revocation.at_ms;
     log.revoke_again(&ban, later_ms).await.unwrap();
     assert_eq!(bans(&log).await, [], "nothing is made by that");
     let at_ms = log.revoke(&ban, later_ms).await.unwrap().unwrap();
     log.revoke_again(&ban, at_ms).await.unwrap();
-    assert_eq!(log.revocations(0, 10).await.unwrap()[0].at_ms, at_ms, "that is what they heard of");
     log.revoke_again(&unban, later_ms).await.unwrap();
+    assert_eq!(number().await, at_ms, "that is what they heard of, and it is no end");
     log.revoke_again(&ban, later_ms).await.unwrap();
     log.revoke_again(&ban, later_ms).await.unwrap();
     let again = log.own_revocations(at_ms, 10).await.unwrap();
-    assert_eq!((again.0, again.1.len(), again.1[0].until_ms), (later_ms + 1, 1, later_ms), "once");
-    log.learn_revoked(&unban, &us, 1, later_ms).await.unwrap();
+    let [RevocationTold { revocation, .. }] = again.as_slice() else { panic!("once: {again:?}") };
+    assert_eq!((&revocation.what, revocation.at_ms, revocation.until_ms), (&ban, later_ms + 1, later_ms));
+    // An end that knew of what was lost does not end what was said since.
+    log.learn_revoked(&word(&unban, 1, later_ms, &[("test", later_ms)]), &us).await.unwrap();
+    assert_eq!(bans(&log).await, [(ban.clone(), later_ms)]);
+    log.learn_revoked(&word(&unban, 2, later_ms, &[("test", later_ms + 9)]), &us).await.unwrap();
+    assert!(log.revoke(&ban, later_ms).await.unwrap().unwrap() > later_ms + 9, "above what others know of");
     let learned = Revoked::Ban(PlayerId::new("bob").unwrap());
-    log.learn_revoked(&learned, &us, 2, later_ms).await.unwrap();
+    log.learn_revoked(&word(&learned, 2, later_ms, &[]), &us).await.unwrap();
     let before = log.revocations(0, 10).await.unwrap();
     log.revoke_again(&learned, later_ms + 100).await.unwrap();
     assert_eq!(log.revocations(0, 10).await.unwrap(), before, "what others said is theirs to say again");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sectorbus::ids::PlayerId;
-use sectorbus::log::memory::MemoryRegion;
+use sectorbus::log::memory::{MemoryLog, MemoryRegion};
 use sectorbus::log::{Hub, Log, Revoked};
 use sectorbus::presence::Shown;
 use sectorbus::protocol::{ClientFrame, CloseCode, Watch};
@@ -179,6 +179,39 @@ async fn the_end_of_a_ban_ends_it_everywhere_however_late_it_is_heard_of() {
         universe.passes(Duration::from_secs(4 + n as u64)).await;
     }
     assert_eq!(banned(&universe, "bob").await, [false; 3]);
+    assert_eq!(banned(&universe, "cid").await, [false; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_ends_the_bans_that_its_region_has_heard_of_and_no_later_one() {
+    let mut universe = Universe::new(54).await;
+    let _nexus = universe.bridged().await;
+    let logs: Vec<_> = universe.regions.iter().map(MemoryRegion::handle).collect();
+    let [eu, us, asia] = logs.as_slice() else { panic!("three regions") };
+    let later = async |log: &MemoryLog| log.time_ms().await.expect("a time") + 3_600_000;
+    let (bob, cid) = (player("bob"), player("cid"));
+    for log in [eu, us] {
+        log.revoke(&Revoked::Ban(bob.clone()), later(log).await).await.expect("revoked");
+        universe.passes(Duration::from_secs(3)).await;
+    }
+    eu.revoke(&Revoked::Ban(cid.clone()), later(eu).await).await.expect("revoked");
+    universe.passes(Duration::from_secs(3)).await;
+    for name in ["asia", "eu"] {
+        universe.hub.handle().pause(name, true).await.expect("paused");
+    }
+    universe.passes(Duration::from_secs(1)).await;
+    us.revoke(&Revoked::Unban(bob), later(us).await).await.expect("revoked");
+    us.revoke(&Revoked::Unban(cid.clone()), later(us).await).await.expect("revoked");
+    universe.hub.handle().pause("asia", false).await.expect("resumed");
+    universe.passes(Duration::from_secs(5)).await;
+    assert_eq!(banned(&universe, "bob").await, [true, false, false], "ended by one of the two that said it");
+    asia.revoke(&Revoked::Ban(cid.clone()), later(asia).await).await.expect("revoked");
+    universe.hub.handle().pause("eu", false).await.expect("resumed");
+    universe.passes(Duration::from_secs(5)).await;
+    assert_eq!(banned(&universe, "bob").await, [false; 3]);
+    assert_eq!(banned(&universe, "cid").await, [true; 3], "said when the end was known");
+    eu.revoke(&Revoked::Unban(cid), later(eu).await).await.expect("revoked");
+    universe.passes(Duration::from_secs(5)).await;
     assert_eq!(banned(&universe, "cid").await, [false; 3]);
 }
 

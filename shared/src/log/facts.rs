@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{FeedId, PlayerId, RegionName, SectorId, TeamId};
-use crate::log::{LogResult, Revocation, Revoked};
+use crate::log::{LogResult, RevocationTold, Revoked};
 use crate::presence::Shown;
 
 /// What a fact is about. Written `present ann`, `revoked ban:ann`, `roster ann red`.
@@ -65,7 +65,7 @@ pub struct Fact {
     pub key: FactKey,
     /// Of its region: a larger one is later.
     pub number: u64,
-    /// Of presence a [`FarPresence`], of what was revoked until when, of a roster the number and a
+    /// Of presence a [`FarPresence`], of what was revoked until when and what was known (`<until_ms>[ <region> <number>]…`), of a roster the number and a
     /// [`crate::log::RosterWish`], as text.
     pub body: String,
 }
@@ -162,24 +162,21 @@ pub trait Facts: Send + Sync + 'static {
         number: u64,
         presence: FarPresence,
     ) -> impl Future<Output = LogResult<Option<Far>>> + Send;
-    /// In a region: what was revoked in another one is revoked here, and is none of its own; but the end of a ban that is. What
-    /// that region said before `number` changes nothing, and the end of a ban is kept for [`crate::limits::UNBAN_KEPT_FOR`] at least.
-    fn learn_revoked(
-        &self,
-        what: &Revoked,
-        from: &RegionName,
-        number: u64,
-        until_ms: u64,
-    ) -> impl Future<Output = LogResult<()>> + Send;
+    /// In a region: what was revoked in another one (`told.revocation.at_ms` is its number there, `until_ms` in this region's time) is
+    /// revoked here, and is none of its own. What that region said before changes nothing. Of bans and their ends the latest word of each
+    /// region is kept, and counts unless another region knew of it when it spoke itself; of those that count the longest does.
+    /// An end is kept as long as the ban that it ended, and for [`crate::limits::UNBAN_KEPT_FOR`] at least.
+    fn learn_revoked(&self, told: &RevocationTold, from: &RegionName) -> impl Future<Output = LogResult<()>> + Send;
     /// In a region: what others have heard of under `heard`, and the region itself says under a smaller number, is said again under a
     /// larger one: a tail was lost.
     fn revoke_again(&self, what: &Revoked, heard: u64) -> impl Future<Output = LogResult<()>> + Send;
-    /// In a region: what was revoked here and not learned, after `after_ms`, of the next `count`; and up to when that is.
+    /// In a region: what was revoked here and not learned, numbered above `after_ms`, the oldest first, at most `count`. All, if nothing is
+    /// numbered so high: a tail was lost.
     fn own_revocations(
         &self,
         after_ms: u64,
         count: usize,
-    ) -> impl Future<Output = LogResult<(u64, Vec<Revocation>)>> + Send;
+    ) -> impl Future<Output = LogResult<Vec<RevocationTold>>> + Send;
     /// In a region: others have heard of presence under this number, and the region has a smaller one or the same: a tail
     /// was lost. It is told again under a larger one.
     fn raise_presence(&self, player: &PlayerId, heard: u64) -> impl Future<Output = LogResult<()>> + Send;

@@ -1,6 +1,6 @@
 //! The words of revocation: what may no longer be used, from when and for how long it is kept.
 
-use crate::ids::PlayerId;
+use crate::ids::{PlayerId, RegionName};
 
 /// What is revoked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +29,7 @@ impl Revoked {
         }
     }
 
-    /// What it replaces: of a ban and its end the later one counts.
+    /// What it replaces: a region says one of a ban and its end last.
     pub(super) fn replaces(&self) -> Option<Revoked> {
         match self {
             Revoked::Token(_) | Revoked::Player(_) | Revoked::Ears(_) => None,
@@ -52,6 +52,11 @@ impl Revoked {
         self.replaces().is_none()
     }
 
+    /// Other regions are told. What a player's own nodes look at again concerns nobody else.
+    pub(super) fn is_told(&self) -> bool {
+        !matches!(self, Revoked::Ears(_))
+    }
+
     pub(super) fn read(text: &str) -> Option<Self> {
         match text.split_once(':')? {
             ("token", jti) if !jti.is_empty() => Some(Revoked::Token(jti.to_owned())),
@@ -72,4 +77,34 @@ pub struct Revocation {
     pub at_ms: u64,
     /// From when on it is forgotten.
     pub until_ms: u64,
+}
+
+/// What a region says to the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevocationTold {
+    pub revocation: Revocation,
+    /// Of a ban or its end: up to which of its numbers each other region's words about the player were known when it was said. It
+    /// counts instead of these.
+    pub knew: Vec<(RegionName, u64)>,
+}
+
+impl RevocationTold {
+    /// `<region> <number>` of each, as [`RevocationTold::write_knew`] writes it.
+    pub fn read_knew(text: &str) -> Option<Vec<(RegionName, u64)>> {
+        let words: Vec<&str> = text.split_terminator(' ').collect();
+        let pairs = words.chunks(2).map(|pair| match pair {
+            [region, number] => Some((RegionName::new(region).ok()?, number.parse().ok()?)),
+            _ => None,
+        });
+        pairs.collect()
+    }
+
+    pub fn write_knew(&self) -> String {
+        self.knew
+            .iter()
+            .map(|(region, number)| format!(" {region} {number}"))
+            .collect::<String>()
+            .trim_start()
+            .to_owned()
+    }
 }

@@ -320,7 +320,7 @@ impl Log for MemoryLog {
         let what = what.clone();
         self.run(move |core| {
             let now_ms = core.time_ms();
-            core.db.revocations.revoke(&what, until_ms, now_ms)
+            core.db.revocations.revoke(&what, until_ms, &core.name(), now_ms)
         })
         .await
     }

@@ -6,7 +6,9 @@ use super::feed::next_id;
 use super::trip::MemoryLog;
 use crate::ids::{FeedId, PlayerId, RegionName, RoomId};
 use crate::limits::FACTS_KEPT;
-use crate::log::{AllFacts, Fact, FactKey, FactPage, Facts, Far, FarPresence, LogResult, Push, Revocation, Revoked};
+use crate::log::{
+    AllFacts, Fact, FactKey, FactPage, Facts, Far, FarPresence, LogResult, Push, RevocationTold, Revoked,
+};
 
 /// By region.
 pub(super) type Fars = BTreeMap<RegionName, (u64, FarPresence)>;
@@ -102,11 +104,11 @@ impl Facts for MemoryLog {
         .await
     }
 
-    async fn learn_revoked(&self, what: &Revoked, from: &RegionName, number: u64, until_ms: u64) -> LogResult<()> {
-        let (what, from) = (what.clone(), from.clone());
+    async fn learn_revoked(&self, told: &RevocationTold, from: &RegionName) -> LogResult<()> {
+        let (told, from) = (told.clone(), from.clone());
         self.run(move |core| {
-            let now_ms = core.time_ms();
-            core.db.revocations.learn(what, &from, number, until_ms, now_ms);
+            let (here, now_ms) = (core.name(), core.time_ms());
+            core.db.revocations.learn(&told, &from, &here, now_ms);
         })
         .await
     }
@@ -114,14 +116,14 @@ impl Facts for MemoryLog {
     async fn revoke_again(&self, what: &Revoked, heard: u64) -> LogResult<()> {
         let what = what.clone();
         self.run(move |core| {
-            let now_ms = core.time_ms();
-            core.db.revocations.revoke_again(&what, heard, now_ms);
+            let (here, now_ms) = (core.name(), core.time_ms());
+            core.db.revocations.revoke_again(&what, heard, &here, now_ms);
         })
         .await
     }
 
-    async fn own_revocations(&self, after_ms: u64, count: usize) -> LogResult<(u64, Vec<Revocation>)> {
-        self.run(move |core| core.db.revocations.own_after(after_ms, count)).await
+    async fn own_revocations(&self, after_ms: u64, count: usize) -> LogResult<Vec<RevocationTold>> {
+        self.run(move |core| core.db.revocations.own_after(after_ms, count, &core.name())).await
     }
 
     async fn raise_presence(&self, player: &PlayerId, heard: u64) -> LogResult<()> {

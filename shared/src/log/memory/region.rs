@@ -183,6 +183,10 @@ impl Core {
         }
     }
 
+    pub(super) fn name(&self) -> RegionName {
+        self.config.region.clone()
+    }
+
     pub(super) fn replication_id(&self) -> String {
         format!("{:016x}{:08x}", self.config.seed, self.replication)
     }

@@ -7,7 +7,7 @@ use super::{RedisLog, revocations, scripts};
 use crate::ids::{FeedId, PlayerId, RegionName, RoomId};
 use crate::limits::FACTS_KEPT;
 use crate::log::stored::far_record;
-use crate::log::{AllFacts, Fact, FactPage, Facts, Far, FarPresence, LogResult, Part, Revocation, Revoked};
+use crate::log::{AllFacts, Fact, FactPage, Facts, Far, FarPresence, LogResult, Part, RevocationTold, Revoked};
 
 /// Fields of a hash that are read at once.
 const SCANNED_AT_ONCE: usize = 1_000;
@@ -102,15 +102,15 @@ impl Facts for RedisLog {
         Ok(Some(Far { region: from.clone(), number, presence }))
     }
 
-    async fn learn_revoked(&self, what: &Revoked, from: &RegionName, number: u64, until_ms: u64) -> LogResult<()> {
-        revocations::learn(self, what, from, number, until_ms).await
+    async fn learn_revoked(&self, told: &RevocationTold, from: &RegionName) -> LogResult<()> {
+        revocations::learn(self, told, from).await
     }
 
     async fn revoke_again(&self, what: &Revoked, heard: u64) -> LogResult<()> {
         revocations::revoke_again(self, what, heard).await
     }
 
-    async fn own_revocations(&self, after_ms: u64, count: usize) -> LogResult<(u64, Vec<Revocation>)> {
+    async fn own_revocations(&self, after_ms: u64, count: usize) -> LogResult<Vec<RevocationTold>> {
         revocations::own(self, after_ms, count).await
     }
 

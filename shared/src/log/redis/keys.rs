@@ -28,9 +28,9 @@ pub(super) const META: &str = "sb:meta";
 /// | `{bridge}:marks` | sorted set | `touch` | `feed <room>`, `log <room>`, `presence <room>`, `roster <room>`, by when it was last about to change; only while a nexus is there | 8 d |
 /// | `{player:<id>}:ears` | hash | `ears` | `muted` = ms until when, `b:<player>` = blocked, `m:<channel>` = feed id read up to (newest 256) | for ever |
 /// | `{player:<id>}:at` | hash | `attach`, `detach`, `log_out`, `show`, `set_team`, `team_known`, `team_settled`, `arrived`, `landed`, `redeem` | `room`, `hop`, `generation`, `actor`, `floor`, `s:<session>` = `generation incarnation counter actor`, `p:<session>` = what it is shown as if not `online`, `presence` (number of the last change of these and of `room`), `last_seen` = ms when the last session ended, `team` = `number team role before issued since` (`#`: none; `before` is a list of `team=role`), `x:<session>` = ms until when a logged out session is not attached, `region` = the one where the player is, if another, `landed` = hop of the last arrival from another region, `t:<session>` = `hash until_ms used_by` of the ticket of that arrival | for ever; `x:` 1 d |
-/// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke`, `revoke_learned` | `token:<jti>`, `player:<id>`, `ban:<id>`, `unban:<id>`, `ears:<id>`, by when they were revoked and by when that is over | until the last is over |
-/// | `{revoked}:from` | set | the same | those that other regions said | as above |
-/// | `{revoked}:said` | hash | `revoke_learned` | `player:<id>`, `ban:<id>` (also of its end) = `<region> <number>` of what regions said last of it | for ever; `player:<id>` until that is over |
+/// | `{revoked}:at`, `{revoked}:until` | sorted sets | `revoke`, `revoke_learned` | `token:<jti>`, `player:<id>`, `ban:<id>`, `unban:<id>`, `ears:<id>`, by when they were revoked and by when that is over | until the next revocation after that |
+/// | `{revoked}:own` | sorted set | `revoke`, `revoke_again` | those that the region itself said (`ban:<id>` also for its end), by their number | as above |
+/// | `{revoked}:said` | hash | `revoke`, `revoke_learned`, `revoke_again` | `player:<id>` = `<region> <number>` of what other regions said last; `ban:<id>` = `<region> <number> <until_ms, 0: its end> <number another one knew of>` of each region's latest word, in one text | `player:<id>` as above; `ban:<id>` for ever, if another region has said something |
 /// | `{player:<id>}:asks` | hash | `roster_ask` | `t:<team>` = `number name wish` asked of the team's home in another region, `last` (number) | 1 d |
 /// | `{rosters}:due` | sorted set | `roster_due`, `roster_done` | `<player>`, `<player> <region> <team>` by when it came: what rosters that are at home here are to take over from other regions | until done |
 /// | `{rosters}:words` | hash | the same | `w:<as above>` = the wish, `turns` (counts) | as above |
@@ -234,8 +234,8 @@ impl Keys {
         format!("{}{{revoked}}:until", self.prefix)
     }
 
-    pub(super) fn revoked_from(&self) -> String {
-        format!("{}{{revoked}}:from", self.prefix)
+    pub(super) fn revoked_own(&self) -> String {
+        format!("{}{{revoked}}:own", self.prefix)
     }
     pub(super) fn revoked_said(&self) -> String {
         format!("{}{{revoked}}:said", self.prefix)

@@ -58,9 +58,9 @@ scripts! {
     LOG_OUT = "log_out" after "prelude" after "presence";
     REVOKE = "revoke" after "prelude" after "revokes";
     REVOKE_LEARNED = "revoke_learned" after "prelude" after "revokes";
-    REVOKE_AGAIN = "revoke_again" after "prelude";
+    REVOKE_AGAIN = "revoke_again" after "prelude" after "revokes";
     REVOKED = "revoked" after "prelude";
-    OWN_REVOKED = "own_revoked" after "prelude";
+    OWN_REVOKED = "own_revoked" after "prelude" after "revokes";
     FACTS = "facts" after "prelude";
     FAR = "far" after "prelude";
     RAISE = "raise" after "prelude" after "presence";

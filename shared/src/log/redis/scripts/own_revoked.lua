@@ -1,14 +1,31 @@
--- What was revoked in this region after a time, oldest first.
--- KEYS: revoked, revoked_until, revoked_from. ARGV: after_ms, count. Checks: whether it came from elsewhere. Writes: nothing.
--- Answers: up to when that is, then what, at_ms, until_ms of each.
-local found = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, tonumber(ARGV[2]))
-local answer = { ARGV[1] }
+-- What was revoked in this region itself after a time, oldest first; if nothing was, but before it, all: a tail was lost.
+-- KEYS: as `revokes`. ARGV: after_ms, count, region. Checks: nothing. Writes: nothing.
+-- Answers: what, at_ms, until_ms of each, and of a ban or its end, as `region number` of each, what was known of other regions' words.
+local after, newest = ARGV[1], redis.call('ZRANGE', KEYS[3], -1, -1, 'WITHSCORES')
+if newest[2] and tonumber(newest[2]) < tonumber(after) then
+  after = '0'
+end
+local found = redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. after, '+inf', 'WITHSCORES', 'LIMIT', 0, tonumber(ARGV[2]))
+local answer = {}
 for i = 1, #found, 2 do
-  answer[1] = text(tonumber(found[i + 1]))
-  if redis.call('SISMEMBER', KEYS[3], found[i]) == 0 then
-    answer[#answer + 1] = found[i]
-    answer[#answer + 1] = answer[1]
-    answer[#answer + 1] = text(tonumber(redis.call('ZSCORE', KEYS[2], found[i]) or '0'))
+  local what, known, at = found[i], {}, text(tonumber(found[i + 1]))
+  local till = tonumber(redis.call('ZSCORE', KEYS[2], what) or '0')
+  if string.sub(what, 1, 4) == 'ban:' then
+    for region, word in pairs(words_of(what)) do
+      if region == ARGV[3] then
+        till = word[2]
+      elseif word[3] > 0 then
+        known[#known + 1] = region .. ' ' .. text(word[3])
+      end
+    end
+    if till == 0 then
+      what = 'un' .. what
+      till = tonumber(redis.call('ZSCORE', KEYS[2], what) or '0')
+    end
+    table.sort(known)
+  end
+  for _, word in ipairs({ what, at, text(till), table.concat(known, ' ') }) do
+    answer[#answer + 1] = word
   end
 end
 return answer

@@ -1,9 +1,13 @@
--- Numbers what the region itself revoked above what others have heard: a tail that was lost took that with it.
--- KEYS: as `revokes`. ARGV: what, the number that others have. Checks: it is there, the region's own, with a smaller number.
--- Writes: the number. Answers: nothing.
-local at = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if at and tonumber(at) < tonumber(ARGV[2]) and redis.call('SISMEMBER', KEYS[3], ARGV[1]) == 0 then
-  local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
-  redis.call('ZADD', KEYS[1], text(math.max(tonumber(newest[2]) + 1, now_ms(), ARGV[2] + 1)), ARGV[1])
+-- Numbers what the region itself said of a ban above what others have heard: a tail that was lost took that with it.
+-- KEYS: as `revokes`. ARGV: a ban or its end, the number that others have, what it replaces, region.
+-- Checks: it is the region's latest word, with a smaller number. Writes: the number. Answers: nothing.
+local is_end = string.sub(ARGV[1], 1, 6) == 'unban:'
+local topic = is_end and ARGV[3] or ARGV[1]
+local words, heard = words_of(topic), tonumber(ARGV[2])
+local own = words[ARGV[4]]
+if own and own[1] > 0 and own[1] < heard and (own[2] == 0) == is_end and redis.call('ZSCORE', KEYS[3], topic) then
+  own[1] = next_number(now_ms(), math.max(heard, own[3]))
+  keep_words(topic, words)
+  redis.call('ZADD', KEYS[3], text(own[1]), topic)
 end
 return {}

@@ -1,22 +1,71 @@
--- Shared by the scripts that revoke; their first KEYS are revoked (by when it was made), revoked_until, revoked_from, revoked_said.
--- Forgets what is over and what it replaces, adds this under the next time, and whether it is the region's own. The keys
--- expire with the last of it, but for what others said of bans. Answers: at_ms.
-local function revoke(now, what, till, only_grows, replaced, is_own)
-  local over = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', text(now), 'LIMIT', 0, 1000)
-  if #over > 0 then
-    redis.call('ZREM', KEYS[1], unpack(over))
-    redis.call('ZREM', KEYS[2], unpack(over))
-    redis.call('SREM', KEYS[3], unpack(over))
-    for _, gone in ipairs(over) do
-      -- Of bans the number is kept: an older one may be for longer.
-      if string.sub(gone, 1, 7) == 'player:' then
-        redis.call('HDEL', KEYS[4], gone)
-      end
+-- Shared by the scripts that revoke; their KEYS are revoked (by when it was made), revoked_until, revoked_own, revoked_said.
+
+-- A number above all that were given: at least TIME, because one that was lost with a tail had a smaller one.
+local function next_number(now, above)
+  local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
+  local newest_own = redis.call('ZRANGE', KEYS[3], -1, -1, 'WITHSCORES')
+  return math.max(tonumber(newest[2] or '0') + 1, tonumber(newest_own[2] or '0') + 1, above + 1, now)
+end
+
+-- The latest word of each region about the ban of a player: { number, until when or 0: its end, up to which number another region knew
+-- of its words when it spoke itself }. A word counts if nobody knew of it.
+local function words_of(topic)
+  local words = {}
+  local found = redis.call('HGET', KEYS[4], topic) or ''
+  for region, number, till, known in string.gmatch(found, '(%S+) (%d+) (%d+) (%d+)') do
+    words[region] = { tonumber(number), tonumber(till), tonumber(known) }
+  end
+  return words
+end
+
+local function word_of(words, region)
+  words[region] = words[region] or { 0, 0, 0 }
+  return words[region]
+end
+
+local function keep_words(topic, words)
+  local kept = {}
+  for region, word in pairs(words) do
+    kept[#kept + 1] = table.concat({ region, text(word[1]), text(word[2]), text(word[3]) }, ' ')
+  end
+  table.sort(kept)
+  redis.call('HSET', KEYS[4], 'format', '1', topic, table.concat(kept, ' '))
+end
+
+-- Until when the words keep the player out; 0: they do not.
+local function banned_until(words, now)
+  local till = 0
+  for _, word in pairs(words) do
+    if word[1] > word[3] and word[2] > now then
+      till = math.max(till, word[2])
     end
   end
-  local newest = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')
-  -- At least TIME: one that was lost with a tail had a smaller number than whatever comes after it.
-  local at = math.max(tonumber(newest[2] or '0') + 1, now)
+  return till
+end
+
+-- What is over is told no longer; the words about bans stay, unless no other region has said any.
+local function forget_over(now, own_region)
+  local over = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', text(now), 'LIMIT', 0, 1000)
+  for _, gone in ipairs(over) do
+    local kind, player = string.match(gone, '^(%a+):(.*)$')
+    local is_ban = kind == 'ban' or kind == 'unban'
+    local topic = is_ban and 'ban:' .. player or gone
+    redis.call('ZREM', KEYS[1], gone)
+    redis.call('ZREM', KEYS[2], gone)
+    redis.call('ZREM', KEYS[3], topic)
+    local is_own_only = true
+    for region in pairs(is_ban and words_of(topic) or {}) do
+      is_own_only = is_own_only and region == own_region
+    end
+    if is_own_only then
+      redis.call('HDEL', KEYS[4], topic)
+    end
+  end
+end
+
+-- Adds this under the next number, or under `at`, for nodes to read, in place of what it replaces. Answers the number.
+local function revoke(now, what, till, only_grows, replaced, at)
+  at = at or next_number(now, 0)
   redis.call('ZADD', KEYS[1], text(at), what)
   if only_grows then
     -- A later revocation of the same never ends an earlier one sooner.
@@ -27,17 +76,6 @@ local function revoke(now, what, till, only_grows, replaced, is_own)
   if replaced ~= '' then
     redis.call('ZREM', KEYS[1], replaced)
     redis.call('ZREM', KEYS[2], replaced)
-    redis.call('SREM', KEYS[3], replaced)
-  end
-  if is_own then
-    redis.call('SREM', KEYS[3], what)
-  else
-    redis.call('SADD', KEYS[3], what)
-  end
-  local last = redis.call('ZRANGE', KEYS[2], -1, -1, 'WITHSCORES')
-  for key = 1, 3 do
-    redis.call('PEXPIREAT', KEYS[key], text(tonumber(last[2])))
   end
   return at
 end
-
