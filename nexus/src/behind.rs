@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sectorbus::ids::{EntryId, FeedId, PlayerId, RoomId};
+use sectorbus::ids::{EntryId, FeedId, PlayerId, RegionName, RoomId};
 use sectorbus::limits::{HEADS_AT_ONCE, JUMPS_AT_ONCE};
 use sectorbus::log::{Bridge, FactKey, Hub, Log, LogResult, MirrorAt, Mirrors, Part, Source, Touched};
 
@@ -31,6 +31,13 @@ struct Row {
     source: String,
     cursor: String,
     items: usize,
+    waited_ms: u64,
+}
+
+/// What a region says, of which only the latest counts.
+struct Said {
+    key: FactKey,
+    number: u64,
     waited_ms: u64,
 }
 
@@ -122,16 +129,6 @@ impl<L: Log + Bridge + Hub + Mirrors> Looking<'_, L> {
     async fn told(&self, region: &Region<L>, now_ms: u64, marks: &[(Touched, u64)]) -> LogResult<Vec<Behind>> {
         let (name, rules) = (&region.name, self.rules);
         let wants = |what| rules.class_up(what, None, name).is_some();
-        let (mut told, mut cursor) = (BTreeMap::new(), 0);
-        loop {
-            let page = self.hub.all_facts(name, cursor).await?;
-            told.extend(page.facts.into_iter().map(|fact| (fact.key, fact.number)));
-            cursor = page.cursor;
-            if cursor == 0 {
-                break;
-            }
-        }
-        let is_told = |key: FactKey, number| told.get(&key).is_some_and(|told| *told >= number);
         let swept_ms = self.hub.link_place(name.as_str()).await?.swept_ms;
         let mut presence = row("presence", format!("player:*@{name}"), swept_ms);
         let mut rosters = row("logs", format!("team:*@{name}"), swept_ms);
@@ -142,21 +139,29 @@ impl<L: Log + Bridge + Hub + Mirrors> Looking<'_, L> {
         let marked: Vec<(Part, PlayerId, u64)> = marks.iter().filter_map(of_player).collect();
         for some in marked.chunks(HEADS_AT_ONCE) {
             let players: Vec<PlayerId> = some.iter().map(|(_, player, _)| player.clone()).collect();
+            let mut said = Vec::new();
             for ((part, player, marked_ms), at) in some.iter().zip(region.log.ats(&players).await?) {
                 let waited_ms = now_ms.saturating_sub(*marked_ms);
                 match part {
                     Part::Presence if wants(What::Presence) => {
-                        let is_new = at.is_some_and(|at| !is_told(FactKey::Present(player.clone()), at.presence));
-                        is_new.then(|| presence.add(waited_ms));
+                        let key = FactKey::Present(player.clone());
+                        said.extend(at.map(|at| Said { key, number: at.presence, waited_ms }));
                     }
                     Part::Roster if rules.takes_rosters() => {
                         let asks = region.log.roster_asks(player).await?;
                         let key = |team| FactKey::Roster(player.clone(), team);
-                        let new = asks.into_iter().filter(|ask| !is_told(key(ask.team.clone()), ask.number));
-                        new.for_each(|_| rosters.add(waited_ms));
+                        said.extend(asks.into_iter().map(|ask| Said {
+                            key: key(ask.team),
+                            number: ask.number,
+                            waited_ms,
+                        }));
                     }
                     Part::Feed | Part::Log | Part::Presence | Part::Roster => {}
                 }
+            }
+            for (Said { key, waited_ms, .. }, is_told) in self.compare(name, said).await? {
+                let row = if matches!(key, FactKey::Roster(..)) { &mut rosters } else { &mut presence };
+                (!is_told).then(|| row.add(waited_ms));
             }
         }
         let mut revocations = row("revocations", format!("global@{name}"), 0);
@@ -165,15 +170,30 @@ impl<L: Log + Bridge + Hub + Mirrors> Looking<'_, L> {
             let own = region.log.own_revocations(after_ms, FACTS_AT_ONCE).await?;
             let Some(last) = own.last() else { break };
             after_ms = last.revocation.at_ms;
-            for revocation in own.into_iter().map(|told| told.revocation) {
-                if is_told(FactKey::Revoked(revocation.what), revocation.at_ms) {
-                    revocations.cursor = revocation.at_ms.to_string();
-                } else {
-                    revocations.add(now_ms.saturating_sub(revocation.at_ms));
+            let said = own.into_iter().map(|told| told.revocation).map(|revocation| Said {
+                key: FactKey::Revoked(revocation.what),
+                number: revocation.at_ms,
+                waited_ms: now_ms.saturating_sub(revocation.at_ms),
+            });
+            for (Said { number, waited_ms, .. }, is_told) in self.compare(name, said.collect()).await? {
+                match is_told {
+                    true => revocations.cursor = number.to_string(),
+                    false => revocations.add(waited_ms),
                 }
             }
         }
         Ok([presence, rosters, revocations].into_iter().filter_map(|row| row.behind(name.as_str(), "up")).collect())
+    }
+
+    /// With whether redis-nexus was told.
+    async fn compare(&self, of: &RegionName, said: Vec<Said>) -> LogResult<impl Iterator<Item = (Said, bool)>> {
+        let keys: Vec<FactKey> = said.iter().map(|said| said.key.clone()).collect();
+        let told = self.hub.fact_numbers(of, &keys).await?;
+        let compared = said.into_iter().zip(told);
+        Ok(compared.map(|(said, told)| {
+            let is_told = told.is_some_and(|told| told >= said.number);
+            (said, is_told)
+        }))
     }
 
     /// Of what others told redis-nexus, what the region has not learned; it says once a second how far it is.

@@ -137,7 +137,9 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Down<'l, L> {
         let reached = until_answered(|| log.mirror(mirror.clone())).await?;
         drop(lag);
         self.link.meters.mirrored(Direction::Down, What::Feeds, count, bytes);
-        if mirror.items.iter().any(is_milestone) {
+        let newest_ms = mirror.items.last().map(|item| item.id.ms);
+        if mirror.items.iter().any(is_milestone) || newest_ms.is_some_and(|ms| self.up.is_far_behind(&mirror.room, ms))
+        {
             // Items from elsewhere are no news of this region's own, but its place must not fall behind what is kept of the feed.
             self.up.add(Touched { part: Part::Feed, room: mirror.room.clone() });
         }

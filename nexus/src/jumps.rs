@@ -31,6 +31,8 @@ const SLOW_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// The region may have lost which regions there are.
 const REGIONS_TOLD_EVERY: Duration = Duration::from_secs(10);
 const CARRIED_AT_ONCE: usize = 32;
+/// Before more of the day's jumps are opened again.
+const OPENED_WAIT_FOR: Duration = Duration::from_secs(5);
 
 /// A region that does not say by then whom it has is taken not to have them.
 const FELLOWS_ASKED_FOR: Duration = Duration::from_millis(500);
@@ -44,19 +46,15 @@ pub(crate) async fn run<L: Log + Bridge + Hub>(link: &Link<L>, region_is: &str) 
     if !link.others.iter().any(is_wanted) {
         return std::future::pending().await;
     }
-    tokio::join!(carry(link, region_is), tell_homes(link));
+    tokio::join!(carry(link), look_through(link, region_is), tell_homes(link));
 }
 
-async fn carry<L: Log + Bridge + Hub>(link: &Link<L>, region_is: &str) {
+async fn carry<L: Log + Bridge + Hub>(link: &Link<L>) {
     let (mut pace, mut told_at) = (Pace::default(), None::<Instant>);
-    let mut is_looked_through = false;
     loop {
         if told_at.is_none_or(|at| at.elapsed() >= REGIONS_TOLD_EVERY) {
             until_answered(|| link.log.set_regions(&link.others)).await;
             told_at = Some(Instant::now());
-        }
-        if !std::mem::replace(&mut is_looked_through, true) {
-            look_through(link, region_is).await;
         }
         carry_out(link, &mut pace).await;
         carry_in(link, &mut pace).await;
@@ -64,7 +62,19 @@ async fn carry<L: Log + Bridge + Hub>(link: &Link<L>, region_is: &str) {
     }
 }
 
-/// A region with another replication id may have lost a tail: of each player it is told again what the last jump came to.
+/// Whom the look through found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// The region knows what became of the jump.
+    Known,
+    /// The region had forgotten that the player left.
+    Left,
+    /// The region has not dealt with the jump: it is carried again.
+    Opened,
+}
+
+/// A region with another replication id may have lost a tail: of each player it is told again what the last jump came to. Beside what is
+/// carried meanwhile, and a few at a time: who jumps now does not wait for those of a whole day.
 async fn look_through<L: Log + Bridge + Hub>(link: &Link<L>, region_is: &str) -> Option<()> {
     let region = &link.region;
     if until_answered(|| link.hub.jumps_sure_with(region)).await? == region_is {
@@ -78,8 +88,14 @@ async fn look_through<L: Log + Bridge + Hub>(link: &Link<L>, region_is: &str) ->
             break;
         }
         skip += page.len();
-        let again = at_once(page.iter().map(|jump| tell_again(link, jump)).collect()).await;
-        has_forgotten |= again.contains(&Some(true));
+        let found = at_once(page.iter().map(|jump| tell_again(link, jump)).collect()).await;
+        has_forgotten |= found.contains(&Some(Found::Left));
+        if found.contains(&Some(Found::Opened)) {
+            let deadline = Instant::now() + OPENED_WAIT_FOR;
+            while Instant::now() < deadline && is_busy(link).await? {
+                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+            }
+        }
     }
     if has_forgotten {
         until_answered(|| link.log.ask_to_compare()).await?;
@@ -87,12 +103,22 @@ async fn look_through<L: Log + Bridge + Hub>(link: &Link<L>, region_is: &str) ->
     until_answered(|| link.hub.keep_jumps_sure(region, region_is)).await
 }
 
-/// Of a jump that is over. True: the region had forgotten that the player left.
-async fn tell_again<L: Log + Bridge + Hub>(link: &Link<L>, jump: &HubJump) -> Option<bool> {
-    if jump.to.region == link.region {
-        return until_answered(|| link.hub.reopen_jump(&jump.name, &link.region)).await.map(|()| false);
+/// More jumps are open than are carried at once.
+async fn is_busy<L: Log + Bridge + Hub>(link: &Link<L>) -> Option<bool> {
+    let open = until_answered(|| link.hub.jumps_of(&link.region, 0, JUMPS_AT_ONCE)).await?;
+    Some(open.len() >= JUMPS_AT_ONCE)
+}
+
+/// Of a jump that is over.
+async fn tell_again<L: Log + Bridge + Hub>(link: &Link<L>, jump: &HubJump) -> Option<Found> {
+    if jump.to.region != link.region {
+        return Some(if tell_left(link, &jump.name, &jump.to).await? { Found::Left } else { Found::Known });
     }
-    tell_left(link, &jump.name, &jump.to).await
+    if until_answered(|| link.log.has_come(&jump.name)).await? {
+        return Some(Found::Known);
+    }
+    until_answered(|| link.hub.reopen_jump(&jump.name, &link.region)).await?;
+    Some(Found::Opened)
 }
 
 /// The region is told that a player is in another. True: it had forgotten that they left, so rooms there may still have them. It is

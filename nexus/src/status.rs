@@ -25,6 +25,8 @@ const REACHED_WITHIN: Duration = Duration::from_secs(3);
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// Sources looked at at once.
 const SOURCES_AT_ONCE: usize = 32;
+/// What was marked before the last look of a link's leader by so much is carried.
+const MARKS_BACK_MS: u64 = 180_000;
 /// Of a region.
 const MARKS_MAX: usize = 10_000;
 
@@ -101,8 +103,10 @@ impl Report {
         let mut behind = Vec::new();
         if let Some(hub_ms) = hub_time {
             let mut marks = Vec::new();
-            for region in regions {
-                marks.push(region.log.touched(0, MARKS_MAX).await.unwrap_or_default());
+            for (region, time) in regions.iter().zip(&times) {
+                let swept_ms = hub.link_place(region.name.as_str()).await.map_or(0, |place| place.swept_ms);
+                let since_ms = swept_ms.min(time.unwrap_or(0)).saturating_sub(MARKS_BACK_MS);
+                marks.push(region.log.touched(since_ms, MARKS_MAX).await.unwrap_or_default());
             }
             let sources = sources(hub, regions, rules, &marks).await;
             // As a list: a future that holds the closure is not known to be Send.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sectorbus::ids::{FeedId, RoomId};
 use sectorbus::item;
-use sectorbus::limits::{MARK_EVERY, MIRROR_ITEMS_MAX};
+use sectorbus::limits::{MARK_EVERY, MIRROR_ITEMS_MAX, PLAYER_FEED_KEPT_FOR};
 use sectorbus::log::{
     Bridge, FeedItem, Hub, HubPush, Log, MirroredUpto, Mirrors, OnceKey, Part, Push, PushedUpto, Source, Touched,
 };
@@ -35,6 +35,9 @@ const MARKS_AHEAD_MS: u64 = 60_000;
 /// Players are looked at no faster than they are carried.
 const PLAYERS_WAITING_MAX: usize = 2_000;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// Redis-nexus's clock and a region's may be as far apart.
+const PLACE_FOLLOWS_AFTER_MS: u64 = PLAYER_FEED_KEPT_FOR.as_millis() as u64 / 2;
 
 const _: () = assert!(MARK_EVERY.as_millis() < SWEEP_BACK.as_millis());
 const _: () = assert!(DEEP_EVERY.as_millis() < DEEP_BACK.as_millis());
@@ -108,18 +111,18 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
 
     async fn watch(&self) {
         let mut following = self.link.log.follow_touched();
-        let mut newest_ms = self.sweep(self.swept_ms(), SWEEP_BACK).await;
+        let mut newest_ms = self.sweep(self.swept_ms(), SWEEP_BACK, true).await;
         let (mut sweep, mut deep) = (Instant::now() + SWEEP_EVERY, Instant::now() + DEEP_EVERY);
         loop {
             match tokio::time::timeout_at(sweep, following.pushes.recv()).await {
                 Ok(Some(Push::Touched(touched))) => self.add(touched),
                 // What was missed is looked for after the next `Following`.
-                Ok(Some(Push::Following)) => newest_ms = self.sweep(newest_ms, DEEP_BACK).await,
+                Ok(Some(Push::Following)) => newest_ms = self.sweep(newest_ms, DEEP_BACK, false).await,
                 Ok(Some(_)) => {}
                 Ok(None) => following = self.link.log.follow_touched(),
                 Err(_) => {
                     let is_deep = Instant::now() >= deep;
-                    newest_ms = self.sweep(newest_ms, if is_deep { DEEP_BACK } else { SWEEP_BACK }).await;
+                    newest_ms = self.sweep(newest_ms, if is_deep { DEEP_BACK } else { SWEEP_BACK }, false).await;
                     sweep = Instant::now() + SWEEP_EVERY;
                     if is_deep {
                         deep = Instant::now() + DEEP_EVERY;
@@ -130,11 +133,12 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
     }
 
     /// Everything that was marked since; answers when the newest was. If the region's clock has stepped back, all is looked at that
-    /// was marked since the time that it is again, and then what is marked by that clock.
-    async fn sweep(&self, newest_ms: u64, back: Duration) -> u64 {
+    /// was marked since the time that it is again, and then what is marked by that clock. `is_first` of a leader: what was marked by a clock
+    /// that stepped back before it came was perhaps never looked at.
+    async fn sweep(&self, newest_ms: u64, back: Duration, is_first: bool) -> u64 {
         let Some(now_ms) = until_answered(|| self.link.log.time_ms()).await else { return newest_ms };
         let is_ahead = |ms: u64| ms > now_ms.saturating_add(MARKS_AHEAD_MS);
-        let (known_ms, was_ahead) = (newest_ms.min(now_ms), is_ahead(newest_ms));
+        let (known_ms, was_ahead) = (newest_ms.min(now_ms), is_first || is_ahead(newest_ms));
         let mut since_ms = known_ms.saturating_sub(u64::try_from(back.as_millis()).unwrap_or(u64::MAX));
         let (mut newest_ms, mut count) = (known_ms, MARKS_AT_ONCE);
         loop {
@@ -157,6 +161,13 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
             count = if last_ms == since_ms { count.saturating_mul(2) } else { MARKS_AT_ONCE };
             since_ms = last_ms;
         }
+    }
+
+    /// Items from elsewhere are no news of this region's own, but its place in a player's feed must not fall behind what is kept of that,
+    /// which is trimmed by age. `ms`: of the newest of them.
+    pub(crate) fn is_far_behind(&self, room: &RoomId, ms: u64) -> bool {
+        let is_old = |place: PushedUpto| place.upto.id.ms.saturating_add(PLACE_FOLLOWS_AFTER_MS) < ms;
+        matches!(room, RoomId::Player(_)) && self.places.get(room).is_none_or(is_old)
     }
 
     pub(crate) fn add(&self, touched: Touched) {

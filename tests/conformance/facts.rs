@@ -84,6 +84,10 @@ async fn what_is_later_is_told_in_its_order(stand: impl Stand) {
     assert!(page.facts.is_empty() && page.is_elsewhere_than(ahead) && !page.is_elsewhere_than(newest), "{page:?}");
     let latest = vec![present("bob", 3, "away 2 0"), present("ann", 8, "offline 0 12"), ban];
     assert_eq!(all(&other, &us).await, (newest, latest));
+    let keys =
+        [FactKey::Present(ann()), FactKey::Revoked(Revoked::Unban(ann())), FactKey::Revoked(Revoked::Ban(ann()))];
+    assert_eq!(other.fact_numbers(&us, &keys).await, Ok(vec![Some(8), None, Some(9)]));
+    assert_eq!(other.fact_numbers(&region("eu"), &keys).await, Ok(vec![None; 3]));
     assert_eq!(told(&other, &region("eu"), FeedId::START).await.0, [], "each region by itself");
     assert_eq!(log.facts(&us, FeedId::START, 2).await.unwrap().facts.len(), 2);
     // More than come at once.

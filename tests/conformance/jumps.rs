@@ -127,7 +127,9 @@ async fn a_jump_is_brought_until_it_is_dealt_with_and_never_again(stand: impl St
     assert_eq!(other.take_jump(&name(2), "0000").await, Ok(false), "of another server's history");
     assert_eq!(other.jumps_in(0, 10).await, Ok(vec![jump(2)]));
     assert_eq!(log.bring_jump(jump(2)).await, Ok(false));
+    assert_eq!(log.has_come(&name(2)).await, Ok(false));
     assert_eq!(other.take_jump(&name(2), &region_is).await, Ok(true));
+    assert_eq!(log.has_come(&name(2)).await, Ok(true));
     assert_eq!(other.take_jump(&name(2), &region_is).await, Ok(true));
     assert_eq!(log.bring_jump(jump(2)).await, Ok(true));
     assert_eq!(log.jumps_in(0, 10).await, Ok(vec![]));

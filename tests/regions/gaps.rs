@@ -151,6 +151,35 @@ async fn what_is_said_after_a_clock_stepped_back_is_heard_though_it_is_only_mark
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_region_that_says_little_to_a_player_whom_others_write_to_misses_nothing() {
+    let bare = Bare::new();
+    let _nexus = bare.nexus("x1", 2);
+    tokio::time::sleep(2 * BRIDGE_BEGINS_AFTER).await;
+    let (eu, us, to_bob) = (bare.log(0), bare.log(1), room("player:bob"));
+    says(&eu, &to_bob, 1, 1).await;
+    until_last(&us, &to_bob, "eu", 1, SOON).await;
+    // Longer ago than is looked at again.
+    passes(250_000).await;
+    says(&eu, &room("team:red"), 1, 1).await;
+    passes(10_000).await;
+    // What is older than a week is dropped.
+    for seq in 1..=12 {
+        for (_, region) in &bare.regions {
+            region.shift_clock(24 * 3_600_000);
+        }
+        bare.hub.shift_clock(24 * 3_600_000);
+        passes(3_000).await;
+        says(&us, &to_bob, seq, seq).await;
+        until_last(&eu, &to_bob, "us", seq, SOON).await;
+    }
+    says(&eu, &to_bob, 2, 2).await;
+    let kept = eu.feed(&to_bob, FeedId::START, 100).await.expect("a feed");
+    assert!(kept.len() < 12, "{} items", kept.len());
+    until_last(&us, &to_bob, "eu", 2, SOON).await;
+    assert_eq!(bare.gaps().await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_both_still_have_of_a_feed_is_found_in_pages() {
     let bare = Bare::new();
     let _nexus = bare.nexus("x1", 2);

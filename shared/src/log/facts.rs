@@ -148,6 +148,12 @@ pub trait Facts: Send + Sync + 'static {
     /// In redis-nexus: those that are later than what is known are kept and told; of a ban and its end one is. Answers
     /// what is known of those that are older, or have other words under the same number: the region lost a tail.
     fn tell_facts(&self, of: &RegionName, facts: &[Fact]) -> impl Future<Output = LogResult<Vec<Fact>>> + Send;
+    /// In redis-nexus: the numbers under which these were told last, in the order asked.
+    fn fact_numbers(
+        &self,
+        of: &RegionName,
+        keys: &[FactKey],
+    ) -> impl Future<Output = LogResult<Vec<Option<u64>>>> + Send;
     /// In redis-nexus: what was told after `after`, at most `count`; the newest [`crate::limits::FACTS_KEPT`] are kept.
     fn facts(&self, of: &RegionName, after: FeedId, count: usize) -> impl Future<Output = LogResult<FactPage>> + Send;
     /// In redis-nexus: the newest of each, some at a time in no order: from `cursor` (at first 0) on.

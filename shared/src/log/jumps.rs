@@ -177,6 +177,8 @@ pub trait Jumps: Send + Sync + 'static {
 
     /// For links. It is taken for this region: the nodes see it. True: it has been dealt with.
     fn bring_jump(&self, jump: JumpIn) -> impl Future<Output = LogResult<bool>> + Send;
+    /// For links. Whether it has been dealt with; true for [`crate::limits::JUMP_KEPT_FOR`].
+    fn has_come(&self, name: &JumpName) -> impl Future<Output = LogResult<bool>> + Send;
     /// For nodes. Those not dealt with, the oldest first, at most `count` after the first `skip`.
     fn jumps_in(&self, skip: usize, count: usize) -> impl Future<Output = LogResult<Vec<JumpIn>>> + Send;
     /// For owners. The player arrived here, with this hop or a later one, as the log said while the region's Redis had the

@@ -63,6 +63,15 @@ impl Facts for MemoryLog {
         .await
     }
 
+    async fn fact_numbers(&self, of: &RegionName, keys: &[FactKey]) -> LogResult<Vec<Option<u64>>> {
+        let (of, keys) = (of.clone(), keys.to_vec());
+        self.run(move |core| {
+            let told = core.db.facts.told.get(&of);
+            keys.iter().map(|key| told.and_then(|told| told.latest.get(key)).map(|fact| fact.number)).collect()
+        })
+        .await
+    }
+
     async fn facts(&self, of: &RegionName, after: FeedId, count: usize) -> LogResult<FactPage> {
         let of = of.clone();
         let none = FactPage { prev: FeedId::START, facts: Vec::new() };

@@ -171,6 +171,11 @@ impl Jumps for MemoryLog {
         self.run(move |core| core.db.jumps.bring(jump)).await
     }
 
+    async fn has_come(&self, name: &JumpName) -> LogResult<bool> {
+        let name = name.clone();
+        self.run(move |core| core.db.jumps.came.contains_key(&name)).await
+    }
+
     async fn jumps_in(&self, skip: usize, count: usize) -> LogResult<Vec<JumpIn>> {
         self.run(move |core| core.db.jumps.coming.iter().skip(skip).take(count).cloned().collect()).await
     }

@@ -7,7 +7,9 @@ use super::{RedisLog, revocations, scripts};
 use crate::ids::{FeedId, PlayerId, RegionName, RoomId};
 use crate::limits::FACTS_KEPT;
 use crate::log::stored::far_record;
-use crate::log::{AllFacts, Fact, FactPage, Facts, Far, FarPresence, LogResult, Part, RevocationTold, Revoked};
+use crate::log::{
+    AllFacts, Fact, FactKey, FactPage, Facts, Far, FarPresence, LogResult, Part, RevocationTold, Revoked,
+};
 
 /// Fields of a hash that are read at once.
 const SCANNED_AT_ONCE: usize = 1_000;
@@ -36,6 +38,25 @@ impl Facts for RedisLog {
             other.extend(read(&key, &number, body)?);
         }
         Ok(other)
+    }
+
+    async fn fact_numbers(&self, of: &RegionName, keys: &[FactKey]) -> LogResult<Vec<Option<u64>>> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let latest = self.keys.hub_latest(of);
+        let mut cmd = redis::cmd("HMGET");
+        cmd.arg(&latest);
+        for key in keys {
+            cmd.arg(key.to_string());
+        }
+        let mut answer = Answer::of("facts", self.requests_of(&latest).command(&cmd).await?)?;
+        let mut number = || -> LogResult<Option<u64>> {
+            let Some(value) = answer.optional_text()? else { return Ok(None) };
+            let (number, _) = value.split_once(' ').ok_or_else(|| wrong("facts"))?;
+            number.parse().map(Some).map_err(|_| wrong("facts"))
+        };
+        keys.iter().map(|_| number()).collect()
     }
 
     async fn facts(&self, of: &RegionName, after: FeedId, count: usize) -> LogResult<FactPage> {

@@ -57,6 +57,13 @@ impl Jumps for RedisLog {
         }
     }
 
+    async fn has_come(&self, name: &JumpName) -> LogResult<bool> {
+        let key = self.keys.jumps_came();
+        let mut cmd = redis::cmd("ZSCORE");
+        cmd.arg(&key).arg(name.to_string());
+        Ok(self.requests_of(&key).command(&cmd).await? != Value::Nil)
+    }
+
     async fn jumps_in(&self, skip: usize, count: usize) -> LogResult<Vec<JumpIn>> {
         let keys = [self.keys.jumps_in(), self.keys.jumps_coming()];
         let call = scripts::JUMPS_IN.call(&keys).arg(skip).arg(last(skip, count));
