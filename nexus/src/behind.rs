@@ -1,6 +1,6 @@
-//! What of other things than feeds waits to be carried: logs by their heads, presence, wishes for rosters and revocations by what
-//! redis-nexus was told, what regions learn by how far they have, jumps by their registers. Carries nothing, and must not know how that is done; whoever lists registers
-//! forgets those that have expired.
+//! What of other things than feeds waits to be carried: logs by their heads, presence, wishes for rosters and revocations by
+//! what redis-nexus was told, what regions learn by how far they have, jumps by their registers. Carries nothing, and must not
+//! know how that is done; whoever lists registers forgets those that have expired.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

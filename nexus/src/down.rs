@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sectorbus::ids::FeedId;
+use sectorbus::ids::{FeedId, RoomId};
 use sectorbus::item;
 use sectorbus::limits::{FEED_ITEMS_KEPT, MIRROR_ITEMS_MAX};
 use sectorbus::log::{
@@ -137,9 +137,9 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Down<'l, L> {
         let reached = until_answered(|| log.mirror(mirror.clone())).await?;
         drop(lag);
         self.link.meters.mirrored(Direction::Down, What::Feeds, count, bytes);
-        let newest_ms = mirror.items.last().map(|item| item.id.ms);
-        if mirror.items.iter().any(is_milestone) || newest_ms.is_some_and(|ms| self.up.is_far_behind(&mirror.room, ms))
-        {
+        // Players' feeds are trimmed by age: any item may be the last one that is kept with this region's place.
+        let is_by_age = matches!(mirror.room, RoomId::Player(_)) && !mirror.items.is_empty();
+        if is_by_age || mirror.items.iter().any(is_milestone) {
             // Items from elsewhere are no news of this region's own, but its place must not fall behind what is kept of the feed.
             self.up.add(Touched { part: Part::Feed, room: mirror.room.clone() });
         }

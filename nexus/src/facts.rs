@@ -1,6 +1,5 @@
-//! Facts over a link: up goes who is present in the region, what was revoked there and what is asked of rosters that are at home
-//! elsewhere; down comes what other regions say. Times
-//! travel in redis-nexus's own, because no region knows another's.
+//! Facts over a link: up goes who is present in the region, what was revoked there and what is asked of rosters that are at
+//! home elsewhere; down comes what other regions say. Times travel in redis-nexus's own, because no region knows another's.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -31,10 +30,10 @@ const FACTS_AHEAD_AT_ONCE: usize = 1_000;
 const LEARNED_AT_ONCE: usize = 32;
 
 pub(crate) struct LinkFacts<'l, L> {
-    link: &'l Link<L>,
+    pub(crate) link: &'l Link<L>,
     /// The region's clock minus that of redis-nexus, ms.
     ahead_ms: AtomicI64,
-    told: Told,
+    pub(crate) told: Told,
 }
 
 impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
@@ -108,7 +107,7 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
     where
         L: Mirrors,
     {
-        told::follow(self.link, &self.told, up).await;
+        told::follow(self, up).await;
     }
 
     fn presence_of(&self, at: &At) -> FarPresence {
@@ -213,8 +212,8 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         Some(RevocationTold { revocation, knew: RevocationTold::read_knew(knew)? })
     }
 
-    /// Others have heard something later of a player than the region tells: it lost a tail, and its clock is behind. Or what was
-    /// told is of before.
+    /// Others have heard something later of a player than the region tells: it lost a tail. What it has said since, with a clock that is
+    /// behind, is said again above that; if it has said nothing since, it hears what it said itself.
     async fn revoke_again(&self, told: &[Fact], known: &Fact) {
         let FactKey::Revoked(heard) = &known.key else { return };
         let of_it = told.iter().filter_map(|fact| match &fact.key {
@@ -226,7 +225,15 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
             let heard = if fact.key == known.key { known.number } else { known.number + 1 };
             if fact.number < heard {
                 until_answered(|| self.link.log.revoke_again(what, heard)).await;
+                self.learn_revoked(&self.link.region, known.clone()).await;
             }
+        }
+    }
+
+    /// What the region is said to have said itself of a ban: it may have lost that.
+    pub(crate) async fn learn_own(&self, fact: Fact) {
+        if matches!(fact.key, FactKey::Revoked(Revoked::Ban(_) | Revoked::Unban(_))) {
+            self.learn_revoked(&self.link.region, fact).await;
         }
     }
 

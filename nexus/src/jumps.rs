@@ -62,7 +62,7 @@ async fn carry<L: Log + Bridge + Hub>(link: &Link<L>) {
     }
 }
 
-/// Whom the look through found.
+/// What was found of a jump that is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     /// The region knows what became of the jump.
@@ -103,10 +103,10 @@ async fn look_through<L: Log + Bridge + Hub>(link: &Link<L>, region_is: &str) ->
     until_answered(|| link.hub.keep_jumps_sure(region, region_is)).await
 }
 
-/// More jumps are open than are carried at once.
+/// As many jumps into the region are open as are carried at once.
 async fn is_busy<L: Log + Bridge + Hub>(link: &Link<L>) -> Option<bool> {
     let open = until_answered(|| link.hub.jumps_of(&link.region, 0, JUMPS_AT_ONCE)).await?;
-    Some(open.len() >= JUMPS_AT_ONCE)
+    Some(open.iter().filter(|due| due.jump.to.region == link.region).count() >= CARRIED_AT_ONCE)
 }
 
 /// Of a jump that is over.

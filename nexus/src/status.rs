@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::Region;
 use crate::behind::Looking;
 use crate::rules::{RoomPattern, Rules, What};
-use crate::up::is_its_own;
+use crate::up::{DEEP_BACK, is_its_own};
 
 /// Further items are not counted.
 pub const ITEMS_COUNTED_MAX: usize = 10_000;
@@ -26,7 +26,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// Sources looked at at once.
 const SOURCES_AT_ONCE: usize = 32;
 /// What was marked before the last look of a link's leader by so much is carried.
-const MARKS_BACK_MS: u64 = 180_000;
+const MARKS_BACK_MS: u64 = DEEP_BACK.as_millis() as u64;
 /// Of a region.
 const MARKS_MAX: usize = 10_000;
 

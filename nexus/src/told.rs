@@ -1,5 +1,6 @@
-//! What redis-nexus was told of a region's players is looked at by the region's own link, wherever it came from: a region that lost a
-//! tail may know nothing of what it said, and of a redis-nexus that lost one others may have heard more. Only finds whom to tell of again; must not know how that is told.
+//! What redis-nexus was told of a region's players is looked at by the region's own link, wherever it came from: a region that
+//! lost a tail may know nothing of what it said, and of a redis-nexus that lost one others may have heard more. Only finds what
+//! is to be told or learned again; must not know how that is done.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use sectorbus::ids::{FeedId, PlayerId, RoomId};
 use sectorbus::log::{Bridge, Fact, FactKey, FarPresence, Hub, Log, Mirrors, Part, Touched};
 use sectorbus::presence::Shown;
 
+use crate::facts::LinkFacts;
 use crate::link::{Link, until_answered};
 use crate::places::Places;
 use crate::up::Up;
@@ -20,7 +22,8 @@ const FACTS_AT_ONCE: usize = 1_000;
 pub(crate) type Told = Places<PlayerId, u64>;
 
 /// For ever.
-pub(crate) async fn follow<L: Log + Bridge + Hub + Mirrors>(link: &Link<L>, told: &Told, up: &Up<'_, L>) {
+pub(crate) async fn follow<L: Log + Bridge + Hub + Mirrors>(facts: &LinkFacts<'_, L>, up: &Up<'_, L>) {
+    let (link, told) = (facts.link, &facts.told);
     let mut after = FeedId::START;
     if let Some(now_ms) = until_answered(|| link.hub.time_ms()).await {
         after.ms = now_ms.saturating_sub(BACK_MS);
@@ -37,7 +40,8 @@ pub(crate) async fn follow<L: Log + Bridge + Hub + Mirrors>(link: &Link<L>, told
                 FactKey::Present(ref player) if told.get(player) != Some(fact.number) => {
                     compare(link, player, &fact, up).await;
                 }
-                FactKey::Present(_) | FactKey::Revoked(_) | FactKey::Roster(..) => {}
+                FactKey::Revoked(_) => facts.learn_own(fact).await,
+                FactKey::Present(_) | FactKey::Roster(..) => {}
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sectorbus::ids::{FeedId, RoomId};
 use sectorbus::item;
-use sectorbus::limits::{MARK_EVERY, MIRROR_ITEMS_MAX, PLAYER_FEED_KEPT_FOR};
+use sectorbus::limits::{MARK_EVERY, MIRROR_ITEMS_MAX};
 use sectorbus::log::{
     Bridge, FeedItem, Hub, HubPush, Log, MirroredUpto, Mirrors, OnceKey, Part, Push, PushedUpto, Source, Touched,
 };
@@ -28,16 +28,13 @@ const SWEEP_EVERY: Duration = Duration::from_secs(2);
 const SWEEP_BACK: Duration = Duration::from_secs(4);
 /// Every so often, and when the region was away, it is looked back further.
 const DEEP_EVERY: Duration = Duration::from_secs(60);
-const DEEP_BACK: Duration = Duration::from_secs(180);
+pub(crate) const DEEP_BACK: Duration = Duration::from_secs(180);
 const MARKS_AT_ONCE: usize = 1_000;
 /// Marks may be so much later than the time that was asked for before them; what is later is of before the clock stepped back.
 const MARKS_AHEAD_MS: u64 = 60_000;
 /// Players are looked at no faster than they are carried.
 const PLAYERS_WAITING_MAX: usize = 2_000;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
-
-/// Redis-nexus's clock and a region's may be as far apart.
-const PLACE_FOLLOWS_AFTER_MS: u64 = PLAYER_FEED_KEPT_FOR.as_millis() as u64 / 2;
 
 const _: () = assert!(MARK_EVERY.as_millis() < SWEEP_BACK.as_millis());
 const _: () = assert!(DEEP_EVERY.as_millis() < DEEP_BACK.as_millis());
@@ -161,13 +158,6 @@ impl<'l, L: Log + Bridge + Hub + Mirrors> Up<'l, L> {
             count = if last_ms == since_ms { count.saturating_mul(2) } else { MARKS_AT_ONCE };
             since_ms = last_ms;
         }
-    }
-
-    /// Items from elsewhere are no news of this region's own, but its place in a player's feed must not fall behind what is kept of that,
-    /// which is trimmed by age. `ms`: of the newest of them.
-    pub(crate) fn is_far_behind(&self, room: &RoomId, ms: u64) -> bool {
-        let is_old = |place: PushedUpto| place.upto.id.ms.saturating_add(PLACE_FOLLOWS_AFTER_MS) < ms;
-        matches!(room, RoomId::Player(_)) && self.places.get(room).is_none_or(is_old)
     }
 
     pub(crate) fn add(&self, touched: Touched) {

@@ -20,6 +20,8 @@ rules! {
     an_end_ends_the_bans_that_its_region_knew_of_in_whatever_order_they_are_heard,
     what_a_region_says_of_a_ban_counts_instead_of_what_it_knew,
     a_ban_of_which_others_have_heard_more_is_said_again_above_it,
+    a_region_that_lost_what_it_said_of_a_ban_hears_it_or_says_it_anew,
+    an_end_is_told_for_as_long_as_the_ban_would_last_though_it_is_said_again,
     whoever_has_read_more_than_there_is_reads_all,
     redis_nexus_knows_of_a_ban_and_its_end_what_was_said_last,
     everybody_who_was_seen_is_named,
@@ -307,6 +309,50 @@ async fn a_ban_of_which_others_have_heard_more_is_said_again_above_it(stand: imp
     let before = log.revocations(0, 10).await.unwrap();
     log.revoke_again(&learned, later_ms + 100).await.unwrap();
     assert_eq!(log.revocations(0, 10).await.unwrap(), before, "what others said is theirs to say again");
+}
+
+async fn a_region_that_lost_what_it_said_of_a_ban_hears_it_or_says_it_anew(mut stand: impl Stand) {
+    let log = stand.node().await;
+    let later_ms = log.time_ms().await.unwrap() + 60_000_000;
+    let (here, us) = (region("test"), region("us"));
+    let (ban, unban) = (Revoked::Ban(ann()), Revoked::Unban(ann()));
+    let at_ms = log.revoke(&ban, later_ms).await.unwrap().unwrap();
+    log.learn_revoked(&word(&unban, 2, later_ms, &[("test", at_ms)]), &us).await.unwrap();
+    let ended = bans(&log).await;
+    log.learn_revoked(&word(&ban, at_ms + 9, later_ms + 7, &[]), &here).await.unwrap();
+    assert_eq!(bans(&log).await, ended, "the server that said its word has lost nothing since");
+    // Another one has: what is left is of before, and counts no more under a new number.
+    stand.change_replication_id().await;
+    let log = stand.node().await;
+    log.revoke_again(&ban, at_ms + 5).await.unwrap();
+    assert_eq!((bans(&log).await, own(&log).await), (ended, vec![(ban.clone(), vec![])]));
+    log.learn_revoked(&word(&ban, at_ms + 9, later_ms + 7, &[]), &here).await.unwrap();
+    assert_eq!(bans(&log).await, [(ban.clone(), later_ms + 7)], "as it said itself");
+    let lost = log.own_revocations(0, 10).await.unwrap();
+    assert_eq!((lost.len(), lost[0].revocation.at_ms), (1, at_ms + 9));
+    // What it says now is above that, and above what others have heard.
+    let said_ms = log.revoke(&unban, later_ms).await.unwrap().unwrap();
+    assert!(said_ms > at_ms + 9);
+    log.revoke_again(&unban, said_ms + 5).await.unwrap();
+    log.learn_revoked(&word(&ban, said_ms + 4, later_ms, &[]), &here).await.unwrap();
+    let again = log.own_revocations(0, 10).await.unwrap();
+    assert_eq!((&again[0].revocation.what, again[0].revocation.at_ms), (&unban, said_ms + 6));
+    assert_eq!(bans(&log).await[0].0, unban);
+    // Of a player of whom nothing is left it hears what it said.
+    let bob = Revoked::Ban(PlayerId::new("bob").unwrap());
+    log.learn_revoked(&word(&bob, 77, later_ms, &[("us", 3)]), &here).await.unwrap();
+    assert_eq!(own(&log).await[0], (bob, vec![(us, 3)]));
+}
+
+async fn an_end_is_told_for_as_long_as_the_ban_would_last_though_it_is_said_again(stand: impl Stand) {
+    let log = stand.node().await;
+    let now_ms = log.time_ms().await.unwrap();
+    let (ban, unban) = (Revoked::Ban(ann()), Revoked::Unban(ann()));
+    log.revoke(&ban, now_ms + 60_000_000_000).await.unwrap();
+    for _ in 0..2 {
+        log.revoke(&unban, now_ms + 60_000).await.unwrap();
+        assert_eq!(bans(&log).await, [(unban.clone(), now_ms + 60_000_000_000)]);
+    }
 }
 
 async fn whoever_has_read_more_than_there_is_reads_all(stand: impl Stand) {

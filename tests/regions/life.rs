@@ -183,6 +183,25 @@ async fn the_end_of_a_ban_ends_it_everywhere_however_late_it_is_heard_of() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_region_that_lost_what_it_said_of_a_ban_hears_it_from_the_others() {
+    let mut universe = Universe::new(55).await;
+    let _nexus = universe.bridged().await;
+    let (eu, us) = (universe.regions[0].handle(), universe.regions[1].handle());
+    let later = async |log: &MemoryLog| log.time_ms().await.expect("a time") + 3_600_000;
+    let (bob, cid) = (player("bob"), player("cid"));
+    eu.revoke(&Revoked::Ban(cid.clone()), later(&eu).await).await.expect("revoked");
+    universe.passes(Duration::from_secs(3)).await;
+    universe.regions[1].mark();
+    us.revoke(&Revoked::Ban(bob), later(&us).await).await.expect("revoked");
+    us.revoke(&Revoked::Unban(cid), later(&us).await).await.expect("revoked");
+    universe.passes(Duration::from_secs(3)).await;
+    assert!(universe.regions[1].lose_tail());
+    universe.passes(Duration::from_secs(10)).await;
+    assert_eq!(banned(&universe, "bob").await, [true; 3]);
+    assert_eq!(banned(&universe, "cid").await, [false; 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_end_ends_the_bans_that_its_region_has_heard_of_and_no_later_one() {
     let mut universe = Universe::new(54).await;
     let _nexus = universe.bridged().await;

@@ -176,7 +176,9 @@ impl<L: Log> RoomTask<L> {
     ) -> ControlFlow<Dropped, bool> {
         tracing::warn!(room = %self.room, mine = %self.chain.last(), ?last, "Redis lost a tail");
         self.core.metrics.lost_tail.increment(1);
-        self.doubt_transfers();
+        // Before the log has the arrivals again nobody is told of them.
+        self.transfers.doubt();
+        self.sent_out.clear();
         self.doubt_snapshot();
         self.telling.doubt();
         loop {
@@ -288,7 +290,11 @@ impl<L: Log> RoomTask<L> {
         }
         match last {
             Some(last) if last.epoch > self.chain.epoch() => self.fenced(last).await,
-            last => self.repair(last, None).await.map_continue(|_| ()),
+            last => {
+                self.repair(last, None).await?;
+                self.make_incoming_known();
+                ControlFlow::Continue(())
+            }
         }
     }
 

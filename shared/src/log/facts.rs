@@ -170,11 +170,12 @@ pub trait Facts: Send + Sync + 'static {
     ) -> impl Future<Output = LogResult<Option<Far>>> + Send;
     /// In a region: what was revoked in another one (`told.revocation.at_ms` is its number there, `until_ms` in this region's time) is
     /// revoked here, and is none of its own. What that region said before changes nothing. Of bans and their ends the latest word of each
-    /// region is kept, and counts unless another region knew of it when it spoke itself; of those that count the longest does.
-    /// An end is kept as long as the ban that it ended, and for [`crate::limits::UNBAN_KEPT_FOR`] at least.
+    /// region is kept, and counts unless the latest word of another region knew of it; of those that count the longest does.
+    /// An end is kept as long as the ban that it ended, and for [`crate::limits::UNBAN_KEPT_FOR`] at least. `from` the region itself: it
+    /// hears what it said of a ban before it lost that, unless it said something since.
     fn learn_revoked(&self, told: &RevocationTold, from: &RegionName) -> impl Future<Output = LogResult<()>> + Send;
-    /// In a region: what others have heard of under `heard`, and the region itself says under a smaller number, is said again under a
-    /// larger one: a tail was lost.
+    /// In a region: a ban or its end that others have heard of under `heard`, and the region itself says under a smaller number, is said
+    /// again under a larger one: a tail was lost. Not what it said before that: see [`Facts::learn_revoked`].
     fn revoke_again(&self, what: &Revoked, heard: u64) -> impl Future<Output = LogResult<()>> + Send;
     /// In a region: what was revoked here and not learned, numbered above `after_ms`, the oldest first, at most `count`. All, if nothing is
     /// numbered so high: a tail was lost.

@@ -182,7 +182,7 @@ pub trait Jumps: Send + Sync + 'static {
     /// For nodes. Those not dealt with, the oldest first, at most `count` after the first `skip`.
     fn jumps_in(&self, skip: usize, count: usize) -> impl Future<Output = LogResult<Vec<JumpIn>>> + Send;
     /// For owners. The player arrived here, with this hop or a later one, as the log said while the region's Redis had the
-    /// replication id `region_is`. False: it has another one, and the jump waits: the arrival may be gone.
+    /// replication id `region_is` (one server has both). False: it has another one, and the jump waits: the arrival may be gone.
     fn take_jump(&self, name: &JumpName, region_is: &str) -> impl Future<Output = LogResult<bool>> + Send;
 
     /// As [`crate::log::Log::arrived`], with the tickets of that arrival. Answers the region's replication id too.

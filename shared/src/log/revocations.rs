@@ -100,11 +100,7 @@ impl RevocationTold {
     }
 
     pub fn write_knew(&self) -> String {
-        self.knew
-            .iter()
-            .map(|(region, number)| format!(" {region} {number}"))
-            .collect::<String>()
-            .trim_start()
-            .to_owned()
+        let pairs: Vec<String> = self.knew.iter().map(|(region, number)| format!("{region} {number}")).collect();
+        pairs.join(" ")
     }
 }

@@ -11,6 +11,7 @@ use super::feed::kept_for;
 use super::jumps;
 use super::players::PlayerRecord;
 use super::region::Core;
+use super::revocations::Here;
 use super::trip::MemoryLog;
 use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, NodeName, PlayerId, RoomId, SectorId, SessionId};
 use crate::log::{
@@ -319,8 +320,12 @@ impl Log for MemoryLog {
     async fn revoke(&self, what: &Revoked, until_ms: u64) -> LogResult<Option<u64>> {
         let what = what.clone();
         self.run(move |core| {
-            let now_ms = core.time_ms();
-            core.db.revocations.revoke(&what, until_ms, &core.name(), now_ms)
+            let (region, replication_id, time_ms) = (core.name(), core.replication_id(), core.time_ms());
+            core.db.revocations.revoke(
+                &what,
+                until_ms,
+                Here { region: &region, replication_id: &replication_id, time_ms },
+            )
         })
         .await
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::feed::next_id;
+use super::revocations::Here;
 use super::trip::MemoryLog;
 use crate::ids::{FeedId, PlayerId, RegionName, RoomId};
 use crate::limits::FACTS_KEPT;
@@ -116,8 +117,9 @@ impl Facts for MemoryLog {
     async fn learn_revoked(&self, told: &RevocationTold, from: &RegionName) -> LogResult<()> {
         let (told, from) = (told.clone(), from.clone());
         self.run(move |core| {
-            let (here, now_ms) = (core.name(), core.time_ms());
-            core.db.revocations.learn(&told, &from, &here, now_ms);
+            let (region, replication_id, time_ms) = (core.name(), core.replication_id(), core.time_ms());
+            let here = Here { region: &region, replication_id: &replication_id, time_ms };
+            core.db.revocations.learn(&told, &from, here);
         })
         .await
     }
@@ -125,8 +127,9 @@ impl Facts for MemoryLog {
     async fn revoke_again(&self, what: &Revoked, heard: u64) -> LogResult<()> {
         let what = what.clone();
         self.run(move |core| {
-            let (here, now_ms) = (core.name(), core.time_ms());
-            core.db.revocations.revoke_again(&what, heard, &here, now_ms);
+            let (region, replication_id, time_ms) = (core.name(), core.replication_id(), core.time_ms());
+            let here = Here { region: &region, replication_id: &replication_id, time_ms };
+            core.db.revocations.revoke_again(&what, heard, here);
         })
         .await
     }

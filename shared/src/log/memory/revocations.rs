@@ -20,20 +20,37 @@ pub(super) struct Revocations {
 /// What regions said last of the ban of a player.
 type Words = BTreeMap<RegionName, Word>;
 
-/// It counts if nobody knew of it.
-#[derive(Debug, Clone, Copy, Default)]
+/// It counts if no latest word of another region knew of it.
+#[derive(Debug, Clone, Default)]
 struct Word {
     number: u64,
     /// 0: the end of the ban.
     until_ms: u64,
-    /// Up to which number another region knew of the words of this one when it spoke itself.
-    known: u64,
+    /// Which numbers of other regions' words were known when it was said.
+    knew: BTreeMap<RegionName, u64>,
+    /// The server that said it, by its replication id: of the region's own words.
+    by: Option<String>,
+}
+
+/// Where and when something is said or learned.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Here<'c> {
+    pub(super) region: &'c RegionName,
+    pub(super) replication_id: &'c str,
+    pub(super) time_ms: u64,
+}
+
+/// The highest number of a region's words that another region knew of.
+fn known_of(words: &Words, region: &RegionName) -> u64 {
+    let others = words.iter().filter(|(other, _)| *other != region);
+    others.filter_map(|(_, word)| word.knew.get(region)).max().copied().unwrap_or(0)
 }
 
 /// Until when the words keep the player out; 0: they do not.
 fn banned_until(words: &Words, time_ms: u64) -> u64 {
-    let count = words.values().filter(|word| word.number > word.known && word.until_ms > time_ms);
-    count.map(|word| word.until_ms).max().unwrap_or(0)
+    let later = words.iter().filter(|(_, word)| word.until_ms > time_ms);
+    let count = later.filter(|(region, word)| word.number > known_of(words, region));
+    count.map(|(_, word)| word.until_ms).max().unwrap_or(0)
 }
 
 /// The player of a ban or its end, and whether it is the end.
@@ -46,94 +63,100 @@ fn ban_of(what: &Revoked) -> Option<(&PlayerId, bool)> {
 }
 
 impl Revocations {
-    pub(super) fn revoke(&mut self, what: &Revoked, until_ms: u64, here: &RegionName, time_ms: u64) -> Option<u64> {
-        if until_ms <= time_ms {
+    pub(super) fn revoke(&mut self, what: &Revoked, until_ms: u64, here: Here<'_>) -> Option<u64> {
+        if until_ms <= here.time_ms {
             return None;
         }
-        self.forget_over(here, time_ms);
+        self.forget_over(here);
         let Some((player, is_end)) = ban_of(what) else {
-            let at_ms = self.next_ms(0, time_ms);
+            let at_ms = self.next_ms(0, here.time_ms);
             self.add(what, until_ms, at_ms);
             if what.is_told() {
                 self.own.insert(what.clone(), at_ms);
             }
             return Some(at_ms);
         };
-        let ban = Revoked::Ban(player.clone());
-        let known = self.bans.get(player).and_then(|words| words.get(here)).map_or(0, |own| own.known);
-        let at_ms = self.next_ms(known, time_ms);
-        let words = self.bans.entry(player.clone()).or_default();
-        for (_, word) in words.iter_mut().filter(|(region, _)| *region != here) {
-            word.known = word.known.max(word.number);
+        let mut words = self.bans.remove(player).unwrap_or_default();
+        let mut own = words.remove(here.region).unwrap_or_default();
+        let at_ms = self.next_ms(own.number.max(known_of(&words, here.region)), here.time_ms);
+        for (region, word) in words.iter().filter(|(_, word)| word.number > 0) {
+            let knew = own.knew.entry(region.clone()).or_default();
+            *knew = (*knew).max(word.number);
         }
-        // Others must hear of an end as long as they have the ban.
-        let ban_until_ms = self.kept.get(&ban).filter(|_| is_end).map_or(0, |(_, until_ms)| *until_ms);
-        let own = words.entry(here.clone()).or_default();
         (own.number, own.until_ms) = (at_ms, if is_end { 0 } else { until_ms });
+        own.by = Some(here.replication_id.to_owned());
+        words.insert(here.region.clone(), own);
+        self.bans.insert(player.clone(), words);
+        let ban = Revoked::Ban(player.clone());
+        // Others must hear of an end as long as they have the ban.
+        let said = [&ban, what].map(|said| self.kept.get(said).map_or(0, |(_, until_ms)| *until_ms));
+        let told_until_ms = said.into_iter().filter(|_| is_end).fold(until_ms, u64::max);
         self.own.insert(ban, at_ms);
-        self.add(what, until_ms.max(ban_until_ms), at_ms);
+        self.add(what, told_until_ms, at_ms);
         Some(at_ms)
     }
 
-    /// What another region says under its number.
-    pub(super) fn learn(&mut self, told: &RevocationTold, from: &RegionName, here: &RegionName, time_ms: u64) {
+    /// What another region says under its number; or this one, before it lost that with a tail.
+    pub(super) fn learn(&mut self, told: &RevocationTold, from: &RegionName, here: Here<'_>) {
         let Revocation { what, at_ms: number, until_ms } = &told.revocation;
-        self.forget_over(here, time_ms);
         if let Some((player, is_end)) = ban_of(what) {
-            let until_ms = if is_end { 0 } else { *until_ms };
-            return self.learn_ban(player, (*number, until_ms), &told.knew, from, time_ms);
+            let knew = told.knew.iter().cloned().collect();
+            let word = Word { number: *number, until_ms: if is_end { 0 } else { *until_ms }, knew, by: None };
+            return self.learn_ban(player, word, from, here);
         }
         let topic = what.topic().map(|topic| (topic, from.clone()));
         let is_known = match &topic {
             Some(topic) => self.said.get(topic).is_some_and(|said| number <= said),
             None => self.kept.get(what).is_some_and(|(_, kept_ms)| kept_ms >= until_ms),
         };
-        if is_known || *until_ms <= time_ms {
+        if from == here.region || is_known || *until_ms <= here.time_ms {
             return;
         }
-        let at_ms = self.next_ms(0, time_ms);
+        self.forget_over(here);
+        let at_ms = self.next_ms(0, here.time_ms);
         self.add(what, *until_ms, at_ms);
         self.said.extend(topic.map(|topic| (topic, *number)));
     }
 
-    fn learn_ban(
-        &mut self,
-        player: &PlayerId,
-        (number, until_ms): (u64, u64),
-        knew: &[(RegionName, u64)],
-        from: &RegionName,
-        time_ms: u64,
-    ) {
-        let words = self.bans.entry(player.clone()).or_default();
-        let before = banned_until(words, time_ms);
-        let word = words.entry(from.clone()).or_default();
-        if number <= word.number {
+    fn learn_ban(&mut self, player: &PlayerId, word: Word, from: &RegionName, here: Here<'_>) {
+        let known = self.bans.get(player).and_then(|words| words.get(from));
+        let is_said_here = |known: &Word| from == here.region && known.by.as_deref() == Some(here.replication_id);
+        if known.is_some_and(|known| word.number <= known.number || is_said_here(known)) {
             return;
         }
-        (word.number, word.until_ms) = (number, until_ms);
-        for (region, upto) in knew {
-            let word = words.entry(region.clone()).or_default();
-            word.known = word.known.max(*upto);
+        self.forget_over(here);
+        if from == here.region {
+            self.own.insert(Revoked::Ban(player.clone()), word.number);
         }
-        let after = banned_until(words, time_ms);
-        let at_ms = self.next_ms(0, time_ms);
+        self.change(player, here, |words| drop(words.insert(from.clone(), word)));
+    }
+
+    /// Says to the nodes what words that change come to.
+    fn change(&mut self, player: &PlayerId, here: Here<'_>, change: impl FnOnce(&mut Words)) {
+        let words = self.bans.entry(player.clone()).or_default();
+        let before = banned_until(words, here.time_ms);
+        change(words);
+        let after = banned_until(words, here.time_ms);
+        let at_ms = self.next_ms(0, here.time_ms);
         if after > 0 && after != before {
             self.add(&Revoked::Ban(player.clone()), after, at_ms);
         } else if after == 0 && before > 0 {
-            let kept_ms = before.max(time_ms.saturating_add(UNBAN_KEPT_FOR.as_millis() as u64));
+            let kept_ms = before.max(here.time_ms.saturating_add(UNBAN_KEPT_FOR.as_millis() as u64));
             self.add(&Revoked::Unban(player.clone()), kept_ms, at_ms);
         }
     }
 
-    pub(super) fn revoke_again(&mut self, what: &Revoked, heard: u64, here: &RegionName, time_ms: u64) {
+    pub(super) fn revoke_again(&mut self, what: &Revoked, heard: u64, here: Here<'_>) {
         let Some((player, is_end)) = ban_of(what) else { return };
-        let topic = Revoked::Ban(player.clone());
-        let own = self.bans.get(player).and_then(|words| words.get(here)).copied().unwrap_or_default();
-        let is_said = own.number > 0 && self.own.contains_key(&topic) && (own.until_ms == 0) == is_end;
+        let Some(words) = self.bans.get(player) else { return };
+        let Some(own) = words.get(here.region) else { return };
+        let is_said = own.by.as_deref() == Some(here.replication_id) && (own.until_ms == 0) == is_end;
         if is_said && own.number < heard {
-            let number = self.next_ms(heard.max(own.known), time_ms);
-            self.own.insert(topic, number);
-            self.bans.entry(player.clone()).or_default().insert(here.clone(), Word { number, ..own });
+            let number = self.next_ms(heard.max(known_of(words, here.region)), here.time_ms);
+            self.own.insert(Revoked::Ban(player.clone()), number);
+            self.change(player, here, |words| {
+                words.entry(here.region.clone()).and_modify(|own| own.number = number);
+            });
         }
     }
 
@@ -145,14 +168,14 @@ impl Revocations {
     }
 
     /// What is over is told no longer; the words about bans stay, unless no other region has said any.
-    fn forget_over(&mut self, here: &RegionName, time_ms: u64) {
-        let over = self.kept.extract_if(.., |_, (_, until_ms)| *until_ms <= time_ms);
+    fn forget_over(&mut self, here: Here<'_>) {
+        let over = self.kept.extract_if(.., |_, (_, until_ms)| *until_ms <= here.time_ms);
         for what in over.map(|(what, _)| what).collect::<Vec<_>>() {
             let topic = what.topic().unwrap_or(what);
             self.own.remove(&topic);
             self.said.retain(|(said, _), _| *said != topic);
             if let Some((player, _)) = ban_of(&topic)
-                && self.bans.get(player).is_some_and(|words| words.keys().all(|region| region == here))
+                && self.bans.get(player).is_some_and(|words| words.keys().all(|region| region == here.region))
             {
                 self.bans.remove(player);
             }
@@ -182,9 +205,10 @@ impl Revocations {
             let revocation = Revocation { what: topic.clone(), at_ms, until_ms: until_ms(topic) };
             return RevocationTold { revocation, knew: Vec::new() };
         };
-        let known = words.iter().filter(|(region, word)| *region != here && word.known > 0);
-        let knew = known.map(|(region, word)| (region.clone(), word.known)).collect();
-        let (what, until_ms) = match words.get(here).map_or(0, |own| own.until_ms) {
+        let own = words.get(here);
+        let knew =
+            own.into_iter().flat_map(|own| &own.knew).map(|(region, number)| (region.clone(), *number)).collect();
+        let (what, until_ms) = match own.map_or(0, |own| own.until_ms) {
             0 => (Revoked::Unban(player.clone()), until_ms(&Revoked::Unban(player.clone()))),
             until_ms => (topic.clone(), until_ms),
         };
@@ -225,58 +249,131 @@ mod tests {
         }
     }
 
-    /// Three regions whose clocks are a day apart, which ban and end bans and hear of each other's words late, in any order, more than once
-    /// or not at all, until each has heard of each other's latest: then they agree.
+    /// Regions whose clocks are a day apart, and what redis-nexus was told of each.
+    struct Universe {
+        dice: Dice,
+        time_ms: u64,
+        regions: [Revocations; 3],
+        /// Replication ids, and how much each clock is behind what it was.
+        servers: [(String, u64); 3],
+        latest: [Option<RevocationTold>; 3],
+        /// All that was ever told, for what comes late.
+        told: Vec<(usize, RevocationTold)>,
+        lost: usize,
+    }
+
+    impl Universe {
+        fn new(seed: u64) -> Self {
+            let servers = [0, 1, 2].map(|at| (format!("{at}-0"), 0));
+            let (regions, latest) = (NAMES.map(|_| Revocations::default()), [None, None, None]);
+            Self { dice: Dice(seed), time_ms: 10 * DAY_MS, regions, servers, latest, told: Vec::new(), lost: 0 }
+        }
+
+        fn clock_ms(&self, at: usize, time_ms: u64) -> u64 {
+            time_ms + at as u64 * DAY_MS
+        }
+
+        fn at<T>(&mut self, at: usize, does: impl FnOnce(&mut Revocations, Here<'_>) -> T) -> T {
+            let region = RegionName::new(NAMES[at]).expect("a name");
+            let (replication_id, behind_ms) = self.servers[at].clone();
+            let time_ms = self.clock_ms(at, self.time_ms) - behind_ms;
+            does(&mut self.regions[at], Here { region: &region, replication_id: &replication_id, time_ms })
+        }
+
+        /// Each link tells until when in its region's own time.
+        fn learn(&mut self, to: usize, (from, word): &(usize, RevocationTold)) {
+            let mut word = word.clone();
+            let until_ms = word.revocation.until_ms.saturating_sub(self.clock_ms(*from, 0));
+            word.revocation.until_ms = self.clock_ms(to, until_ms);
+            let from = RegionName::new(NAMES[*from]).expect("a name");
+            self.at(to, |region, here| region.learn(&word, &from, here));
+        }
+
+        fn says(&mut self, at: usize) -> Option<RevocationTold> {
+            self.at(at, |region, here| region.own_after(0, 9, here.region)).pop()
+        }
+
+        /// As a link does.
+        fn tell(&mut self, at: usize) {
+            for _ in 0..3 {
+                let Some(word) = self.says(at) else { break };
+                let known = self.latest[at].clone().filter(|known| known.revocation.at_ms > word.revocation.at_ms);
+                let Some(known) = known else {
+                    self.latest[at] = Some(word.clone());
+                    self.told.push((at, word));
+                    break;
+                };
+                self.at(at, |region, here| {
+                    region.revoke_again(&word.revocation.what, known.revocation.at_ms + 1, here)
+                });
+                self.learn(at, &(at, known));
+            }
+            if let Some(known) = self.latest[at].clone() {
+                self.learn(at, &(at, known));
+            }
+        }
+
+        fn banned_until(&mut self, at: usize) -> Option<u64> {
+            let kept = self.regions[at].after(0, 9).into_iter().find(|kept| matches!(kept.what, Revoked::Ban(_)));
+            kept.map(|kept| kept.until_ms - self.clock_ms(at, 0))
+        }
+    }
+
+    /// They ban and end bans, hear of each other's words late, in any order, more than once or not at all, and lose tails, some with a clock
+    /// that is behind then, until each has told its latest word and heard the others': then they agree.
     #[test]
     fn regions_that_have_heard_of_each_others_latest_words_agree_on_who_is_banned() {
-        let names = NAMES.map(|name| RegionName::new(name).expect("a name"));
         let player = PlayerId::new("ann").expect("a name");
-        let clock_ms = |region: usize, time_ms: u64| time_ms + region as u64 * DAY_MS;
-        let (mut agreed, mut apart) = ([0, 0], 0);
-        for seed in 0..3_000 {
-            let (mut dice, mut time_ms) = (Dice(seed), 10 * DAY_MS);
-            let mut regions = NAMES.map(|_| Revocations::default());
-            let mut told: Vec<(usize, RevocationTold)> = Vec::new();
-            let learn = |regions: &mut [Revocations; 3], to: usize, (from, word): &(usize, RevocationTold), time_ms| {
-                // Each link tells until when in its region's own time.
-                let mut word = word.clone();
-                let until_ms = word.revocation.until_ms.saturating_sub(clock_ms(*from, 0));
-                word.revocation.until_ms = clock_ms(to, until_ms);
-                regions[to].learn(&word, &names[*from], &names[to], clock_ms(to, time_ms));
-            };
-            for _ in 0..dice.below(20) {
-                time_ms += 1;
-                let at = dice.below(3);
-                if dice.below(3) == 0 {
-                    let (is_end, until_ms) = (dice.below(2) == 0, time_ms + 1_000 + dice.below(5) as u64 * 1_000);
-                    let what = if is_end { Revoked::Unban(player.clone()) } else { Revoked::Ban(player.clone()) };
-                    regions[at].revoke(&what, clock_ms(at, until_ms), &names[at], clock_ms(at, time_ms));
-                    told.extend(regions[at].own_after(0, 9, &names[at]).into_iter().map(|word| (at, word)));
-                } else if !told.is_empty() {
-                    let some = told[dice.below(told.len())].clone();
-                    if some.0 != at {
-                        learn(&mut regions, at, &some, time_ms);
+        let (mut agreed, mut apart, mut lost) = ([0, 0], 0, 0);
+        for seed in 0..5_000 {
+            let mut universe = Universe::new(seed);
+            let mut before = universe.regions.clone();
+            for _ in 0..universe.dice.below(24) {
+                universe.time_ms += 10;
+                let at = universe.dice.below(3);
+                match universe.dice.below(8) {
+                    0 | 1 => {
+                        let (is_end, seconds) = (universe.dice.below(2) == 0, 10 + universe.dice.below(5) as u64);
+                        let what = if is_end { Revoked::Unban(player.clone()) } else { Revoked::Ban(player.clone()) };
+                        let until_ms = universe.clock_ms(at, universe.time_ms + seconds * 1_000);
+                        universe.at(at, |region, here| region.revoke(&what, until_ms, here));
+                    }
+                    2 => universe.tell(at),
+                    3 => before[at] = universe.regions[at].clone(),
+                    4 if universe.dice.below(3) == 0 => {
+                        universe.regions[at] = before[at].clone();
+                        universe.lost += 1;
+                        let behind_ms = 500 * universe.dice.below(2) as u64;
+                        universe.servers[at] = (format!("{at}-{}", universe.lost), behind_ms);
+                    }
+                    _ if universe.told.is_empty() => {}
+                    _ => {
+                        let some = universe.told[universe.dice.below(universe.told.len())].clone();
+                        if some.0 != at {
+                            universe.learn(at, &some);
+                        }
                     }
                 }
             }
             for _ in 0..2 {
-                let mut latest: Vec<_> = (0..3)
-                    .flat_map(|at| regions[at].own_after(0, 9, &names[at]).into_iter().map(move |word| (at, word)))
-                    .collect();
+                (0..3).for_each(|at| universe.tell(at));
+                let mut latest: Vec<_> = (0..3).filter_map(|at| Some((at, universe.latest[at].clone()?))).collect();
                 while !latest.is_empty() {
-                    let word = latest.swap_remove(dice.below(latest.len()));
-                    (0..3).filter(|to| *to != word.0).for_each(|to| learn(&mut regions, to, &word, time_ms));
+                    let word = latest.swap_remove(universe.dice.below(latest.len()));
+                    (0..3).filter(|to| *to != word.0).for_each(|to| universe.learn(to, &word));
                 }
             }
-            let until_ms = |at: usize| {
-                let kept = regions[at].after(0, 9).into_iter().find(|kept| kept.what == Revoked::Ban(player.clone()));
-                kept.map(|kept| kept.until_ms - clock_ms(at, 0))
-            };
-            let all = [until_ms(0), until_ms(1), until_ms(2)];
-            assert!(all.iter().all(|one| *one == all[0]), "seed {seed}: {all:?} {told:?}");
+            let all = [0, 1, 2].map(|at| universe.banned_until(at));
+            assert!(
+                all.iter().all(|one| *one == all[0]),
+                "seed {seed}: {all:?} {:#?} {:#?}",
+                universe.regions,
+                universe.latest
+            );
             agreed[usize::from(all[0].is_some())] += 1;
-            apart += usize::from(told.iter().any(|(_, word)| !word.knew.is_empty()));
+            apart += usize::from(universe.told.iter().any(|(_, word)| !word.knew.is_empty()));
+            lost += usize::from(universe.lost > 0);
         }
-        assert!(agreed[0] > 300 && agreed[1] > 300 && apart > 300, "{agreed:?} {apart}");
+        assert!(agreed.iter().chain([&apart, &lost]).all(|often| *often > 300), "{agreed:?} {apart} {lost}");
     }
 }

@@ -45,7 +45,8 @@ pub(super) async fn revoke_again(log: &RedisLog, what: &Revoked, heard: u64) -> 
     let Some(replaced) = what.replaces() else { return Ok(()) };
     let keys = keys(log);
     let call = scripts::REVOKE_AGAIN.call(&keys).arg(what.text()).arg(heard).arg(replaced.text());
-    log.requests_of(&keys[0]).script(call.arg(log.region.as_str())).await.map(drop)
+    let call = call.arg(log.region.as_str()).arg(UNBAN_KEPT_FOR.as_millis().to_string());
+    log.requests_of(&keys[0]).script(call).await.map(drop)
 }
 
 pub(super) async fn revocations(log: &RedisLog, after_ms: u64, count: usize) -> LogResult<Vec<Revocation>> {
@@ -54,31 +55,38 @@ pub(super) async fn revocations(log: &RedisLog, after_ms: u64, count: usize) -> 
     let mut answer = Answer::of("revoked", log.requests_of(&keys[0]).script(call).await?)?;
     let mut found = Vec::new();
     while !answer.is_empty() {
-        found.extend(read(&mut answer)?);
+        found.extend(read(&mut answer)?.1);
     }
     Ok(found)
 }
 
 /// Those of the region itself.
-pub(super) async fn own(log: &RedisLog, after_ms: u64, count: usize) -> LogResult<Vec<RevocationTold>> {
-    let keys = keys(log);
-    let call = scripts::OWN_REVOKED.call(&keys).arg(after_ms).arg(count).arg(log.region.as_str());
-    let mut answer = Answer::of("own_revoked", log.requests_of(&keys[0]).script(call).await?)?;
-    let mut found = Vec::new();
-    while !answer.is_empty() {
-        let (revocation, knew) = (read(&mut answer)?, answer.text()?);
-        let knew = RevocationTold::read_knew(&knew).ok_or_else(|| wrong("own_revoked"))?;
-        found.extend(revocation.map(|revocation| RevocationTold { revocation, knew }));
+pub(super) async fn own(log: &RedisLog, mut after_ms: u64, count: usize) -> LogResult<Vec<RevocationTold>> {
+    let (keys, mut found) = (keys(log), Vec::new());
+    loop {
+        let call = scripts::OWN_REVOKED.call(&keys).arg(after_ms).arg(count).arg(log.region.as_str());
+        let mut answer = Answer::of("own_revoked", log.requests_of(&keys[0]).script(call).await?)?;
+        let is_empty = answer.is_empty();
+        while !answer.is_empty() {
+            let ((at_ms, revocation), knew) = (read(&mut answer)?, answer.text()?);
+            let knew = RevocationTold::read_knew(&knew).ok_or_else(|| wrong("own_revoked"))?;
+            found.extend(revocation.map(|revocation| RevocationTold { revocation, knew }));
+            after_ms = at_ms;
+        }
+        // A page that nobody can read is not the end.
+        if is_empty || !found.is_empty() {
+            return Ok(found);
+        }
     }
-    Ok(found)
 }
 
-fn read(answer: &mut Answer) -> LogResult<Option<Revocation>> {
+/// With its number; `None`: of a kind that this release does not know.
+fn read(answer: &mut Answer) -> LogResult<(u64, Option<Revocation>)> {
     let (text, at_ms, until_ms) = (answer.text()?, answer.parse()?, answer.parse()?);
     let what = Revoked::read(&text);
     if what.is_none() {
         // One unreadable record must not keep all others from taking effect.
         tracing::warn!(at_ms, "a revocation of an unknown kind is left out");
     }
-    Ok(what.map(|what| Revocation { what, at_ms, until_ms }))
+    Ok((at_ms, what.map(|what| Revocation { what, at_ms, until_ms })))
 }

@@ -11,18 +11,12 @@ for i = 1, #found, 2 do
   local what, known, at = found[i], {}, text(tonumber(found[i + 1]))
   local till = tonumber(redis.call('ZSCORE', KEYS[2], what) or '0')
   if string.sub(what, 1, 4) == 'ban:' then
-    for region, word in pairs(words_of(what)) do
-      if region == ARGV[3] then
-        till = word[2]
-      elseif word[3] > 0 then
-        known[#known + 1] = region .. ' ' .. text(word[3])
-      end
-    end
+    local own = word_of(words_of(what), ARGV[3])
+    till, known = own[2], knew_of(own, ' ')
     if till == 0 then
       what = 'un' .. what
       till = tonumber(redis.call('ZSCORE', KEYS[2], what) or '0')
     end
-    table.sort(known)
   end
   for _, word in ipairs({ what, at, text(till), table.concat(known, ' ') }) do
     answer[#answer + 1] = word

@@ -18,18 +18,21 @@ local is_end = string.sub(what, 1, 6) == 'unban:'
 local topic = is_end and replaced or what
 local words = words_of(topic)
 local own = word_of(words, ARGV[5])
-local at = next_number(now, own[3])
+local at = next_number(now, math.max(own[1], known_of(words, ARGV[5])))
 for region, word in pairs(words) do
-  if region ~= ARGV[5] then
-    word[3] = math.max(word[3], word[1])
+  if region ~= ARGV[5] and word[1] > 0 then
+    own[3][region] = math.max(own[3][region] or 0, word[1])
   end
 end
 if is_end then
   -- Others must hear of it as long as they have the ban.
-  till = math.max(till, tonumber(redis.call('ZSCORE', KEYS[2], replaced) or '0'))
+  for _, said in ipairs({ replaced, what }) do
+    till = math.max(till, tonumber(redis.call('ZSCORE', KEYS[2], said) or '0'))
+  end
 end
 own[1], own[2] = at, is_end and 0 or till
 keep_words(topic, words)
+redis.call('HSET', KEYS[4], 'by:' .. topic, replication_id())
 redis.call('ZADD', KEYS[3], text(at), topic)
 revoke(now, what, till, false, replaced, at)
 return { 'OK', text(at) }

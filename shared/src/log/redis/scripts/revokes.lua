@@ -7,36 +7,60 @@ local function next_number(now, above)
   return math.max(tonumber(newest[2] or '0') + 1, tonumber(newest_own[2] or '0') + 1, above + 1, now)
 end
 
--- The latest word of each region about the ban of a player: { number, until when or 0: its end, up to which number another region knew
--- of its words when it spoke itself }. A word counts if nobody knew of it.
+-- The latest word of each region about the ban of a player: { number, until when or 0: its end, which numbers of other regions' words
+-- were known when it was said }. A word counts if no latest word of another region knew of it.
 local function words_of(topic)
   local words = {}
   local found = redis.call('HGET', KEYS[4], topic) or ''
-  for region, number, till, known in string.gmatch(found, '(%S+) (%d+) (%d+) (%d+)') do
-    words[region] = { tonumber(number), tonumber(till), tonumber(known) }
+  for region, number, till, known in string.gmatch(found, '(%S+) (%d+) (%d+) (%S+)') do
+    local knew = {}
+    for other, upto in string.gmatch(known, '([^:,]+):(%d+)') do
+      knew[other] = tonumber(upto)
+    end
+    words[region] = { tonumber(number), tonumber(till), knew }
   end
   return words
 end
 
 local function word_of(words, region)
-  words[region] = words[region] or { 0, 0, 0 }
+  words[region] = words[region] or { 0, 0, {} }
   return words[region]
+end
+
+-- What was known of other regions, each as `region` .. separator .. `number`.
+local function knew_of(word, separator)
+  local knew = {}
+  for region, number in pairs(word[3]) do
+    knew[#knew + 1] = region .. separator .. text(number)
+  end
+  table.sort(knew)
+  return knew
 end
 
 local function keep_words(topic, words)
   local kept = {}
   for region, word in pairs(words) do
-    kept[#kept + 1] = table.concat({ region, text(word[1]), text(word[2]), text(word[3]) }, ' ')
+    local knew = table.concat(knew_of(word, ':'), ',')
+    kept[#kept + 1] = table.concat({ region, text(word[1]), text(word[2]), knew == '' and '-' or knew }, ' ')
   end
   table.sort(kept)
   redis.call('HSET', KEYS[4], 'format', '1', topic, table.concat(kept, ' '))
 end
 
+-- The highest number of a region's words that another region knew of.
+local function known_of(words, region)
+  local known = 0
+  for other, word in pairs(words) do
+    known = other == region and known or math.max(known, word[3][region] or 0)
+  end
+  return known
+end
+
 -- Until when the words keep the player out; 0: they do not.
 local function banned_until(words, now)
   local till = 0
-  for _, word in pairs(words) do
-    if word[1] > word[3] and word[2] > now then
+  for region, word in pairs(words) do
+    if word[2] > now and word[1] > known_of(words, region) then
       till = math.max(till, word[2])
     end
   end
@@ -58,7 +82,7 @@ local function forget_over(now, own_region)
       is_own_only = is_own_only and region == own_region
     end
     if is_own_only then
-      redis.call('HDEL', KEYS[4], topic)
+      redis.call('HDEL', KEYS[4], topic, 'by:' .. topic)
     end
   end
 end
@@ -78,4 +102,19 @@ local function revoke(now, what, till, only_grows, replaced, at)
     redis.call('ZREM', KEYS[2], replaced)
   end
   return at
+end
+
+-- Says to the nodes what words that have changed come to.
+local function show_ban(now, topic, before, words, end_kept)
+  local after = banned_until(words, now)
+  if after > 0 and after ~= before then
+    revoke(now, topic, after, false, 'un' .. topic)
+  elseif after == 0 and before > 0 then
+    revoke(now, 'un' .. topic, math.max(before, now + end_kept), false, topic)
+  end
+end
+
+-- The region's own word was said by this server, and not by one that had lost, or may have lost, what came after it.
+local function is_said_here(topic)
+  return redis.call('HGET', KEYS[4], 'by:' .. topic) == replication_id()
 end
