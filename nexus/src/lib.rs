@@ -18,7 +18,6 @@ pub mod sight;
 mod behind;
 mod down;
 mod facts;
-mod flags;
 mod jumps;
 mod lag;
 mod opening;
