@@ -192,11 +192,11 @@ impl<L: Log> RoomTask<L> {
         }
     }
 
-    /// What was confirmed may have been lost: outgoing players are announced again.
+    /// What was confirmed may have been lost: outgoing players are announced again. Of arrivals nobody is told before the
+    /// log has them again.
     pub(super) fn doubt_transfers(&mut self) {
         self.transfers.doubt();
         self.sent_out.clear();
-        self.make_incoming_known();
     }
 
     /// `at` is set again for everybody here: Redis may have lost what it said, or this room what came after. Also after

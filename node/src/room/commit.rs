@@ -176,9 +176,7 @@ impl<L: Log> RoomTask<L> {
     ) -> ControlFlow<Dropped, bool> {
         tracing::warn!(room = %self.room, mine = %self.chain.last(), ?last, "Redis lost a tail");
         self.core.metrics.lost_tail.increment(1);
-        // Before the log has the arrivals again nobody is told of them.
-        self.transfers.doubt();
-        self.sent_out.clear();
+        self.doubt_transfers();
         self.doubt_snapshot();
         self.telling.doubt();
         loop {
@@ -308,6 +306,7 @@ impl<L: Log> RoomTask<L> {
             }
         }
         self.doubt_transfers();
+        self.make_incoming_known();
         self.doubt_snapshot();
         self.telling.doubt();
         self.reassert_all();

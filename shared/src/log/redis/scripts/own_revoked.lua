@@ -1,10 +1,7 @@
 -- What was revoked in this region itself after a time, oldest first; if nothing was, but before it, all: a tail was lost.
 -- KEYS: as `revokes`. ARGV: after_ms, count, region. Checks: nothing. Writes: nothing.
 -- Answers: what, at_ms, until_ms of each, and of a ban or its end, as `region number` of each, what was known of other regions' words.
-local after, newest = ARGV[1], redis.call('ZRANGE', KEYS[3], -1, -1, 'WITHSCORES')
-if newest[2] and tonumber(newest[2]) < tonumber(after) then
-  after = '0'
-end
+local after = read_after(KEYS[3], ARGV[1])
 local found = redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. after, '+inf', 'WITHSCORES', 'LIMIT', 0, tonumber(ARGV[2]))
 local answer = {}
 for i = 1, #found, 2 do

@@ -31,6 +31,13 @@ local function last_of(stream)
   return last[1] and last[1][1] or '0-0'
 end
 
+-- Where to read on in what is ordered by number: at the beginning, if nothing is numbered so high any more. A tail was lost then, and what
+-- came since may be below.
+local function read_after(set, after)
+  local newest = redis.call('ZRANGE', set, -1, -1, 'WITHSCORES')
+  return newest[2] and tonumber(newest[2]) < tonumber(after) and '0' or after
+end
+
 -- The id of what comes after `last` in a stream: later, and given to nothing else. A Redis that lost a tail may have the same
 -- time and place again; what else comes there after `last`, or the same after something else, gets another number.
 local function next_id(last, what)
