@@ -16,17 +16,36 @@ use crate::evidence::{Device, Evidence};
 /// Names of a feed's items, in their order.
 type Feed = Vec<(FeedId, String)>;
 
-/// When each item was first posted: its id then. One that was lost is posted again under another.
-type Firsts = BTreeMap<(RoomId, String), FeedId>;
+/// When what is in a region's feeds was posted, as places among all that it published. An item that was lost is posted again
+/// under another id, which is smaller if the clock stepped back: ids say nothing of before and after.
+#[derive(Default)]
+struct Posted {
+    /// By name, at first.
+    first: BTreeMap<(RoomId, String), u64>,
+    by_id: BTreeMap<(RoomId, FeedId), u64>,
+}
 
-fn firsts(evidence: &Evidence) -> Firsts {
-    let mut firsts = Firsts::new();
-    for publication in &evidence.publications {
-        let Push::Feed(stored) = &publication.push else { continue };
-        let Some(item) = item::read(stored.clone()) else { continue };
-        firsts.entry((publication.room.clone(), item.name.to_string())).or_insert(item.id);
+impl Posted {
+    fn of(evidence: &Evidence) -> Self {
+        let mut posted = Self::default();
+        for publication in &evidence.publications {
+            let Push::Feed(stored) = &publication.push else { continue };
+            let Some(item) = item::read(stored.clone()) else { continue };
+            let (room, order) = (&publication.room, publication.order);
+            posted.first.entry((room.clone(), item.name.to_string())).or_insert(order);
+            posted.by_id.insert((room.clone(), item.id), order);
+        }
+        posted
     }
-    firsts
+
+    /// `None`: nobody posted what is there.
+    fn at(&self, room: &RoomId, place: FeedId) -> Option<u64> {
+        if place == FeedId::START { Some(0) } else { self.by_id.get(&(room.clone(), place)).copied() }
+    }
+
+    fn is_before(&self, room: &RoomId, name: &str, place: u64) -> bool {
+        self.first.get(&(room.clone(), name.to_owned())).is_some_and(|first| *first <= place)
+    }
 }
 
 pub(crate) fn check(evidence: &Evidence, _ledger: &Ledger) -> Vec<String> {
@@ -38,7 +57,7 @@ pub(crate) fn check(evidence: &Evidence, _ledger: &Ledger) -> Vec<String> {
             (room, items.map(|item| (item.id, item.name.to_string())).collect())
         })
         .collect();
-    let firsts = firsts(evidence);
+    let posted = Posted::of(evidence);
     let mut broken = Vec::new();
     for (room, feed) in &feeds {
         let mut count: BTreeMap<&str, usize> = BTreeMap::new();
@@ -54,7 +73,7 @@ pub(crate) fn check(evidence: &Evidence, _ledger: &Ledger) -> Vec<String> {
             broken.extend(
                 [RoomId::Global, RoomId::Player(device.player.clone())]
                     .iter()
-                    .filter_map(|room| unheard(evidence, feeds.get(room)?, &firsts, room, device)),
+                    .filter_map(|room| unheard(evidence, feeds.get(room)?, &posted, room, device)),
             );
         }
     }
@@ -77,7 +96,7 @@ fn missing(feeds: &BTreeMap<&RoomId, Feed>, device: &Device) -> Vec<String> {
     broken
 }
 
-fn unheard(evidence: &Evidence, feed: &Feed, firsts: &Firsts, room: &RoomId, device: &Device) -> Option<String> {
+fn unheard(evidence: &Evidence, feed: &Feed, posted: &Posted, room: &RoomId, device: &Device) -> Option<String> {
     let places: Vec<_> = device.heard.places.iter().filter(|place| place.of == *room).collect();
     let first = places.first().copied();
     // A hello with a ticket begins anew, also after a connection that ended before its welcome.
@@ -94,7 +113,9 @@ fn unheard(evidence: &Evidence, feed: &Feed, firsts: &Firsts, room: &RoomId, dev
         return None;
     }
     let is_heard = |msg: &str| device.heard.items.iter().any(|item| item.of == *room && item.msg == *msg);
-    let is_history = |msg: &String| firsts.get(&(room.clone(), msg.clone())).is_some_and(|first| *first <= began.at);
-    let (_, unheard) = feed.iter().find(|(_, msg)| !is_history(msg) && !is_heard(msg))?;
+    let Some(place) = posted.at(room, began.at) else {
+        return Some(format!("{} began to listen to {room} at {}, where nobody posted", device.name, began.at));
+    };
+    let (_, unheard) = feed.iter().find(|(_, msg)| !posted.is_before(room, msg, place) && !is_heard(msg))?;
     Some(format!("{} has not heard {unheard} in {room}", device.name))
 }
