@@ -217,7 +217,7 @@ impl<L: Log + Bridge + Hub + Mirrors> Looking<'_, L> {
                 for (FeedId { ms, .. }, fact) in page {
                     let (_, row) = &mut rows[match fact.key {
                         FactKey::Present(_) => 0,
-                        FactKey::Revoked(_) => 1,
+                        FactKey::Revoked(_) | FactKey::Flag(_) => 1,
                         FactKey::Roster(..) => 2,
                     }];
                     row.add(self.hub_ms.saturating_sub(ms));

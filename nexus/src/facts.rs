@@ -52,6 +52,7 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
             biased;
             () = self.keep_comparing() => {}
             () = self.tell_revoked() => {}
+            () = self.tell_flags() => {}
             () = learn_all(self, others) => {}
         }
     }
@@ -71,11 +72,11 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         true
     }
 
-    fn to_hub_ms(&self, region_ms: u64) -> u64 {
+    pub(crate) fn to_hub_ms(&self, region_ms: u64) -> u64 {
         region_ms.saturating_add_signed(-self.ahead_ms.load(Ordering::Relaxed))
     }
 
-    fn to_region_ms(&self, hub_ms: u64) -> u64 {
+    pub(crate) fn to_region_ms(&self, hub_ms: u64) -> u64 {
         hub_ms.saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed))
     }
 
@@ -96,7 +97,7 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
         carried
     }
 
-    async fn tell(&self, what: What, room: RoomId, facts: &[Fact]) -> Option<Vec<Fact>> {
+    pub(crate) async fn tell(&self, what: What, room: RoomId, facts: &[Fact]) -> Option<Vec<Fact>> {
         let link = self.link;
         let of = Source { region: link.region.clone(), room };
         let sizes = facts.iter().map(|fact| fact.body.len());
@@ -295,10 +296,10 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
                 let (mut revoked, mut present) = (Vec::new(), Vec::new());
                 for fact in page.facts {
                     match fact.key {
-                        FactKey::Revoked(_) if is_first => revoked.push(fact),
+                        FactKey::Revoked(_) | FactKey::Flag(_) if is_first => revoked.push(fact),
                         FactKey::Roster(..) if is_first => rosters.push(fact),
                         FactKey::Present(_) if !is_first => present.push(fact),
-                        FactKey::Revoked(_) | FactKey::Roster(..) | FactKey::Present(_) => {}
+                        FactKey::Revoked(_) | FactKey::Roster(..) | FactKey::Present(_) | FactKey::Flag(_) => {}
                     }
                 }
                 self.learn_others(from, wanted, revoked).await;
@@ -340,13 +341,18 @@ impl<'l, L: Log + Bridge + Hub> LinkFacts<'l, L> {
                     let learns = self.learn_revoked(from, fact);
                     self.count(Direction::Down, What::Revocations, &of, [bytes].into_iter(), learns).await;
                 }
+                FactKey::Flag(_) if wanted.revocations => {
+                    let (of, bytes) = (Source { region: from.clone(), room: RoomId::Global }, fact.body.len());
+                    let learns = self.learn_flag(from, &fact);
+                    self.count(Direction::Down, What::Revocations, &of, [bytes].into_iter(), learns).await;
+                }
                 FactKey::Roster(ref player, _) if wanted.rosters => {
                     let room = RoomId::Player(player.clone());
                     let (of, bytes) = (Source { region: from.clone(), room }, fact.body.len());
                     let learns = self.learn_roster(from, fact);
                     self.count(Direction::Down, What::Logs, &of, [bytes].into_iter(), learns).await;
                 }
-                FactKey::Revoked(_) | FactKey::Roster(..) | FactKey::Present(_) => {}
+                FactKey::Revoked(_) | FactKey::Flag(_) | FactKey::Roster(..) | FactKey::Present(_) => {}
             }
         }
     }

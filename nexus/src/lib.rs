@@ -18,6 +18,7 @@ pub mod sight;
 mod behind;
 mod down;
 mod facts;
+mod flags;
 mod jumps;
 mod lag;
 mod opening;

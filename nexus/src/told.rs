@@ -41,7 +41,7 @@ pub(crate) async fn follow<L: Log + Bridge + Hub + Mirrors>(facts: &LinkFacts<'_
                     compare(link, player, &fact, up).await;
                 }
                 FactKey::Revoked(_) => facts.learn_own(fact).await,
-                FactKey::Present(_) | FactKey::Roster(..) => {}
+                FactKey::Present(_) | FactKey::Flag(_) | FactKey::Roster(..) => {}
             }
         }
     }

@@ -62,7 +62,7 @@ const EVERYWHERE: [&str; 10] = [
     "wanted.rs",
 ];
 /// What a nexus calls in a region.
-const IN_A_REGION: [&str; 32] = [
+const IN_A_REGION: [&str; 33] = [
     "bridge.rs",
     "facts.rs",
     "bridge.lua",
@@ -95,6 +95,7 @@ const IN_A_REGION: [&str; 32] = [
     "roster_ask.lua",
     "roster_due.lua",
     "team_known.lua",
+    "tell.lua",
 ];
 /// What it calls in redis-nexus: facts are there as they are told, logs as in regions.
 const IN_REDIS_NEXUS: [&str; 22] = [

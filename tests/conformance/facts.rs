@@ -3,7 +3,8 @@
 use sectorbus::ids::{FeedId, Hop, PlayerId, RegionName};
 use sectorbus::limits::UNBAN_KEPT_FOR;
 use sectorbus::log::{
-    Fact, FactKey, FactPage, Facts, Far, FarPresence, Log, Push, Revocation, RevocationTold, Revoked, TakesFrom,
+    Fact, FactKey, FactPage, Facts, Far, FarPresence, Log, Outward, Push, Revocation, RevocationTold, Revoked,
+    TakesFrom,
 };
 use sectorbus::presence::Shown;
 
@@ -22,6 +23,7 @@ rules! {
     a_ban_of_which_others_have_heard_more_is_said_again_above_it,
     a_region_that_lost_what_it_said_of_a_ban_hears_it_or_says_it_anew,
     an_end_is_told_for_as_long_as_the_ban_would_last_though_it_is_said_again,
+    a_flag_of_another_region_is_an_event_once,
     whoever_has_read_more_than_there_is_reads_all,
     redis_nexus_knows_of_a_ban_and_its_end_what_was_said_last,
     everybody_who_was_seen_is_named,
@@ -353,6 +355,25 @@ async fn an_end_is_told_for_as_long_as_the_ban_would_last_though_it_is_said_agai
         log.revoke(&unban, now_ms + 60_000).await.unwrap();
         assert_eq!(bans(&log).await, [(unban.clone(), now_ms + 60_000_000_000)]);
     }
+}
+
+async fn a_flag_of_another_region_is_an_event_once(stand: impl Stand) {
+    let (log, other, us) = (stand.node().await, stand.node().await, region("us"));
+    let record = |text: &str| vec![("kind".to_owned(), "flag".to_owned()), ("reason".to_owned(), text.to_owned())];
+    let bob = PlayerId::new("bob").unwrap();
+    for (log, player, number, text) in [
+        (&log, &ann(), 5, "first"),
+        (&other, &ann(), 5, "again"),
+        (&log, &ann(), 4, "late"),
+        (&other, &bob, 4, "another"),
+        (&log, &ann(), 6, "later"),
+    ] {
+        log.learn_flag(player, &us, number, record(text)).await.unwrap();
+    }
+    log.learn_flag(&ann(), &region("asia"), 5, record("elsewhere")).await.unwrap();
+    let noted = log.noted(Outward::Events, None, 10).await.unwrap();
+    let said: Vec<_> = noted.iter().rev().map(|item| item.record[1].1.as_str()).collect();
+    assert_eq!(said, ["first", "another", "later", "elsewhere"]);
 }
 
 async fn whoever_has_read_more_than_there_is_reads_all(stand: impl Stand) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sectorbus::ids::PlayerId;
 use sectorbus::log::memory::{MemoryLog, MemoryRegion};
-use sectorbus::log::{Hub, Log, Revoked};
+use sectorbus::log::{Hub, Log, Outward, OutwardItem, Revoked};
 use sectorbus::presence::Shown;
 use sectorbus::protocol::{ClientFrame, CloseCode, Watch};
 use sectorbus_tests::pals::{player, room};
@@ -199,6 +199,43 @@ async fn a_region_that_lost_what_it_said_of_a_ban_hears_it_from_the_others() {
     universe.passes(Duration::from_secs(10)).await;
     assert_eq!(banned(&universe, "bob").await, [true; 3]);
     assert_eq!(banned(&universe, "cid").await, [false; 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flag_is_an_event_of_every_region_once() {
+    let mut universe = Universe::new(56).await;
+    let mut nexus = universe.bridged().await;
+    let logs: Vec<_> = universe.regions.iter().map(MemoryRegion::handle).collect();
+    let flags = async || {
+        let mut all = Vec::new();
+        for log in &logs {
+            let noted = log.noted(Outward::Events, None, 1_000).await.expect("events");
+            let has = |item: &OutwardItem, name: &str, value: &str| {
+                item.record.iter().any(|(field, found)| field == name && found == value)
+            };
+            let flags = noted.iter().filter(|item| has(item, "kind", "flag") && has(item, "player", "bob"));
+            all.push(
+                flags.map(|item| (has(item, "region", "eu"), has(item, "reason", "flooding"))).collect::<Vec<_>>(),
+            );
+        }
+        all
+    };
+    let fields = [("kind", "flag"), ("player", "bob"), ("session", "s1"), ("node", "n1"), ("reason", "flooding")];
+    let record = fields.map(|(field, value)| (field.to_owned(), value.to_owned())).to_vec();
+    logs[0].note(Outward::Events, record.clone()).await.expect("noted");
+    universe.passes(Duration::from_secs(4)).await;
+    let once = [vec![(false, true)], vec![(true, true)], vec![(true, true)]];
+    assert_eq!(flags().await, once, "where it was, and where the nexus said so");
+    // Other leaders tell and learn all of it again.
+    for name in ["x3", "x4"] {
+        nexus.remove(0).kill().await;
+        nexus.push(universe.nexus(name));
+        universe.passes(Duration::from_secs(5)).await;
+    }
+    assert_eq!(flags().await, once);
+    logs[0].note(Outward::Events, record).await.expect("noted");
+    universe.passes(Duration::from_secs(4)).await;
+    assert_eq!(flags().await.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 2]);
 }
 
 #[tokio::test(start_paused = true)]

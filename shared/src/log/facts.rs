@@ -8,14 +8,16 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{FeedId, PlayerId, RegionName, SectorId, TeamId};
-use crate::log::{LogResult, RevocationTold, Revoked};
+use crate::log::{LogResult, OutwardRecord, RevocationTold, Revoked};
 use crate::presence::Shown;
 
-/// What a fact is about. Written `present ann`, `revoked ban:ann`, `roster ann red`.
+/// What a fact is about. Written `present ann`, `revoked ban:ann`, `flag ann`, `roster ann red`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FactKey {
     Present(PlayerId),
     Revoked(Revoked),
+    /// A connection of the player ended because of what it sent.
+    Flag(PlayerId),
     /// What is asked of the team's home for the player.
     Roster(PlayerId, TeamId),
 }
@@ -25,7 +27,7 @@ impl FactKey {
     pub(super) fn replaces(&self) -> Option<FactKey> {
         match self {
             FactKey::Revoked(what) => what.replaces().map(FactKey::Revoked),
-            FactKey::Present(_) | FactKey::Roster(..) => None,
+            FactKey::Present(_) | FactKey::Flag(_) | FactKey::Roster(..) => None,
         }
     }
 }
@@ -35,6 +37,7 @@ impl fmt::Display for FactKey {
         match self {
             FactKey::Present(player) => write!(f, "present {player}"),
             FactKey::Revoked(revoked) => write!(f, "revoked {}", revoked.text()),
+            FactKey::Flag(player) => write!(f, "flag {player}"),
             FactKey::Roster(player, team) => write!(f, "roster {player} {team}"),
         }
     }
@@ -50,6 +53,7 @@ impl FromStr for FactKey {
         let read = match text.split_once(' ').ok_or(BadFact)? {
             ("present", player) => PlayerId::new(player).ok().map(FactKey::Present),
             ("revoked", what) => Revoked::read(what).map(FactKey::Revoked),
+            ("flag", player) => PlayerId::new(player).ok().map(FactKey::Flag),
             ("roster", names) => names
                 .split_once(' ')
                 .and_then(|(player, team)| Some(FactKey::Roster(PlayerId::new(player).ok()?, TeamId::new(team).ok()?))),
@@ -65,7 +69,7 @@ pub struct Fact {
     pub key: FactKey,
     /// Of its region: a larger one is later.
     pub number: u64,
-    /// Of presence a [`FarPresence`], of what was revoked until when and what was known (`<until_ms>[ <region> <number>]…`), of a roster the number and a
+    /// Of presence a [`FarPresence`], of what was revoked until when and what was known (`<until_ms>[ <region> <number>]…`), of a flag when and why, of a roster the number and a
     /// [`crate::log::RosterWish`], as text.
     pub body: String,
 }
@@ -184,6 +188,14 @@ pub trait Facts: Send + Sync + 'static {
         after_ms: u64,
         count: usize,
     ) -> impl Future<Output = LogResult<Vec<RevocationTold>>> + Send;
+    /// In a region: what another one says of a flag becomes an event here, once.
+    fn learn_flag(
+        &self,
+        player: &PlayerId,
+        from: &RegionName,
+        number: u64,
+        record: OutwardRecord,
+    ) -> impl Future<Output = LogResult<()>> + Send;
     /// In a region: others have heard of presence under this number, and the region has a smaller one or the same: a tail
     /// was lost. It is told again under a larger one.
     fn raise_presence(&self, player: &PlayerId, heard: u64) -> impl Future<Output = LogResult<()>> + Send;

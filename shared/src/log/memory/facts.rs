@@ -8,7 +8,8 @@ use super::trip::MemoryLog;
 use crate::ids::{FeedId, PlayerId, RegionName, RoomId};
 use crate::limits::FACTS_KEPT;
 use crate::log::{
-    AllFacts, Fact, FactKey, FactPage, Facts, Far, FarPresence, LogResult, Push, RevocationTold, Revoked,
+    AllFacts, Fact, FactKey, FactPage, Facts, Far, FarPresence, LogResult, Outward, OutwardRecord, Push,
+    RevocationTold, Revoked,
 };
 
 /// By region.
@@ -19,6 +20,8 @@ pub(super) struct FactStore {
     told: BTreeMap<RegionName, Told>,
     /// Up to where facts of other regions are learned.
     learned: BTreeMap<RegionName, FeedId>,
+    /// The number of each region's latest flag of a player.
+    flagged: BTreeMap<(RegionName, PlayerId), u64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -136,6 +139,24 @@ impl Facts for MemoryLog {
 
     async fn own_revocations(&self, after_ms: u64, count: usize) -> LogResult<Vec<RevocationTold>> {
         self.run(move |core| core.db.revocations.own_after(after_ms, count, &core.name())).await
+    }
+
+    async fn learn_flag(
+        &self,
+        player: &PlayerId,
+        from: &RegionName,
+        number: u64,
+        record: OutwardRecord,
+    ) -> LogResult<()> {
+        let named = (from.clone(), player.clone());
+        self.run(move |core| {
+            let now_ms = core.time_ms();
+            let known = core.db.facts.flagged.entry(named).or_insert(0);
+            if number > std::mem::replace(known, number.max(*known)) {
+                core.db.outward.note(Outward::Events, record, now_ms);
+            }
+        })
+        .await
     }
 
     async fn raise_presence(&self, player: &PlayerId, heard: u64) -> LogResult<()> {

@@ -3,12 +3,12 @@
 use futures_util::future::try_join_all;
 
 use super::answers::{Answer, wrong};
-use super::{RedisLog, revocations, scripts};
-use crate::ids::{FeedId, PlayerId, RegionName, RoomId};
+use super::{RedisLog, outward, revocations, scripts};
+use crate::ids::{EntryId, FeedId, PlayerId, RegionName, RoomId};
 use crate::limits::FACTS_KEPT;
 use crate::log::stored::far_record;
 use crate::log::{
-    AllFacts, Fact, FactKey, FactPage, Facts, Far, FarPresence, LogResult, Part, RevocationTold, Revoked,
+    AllFacts, Fact, FactKey, FactPage, Facts, Far, FarPresence, LogResult, OutwardRecord, Part, RevocationTold, Revoked,
 };
 
 /// Fields of a hash that are read at once.
@@ -133,6 +133,18 @@ impl Facts for RedisLog {
 
     async fn own_revocations(&self, after_ms: u64, count: usize) -> LogResult<Vec<RevocationTold>> {
         revocations::own(self, after_ms, count).await
+    }
+
+    async fn learn_flag(
+        &self,
+        player: &PlayerId,
+        from: &RegionName,
+        number: u64,
+        record: OutwardRecord,
+    ) -> LogResult<()> {
+        let told_as = format!("{}@{from}", RoomId::Player(player.clone()));
+        let upto = EntryId::new(number, 0);
+        outward::tell(self, &told_as, upto, &[(upto, record)]).await
     }
 
     async fn raise_presence(&self, player: &PlayerId, heard: u64) -> LogResult<()> {

@@ -37,7 +37,7 @@ pub(super) const META: &str = "sb:meta";
 /// | `{rosters}:known` | hash | `roster_due` | `<player> <region> <team>` = number of the last wish | for ever |
 /// | `{player:<id>}:far` | hash | `far` | `<region>` = `number shown devices last_seen_ms`: what other regions say of the player's presence | for ever |
 /// | `{out}:events` | stream | `note`, `tell` | one event per item, its fields as ARCHITECTURE.md lists them; for consumer groups | for ever, newest 100,000 items |
-/// | `{out}:told` | hash | `tell` | per room the entry up to which its events were told | for ever |
+/// | `{out}:told` | hash | `tell` | per room the entry up to which its events were told; `player:<id>@<region>` = `<number>-0` of what that region said last of a flag | for ever |
 /// | `{out}:audit` | stream | `note` | what came through the backend's door: who, what, outcome | for ever, newest 100,000 items |
 /// | `{player:<id>}:calls` | hash | `call_open`, `call_answer`, `call_end` | `<actor>:<n>` = `state deadline_ms secret callee conversation`; the state is `o`pen, `a`nswered or `t`imed out | until the last call's deadline + 60 s |
 /// | `{player:<id>}:answers` | hash | `call_answer` | `<actor>:<n>` = body | 90 s after the last answer |
@@ -62,7 +62,7 @@ pub(super) const META: &str = "sb:meta";
 /// | `{hub}:<room>@<region>:place` | hash | `push` | `rewinds`, `upto` (id that was read), `seal` (of the item there), `last` (id that was pushed), `to:<n>` = where rewind n went back to (the last 16) | for ever |
 /// | `{hub}:sources` | set | `push` | `<room>@<region>` of all that had an item | for ever |
 /// | `{hub}:news` | stream | `push` | `s` = `<room>@<region>` that a push brought something of, `p` = id of the news before | for ever, about the newest 100,000 |
-/// | `{hub}:<region>:latest` | hash | `facts` | `present <player>`, `revoked <what>` = `number body`: what the region last said of it; of a ban and its end one | for ever |
+/// | `{hub}:<region>:latest` | hash | `facts` | `present <player>`, `revoked <what>`, `flag <player>` = `number body`: what the region last said of it; of a ban and its end one | for ever |
 /// | `{hub}:<region>:facts` | stream | `facts` | the same in the order it was heard: `k`, `n`, `b`, `p` = id of the one before | for ever, about the newest 100,000 |
 /// | `{hub}:link:<link>` | hash | `keep`, a link's HSET | `swept` = ms by the region: what was marked there before is carried up; `jumps` = replication id of the region when all jumps that it closed were looked through | for ever |
 /// | `{hub}:<room>@<region>:log`, `:head`, `:snap` | as `{<room>@<region>}:…` of a region | `mirror_…` | a copy of that room's log | for ever, as there |

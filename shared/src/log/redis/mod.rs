@@ -395,7 +395,7 @@ impl Log for RedisLog {
         outward::noted(self, stream, before, count).await
     }
     async fn tell(&self, tell: Tell) -> LogResult<()> {
-        outward::tell(self, tell).await
+        outward::tell(self, &tell.room.to_string(), tell.upto, &tell.events).await
     }
     async fn told(&self, room: &RoomId) -> LogResult<Option<EntryId>> {
         outward::told(self, room).await

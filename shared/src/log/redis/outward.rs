@@ -4,7 +4,7 @@ use super::answers::{Answer, wrong};
 use super::{RedisLog, scripts};
 use crate::ids::{EntryId, FeedId, PlayerId, RoomId, SessionId};
 use crate::limits::{AUDIT_KEPT, EVENTS_KEPT};
-use crate::log::{LogResult, Outward, OutwardItem, OutwardRecord, Tell};
+use crate::log::{LogResult, Outward, OutwardItem, OutwardRecord};
 
 fn key_of(log: &RedisLog, stream: Outward) -> (String, usize) {
     match stream {
@@ -55,10 +55,16 @@ pub(super) async fn noted(
     Ok(found)
 }
 
-pub(super) async fn tell(log: &RedisLog, tell: Tell) -> LogResult<()> {
+/// `of`: a room, or a player of another region.
+pub(super) async fn tell(
+    log: &RedisLog,
+    of: &str,
+    upto: EntryId,
+    events: &[(EntryId, OutwardRecord)],
+) -> LogResult<()> {
     let keys = [log.keys.events(), log.keys.told()];
-    let mut call = scripts::TELL.call(&keys).arg(tell.room.to_string()).arg(tell.upto.to_string()).arg(EVENTS_KEPT);
-    for (entry, record) in &tell.events {
+    let mut call = scripts::TELL.call(&keys).arg(of).arg(upto.to_string()).arg(EVENTS_KEPT);
+    for (entry, record) in events {
         call = call.arg(entry.to_string()).arg(2 * record.len());
         for (field, value) in record {
             call = call.arg(field).arg(value);
