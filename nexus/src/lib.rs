@@ -21,6 +21,7 @@ mod facts;
 mod flags;
 mod jumps;
 mod lag;
+mod one_place;
 mod opening;
 mod places;
 mod queue;

@@ -52,6 +52,14 @@ async fn settles_in(world: &World, ann: &mut Traveller, region: &str, what: &str
     );
 }
 
+/// To a neighbouring sector, while another region has the player too.
+async fn moves_on(world: &World, ann: &mut Traveller) {
+    let to = ann.client().view.as_ref().expect("a first state").warps()[0].clone();
+    ann.act(Action::Move { to });
+    ann.until_unwatched(world, SOON, |ann| ann.client().pending.is_empty()).await;
+    ann.until_unwatched(world, Duration::from_secs(5), |_| false).await;
+}
+
 /// So long after a jump; by the latest the region that was left has forgotten it.
 const AFTER: [Duration; 3] = [Duration::from_millis(1_500), Duration::from_secs(5), Duration::from_secs(50)];
 
@@ -110,6 +118,64 @@ async fn a_departure_that_is_lost_with_the_sectors_owner_is_made_good_when_a_nex
             assert!(ann.until(&world, SOON, |ann| ann.is_in(EU)).await);
             settles_in(&world, &mut ann, EU, "back").await;
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_player_whom_two_regions_have_stays_where_they_have_moved_more() {
+    // By as many moves: the region whose name comes first.
+    for (moves_left, moves_there, region) in [(1, 0, EU), (2, 0, EU), (1, 2, US), (2, 1, EU)] {
+        let what = format!("{moves_left} moves in eu, {moves_there} in us");
+        let mut world = World::new(26_000 + 100 * moves_left + 10 * moves_there, 1, 1).await;
+        let mut ann = ann_in(&world).await;
+        ann.until(&world, Duration::from_secs(4), |_| false).await;
+        world.regions[EU].mark();
+        ann.jump("us:3");
+        assert!(ann.until(&world, SOON, |ann| ann.is_in(US)).await, "{what}");
+        ann.until(&world, Duration::from_secs(50), |_| false).await;
+        world.kill_nexus().await;
+        loses_all_since_the_mark(&mut world, EU).await;
+        let mut left = Traveller::new("ann", EU, Codec::Json);
+        left.until_unwatched(&world, SOON, |left| left.is_in(EU)).await;
+        for (ann, moves) in [(&mut left, moves_left), (&mut ann, moves_there)] {
+            for _ in 0..moves {
+                moves_on(&world, ann).await;
+            }
+        }
+        let here = world.kept(&ann.player).into_iter().filter(|kept| !kept.is_leaving);
+        let hops: BTreeMap<_, _> = here.map(|kept| (kept.region, kept.hop)).collect();
+        assert_eq!(hops, BTreeMap::from([(EU, Hop(1 + moves_left)), (US, Hop(2 + moves_there))]), "{what}");
+        world.start_nexus();
+        settles_in(&world, &mut ann, region, &what).await;
+        settles_in(&world, &mut left, region, &what).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_player_who_has_gone_on_where_they_left_from_is_not_brought_again() {
+    for moves in [1, 2] {
+        let mut world = World::new(27_000 + 10 * moves, 1, 1).await;
+        let mut ann = ann_in(&world).await;
+        ann.until(&world, Duration::from_secs(4), |_| false).await;
+        world.regions[EU].mark();
+        world.regions[US].mark();
+        ann.jump("us:3");
+        assert!(ann.until(&world, SOON, |ann| ann.is_in(US)).await);
+        ann.until(&world, Duration::from_secs(50), |_| false).await;
+        world.kill_nexus().await;
+        loses_all_since_the_mark(&mut world, EU).await;
+        loses_all_since_the_mark(&mut world, US).await;
+        let mut left = Traveller::new("ann", EU, Codec::Json);
+        left.until_unwatched(&world, SOON, |left| left.is_in(EU)).await;
+        for _ in 0..moves {
+            moves_on(&world, &mut left).await;
+        }
+        world.start_nexus();
+        for _ in 0..20 {
+            left.until_unwatched(&world, Duration::from_secs(1), |_| false).await;
+            world.assert_one_place(&left.player);
+        }
+        settles_in(&world, &mut left, EU, &format!("{moves} moves")).await;
     }
 }
 

@@ -190,8 +190,9 @@ pub(crate) async fn stored_once<L: Log>(core: &Core<L>, player: &PlayerId) -> Lo
 /// What somebody here knows of a player's team, and Redis may have lost.
 pub(crate) async fn put_back<L: Log>(core: &Arc<Core<L>>, player: &PlayerId, known: TeamAt) {
     let number = known.number;
-    if let Err(error) = set_until(core, player, &SetTeam::Known(known), Instant::now() + DONE_WITHIN).await {
+    if let Err(error) = set_until(core, player, &SetTeam::Known(known.clone()), Instant::now() + DONE_WITHIN).await {
         tracing::warn!(%player, number, %error, "a player's team is not put back");
+        core.people.recent.keep(player, Written::Team(known));
     }
 }
 

@@ -45,20 +45,21 @@ impl Recent {
         }
     }
 
-    fn all(&self) -> Vec<(PlayerId, Written)> {
-        self.0.lock().iter().map(|(_, player, written)| (player.clone(), written.clone())).collect()
+    /// What is written again is kept again, from then.
+    fn take(&self) -> VecDeque<(Instant, PlayerId, Written)> {
+        std::mem::take(&mut self.0.lock())
     }
 }
 
 /// Redis may have lost something.
 pub fn write_again<L: Log>(core: &Arc<Core<L>>) {
-    let recent = core.people.recent.all();
+    let recent = core.people.recent.take();
     if recent.is_empty() {
         return;
     }
     let core = core.clone();
     core.clone().tasks.spawn("written again", async move {
-        for (player, written) in recent {
+        for (_, player, written) in recent {
             match written {
                 Written::Team(known) => teams::put_back(&core, &player, known).await,
                 Written::Detached { session, generation } => detach(&core, &player, &session, generation).await,

@@ -20,7 +20,17 @@ pub(super) struct KeptPost {
     /// As stored.
     pub(super) body: Bytes,
     pub(super) id: FeedId,
+    /// When it was posted under this id, at the latest.
     answered: Instant,
+}
+
+impl KeptPost {
+    /// Redis has it under `id`. If that is another one, it can be lost for as long as when it was new.
+    pub(super) fn moves_to(&mut self, id: FeedId, answered: Instant) {
+        if id != self.id {
+            (self.id, self.answered) = (id, answered);
+        }
+    }
 }
 
 /// Answered posts, oldest first.
@@ -87,6 +97,20 @@ mod tests {
         assert_eq!(kept.all().map(|post| post.id.ms).collect::<Vec<_>>(), [2]);
         kept.forget_before(start);
         assert_eq!(kept.all().count(), 1, "a calm that is over already changes nothing");
+    }
+
+    #[tokio::test]
+    async fn a_post_that_was_posted_again_is_kept_from_then() {
+        let (mut kept, start) = kept(10);
+        let again = start + POSTS_KEPT_FOR - Duration::from_millis(1);
+        for post in kept.all() {
+            let (found, lost) = (post.id, post.id.ms == 1);
+            post.moves_to(if lost { FeedId { ms: 9, n: 0 } } else { found }, again);
+        }
+        kept.forget_before(start + POSTS_KEPT_FOR * 2 - Duration::from_millis(2));
+        assert_eq!(kept.all().map(|post| post.id.ms).collect::<Vec<_>>(), [9, 2], "and what came after it with it");
+        kept.forget_before(again + POSTS_KEPT_FOR);
+        assert!(kept.is_empty());
     }
 
     #[tokio::test]

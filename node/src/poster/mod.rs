@@ -186,13 +186,15 @@ impl<L: Log> Posting<L> {
     async fn post_again(&mut self) {
         let mut kept = std::mem::take(&mut self.kept);
         for post in kept.all() {
+            let lost = post.id;
             match self.until_answered(&post.once, &post.body).await {
-                Ok(Posted::New(id)) => {
-                    tracing::info!(room = %self.room, lost = %post.id, again = %id, "a lost post is posted again");
-                    self.core.metrics.posts_again.increment(1);
-                    post.id = id;
+                Ok(posted @ (Posted::New(id) | Posted::Already(id))) => {
+                    post.moves_to(id, Instant::now());
+                    if matches!(posted, Posted::New(_)) {
+                        tracing::info!(room = %self.room, %lost, again = %id, "a lost post is posted again");
+                        self.core.metrics.posts_again.increment(1);
+                    }
                 }
-                Ok(Posted::Already(_)) => {}
                 Err(what) => tracing::error!(room = %self.room, id = %post.id, %what, "a post cannot be repeated"),
             }
         }
