@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use sectorbus::action::{Action, Answer, Status};
-use sectorbus::ids::{PlayerId, RoomId, Seq};
+use sectorbus::ids::{Hop, PlayerId, RoomId, Seq};
 use sectorbus::protocol::{ClientFrame, CloseCode, Ping, RequestNo, Retry, ServerFrame};
 use sectorbus::value::{Field, Value};
 use tokio::sync::watch;
@@ -295,16 +295,16 @@ impl State {
         }
         let answers = self.client.take(frame);
         self.ledger.actor = self.client.actor;
-        if self.ledger.first_hop.is_none() {
-            self.ledger.first_hop = self.my_hop();
+        if let (None, Some(hop)) = (self.ledger.hop_min(), self.my_hop()) {
+            self.ledger.begins_at(hop);
         }
         self.settle();
         answers
     }
 
-    fn my_hop(&self) -> Option<u64> {
+    fn my_hop(&self) -> Option<Hop> {
         let ship = self.client.view.as_ref()?.ship(&self.client.player)?;
-        u64::try_from(ship.get(&Field::HOP).and_then(Value::as_int)?).ok()
+        u64::try_from(ship.get(&Field::HOP).and_then(Value::as_int)?).ok().map(Hop)
     }
 
     fn settle(&mut self) {
@@ -322,7 +322,7 @@ impl State {
 
     /// A move if the drive may be ready, else a status; at most one of each waits, so that their order is certain.
     fn ask(&mut self) -> Option<ClientFrame> {
-        self.ledger.first_hop?;
+        self.ledger.hop_min()?;
         let waiting = |is: fn(&Action) -> bool| self.ledger.outstanding.values().any(is);
         let moving = waiting(|action| matches!(action, Action::Move { .. } | Action::Jump { .. }));
         let asking = waiting(|action| matches!(action, Action::Status { .. }));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use sectorbus::action::{Action, Answer, RejectCode, Status};
-use sectorbus::ids::{ActorId, Seq};
+use sectorbus::ids::{ActorId, Hop, Seq};
 
 /// Marks of a record reach back this far with certainty (its bitmap has 128).
 const RECENT_ACKED_MAX: usize = 64;
@@ -14,16 +14,12 @@ const RECENT_ACKED_MAX: usize = 64;
 pub struct Ledger {
     /// Given by the server.
     pub actor: Option<ActorId>,
-    /// Of the ship when the bot first saw it; `None`: it has not yet.
-    pub first_hop: Option<u64>,
+    /// Of the ship, at least and at most; `None`: the bot has not seen it yet.
+    pub hop: Option<(Hop, Hop)>,
     pub acked: u64,
     pub rejected: u64,
-    /// Acked moves: the hop must have grown by as many.
-    pub moves_acked: u64,
-    /// Of those, jumps to another region.
+    /// Jumps to another region.
     pub jumps_acked: u64,
-    /// Moves that were decided, but how is forgotten: the hop may have grown by as many more.
-    pub moves_unknown: u64,
     /// Of the last acked `status`; `None` before the first.
     pub asked: Option<Status>,
     /// The latest acked actions, oldest first.
@@ -43,8 +39,12 @@ impl Ledger {
         let Some(action) = self.outstanding.remove(&seq) else { return };
         match (answer, action) {
             (Answer::Ack, action) => self.acked(seq, &action),
-            (Answer::Reject { code: RejectCode::Already, .. }, Action::Move { .. } | Action::Jump { .. }) => {
-                self.moves_unknown += 1
+            // How it was decided is forgotten.
+            (
+                Answer::Reject { code: RejectCode::Already, .. },
+                action @ (Action::Move { .. } | Action::Jump { .. }),
+            ) => {
+                self.hop = self.hop.map(|(least, most)| (least, after(most, &action)));
             }
             (Answer::Reject { code: RejectCode::Already, .. }, Action::Status { .. }) => self.asked = None,
             (Answer::Reject { .. }, _) => self.rejected += 1,
@@ -54,14 +54,12 @@ impl Ledger {
     fn acked(&mut self, seq: Seq, action: &Action) {
         self.acked += 1;
         match action {
-            Action::Move { .. } => self.moves_acked += 1,
+            Action::Move { .. } => self.hop = self.hop.map(|(least, most)| (least.next(), most.next())),
             Action::Status { status } => self.asked = Some(*status),
             Action::Attack { .. } => {}
-            // Once more if it was cancelled.
             Action::Jump { .. } => {
-                self.moves_acked += 1;
+                self.hop = self.hop.map(|(least, most)| (least.after_jump(), after(most, action)));
                 self.jumps_acked += 1;
-                self.moves_unknown += 1;
             }
         }
         self.recent_acked.push_back(seq);
@@ -70,24 +68,34 @@ impl Ledger {
         }
     }
 
+    /// The bot sees its ship for the first time.
+    pub fn begins_at(&mut self, hop: Hop) {
+        self.hop = Some((hop, hop));
+    }
+
     /// At least this is the record's hop, once the bot has begun.
-    pub fn hop_min(&self) -> Option<u64> {
-        Some(self.first_hop? + self.moves_acked)
+    pub fn hop_min(&self) -> Option<Hop> {
+        Some(self.hop?.0)
     }
 
     /// At most this.
-    pub fn hop_max(&self) -> Option<u64> {
-        let moving = self
-            .outstanding
-            .values()
-            .filter(|action| matches!(action, Action::Move { .. } | Action::Jump { .. }))
-            .count();
-        Some(self.hop_min()? + self.moves_unknown + moving as u64)
+    pub fn hop_max(&self) -> Option<Hop> {
+        Some(self.outstanding.values().fold(self.hop?.1, after))
     }
 
     /// What the record must say was asked; `None`: nothing certain, or a `status` is on the way.
     pub fn asked_for_certain(&self) -> Option<Status> {
         let asking = self.outstanding.values().any(|action| matches!(action, Action::Status { .. }));
         if asking { None } else { self.asked }
+    }
+}
+
+/// At most, if it is done.
+fn after(hop: Hop, action: &Action) -> Hop {
+    match action {
+        Action::Move { .. } => hop.next(),
+        // Once more if it was cancelled.
+        Action::Jump { .. } => hop.after_jump().next(),
+        Action::Status { .. } | Action::Attack { .. } => hop,
     }
 }

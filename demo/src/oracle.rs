@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use sectorbus::ids::{ActorId, PlayerId, Seq};
+use sectorbus::ids::{ActorId, Hop, PlayerId, Seq};
 use sectorbus::state::{ActorMarks, Judged};
 
 use crate::bot::Report;
@@ -71,14 +71,20 @@ impl Oracle {
 pub fn judge(before: &Ledger, after: &Ledger, record: &Record<'_>) -> Verdict {
     let marks = before.actor.and_then(|actor: ActorId| record.actors.get(&actor));
     let unmarked = before.recent_acked.iter().filter(|seq| !is_marked(marks, **seq)).count() as u64;
-    let moves_missing = before.hop_min().map_or(0, |least| least.saturating_sub(record.hop));
+    let moves_missing = before.hop_min().map_or(0, |least| moves_between(record.hop, least));
     let asked_by_both = before.asked_for_certain().filter(|asked| after.asked_for_certain() == Some(*asked));
     // A `status` of the same kind may have run in between: then both agree all the same.
     let status_missing =
         u64::from(before.acked == after.acked && asked_by_both.is_some_and(|asked| asked != record.asked));
     // One lost action shows in its mark and in its effect: it is still one.
     let lost = unmarked.max(moves_missing + status_missing);
-    Verdict { lost, repeated: after.hop_max().map_or(0, |most| record.hop.saturating_sub(most)) }
+    Verdict { lost, repeated: after.hop_max().map_or(0, |most| moves_between(most, record.hop)) }
+}
+
+/// 0 if `to` is not later. Between different numbers of jumps only these are counted.
+fn moves_between(from: Hop, to: Hop) -> u64 {
+    let jumps = to.jumps().saturating_sub(from.jumps());
+    if jumps > 0 { jumps } else { to.0.saturating_sub(from.0) }
 }
 
 fn is_marked(marks: Option<&ActorMarks>, seq: Seq) -> bool {
@@ -143,7 +149,7 @@ mod tests {
     const ACTOR: ActorId = ActorId(3);
 
     fn ledger() -> Ledger {
-        Ledger { actor: Some(ACTOR), first_hop: Some(5), ..Ledger::default() }
+        Ledger { actor: Some(ACTOR), hop: Some((Hop(5), Hop(5))), ..Ledger::default() }
     }
 
     fn move_to(sector: &str) -> Action {
@@ -168,7 +174,7 @@ mod tests {
 
     fn verdict(ledger: &Ledger, hop: u64, asked: Status, decided: &[u64]) -> (u64, u64) {
         let Verdict { lost, repeated } =
-            judge(ledger, ledger, &Record { hop, asked, actors: &marks(decided), arrived: true });
+            judge(ledger, ledger, &Record { hop: Hop(hop), asked, actors: &marks(decided), arrived: true });
         (lost, repeated)
     }
 
@@ -231,7 +237,7 @@ mod tests {
     fn a_copy_that_was_left_behind_is_as_good_as_none() {
         let (mut oracle, ann, ledger) = (Oracle::default(), PlayerId::new("ann").unwrap(), two_acked());
         let marks = marks(&[1, 2]);
-        let old = Record { hop: 5, asked: Status::Online, actors: &marks, arrived: false };
+        let old = Record { hop: Hop(5), asked: Status::Online, actors: &marks, arrived: false };
         oracle.look_at(&ann, &ledger, &ledger, Some(&old));
         assert_eq!(oracle.lost(), 0);
         oracle.look_at(&ann, &ledger, &ledger, Some(&Record { arrived: true, ..old }));

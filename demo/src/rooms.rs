@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use sectorbus::action::{Answer, Status};
-use sectorbus::ids::{ActorId, EntryId, Incarnation, PlayerId, RegionName, RoomId, SectorId, Seq};
+use sectorbus::ids::{ActorId, EntryId, Hop, Incarnation, PlayerId, RegionName, RoomId, SectorId, Seq};
 use sectorbus::limits::LOAD_PAGE_ENTRIES;
 use sectorbus::log::{Heads, Log, LogEntry, LogResult};
 use sectorbus::small_map::SmallMap;
@@ -28,7 +28,7 @@ pub struct Replica {
 /// A player's record, wherever it is: seated, on the way, or dormant.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
-    pub hop: u64,
+    pub hop: Hop,
     pub asked: Status,
     pub actors: &'a SmallMap<ActorId, ActorMarks>,
     /// False: the copy that a source keeps until the destination has confirmed; more may have happened there meanwhile.
@@ -161,13 +161,13 @@ impl<L: Log> Rooms<L> {
         let records = self.replicas.values().flat_map(|replica| {
             let system = replica.state.system();
             let seated = system.seat(player).map(|seat| Record {
-                hop: seat.hop.0,
+                hop: seat.hop,
                 asked: seat.asked,
                 actors: system.actors_of(player),
                 arrived: true,
             });
             let away = system.outgoing().get(player);
-            let away = away.map(|out| Record { hop: out.hop.0, ..Record::of(&out.record, false) });
+            let away = away.map(|out| Record { hop: out.hop, ..Record::of(&out.record, false) });
             let dormant = system.dormant(player).map(|record| Record::of(record, true));
             [seated, dormant, away].into_iter().flatten()
         });
@@ -177,11 +177,11 @@ impl<L: Log> Rooms<L> {
 
 impl<'a> Record<'a> {
     fn of(record: &'a sectorbus::state::PlayerRecord, arrived: bool) -> Self {
-        Self { hop: record.hop.0, asked: record.asked, actors: &record.actors, arrived }
+        Self { hop: record.hop, asked: record.asked, actors: &record.actors, arrived }
     }
 
     /// Of two the higher one counts.
-    pub fn rank(&self) -> (u64, bool) {
+    pub fn rank(&self) -> (Hop, bool) {
         (self.hop, self.arrived)
     }
 }

@@ -1,4 +1,4 @@
-//! Facts over a link: up goes who is present in the region, what was revoked there and what is asked of rosters that are at
+//! Facts over a link: up goes who is present in the region, what was revoked there, who was flagged and what is asked of rosters that are at
 //! home elsewhere; down comes what other regions say. Times travel in redis-nexus's own, because no region knows another's.
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -24,7 +24,7 @@ use crate::up::Up;
 /// With what nodes need to read a revocation, below a second.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 const KEEP_EVERY: Duration = Duration::from_secs(1);
-const FACTS_AT_ONCE: usize = 100;
+pub(crate) const FACTS_AT_ONCE: usize = 100;
 /// Of which those are looked for that must not wait.
 const FACTS_AHEAD_AT_ONCE: usize = 1_000;
 const LEARNED_AT_ONCE: usize = 32;

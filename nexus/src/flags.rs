@@ -8,7 +8,7 @@ use std::time::Duration;
 use sectorbus::ids::{FeedId, PlayerId, RegionName, RoomId};
 use sectorbus::log::{Bridge, Fact, FactKey, Hub, Log, Outward, OutwardItem};
 
-use crate::facts::LinkFacts;
+use crate::facts::{FACTS_AT_ONCE, LinkFacts};
 use crate::link::until_answered;
 use crate::rules::What;
 
@@ -28,15 +28,13 @@ impl<L: Log + Bridge + Hub> LinkFacts<'_, L> {
         }
         let mut seen = FeedId::START;
         loop {
-            match self.flags_after(seen).await {
-                Some((newest, flags)) if newest > seen => {
-                    if !flags.is_empty() {
-                        self.tell(What::Revocations, RoomId::Global, &flags).await;
-                    }
-                    seen = newest;
+            if let Some((newest, flags)) = self.flags_after(seen).await {
+                for some in flags.chunks(FACTS_AT_ONCE) {
+                    self.tell(What::Revocations, RoomId::Global, some).await;
                 }
-                _ => tokio::time::sleep(LOOK_EVERY).await,
+                seen = newest;
             }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -67,19 +65,20 @@ impl<L: Log + Bridge + Hub> LinkFacts<'_, L> {
             return None;
         }
         let player = PlayerId::new(field(item, "player")?).ok()?;
-        let reason = field(item, "reason").unwrap_or_default();
-        let body = format!("{} {reason}", self.to_hub_ms(item.id.ms));
+        let (id, reason) = (field(item, "id")?, field(item, "reason").unwrap_or_default());
+        let body = format!("{} {id} {reason}", self.to_hub_ms(item.id.ms));
         Some((player.clone(), Fact { key: FactKey::Flag(player), number: item.id.ms, body }))
     }
 
     pub(crate) async fn learn_flag(&self, from: &RegionName, fact: &Fact) {
         let FactKey::Flag(player) = &fact.key else { return };
-        let Some((at_ms, reason)) = fact.body.split_once(' ').and_then(|(at, why)| Some((at.parse().ok()?, why)))
-        else {
+        let mut words = fact.body.splitn(3, ' ');
+        let at_ms = words.next().and_then(|at| at.parse().ok());
+        let (Some(at_ms), Some(id), Some(reason)) = (at_ms, words.next(), words.next()) else {
             return tracing::error!(%from, "a flag is unreadable: it is left out");
         };
         let fields = [
-            ("id", format!("flag:{from}/{player}/{}", fact.number)),
+            ("id", format!("{from}:{id}")),
             ("kind", FLAG.to_owned()),
             ("at", self.to_region_ms(at_ms).to_string()),
             ("player", player.to_string()),

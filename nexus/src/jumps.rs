@@ -20,7 +20,6 @@ use sectorbus::metrics::Direction;
 
 use crate::lag::{InHand, Since};
 use crate::link::{Link, until_answered};
-use crate::one_place::{at_there, has_gone_on, keep_in_one};
 use crate::rules::What;
 
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -34,6 +33,9 @@ const REGIONS_TOLD_EVERY: Duration = Duration::from_secs(10);
 const CARRIED_AT_ONCE: usize = 32;
 /// Before more of the day's jumps are opened again.
 const OPENED_WAIT_FOR: Duration = Duration::from_secs(5);
+
+/// A region that does not say by then whom it has is taken not to have them.
+const FELLOWS_ASKED_FOR: Duration = Duration::from_millis(500);
 
 /// For ever. `region_is`: the region's replication id.
 pub(crate) async fn run<L: Log + Bridge + Hub>(link: &Link<L>, region_is: &str) {
@@ -110,13 +112,9 @@ async fn is_busy<L: Log + Bridge + Hub>(link: &Link<L>) -> Option<bool> {
 /// Of a jump that is over.
 async fn tell_again<L: Log + Bridge + Hub>(link: &Link<L>, jump: &HubJump) -> Option<Found> {
     if jump.to.region != link.region {
-        let has_left = tell_left(link, &jump.name, &jump.to).await?;
-        while keep_in_one(link, jump).await.is_none() {
-            tokio::time::sleep(SLOW_AGAIN_AFTER).await;
-        }
-        return Some(if has_left { Found::Left } else { Found::Known });
+        return Some(if tell_left(link, &jump.name, &jump.to).await? { Found::Left } else { Found::Known });
     }
-    if until_answered(|| link.log.has_come(&jump.name)).await? || has_gone_on(link, jump).await {
+    if until_answered(|| link.log.has_come(&jump.name)).await? {
         return Some(Found::Known);
     }
     until_answered(|| link.hub.reopen_jump(&jump.name, &link.region)).await?;
@@ -226,7 +224,6 @@ async fn offer<L: Log + Bridge + Hub>(link: &Link<L>, out: &JumpOut) -> Option<(
     };
     match fate_of(stands.state) {
         // It may lead elsewhere than this offer says: whoever offers it hears that they have arrived, not where.
-        // What else there is to do about it is done when the end of its register is heard.
         Some(JumpFate::Arrived) => drop(tell_left(link, &name, &to).await?),
         Some(fate) => drop(until_answered(|| link.log.tell_fate(&name, fate)).await?),
         None => {}
@@ -280,7 +277,6 @@ async fn hear_the_end<L: Log + Bridge + Hub>(link: &Link<L>, due: &JumpDue) -> O
         if tell_left(link, name, to).await? {
             until_answered(|| link.log.ask_to_compare()).await?;
         }
-        keep_in_one(link, &due.jump).await?;
     } else {
         until_answered(|| link.log.tell_fate(name, JumpFate::Cancelled)).await?;
     }
@@ -318,7 +314,7 @@ async fn had_elsewhere<L: Log>(link: &Link<L>, player: &PlayerId) -> Option<Regi
 }
 
 async fn hop_there<L: Log>((region, log): &(RegionName, Arc<L>), player: &PlayerId) -> Option<(Hop, RegionName)> {
-    let at = at_there(&**log, player).await??;
+    let at = tokio::time::timeout(FELLOWS_ASKED_FOR, log.at(player)).await.ok()?.ok()??;
     (at.hop > Hop(0)).then(|| (at.hop, region.clone()))
 }
 

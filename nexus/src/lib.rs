@@ -21,7 +21,6 @@ mod facts;
 mod flags;
 mod jumps;
 mod lag;
-mod one_place;
 mod opening;
 mod places;
 mod queue;

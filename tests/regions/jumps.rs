@@ -105,7 +105,7 @@ async fn a_player_jumps_plays_on_and_comes_back_as_the_same_session() {
         // What was kept for the way is forgotten, on both sides and in between.
         ann.until(&world, Duration::from_secs(60), |_| false).await;
         let kept = world.kept(&ann.player);
-        assert!(kept.len() == 1 && kept[0].hop == Hop(3), "{kept:?}");
+        assert!(kept.len() == 1 && kept[0].hop == Hop(1).after_jump().after_jump(), "{kept:?}");
         for name in [EU, US] {
             let log = world.regions[name].handle();
             assert_eq!(log.jumps_out("", 0, 9).await, Ok(vec![]));
@@ -183,13 +183,13 @@ async fn a_jump_to_a_region_that_is_cut_off_is_cancelled_after_30_s_and_the_play
         settles(&world, &mut ann, EU).await;
         assert!(began.elapsed() < Duration::from_secs(40), "{:?}", began.elapsed());
         assert_eq!((ann.sector(), ann.own(Field::CREDITS)), (Some("1"), Some(1_000)));
-        assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(3)));
+        assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(1).after_jump().next()));
         // The region comes back: it has heard of a jump that is over. The next one arrives.
         ann.until(&world, Duration::from_secs(80), |_| false).await;
         settles(&world, &mut ann, EU).await;
         ann.jump("us:3");
         settles(&world, &mut ann, US).await;
-        assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(4)));
+        assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(1).after_jump().next().after_jump()));
     }
 }
 
@@ -277,7 +277,7 @@ async fn a_jump_that_redis_nexus_forgot_was_taken_is_not_cancelled_though_its_ti
     // It is back, has waited for more than 30 s, and finds a jump that nobody seems to have taken.
     ann.until(&world, Duration::from_secs(60), |_| false).await;
     settles(&world, &mut ann, US).await;
-    assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(2)));
+    assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(1).after_jump()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -294,7 +294,7 @@ async fn a_jump_that_redis_nexus_forgot_was_cancelled_is_not_taken() {
     assert!(world.hub.lose_tail());
     ann.until(&world, Duration::from_secs(60), |_| false).await;
     settles(&world, &mut ann, EU).await;
-    assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(3)));
+    assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(1).after_jump().next()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -440,7 +440,7 @@ async fn a_jump_that_is_asked_for_again_is_answered_again_and_made_once() {
     }
     ann.until(&world, Duration::from_secs(5), |_| false).await;
     settles(&world, &mut ann, US).await;
-    assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(2)));
-    let (log, name) = (world.regions[EU].handle(), JumpName { player: ann.player.clone(), hop: Hop(2) });
+    assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(1).after_jump()));
+    let (log, name) = (world.regions[EU].handle(), JumpName { player: ann.player.clone(), hop: Hop(1).after_jump() });
     assert_eq!(log.tell_fate(&name, JumpFate::Cancelled).await, Ok(None), "settled");
 }

@@ -213,18 +213,23 @@ async fn a_flag_is_an_event_of_every_region_once() {
             let has = |item: &OutwardItem, name: &str, value: &str| {
                 item.record.iter().any(|(field, found)| field == name && found == value)
             };
+            let id_of =
+                |item: &OutwardItem| item.record.iter().find(|(field, _)| field == "id").expect("an id").1.clone();
             let flags = noted.iter().filter(|item| has(item, "kind", "flag") && has(item, "player", "bob"));
             all.push(
-                flags.map(|item| (has(item, "region", "eu"), has(item, "reason", "flooding"))).collect::<Vec<_>>(),
+                flags
+                    .map(|item| (has(item, "region", "eu"), has(item, "reason", "flooding"), id_of(item)))
+                    .collect::<Vec<_>>(),
             );
         }
         all
     };
-    let fields = [("kind", "flag"), ("player", "bob"), ("session", "s1"), ("node", "n1"), ("reason", "flooding")];
+    let fields = [("id", "f1"), ("kind", "flag"), ("player", "bob"), ("session", "s1"), ("reason", "flooding")];
     let record = fields.map(|(field, value)| (field.to_owned(), value.to_owned())).to_vec();
     logs[0].note(Outward::Events, record.clone()).await.expect("noted");
     universe.passes(Duration::from_secs(4)).await;
-    let once = [vec![(false, true)], vec![(true, true)], vec![(true, true)]];
+    let there = vec![(true, true, "eu:f1".to_owned())];
+    let once = [vec![(false, true, "f1".to_owned())], there.clone(), there];
     assert_eq!(flags().await, once, "where it was, and where the nexus said so");
     // Other leaders tell and learn all of it again.
     for name in ["x3", "x4"] {

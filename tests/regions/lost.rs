@@ -108,7 +108,7 @@ async fn a_departure_that_is_lost_with_the_sectors_owner_is_made_good_when_a_nex
                 assert_eq!(both, 2, "nothing was lost: {:?}", world.kept(&ann.player));
                 if has_told {
                     // A leader has told `at`, and ended before it asked the rooms to compare.
-                    log.left_for(&ann.player, &"us:3".parse().unwrap(), Hop(2)).await.unwrap();
+                    log.left_for(&ann.player, &"us:3".parse().unwrap(), Hop(1).after_jump()).await.unwrap();
                 }
                 world.start_nexus();
             }
@@ -122,60 +122,36 @@ async fn a_departure_that_is_lost_with_the_sectors_owner_is_made_good_when_a_nex
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_player_whom_two_regions_have_stays_where_they_have_moved_more() {
-    // By as many moves: the region whose name comes first.
-    for (moves_left, moves_there, region) in [(1, 0, EU), (2, 0, EU), (1, 2, US), (2, 1, EU)] {
-        let what = format!("{moves_left} moves in eu, {moves_there} in us");
-        let mut world = World::new(26_000 + 100 * moves_left + 10 * moves_there, 1, 1).await;
+async fn however_often_a_player_moves_on_where_their_departure_was_lost_they_are_where_they_jumped_to() {
+    // (moves there, whether us loses its part too, what they do last there)
+    for (moves, is_lost_there, jumps_again) in
+        [(1, false, false), (3, false, false), (2, true, false), (0, false, true)]
+    {
+        let what = format!("{moves} moves, us loses it: {is_lost_there}, jumps again: {jumps_again}");
+        let mut world = World::new(26_000 + 10 * moves, 1, 1).await;
         let mut ann = ann_in(&world).await;
         ann.until(&world, Duration::from_secs(4), |_| false).await;
-        world.regions[EU].mark();
+        world.regions.values().for_each(|region| region.mark());
         ann.jump("us:3");
         assert!(ann.until(&world, SOON, |ann| ann.is_in(US)).await, "{what}");
         ann.until(&world, Duration::from_secs(50), |_| false).await;
         world.kill_nexus().await;
         loses_all_since_the_mark(&mut world, EU).await;
-        let mut left = Traveller::new("ann", EU, Codec::Json);
-        left.until_unwatched(&world, SOON, |left| left.is_in(EU)).await;
-        for (ann, moves) in [(&mut left, moves_left), (&mut ann, moves_there)] {
-            for _ in 0..moves {
-                moves_on(&world, ann).await;
-            }
+        if is_lost_there {
+            loses_all_since_the_mark(&mut world, US).await;
         }
-        let here = world.kept(&ann.player).into_iter().filter(|kept| !kept.is_leaving);
-        let hops: BTreeMap<_, _> = here.map(|kept| (kept.region, kept.hop)).collect();
-        assert_eq!(hops, BTreeMap::from([(EU, Hop(1 + moves_left)), (US, Hop(2 + moves_there))]), "{what}");
-        world.start_nexus();
-        settles_in(&world, &mut ann, region, &what).await;
-        settles_in(&world, &mut left, region, &what).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_player_who_has_gone_on_where_they_left_from_is_not_brought_again() {
-    for moves in [1, 2] {
-        let mut world = World::new(27_000 + 10 * moves, 1, 1).await;
-        let mut ann = ann_in(&world).await;
-        ann.until(&world, Duration::from_secs(4), |_| false).await;
-        world.regions[EU].mark();
-        world.regions[US].mark();
-        ann.jump("us:3");
-        assert!(ann.until(&world, SOON, |ann| ann.is_in(US)).await);
-        ann.until(&world, Duration::from_secs(50), |_| false).await;
-        world.kill_nexus().await;
-        loses_all_since_the_mark(&mut world, EU).await;
-        loses_all_since_the_mark(&mut world, US).await;
         let mut left = Traveller::new("ann", EU, Codec::Json);
         left.until_unwatched(&world, SOON, |left| left.is_in(EU)).await;
         for _ in 0..moves {
             moves_on(&world, &mut left).await;
         }
-        world.start_nexus();
-        for _ in 0..20 {
-            left.until_unwatched(&world, Duration::from_secs(1), |_| false).await;
-            world.assert_one_place(&left.player);
+        if jumps_again {
+            left.jump("us:3");
+            left.until_unwatched(&world, Duration::from_secs(5), |_| false).await;
         }
-        settles_in(&world, &mut left, EU, &format!("{moves} moves")).await;
+        world.start_nexus();
+        settles_in(&world, &mut ann, US, &what).await;
+        settles_in(&world, &mut left, US, &what).await;
     }
 }
 
@@ -200,7 +176,7 @@ async fn a_player_whom_the_region_forgets_while_they_play_is_not_made_anew() {
     }
     world.start_nexus();
     settles_in(&world, &mut ann, US, "brought again").await;
-    assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(2)));
+    assert_eq!(world.at_rest(&ann.player).map(|kept| kept.hop), Some(Hop(1).after_jump()));
 }
 
 /// Regions without nodes, and a nexus.

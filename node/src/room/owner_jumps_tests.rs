@@ -31,6 +31,9 @@ fn restore(hop: u64) -> Input {
     Input::Restore { player: player("ann"), hop: Hop(hop) }
 }
 
+/// Of who has jumped once.
+const JUMPED: Hop = Hop(1).after_jump();
+
 #[test]
 fn a_sector_shows_the_gates_that_the_settings_have_now_with_the_next_entry() {
     let mut room = TestRoom::with(&["ann"]);
@@ -59,7 +62,7 @@ fn who_jumps_is_on_the_way_with_all_they_have_and_nowhere_for_whoever_asks() {
     let entry = room.entry(vec![act(speaker("ann"), 1, status(Status::Busy)), act(speaker("ann"), 2, jump())]);
     assert!(entry.answers.iter().all(|answered| answered.answer == Answer::Ack), "{:?}", entry.answers);
     let out = &room.state().system().outgoing()[&player("ann")];
-    assert_eq!((out.hop, out.to.as_str(), out.region().map(RegionName::as_str)), (Hop(2), "3", Some("us")));
+    assert_eq!((out.hop, out.to.as_str(), out.region().map(RegionName::as_str)), (JUMPED, "3", Some("us")));
     assert_eq!(out.jump.as_ref().map(|jump| jump.since_ms), Some(START_MS));
     assert_eq!(out.record.actors[&ACTOR].judge(Seq(2)), Judged::Repeat(Answer::Ack));
     assert_eq!(out.record.sessions.len(), 1);
@@ -67,7 +70,7 @@ fn who_jumps_is_on_the_way_with_all_they_have_and_nowhere_for_whoever_asks() {
     let asked = vec![act(speaker("ann"), 3, status(Status::Away)), join(speaker("ann"), "n")];
     assert_eq!(room.receipts(asked), [unknown.clone(), unknown]);
     // The drive cools down as after a move.
-    room.entry(vec![restore(2), join(speaker("ann"), "n")]);
+    room.entry(vec![restore(JUMPED.0), join(speaker("ann"), "n")]);
     let again = room.answer(act(speaker("ann"), 3, jump()));
     assert!(matches!(again, Answer::Reject { code: RejectCode::CoolingDown, .. }), "{again:?}");
 }
@@ -79,22 +82,22 @@ fn a_cancelled_jump_brings_the_player_back_once_with_a_later_hop() {
     let before = room.state().own(&player("ann")).cloned();
     let (x, y) = (room.shown("ann", Field::X), room.shown("ann", Field::Y));
     room.entry(vec![act(speaker("ann"), 1, jump())]);
-    for hop in [1, 3] {
+    for hop in [1, JUMPED.0 + 1] {
         assert!(room.receipts(vec![restore(hop)]).is_empty(), "of another jump");
     }
     room.taken_over();
-    room.entry(vec![restore(2), restore(2)]);
+    room.entry(vec![restore(JUMPED.0), restore(JUMPED.0)]);
     let system = room.state().system();
     assert!(system.outgoing().is_empty());
-    assert_eq!(system.incoming().get(&player("ann")), Some(&Hop(3)), "`at` is to say so");
+    assert_eq!(system.incoming().get(&player("ann")), Some(&JUMPED.next()), "`at` is to say so");
     assert_eq!(
         (system.seat(&player("ann")).unwrap().hop, room.shown("ann", Field::HOP)),
-        (Hop(3), Some(Value::Int(3)))
+        (JUMPED.next(), Some(Value::Int(JUMPED.next().0 as i64)))
     );
     assert_eq!((room.shown("ann", Field::X), room.shown("ann", Field::Y)), (x, y));
     let credits = |own: &sectorbus::state::Fields| own[&Field::CREDITS].clone();
     assert_eq!(room.state().own(&player("ann")).map(credits), before.as_ref().map(credits));
-    assert!(room.receipts(vec![restore(2)]).is_empty());
+    assert!(room.receipts(vec![restore(JUMPED.0)]).is_empty());
     // What was answered on the way out is answered the same.
     room.entry(vec![join(speaker("ann"), "n")]);
     assert_eq!(room.answer(act(speaker("ann"), 1, jump())), Answer::Ack);
@@ -103,12 +106,12 @@ fn a_cancelled_jump_brings_the_player_back_once_with_a_later_hop() {
     let mut room = TestRoom::with(&["ann"]);
     room.set_gates(&["us:3"]);
     room.entry(vec![act(speaker("ann"), 1, jump())]);
-    room.entry(vec![restore(2)]);
+    room.entry(vec![restore(JUMPED.0)]);
     assert_eq!(room.status("ann").as_deref(), Some("online"), "their client may be on its way back");
     room.after(GRACE_MS).entry(vec![Input::Tick]);
     assert_eq!(room.status("ann").as_deref(), Some(seats::LINK_DEAD));
     room.after(WINDOW_MS).entry(vec![Input::Tick]);
-    assert_eq!(room.state().system().dormant(&player("ann")).map(|record| record.hop), Some(Hop(3)));
+    assert_eq!(room.state().system().dormant(&player("ann")).map(|record| record.hop), Some(JUMPED.next()));
 }
 
 #[test]

@@ -198,7 +198,9 @@ impl Rules {
         let ready_again_ms = int(now_ms.saturating_add(self.move_cool_down_ms));
         let mut effects = vec![Effect::Own(Field::READY_AT, Some(Value::Int(ready_again_ms)))];
         if let Some(seat) = state.system().seat(player) {
-            effects.push(Effect::Ship(Field::HOP, Some(Value::Int(int(seat.hop.next().0)))));
+            let is_jump = matches!(departure, Effect::Jump { .. });
+            let hop = if is_jump { seat.hop.after_jump() } else { seat.hop.next() };
+            effects.push(Effect::Ship(Field::HOP, Some(Value::Int(int(hop.0)))));
         }
         effects.push(departure);
         Decision::Done(effects)

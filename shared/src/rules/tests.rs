@@ -121,7 +121,7 @@ fn a_jump_through_a_gate_of_the_settings_departs_as_a_move_does() {
     };
     let effects = vec![
         Effect::Own(Field::READY_AT, Some(Value::Int(7_000))),
-        Effect::Ship(Field::HOP, Some(Value::Int(2))),
+        Effect::Ship(Field::HOP, Some(Value::Int(1 << 24))),
         Effect::Jump { to: to.clone() },
     ];
     assert_eq!(jump(&to, &state, 5_000), Decision::Done(effects), "whether or not the sector shows it");

@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sectorbus::action::{Action, Answer};
-use sectorbus::ids::{EntryId, PlayerId, RoomId};
+use sectorbus::ids::{EntryId, Hop, PlayerId, RoomId};
+use sectorbus::state::SystemChange;
 
-use super::ledger::{ActionName, Ledger};
+use super::ledger::{ActionName, Ledger, decode};
 use super::one_place;
 use crate::evidence::{Elsewhere, Evidence};
 
@@ -49,7 +50,8 @@ fn answered_once(ledgers: &[Ledger]) -> Vec<String> {
     broken
 }
 
-/// A ship's hop counts moves and jumps that were acked: 1 for being there, 1 for each; a jump that was cancelled counts twice.
+/// A player has arrived once under each hop: 1 for being there, 1 for each move and jump that was acked, 1 for each jump that was
+/// cancelled. Hops count jumps too.
 fn check_hops(evidence: &[Evidence], ledgers: &[Ledger]) -> Vec<String> {
     let mut asked: BTreeMap<ActionName, &Action> = BTreeMap::new();
     for device in evidence.iter().flat_map(|evidence| &evidence.devices) {
@@ -68,16 +70,23 @@ fn check_hops(evidence: &[Evidence], ledgers: &[Ledger]) -> Vec<String> {
             _ => {}
         }
     }
-    let mut hops: BTreeMap<PlayerId, u64> = BTreeMap::new();
-    for (player, found) in ledgers.iter().flat_map(Ledger::places) {
-        let highest = found.iter().map(|(_, _, hop)| hop.0).max().unwrap_or(0);
-        let known = hops.entry(player).or_default();
-        *known = highest.max(*known);
-    }
-    let unlike = hops.into_iter().filter_map(|(player, hop)| {
-        let (moves, jumps) = (moves.get(&player).unwrap_or(&0), jumps.get(&player).unwrap_or(&0));
-        let is_so = (moves + jumps..=moves + 2 * jumps).contains(&(hop - 1));
-        (!is_so).then(|| format!("{player} has hop {hop} after {moves} moves and {jumps} jumps"))
+    let unlike = arrivals(evidence).into_iter().filter_map(|(player, hops)| {
+        let (moves, jumps) = (*moves.get(&player).unwrap_or(&0), *jumps.get(&player).unwrap_or(&0));
+        let (count, jumped) = (hops.len() as u64, hops.last().map_or(0, |hop| hop.jumps()));
+        let is_so = (1 + moves + jumps..=1 + moves + 2 * jumps).contains(&count) && jumped == jumps;
+        (!is_so).then(|| format!("{player} arrived {count} times, jumped {jumped}, of {moves} moves and {jumps} jumps"))
     });
     unlike.collect()
+}
+
+/// Under which hops each player arrived in a sector of either region.
+fn arrivals(evidence: &[Evidence]) -> BTreeMap<PlayerId, BTreeSet<Hop>> {
+    let mut arrivals: BTreeMap<PlayerId, BTreeSet<Hop>> = BTreeMap::new();
+    let entries = evidence.iter().flat_map(|evidence| evidence.rooms.values()).flat_map(|dump| &dump.history);
+    for change in entries.filter_map(|entry| decode(entry).ok()?).flat_map(|entry| entry.system) {
+        if let SystemChange::Incoming(player, Some(hop)) = change {
+            arrivals.entry(player).or_default().insert(hop);
+        }
+    }
+    arrivals
 }

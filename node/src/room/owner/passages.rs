@@ -21,7 +21,7 @@ impl Batch<'_> {
             draft.answer(answered);
         }
         let mut record = seats::take_out(draft, player);
-        record.hop = record.hop.next();
+        record.hop = if jump.is_some() { record.hop.after_jump() } else { record.hop.next() };
         let outgoing = Outgoing { hop: record.hop, to, record, jump };
         draft.system(SystemChange::Outgoing(player.clone(), Some(outgoing)));
     }

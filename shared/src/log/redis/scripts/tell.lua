@@ -1,5 +1,5 @@
 -- Tells the game's backend what entries of a room led to, each event once.
--- KEYS: events, told. ARGV: room, upto, events kept, then for each event: entry id, count of words, field, value, ….
+-- KEYS: events, told. ARGV: whose events (a room, or a player of another region), upto, events kept, then for each event: entry id, count of words, field, value, ….
 -- Checks: up to which entry this room's events were told. Writes: an item per event of a later entry; told, if upto is
 -- later. Answers: TOLD, count.
 local told = redis.call('HGET', KEYS[2], ARGV[1])
