@@ -33,7 +33,7 @@ impl Posted {
             let Some(item) = item::read(stored.clone()) else { continue };
             let (room, order) = (&publication.room, publication.order);
             posted.first.entry((room.clone(), item.name.to_string())).or_insert(order);
-            posted.by_id.insert((room.clone(), item.id), order);
+            posted.by_id.entry((room.clone(), item.id)).or_insert(order);
         }
         posted
     }
