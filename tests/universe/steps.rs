@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result, ensure};
 use redis::aio::MultiplexedConnection;
+use sectorbus::ids::Hop;
 use sectorbus_tests::proxy::Weather;
 use sectorbus_tests::redis_server::RedisServer;
 use sectorbus_tests::universe::{Member, Universe};
@@ -52,7 +53,7 @@ pub(crate) struct Trip {
     pub(crate) from: &'static str,
     pub(crate) to: &'static str,
     /// That the player will have.
-    pub(crate) hop: u64,
+    pub(crate) hop: Hop,
 }
 
 impl Trip {
