@@ -15,6 +15,7 @@ rules! {
     the_lowest_generations_beyond_the_limit_are_evicted_and_raise_the_floor,
     a_repeated_attach_answers_like_the_first,
     an_attach_that_comes_late_changes_nothing,
+    who_enters_a_session_takes_it_from_who_goes_on_whatever_their_counters,
     what_was_superseded_is_not_attached_again,
     actor_numbers_are_given_once_each_and_only_when_asked,
     an_attach_is_published_on_the_players_channel,
@@ -211,13 +212,13 @@ async fn a_player_nobody_knows_is_nowhere(stand: impl Stand) {
 async fn arrivals_only_raise_the_hop(stand: impl Stand) {
     let log = stand.node().await;
     attach(&log, "s1").await;
-    assert_eq!(log.arrived(&ann(), &sector("a"), Hop(2)).await, Ok(Hop(2)));
+    assert_eq!(log.arrived(&ann(), &sector("a"), Hop(2)).await.map(|named| named.hop), Ok(Hop(2)));
     for (late, hop) in [("b", 1), ("c", 2), ("d", 0)] {
-        assert_eq!(log.arrived(&ann(), &sector(late), Hop(hop)).await, Ok(Hop(2)));
+        assert_eq!(log.arrived(&ann(), &sector(late), Hop(hop)).await.map(|named| named.hop), Ok(Hop(2)));
         assert_eq!(log.at(&ann()).await.unwrap().unwrap().room, sector("a"));
     }
-    assert_eq!(log.arrived(&ann(), &sector("e"), Hop(10)).await, Ok(Hop(10)), "10 is above 2");
-    assert_eq!(log.arrived(&ann(), &sector("f"), Hop(9)).await, Ok(Hop(10)));
+    assert_eq!(log.arrived(&ann(), &sector("e"), Hop(10)).await.map(|named| named.hop), Ok(Hop(10)), "10 is above 2");
+    assert_eq!(log.arrived(&ann(), &sector("f"), Hop(9)).await.map(|named| named.hop), Ok(Hop(10)));
     assert_eq!(log.at(&ann()).await.unwrap().unwrap().room, sector("e"));
 }
 
@@ -232,11 +233,25 @@ async fn an_arrival_keeps_the_sessions(stand: impl Stand) {
 
 async fn an_arrival_without_record_makes_one(stand: impl Stand) {
     let log = stand.node().await;
-    assert_eq!(log.arrived(&ann(), &sector("a"), Hop(4)).await, Ok(Hop(4)));
+    assert_eq!(log.arrived(&ann(), &sector("a"), Hop(4)).await.map(|named| named.hop), Ok(Hop(4)));
     let at = log.at(&ann()).await.unwrap().unwrap();
     assert_eq!((at.room, at.hop, at.sessions.len()), (sector("a"), Hop(4), 0));
     let attached = attach(&log, "s1").await;
     assert_eq!((attached.at.room, attached.at.hop), (sector("a"), Hop(4)));
+}
+
+async fn who_enters_a_session_takes_it_from_who_goes_on_whatever_their_counters(stand: impl Stand) {
+    let log = stand.node().await;
+    let entered = attached(&log, Attach { incarnation: node("n1#0"), ..attach_of("s1", true) }).await;
+    // The node has a new life: a connection of before goes on, while another one has begun to enter the session.
+    let enters = attach_of("s1", false);
+    let goes_on = attached(&log, Attach { replaces: Some(entered.generation), ..attach_of("s1", false) }).await;
+    let now = attached(&log, enters.clone()).await;
+    assert!(now.generation > goes_on.generation, "the seat is its own");
+    assert!(!log.detach(&ann(), &session("s1"), goes_on.generation).await.unwrap());
+    // It goes on itself, and what it asked for first comes once more.
+    let on = attached(&log, Attach { replaces: Some(now.generation), ..attach_of("s1", false) }).await;
+    assert_eq!(attached(&log, enters).await.generation, on.generation);
 }
 
 async fn an_attach_without_an_answer_seats_one_session(stand: impl Stand) {

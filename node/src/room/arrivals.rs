@@ -21,14 +21,15 @@ use crate::room::task::{RoomEvent, RoomTask};
 /// By then the other rooms have their new owners, if one died with several.
 const ASSERT_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Sets `at`, until answered. Some: it names a later move of the player, and where that led.
+/// Sets `at`, until answered. Some: it names a later move of the player, or this one to another place, and where that led.
 async fn assert_at<L: Log>(log: &L, player: &PlayerId, sector: &SectorId, hop: Hop) -> Option<Whereabouts> {
     loop {
         match log.arrived(player, sector, hop).await {
-            Ok(stored) if stored <= hop => return None,
+            Ok(named) if named.hop <= hop && named.is_there => return None,
             Ok(_) => {
                 if let Ok(at) = log.at(player).await {
-                    return at.filter(|at| at.hop > hop).map(whereabouts);
+                    let is_here = |at: &At| at.room_here() == Some(sector);
+                    return at.filter(|at| at.hop > hop || at.hop == hop && !is_here(at)).map(whereabouts);
                 }
             }
             Err(_) => {}

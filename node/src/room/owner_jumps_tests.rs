@@ -154,7 +154,7 @@ fn whom_another_region_has_by_at_is_sent_after_themselves() {
     let mut room = TestRoom::with(&["ann"]);
     let at = |hop| Whereabouts { region: Some(beyond().region), sector: beyond().sector, hop: Hop(hop) };
     let elsewhere = |hop| Input::Elsewhere { player: player("ann"), at: at(hop) };
-    assert!(room.receipts(vec![elsewhere(1)]).is_empty(), "not later than what is here");
+    assert!(room.receipts(vec![elsewhere(0)]).is_empty(), "earlier than what is here");
     room.entry(vec![elsewhere(2)]);
     let out = &room.state().system().outgoing()[&player("ann")];
     assert_eq!((out.hop, out.region(), out.record.hop), (Hop(2), Some(&beyond().region), Hop(2)));

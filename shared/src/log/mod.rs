@@ -178,8 +178,7 @@ pub trait Log: Facts + Jumps + Rosters {
     /// tail, and its clock may be behind.
     fn revocations(&self, after_ms: u64, count: usize) -> impl Future<Output = LogResult<Vec<Revocation>>> + Send;
     /// Sets room and hop if `hop` is larger than the stored one; creates the record if it is missing.
-    /// Answers the hop stored afterwards.
-    fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> impl Future<Output = LogResult<Hop>> + Send;
+    fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> impl Future<Output = LogResult<Named>> + Send;
     fn at(&self, player: &PlayerId) -> impl Future<Output = LogResult<Option<At>>> + Send;
     /// Of each player, in the order asked; `None` for one that nobody has seen yet.
     fn ats(&self, players: &[PlayerId]) -> impl Future<Output = LogResult<Vec<Option<At>>>> + Send;

@@ -78,6 +78,14 @@ pub struct Present {
     pub sessions: Vec<(Incarnation, Shown)>,
 }
 
+/// What `at` says after it was to name a place for a player.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named {
+    pub hop: Hop,
+    /// It is that place, and not another one under this hop.
+    pub is_there: bool,
+}
+
 impl At {
     /// The room of this region that has the player.
     pub fn room_here(&self) -> Option<&SectorId> {

@@ -93,9 +93,11 @@ impl Batch<'_> {
     pub(super) fn send_after(&mut self, draft: &mut Draft<'_>, player: &PlayerId, at: Whereabouts) {
         let Whereabouts { region, sector: room, hop } = at;
         let system = draft.state().system();
-        let seated = system.seat(player).is_some_and(|seat| seat.hop < hop);
-        let asleep = system.dormant(player).is_some_and(|record| record.hop < hop);
         let is_here = region.is_none() && matches!(self.room, RoomId::Sector(sector) if *sector == room);
+        // Under the same number they are in one place, and `at` says which: a departure was lost whose arrival was not, and they moved again.
+        let is_older = |own: Hop| own < hop || own == hop && !is_here;
+        let seated = system.seat(player).is_some_and(|seat| is_older(seat.hop));
+        let asleep = system.dormant(player).is_some_and(|record| is_older(record.hop));
         if (seated || asleep) && is_here {
             return seats::raise_hop(draft, player, hop);
         }

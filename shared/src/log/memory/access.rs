@@ -17,8 +17,8 @@ use crate::ids::{EntryId, FeedId, Generation, Hop, Incarnation, NodeName, Player
 use crate::log::{
     Append, Appended, At, Attach, Attached, Beat, Beaten, CallAnswered, CallEnd, CallName, CallOpened, CallWork,
     Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange, EarsChanged, FeedItem, Following, Heads, Leave, Log,
-    LogEntry, LogResult, OnceKey, OpenCall, Opened, Outward, OutwardItem, OutwardRecord, Parked, Part, Posted, Push,
-    Queued, Reclaim, Reply, ReplyId, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom,
+    LogEntry, LogResult, Named, OnceKey, OpenCall, Opened, Outward, OutwardItem, OutwardRecord, Parked, Part, Posted,
+    Push, Queued, Reclaim, Reply, ReplyId, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom,
     TeamAt, Tell, Unsafe, WrittenReply,
 };
 use crate::presence::Shown;
@@ -334,7 +334,7 @@ impl Log for MemoryLog {
         self.run(move |core| core.db.revocations.after(after_ms, count)).await
     }
 
-    async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
+    async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Named> {
         jumps::arrived(self, player, room, None, hop).await
     }
 

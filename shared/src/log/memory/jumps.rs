@@ -11,7 +11,7 @@ use crate::ids::{Hop, PlayerId, RegionName, SectorId, SessionId};
 use crate::limits::{HOME_KNOWN_FOR, HOMES_ASKED_MAX, JUMP_KEPT_FOR};
 use crate::log::{
     HubJump, HubJumpState, HubJumps, JumpDue, JumpFate, JumpIn, JumpName, JumpOffer, JumpOut, JumpStands, JumpStep,
-    Jumps, Landed, LogResult, Redeem,
+    Jumps, Landed, LogResult, Named, Redeem,
 };
 
 const KEPT_MS: u64 = JUMP_KEPT_FOR.as_millis() as u64;
@@ -110,31 +110,31 @@ pub(super) async fn arrived(
     room: &SectorId,
     region: Option<&RegionName>,
     hop: Hop,
-) -> LogResult<Hop> {
+) -> LogResult<Named> {
     let (room, region) = (room.clone(), region.cloned());
     set_at(log, player, room.clone(), move |record, _| record.arrived(&room, region.as_ref(), hop))
         .await
-        .map(|(hop, _)| hop)
+        .map(|(named, _)| named)
 }
 
-/// Answers the hop stored afterwards, and the replication id.
+/// Answers what is stored afterwards, and the replication id.
 async fn set_at(
     log: &MemoryLog,
     player: &PlayerId,
     room: SectorId,
-    set: impl FnOnce(&mut PlayerRecord, u64) -> Hop + Send + 'static,
-) -> LogResult<(Hop, String)> {
+    set: impl FnOnce(&mut PlayerRecord, u64) -> Named + Send + 'static,
+) -> LogResult<(Named, String)> {
     let player = player.clone();
     log.run(move |core| {
         let now_ms = core.time_ms();
         let record = core.db.players.entry(player.clone());
         let record = record.or_insert_with(|| PlayerRecord::new(room, Hop(0)));
-        let (before, stored) = (record.at().hop, set(record, now_ms));
-        if stored > before {
+        let (before, named) = (record.at().hop, set(record, now_ms));
+        if named.hop > before {
             let present = record.tell_presence(now_ms, false);
             core.tell_presence(&player, present);
         }
-        (stored, core.replication_id())
+        (named, core.replication_id())
     })
     .await
 }
@@ -208,11 +208,13 @@ impl Jumps for MemoryLog {
 
     async fn landed(&self, landed: Landed) -> LogResult<(Hop, String)> {
         let (player, room) = (landed.name.player.clone(), landed.room.clone());
-        set_at(self, &player, room, move |record, now_ms| record.landed(&landed, now_ms)).await
+        set_at(self, &player, room, move |record, now_ms| record.landed(&landed, now_ms))
+            .await
+            .map(|(named, region_is)| (named.hop, region_is))
     }
 
     async fn left_for(&self, player: &PlayerId, to: &Beyond, hop: Hop) -> LogResult<Hop> {
-        arrived(self, player, &to.sector, Some(&to.region), hop).await
+        arrived(self, player, &to.sector, Some(&to.region), hop).await.map(|named| named.hop)
     }
 
     async fn redeem(&self, redeem: Redeem) -> LogResult<Option<SessionId>> {

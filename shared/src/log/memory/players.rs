@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::ids::{ActorId, Generation, Hop, Incarnation, RegionName, SectorId, SessionId, TeamId};
 use crate::limits::{JUMP_TICKET_FOR, LOGGED_OUT_KEPT, RESUME_TOKEN_FOR, TEAMS_UNSETTLED_MAX};
-use crate::log::{At, Attach, Attached, Landed, Present, Redeem, SeatedAt, SetTeam, TeamAt, TicketHash};
+use crate::log::{At, Attach, Attached, Landed, Named, Present, Redeem, SeatedAt, SetTeam, TeamAt, TicketHash};
 use crate::presence::Shown;
 
 #[derive(Debug, Clone)]
@@ -41,6 +41,8 @@ struct StoredSeat {
     seat: SeatedAt,
     counter: u64,
     actor: Option<ActorId>,
+    /// The counter with which its incarnation entered it last; 0: by what it replaced only.
+    entered: u64,
 }
 
 impl PlayerRecord {
@@ -105,8 +107,11 @@ impl PlayerRecord {
             return (None, false);
         }
         let stored = self.sessions.get(&attach.session);
+        let enters = attach.replaces.is_none();
+        let entered =
+            stored.filter(|stored| stored.seat.incarnation == attach.incarnation).map(|stored| stored.entered);
         let repeat = |stored: &&StoredSeat| {
-            let superseded = stored.counter > attach.counter && attach.replaces.is_none();
+            let superseded = enters && entered.is_some_and(|entered| entered >= attach.counter);
             stored.seat.incarnation == attach.incarnation && (stored.counter == attach.counter || superseded)
         };
         if let Some(stored) = stored.filter(repeat) {
@@ -124,7 +129,8 @@ impl PlayerRecord {
         });
         let (generation, incarnation) = (self.generation, attach.incarnation.clone());
         let seat = SeatedAt { generation, incarnation, shown: Shown::default() };
-        let stored = StoredSeat { seat, counter: attach.counter, actor };
+        let entered = if enters { attach.counter } else { entered.unwrap_or(0) };
+        let stored = StoredSeat { seat, counter: attach.counter, actor, entered };
         self.sessions.insert(attach.session.clone(), stored.clone());
         while self.sessions.len() > attach.max.max(1) {
             self.evict_lowest();
@@ -167,18 +173,18 @@ impl PlayerRecord {
     }
 
     /// Moves the player there if `hop` is larger; answers the hop stored afterwards.
-    pub(super) fn arrived(&mut self, room: &SectorId, region: Option<&RegionName>, hop: Hop) -> Hop {
+    pub(super) fn arrived(&mut self, room: &SectorId, region: Option<&RegionName>, hop: Hop) -> Named {
         if hop > self.hop {
             self.room = room.clone();
             self.region = region.cloned();
             self.hop = hop;
         }
-        self.hop
+        Named { hop: self.hop, is_there: self.room == *room && self.region.as_ref() == region }
     }
 
     /// The same, from another region.
-    pub(super) fn landed(&mut self, landed: &Landed, time_ms: u64) -> Hop {
-        let hop = self.arrived(&landed.room, None, landed.name.hop);
+    pub(super) fn landed(&mut self, landed: &Landed, time_ms: u64) -> Named {
+        let named @ Named { hop, .. } = self.arrived(&landed.room, None, landed.name.hop);
         if hop == landed.name.hop && self.landed < hop {
             self.landed = hop;
             self.actor = self.actor.max(landed.actor_min);
@@ -186,7 +192,7 @@ impl PlayerRecord {
             let tickets = landed.tickets.iter().cloned();
             self.tickets = tickets.map(|(session, hash)| (session, Ticket { hash, until_ms, used_by: None })).collect();
         }
-        hop
+        named
     }
 
     pub(super) fn redeem(&mut self, redeem: &Redeem, time_ms: u64) -> Option<SessionId> {

@@ -116,7 +116,7 @@ impl Jumps for RedisLog {
 
     async fn left_for(&self, player: &PlayerId, to: &Beyond, hop: Hop) -> LogResult<Hop> {
         let arrives = super::seats::arrived(self, player, &to.sector, to.region.as_str(), hop);
-        self.touching(Part::Presence, &RoomId::Player(player.clone()), arrives).await
+        self.touching(Part::Presence, &RoomId::Player(player.clone()), arrives).await.map(|named| named.hop)
     }
 
     async fn redeem(&self, redeem: Redeem) -> LogResult<Option<SessionId>> {

@@ -54,9 +54,9 @@ use self::touches::Touches;
 use super::{
     Append, Appended, At, Attach, Attached, Beat, Beaten, CallAnswered, CallEnd, CallName, CallOpened, CallWork,
     Checkpoint, Checkpointed, Claim, Claimed, Ears, EarsChange, EarsChanged, FeedItem, Following, Heads, Leave, Log,
-    LogEntry, LogResult, OnceKey, OpenCall, Opened, Outward, OutwardItem, OutwardRecord, Parked, Part, Posted, Queued,
-    Reclaim, Reply, ReplyId, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom, TeamAt, Tell,
-    Unsafe, WrittenReply,
+    LogEntry, LogResult, Named, OnceKey, OpenCall, Opened, Outward, OutwardItem, OutwardRecord, Parked, Part, Posted,
+    Queued, Reclaim, Reply, ReplyId, Restore, Restored, Revocation, Revoked, Sent, SetTeam, Snapshot, TakesFrom,
+    TeamAt, Tell, Unsafe, WrittenReply,
 };
 use crate::ids::{
     EntryId, FeedId, Generation, Hop, Incarnation, NodeName, PlayerId, RegionName, RoomId, SectorId, SessionId,
@@ -348,7 +348,7 @@ impl Log for RedisLog {
     async fn revocations(&self, after_ms: u64, count: usize) -> LogResult<Vec<Revocation>> {
         revocations::revocations(self, after_ms, count).await
     }
-    async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Hop> {
+    async fn arrived(&self, player: &PlayerId, room: &SectorId, hop: Hop) -> LogResult<Named> {
         let arrives = seats::arrived(self, player, room, "", hop);
         self.touching(Part::Presence, &RoomId::Player(player.clone()), arrives).await
     }

@@ -6,7 +6,7 @@ use super::{RedisLog, scripts};
 use crate::ids::{ActorId, Generation, Hop, PlayerId, RoomId, SectorId, SessionId};
 use crate::limits::{INT_ABS_MAX, LOGGED_OUT_KEPT, RESUME_TOKEN_FOR, TEAMS_UNSETTLED_MAX};
 use crate::log::stored::{FORMAT, read_seat, read_shown, read_team, team_record, team_text};
-use crate::log::{At, Attach, Attached, LogError, LogResult, SetTeam, TeamAt};
+use crate::log::{At, Attach, Attached, LogError, LogResult, Named, SetTeam, TeamAt};
 use crate::presence::Shown;
 use crate::small_map::SmallMap;
 
@@ -127,11 +127,12 @@ pub(super) async fn arrived(
     room: &SectorId,
     region: &str,
     hop: Hop,
-) -> LogResult<Hop> {
+) -> LogResult<Named> {
     let channel = log.keys.channel(&RoomId::Player(player.clone()));
     let call = scripts::ARRIVED.call(&[log.keys.at(player)]).arg(room.as_str()).arg(hop.0).arg(&channel).arg(region);
     let mut answer = Answer::of("arrived", log.requests_of(&channel).script(call).await?)?;
-    answer.parse().map(Hop)
+    let hop = Hop(answer.parse()?);
+    Ok(Named { hop, is_there: answer.text()? == "THERE" })
 }
 
 pub(super) async fn at(log: &RedisLog, player: &PlayerId) -> LogResult<Option<At>> {
