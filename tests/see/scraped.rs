@@ -130,6 +130,7 @@ async fn everything_shown_has_data_through_the_death_of_a_node_redis() -> Result
     panels_and_rules_have_data(&prometheus).await?;
     what_alerts_name_exists(&prometheus).await?;
     the_runbooks_queries_are_answered(&prometheus).await?;
+    until_number(&prometheus, "count(ALERTS{alertname=\"SectorbusNodeDown\"})", |count| count > 0.0).await?;
     only_the_dead_node_is_reported(&prometheus).await?;
     labels_are_few(&prometheus).await?;
     region.passed()
