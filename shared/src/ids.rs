@@ -331,7 +331,6 @@ number_type!(
     /// Number of a player's last move: +1 per move within a region, the next multiple of 2^24 per jump to another one.
     Hop(u64)
 );
-
 number_type!(
     /// Number of an attach of a player; grows, so the latest connection is known everywhere. Never below the region's
     /// TIME in ms, so that it also grows over a lost tail.

@@ -220,6 +220,18 @@ async fn arrivals_only_raise_the_hop(stand: impl Stand) {
     assert_eq!(log.arrived(&ann(), &sector("e"), Hop(10)).await.map(|named| named.hop), Ok(Hop(10)), "10 is above 2");
     assert_eq!(log.arrived(&ann(), &sector("f"), Hop(9)).await.map(|named| named.hop), Ok(Hop(10)));
     assert_eq!(log.at(&ann()).await.unwrap().unwrap().room, sector("e"));
+    // Under the same number it is said whether that is the place.
+    for (named, is_there) in [("e", true), ("f", false)] {
+        assert_eq!(
+            log.arrived(&ann(), &sector(named), Hop(10)).await.map(|named| named.is_there),
+            Ok(is_there),
+            "{named}"
+        );
+    }
+    assert!(log.arrived(&ann(), &sector("g"), Hop(11)).await.unwrap().is_there);
+    let there = sectorbus::beyond::Beyond { region: "us".parse().unwrap(), sector: sector("g") };
+    sectorbus::log::Jumps::left_for(&log, &ann(), &there, Hop(12)).await.unwrap();
+    assert!(!log.arrived(&ann(), &sector("g"), Hop(12)).await.unwrap().is_there, "one of another region");
 }
 
 async fn an_arrival_keeps_the_sessions(stand: impl Stand) {

@@ -155,6 +155,11 @@ fn whom_another_region_has_by_at_is_sent_after_themselves() {
     let at = |hop| Whereabouts { region: Some(beyond().region), sector: beyond().sector, hop: Hop(hop) };
     let elsewhere = |hop| Input::Elsewhere { player: player("ann"), at: at(hop) };
     assert!(room.receipts(vec![elsewhere(0)]).is_empty(), "earlier than what is here");
+    let mut tied = TestRoom::with(&["ann"]);
+    let here = Whereabouts { region: None, sector: SectorId::new("1").unwrap(), hop: Hop(1) };
+    assert!(tied.receipts(vec![Input::Elsewhere { player: player("ann"), at: here }]).is_empty(), "it is here");
+    tied.entry(vec![elsewhere(1)]);
+    assert_eq!(tied.state().system().outgoing()[&player("ann")].hop, Hop(1), "under one number in one place");
     room.entry(vec![elsewhere(2)]);
     let out = &room.state().system().outgoing()[&player("ann")];
     assert_eq!((out.hop, out.region(), out.record.hop), (Hop(2), Some(&beyond().region), Hop(2)));

@@ -172,7 +172,7 @@ impl PlayerRecord {
         seat.map(|stored| (stored.seat.generation.next(), self.floor))
     }
 
-    /// Moves the player there if `hop` is larger; answers the hop stored afterwards.
+    /// Moves the player there if `hop` is larger; answers what is stored afterwards.
     pub(super) fn arrived(&mut self, room: &SectorId, region: Option<&RegionName>, hop: Hop) -> Named {
         if hop > self.hop {
             self.room = room.clone();
